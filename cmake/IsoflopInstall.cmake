@@ -1,0 +1,43 @@
+# What `cmake --install` puts where, and the package that find_package(isoflop) finds:
+#
+#   find_package(isoflop 0.1 REQUIRED)
+#   target_link_libraries(app PRIVATE isoflop::isoflop)   # or isoflop::plan, the planner alone
+include(CMakePackageConfigHelpers)
+
+add_library(isoflop INTERFACE)
+add_library(isoflop::isoflop ALIAS isoflop)
+target_link_libraries(isoflop INTERFACE isoflop_plan)
+
+if(NOT ISOFLOP_INSTALL)
+  return()
+endif()
+
+set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/isoflop")
+
+install(TARGETS isoflop_plan isoflop EXPORT isoflop-targets
+        ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+foreach(tool scaling-plan)
+  if(TARGET ${tool})
+    install(TARGETS ${tool} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+  endif()
+endforeach()
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/isoflop"
+        DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.hpp")
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/configs"
+        DESTINATION "${CMAKE_INSTALL_DATADIR}/isoflop")
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" "${PROJECT_SOURCE_DIR}/README.md"
+              "${PROJECT_SOURCE_DIR}/CHANGES_LOG.md"
+        DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+
+install(EXPORT isoflop-targets NAMESPACE isoflop:: DESTINATION "${package_dir}")
+configure_package_config_file(
+  "${PROJECT_SOURCE_DIR}/cmake/isoflop-config.cmake.in"
+  "${PROJECT_BINARY_DIR}/generated/isoflop-config.cmake"
+  INSTALL_DESTINATION "${package_dir}"
+  PATH_VARS CMAKE_INSTALL_DATADIR)
+# Before 1.0 a new minor version may change interfaces.
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/generated/isoflop-config-version.cmake"
+                                 COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/generated/isoflop-config.cmake"
+              "${PROJECT_BINARY_DIR}/generated/isoflop-config-version.cmake"
+        DESTINATION "${package_dir}")

@@ -1,0 +1,41 @@
+# Compile settings shared by every target of ours. They are set per target, never globally, so that the
+# libraries of the distribution keep linking in every kind of build.
+
+set(ISOFLOP_SANITIZE "" CACHE STRING
+    "Sanitizers to build with, as for -fsanitize: address,undefined or thread")
+option(ISOFLOP_COVERAGE "Instrument for coverage (gcov)" OFF)
+
+function(isoflop_set_warnings target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Wshadow -Wpedantic)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    # GCC 12 reports string concatenation as overlapping copies (GCC bug 105651).
+    target_compile_options(${target} PRIVATE -Wno-restrict)
+  endif()
+  if(ISOFLOP_WARNINGS_AS_ERRORS)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+endfunction()
+
+# The link options are public: whoever links an instrumented static library needs its runtime.
+function(isoflop_set_instrumentation target)
+  if(ISOFLOP_SANITIZE)
+    target_compile_options(${target} PRIVATE
+      "-fsanitize=${ISOFLOP_SANITIZE}" -fno-sanitize-recover=all -fno-omit-frame-pointer
+      $<$<CONFIG:Debug>:-O1>
+      # GCC documents false positives of this warning under sanitizers.
+      $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+    target_compile_definitions(${target} PRIVATE _GLIBCXX_ASSERTIONS)
+    target_link_options(${target} PUBLIC "-fsanitize=${ISOFLOP_SANITIZE}")
+  endif()
+  if(ISOFLOP_COVERAGE)
+    target_compile_options(${target} PRIVATE --coverage)
+    target_link_options(${target} PUBLIC --coverage)
+  endif()
+endfunction()
+
+function(isoflop_configure_target target)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
+  isoflop_set_warnings(${target})
+  isoflop_set_instrumentation(${target})
+endfunction()

@@ -1,0 +1,13 @@
+// What this build is, for `--version` and for run logs.
+#pragma once
+
+#include <string_view>
+
+namespace isoflop {
+
+[[nodiscard]] std::string_view version();     ///< "0.1.0"
+[[nodiscard]] std::string_view commit();      ///< short git hash, or "unknown"
+[[nodiscard]] std::string_view compiler();    ///< "GNU 12.2.0"
+[[nodiscard]] std::string_view build_type();  ///< "Release"
+
+}  // namespace isoflop

@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Runs the commands that README.md shows, so that they cannot rot.
+
+Takes every line of the ```sh blocks. Our tools are run; commands that CI or another test runs are listed
+in COVERED_ELSEWHERE; any other command is an error, so that nothing slips in untested. They run in order in a
+scratch folder that looks like a checkout, so files that they write stay out of the source tree.
+
+A comment after a command changes what is expected:
+    # exits 2          this exit code instead of 0
+    # needs data/x.json    run only when this file is there
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+OUR_TOOLS = ("scaling-plan", "build/release/tools/scaling-plan", "tools/")
+
+# Start of a command -> who runs it.
+COVERED_ELSEWHERE = {
+    "git clone": "CI starts from a clone",
+    "cd": "nothing to check",
+    "tools/setup.sh": ".ci/run",
+    "tools/test.sh": ".ci/run",
+    "tools/quickstart.sh": ".ci/run",
+    "tools/lint.sh": ".ci/run",
+    "tools/fuzz.sh": ".ci/run",
+    "cmake --preset": "tools/test.sh",
+    "cmake --build": "tools/test.sh",
+    "ctest --preset": "tools/test.sh",
+    "cmake --install": "tests/package",
+}
+
+TIMEOUT_SECONDS = 300
+
+
+@dataclass
+class Command:
+    line_number: int
+    text: str
+    exit_code: int = 0
+    needs: str | None = None
+
+
+def extract_commands(markdown: str) -> list[Command]:
+    """The commands of all ```sh blocks, with continued lines joined."""
+    commands = []
+    in_block = False
+    pending, pending_line = "", 0
+    for line_number, line in enumerate(markdown.splitlines(), start=1):
+        fence = re.match(r"\s*```(\w*)", line)
+        if fence:
+            in_block = not in_block and fence.group(1) == "sh"
+            continue
+        if not in_block:
+            continue
+        pending_line = pending_line or line_number
+        if line.rstrip().endswith("\\"):
+            pending += line.rstrip()[:-1] + " "
+            continue
+        text, _, comment = re.sub(r"^\s*\$ ", "", pending + line).strip().partition(" #")
+        if text and not text.startswith("#"):
+            command = Command(pending_line, text.strip())
+            if match := re.search(r"\bexits (\d+)", comment):
+                command.exit_code = int(match.group(1))
+            if match := re.search(r"\bneeds (\S+)", comment):
+                command.needs = match.group(1)
+            commands.append(command)
+        pending, pending_line = "", 0
+    return commands
+
+
+def starts_with_command(text: str, prefix: str) -> bool:
+    return text == prefix or text.startswith(prefix if prefix.endswith("/") else prefix + " ")
+
+
+def covered_elsewhere(text: str) -> str | None:
+    return next((who for prefix, who in COVERED_ELSEWHERE.items()
+                 if starts_with_command(text, prefix)), None)
+
+
+def make_scratch_checkout(scratch: Path, source: Path, build: Path) -> None:
+    """Links to everything in the source folder, and to the build as build/release."""
+    for entry in source.iterdir():
+        if entry.name not in ("build", ".git"):
+            (scratch / entry.name).symlink_to(entry)
+    (scratch / "build").mkdir()
+    (scratch / "build" / "release").symlink_to(build)
+
+
+def check(command: Command, scratch: Path, environment: dict[str, str]) -> str | None:
+    """Runs one command; returns what went wrong, or None."""
+    try:
+        done = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", command.text], cwd=scratch,
+                              env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, errors="replace", timeout=TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"still running after {TIMEOUT_SECONDS} s"
+    if done.returncode == command.exit_code:
+        return None
+    return f"exited {done.returncode}, expected {command.exit_code}\n{done.stdout}{done.stderr}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Runs the commands that README.md shows.")
+    parser.add_argument("--source", type=Path, required=True, help="root of the project")
+    parser.add_argument("--build", type=Path, required=True, help="build folder")
+    arguments = parser.parse_args()
+    source, build = arguments.source.resolve(), arguments.build.resolve()
+
+    commands = extract_commands((source / "README.md").read_text(encoding="utf-8"))
+    if not commands:
+        print("README.md shows no command: has the fence changed from ```sh?")
+        return 1
+
+    environment = dict(os.environ, PATH=f"{build / 'tools'}{os.pathsep}{os.environ['PATH']}")
+    failures = 0
+    with tempfile.TemporaryDirectory(prefix="isoflop readme ") as folder:
+        scratch = Path(folder)
+        make_scratch_checkout(scratch, source, build)
+        for command in commands:
+            if who := covered_elsewhere(command.text):
+                outcome = f"covered by: {who}"
+            elif not any(starts_with_command(command.text, tool) for tool in OUR_TOOLS):
+                outcome = "FAILED: neither run here nor listed in COVERED_ELSEWHERE"
+                failures += 1
+            elif command.needs and not (scratch / command.needs).exists():
+                outcome = f"skipped: {command.needs} is not there"
+            elif problem := check(command, scratch, environment):
+                outcome = f"FAILED: {problem}"
+                failures += 1
+            else:
+                outcome = "ok"
+            print(f"README.md:{command.line_number}: {command.text}\n    {outcome}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

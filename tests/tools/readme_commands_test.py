@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Tests of readme_commands.py on a made-up project."""
+
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import readme_commands
+
+SCRIPT = Path(readme_commands.__file__)
+
+
+class ExtractCommands(unittest.TestCase):
+    def test_takes_only_sh_blocks_and_joins_continued_lines(self):
+        commands = readme_commands.extract_commands(
+            "```sh\n# comment\n\nscaling-plan a \\\n  --b   # exits 2\n```\n"
+            "```json\n{}\n```\n```\noutput\n```\n```sh\n$ scaling-plan c  # needs d.json\n```\n")
+        self.assertEqual([(c.line_number, c.text.split(), c.exit_code, c.needs) for c in commands],
+                         [(4, ["scaling-plan", "a", "--b"], 2, None),
+                          (14, ["scaling-plan", "c"], 0, "d.json")])
+
+
+class WholeReadme(unittest.TestCase):
+    def run_on(self, *lines):
+        """Exit code and output for a README with these commands and a tool that exits with its argument."""
+        with tempfile.TemporaryDirectory() as folder:
+            source, build = Path(folder) / "source", Path(folder) / "build"
+            (build / "tools").mkdir(parents=True)
+            source.mkdir()
+            tool = build / "tools" / "scaling-plan"
+            tool.write_text("#!/bin/sh\nexit $1\n")
+            tool.chmod(0o755)
+            (source / "README.md").write_text("\n".join(["```sh", *lines, "```"]))
+            done = subprocess.run([sys.executable, SCRIPT, "--source", source, "--build", build],
+                                  capture_output=True, text=True)
+            return done.returncode, done.stdout + done.stderr
+
+    def test_passes_when_every_command_exits_as_said(self):
+        code, output = self.run_on("tools/test.sh", "scaling-plan 0", "scaling-plan 2  # exits 2",
+                                   "build/release/tools/scaling-plan 0", "scaling-plan 9 # needs x")
+        self.assertEqual(code, 0, output)
+
+    def test_fails_on_another_exit_code(self):
+        self.assertEqual(self.run_on("scaling-plan 2")[0], 1)
+        self.assertEqual(self.run_on("scaling-plan 0  # exits 2")[0], 1)
+
+    def test_fails_on_a_command_that_nobody_runs(self):
+        code, output = self.run_on("curl example.org")
+        self.assertEqual(code, 1)
+        self.assertIn("neither run here nor listed", output)
+
+    def test_fails_without_commands(self):
+        self.assertEqual(self.run_on()[0], 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
