@@ -1,0 +1,16 @@
+// Overrides on the command line: `--key=value` and `--key value` for any configuration key, besides `--set key=value`.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace isoflop::config {
+
+/// Rewrites `--key=value` and `--key value` to `--set key=value` wherever `is_key(key)`; all else is kept. The argument
+/// parser then knows one form. Throws ConfigError when a key stands last, without a value.
+[[nodiscard]] std::vector<std::string> rewrite_overrides(const std::vector<std::string>& arguments,
+                                                         const std::function<bool(std::string_view)>& is_key);
+
+}  // namespace isoflop::config

@@ -1,0 +1,83 @@
+// Fuzz target: whatever bytes a configuration file holds, the reader either refuses them with a
+// proper ConfigError or returns a document that keeps its promises. Each check is one function over
+// the input; a further layer of the configuration adds its function and one line in
+// LLVMFuzzerTestOneInput.
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "isoflop/base/error.hpp"
+#include "isoflop/config/jsonc.hpp"
+
+namespace {
+
+using isoflop::config::Document;
+using isoflop::config::Member;
+using isoflop::config::SourceLocation;
+using isoflop::config::Value;
+
+constexpr std::string_view kFileName = "fuzz.jsonc";
+
+/// Unlike assert, this also stands in a build with NDEBUG.
+void require(bool condition, const char* promise) {
+    if (condition) return;
+    std::fprintf(stderr, "broken promise: %s\n", promise);
+    std::abort();
+}
+
+/// A refusal names the file, and is short however long the input is.
+void check_message(const isoflop::Error& error) {
+    const std::string_view message = error.what();
+    require(message.starts_with(kFileName), "an error begins with the file name");
+    require(message.size() < 2000, "an error is short");
+    require(error.exit_code() == isoflop::ExitCode::usage, "an error has the usage exit code");
+}
+
+void check_location(const Document& document, SourceLocation location) {
+    require(location.line >= 1 && location.column >= 1, "every value has a location");
+    const std::string message = document.describe(location, "here");
+    require(message.ends_with('^'), "every location can be shown with a caret");
+}
+
+void check_value(const Document& document, const Value& value) {
+    check_location(document, value.location());
+    if (value.is_array()) {
+        for (const Value& element : value.as_array()) check_value(document, element);
+    }
+    if (!value.is_object()) return;
+    for (const Member& member : value.as_object()) {
+        check_location(document, member.key_location);
+        require(value.find(member.key) == &member.value, "every member is found by its key");
+        check_value(document, member.value);
+    }
+}
+
+/// The text of a value reads back as the same value.
+void check_round_trip(const Document& document) {
+    const std::string text = document.root.to_text();
+    const Document again = isoflop::config::parse_jsonc(text, std::string(kFileName));
+    require(again.root.to_text() == text, "the text of a value reads back as the same value");
+}
+
+void check_reader(std::string_view input) {
+    Document document;
+    try {
+        document = isoflop::config::parse_jsonc(std::string(input), std::string(kFileName));
+    } catch (const isoflop::ConfigError& error) {
+        check_message(error);
+        return;
+    }
+    check_value(document, document.root);
+    check_round_trip(document);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    const std::string_view input(reinterpret_cast<const char*>(data), size);
+    check_reader(input);
+    return 0;
+}
