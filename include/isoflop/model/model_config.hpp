@@ -1,0 +1,189 @@
+// The architecture of a decoder-only language model as a set of choices. Planner and trainer share
+// it: the planner costs every combination, the trainer runs those it implements.
+//
+// Symbols used throughout: L layers, H hidden_size, F intermediate_size, V vocab_size, a query
+// heads, g key/value heads, d head_dim, S sequence length, B batch, E routed experts, k experts per
+// token.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "isoflop/base/enum_names.hpp"
+
+namespace isoflop::model {
+
+/// Largest sizes that are taken: far above every published model, and low enough that no product
+/// of them that is formed can overflow (a matrix has at most 2^52 elements).
+namespace limits {
+inline constexpr std::int64_t kLayers = 1 << 16;
+inline constexpr std::int64_t kWidth = 1 << 24;      ///< H, F, ranks
+inline constexpr std::int64_t kHeads = 1 << 16;      ///< a, g
+inline constexpr std::int64_t kHeadDim = 1 << 16;    ///< d and its latent relatives
+inline constexpr std::int64_t kHeadWidth = 1 << 26;  ///< a * d
+inline constexpr std::int64_t kVocabulary = 1 << 28;
+inline constexpr std::int64_t kPositions = std::int64_t{1} << 32;
+inline constexpr std::int64_t kExperts = 1 << 20;
+inline constexpr double kParameters = 1e17;  ///< of a whole model; 6 N still fits an std::int64_t
+}  // namespace limits
+
+enum class Normalization { rmsnorm, layernorm, layernorm_nobias };
+enum class NormPosition {
+    pre,       ///< x + f(norm(x))
+    post,      ///< norm(x + f(x)), or x + norm(f(x)) in OLMo-2: the same parameters and FLOPs
+    sandwich,  ///< x + norm(f(norm(x))): four norms per block (Gemma-2)
+};
+enum class PositionEncoding { rope, learned_absolute, alibi, none };
+enum class FfnType { swiglu, standard };  ///< gated (3 matrices) or plain (2 matrices)
+enum class Activation { silu, gelu, gelu_tanh, relu, leaky_relu };
+enum class QkNorm {
+    none,
+    per_head,    ///< one weight of head_dim each for q and k (Qwen3)
+    full_width,  ///< weights of a*d and g*d (OLMo-2)
+};
+/// How tensors are named and fused in Hugging Face checkpoints of this model type.
+enum class TensorNaming { llama, phi3, gpt2, mpt, gpt_neox, bloom, mixtral, qwen3_moe, deepseek };
+
+struct MixtureOfExperts {
+    std::int64_t num_experts = 0;            ///< E, routed
+    std::int64_t num_experts_per_token = 0;  ///< k
+    std::int64_t intermediate_size = 0;      ///< F of one routed expert
+    /// Always active, each of a routed expert's size; stored as one FFN of their summed width.
+    std::int64_t num_shared_experts = 0;
+    // Layer i is a mixture when i >= first_dense_layers, (i + layer_offset) is a multiple of
+    // layer_frequency and i is not among dense_layers. The others have a dense FFN of
+    // ModelConfig::intermediate_size.
+    std::int64_t first_dense_layers = 0;  ///< DeepSeek: first_k_dense_replace
+    std::int64_t layer_frequency = 1;     ///< DeepSeek: moe_layer_freq; Qwen3: decoder_sparse_step
+    std::int64_t layer_offset = 0;        ///< DeepSeek counts layers from 0, Qwen3 from 1
+    std::vector<std::int64_t> dense_layers;  ///< Qwen3: mlp_only_layers, ascending
+    bool router_bias = false;                ///< DeepSeek-V3's score-correction bias, E values
+};
+
+/// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1).
+struct LatentAttention {
+    std::optional<std::int64_t> q_lora_rank;  ///< nullopt: queries are projected directly (V2-Lite)
+    std::int64_t kv_lora_rank = 0;
+    std::int64_t qk_nope_head_dim = 0;
+    std::int64_t qk_rope_head_dim = 0;
+    std::int64_t v_head_dim = 0;
+};
+
+/// Llama-3 frequency scaling ("rope_type": "llama3"); other types are kept by name and refused by
+/// the trainer.
+struct RopeScaling {
+    std::string type;
+    double factor = 1;
+    double low_freq_factor = 1;
+    double high_freq_factor = 4;
+    std::int64_t original_max_position_embeddings = 8192;
+};
+
+struct ModelConfig {
+    /// Hugging Face's model type; "custom" when none of their classes has this block.
+    std::string model_type = "llama";
+    std::string preset = "llama";  ///< what it started from: arch_preset or model_type
+    TensorNaming naming = TensorNaming::llama;
+
+    std::int64_t num_hidden_layers = 0;
+    std::int64_t hidden_size = 0;
+    std::int64_t num_attention_heads = 0;
+    std::int64_t num_key_value_heads = 0;
+    std::int64_t head_dim = 0;
+    std::int64_t intermediate_size = 0;
+    std::int64_t vocab_size = 0;
+    std::int64_t max_position_embeddings = 0;
+
+    Normalization normalization = Normalization::rmsnorm;
+    NormPosition norm_position = NormPosition::pre;
+    PositionEncoding position_encoding = PositionEncoding::rope;
+    FfnType ffn_type = FfnType::swiglu;
+    Activation activation = Activation::silu;
+    QkNorm qk_norm = QkNorm::none;
+    bool qkv_bias = false;
+    bool attention_output_bias = false;
+    bool ffn_bias = false;  ///< experts included (only DeepSeek-V2 with mlp_bias has both)
+    bool tie_word_embeddings = false;
+    bool embedding_norm = false;     ///< a norm right after the embedding (BLOOM)
+    bool parallel_residual = false;  ///< attention and FFN read the same input (GPT-NeoX)
+
+    std::optional<MixtureOfExperts> moe;
+    std::optional<LatentAttention> mla;
+
+    /// Attention window in tokens; applies to every `sliding_window_period`-th layer from
+    /// `sliding_window_first_layer` on (Mistral: all; Gemma-2: 0, 2, 4, ...; Qwen2: from
+    /// max_window_layers on).
+    std::optional<std::int64_t> sliding_window;
+    std::int64_t sliding_window_period = 1;
+    std::int64_t sliding_window_first_layer = 0;
+
+    double norm_eps = 1e-5;
+    double rope_theta = 10000.0;
+    double rotary_fraction = 1;  ///< share of head_dim that is rotated (GPT-NeoX: rotary_pct)
+    std::optional<RopeScaling> rope_scaling;
+    double dropout = 0;
+
+    /// Values of one head that rotary embedding turns: int(head_dim * rotary_fraction), latent:
+    /// qk_rope_head_dim.
+    [[nodiscard]] std::int64_t rotary_dim() const;
+    /// Width of the concatenated query heads (a*d; with latent attention a*(d_nope + d_rope)).
+    [[nodiscard]] std::int64_t query_width() const;
+    /// Width of keys (or values) of all key/value heads, g*d. Not for latent attention.
+    [[nodiscard]] std::int64_t key_value_width() const { return num_key_value_heads * head_dim; }
+    /// Width of the attention output that the output projection reads (a*d; latent: a*d_v).
+    [[nodiscard]] std::int64_t attention_output_width() const;
+    [[nodiscard]] bool is_gated() const { return ffn_type == FfnType::swiglu; }
+    [[nodiscard]] bool is_moe_layer(std::int64_t layer) const;
+    [[nodiscard]] std::int64_t num_moe_layers() const;
+    [[nodiscard]] bool is_window_layer(std::int64_t layer) const;
+    [[nodiscard]] std::int64_t num_window_layers() const;
+};
+
+/// Checks that sizes are positive, within limits (no product used here can overflow) and divide as
+/// they must. Returns the message of the first violation, naming key and value; empty when
+/// consistent.
+[[nodiscard]] std::string find_inconsistency(const ModelConfig& config);
+
+}  // namespace isoflop::model
+
+namespace isoflop {
+template <>
+inline constexpr auto enum_names<model::Normalization> =
+    std::to_array<EnumName<model::Normalization>>({{model::Normalization::rmsnorm, "rmsnorm"},
+                                                   {model::Normalization::layernorm, "layernorm"},
+                                                   {model::Normalization::layernorm_nobias,
+                                                    "layernorm_nobias"}});
+template <>
+inline constexpr auto enum_names<model::NormPosition> =
+    std::to_array<EnumName<model::NormPosition>>({{model::NormPosition::pre, "pre"},
+                                                  {model::NormPosition::post, "post"},
+                                                  {model::NormPosition::sandwich, "sandwich"}});
+template <>
+inline constexpr auto enum_names<model::PositionEncoding> =
+    std::to_array<EnumName<model::PositionEncoding>>({{model::PositionEncoding::rope, "rope"},
+                                                      {model::PositionEncoding::learned_absolute,
+                                                       "learned_absolute"},
+                                                      {model::PositionEncoding::alibi, "alibi"},
+                                                      {model::PositionEncoding::none, "none"}});
+template <>
+inline constexpr auto enum_names<model::FfnType> = std::to_array<EnumName<model::FfnType>>(
+    {{model::FfnType::swiglu, "swiglu"}, {model::FfnType::standard, "standard"}});
+template <>
+inline constexpr auto enum_names<model::Activation> =
+    std::to_array<EnumName<model::Activation>>({{model::Activation::silu, "silu"},
+                                                {model::Activation::silu, "swish"},
+                                                {model::Activation::gelu, "gelu"},
+                                                {model::Activation::gelu_tanh, "gelu_tanh"},
+                                                {model::Activation::gelu_tanh, "gelu_new"},
+                                                {model::Activation::gelu_tanh, "gelu_pytorch_tanh"},
+                                                {model::Activation::gelu_tanh, "gelu_fast"},
+                                                {model::Activation::relu, "relu"},
+                                                {model::Activation::leaky_relu, "leaky_relu"}});
+template <>
+inline constexpr auto enum_names<model::QkNorm> =
+    std::to_array<EnumName<model::QkNorm>>({{model::QkNorm::none, "none"},
+                                            {model::QkNorm::per_head, "per_head"},
+                                            {model::QkNorm::full_width, "full_width"}});
+}  // namespace isoflop

@@ -1,0 +1,67 @@
+// From the keys of a file to a complete ModelConfig: defaults of the model type or preset, derived
+// sizes, consistency. With a Hugging Face model_type, omitted keys mean what they mean to
+// transformers' class of that type, so that the parameters agree to the last one; sizes that no
+// sensible default exists for are required.
+#pragma once
+
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "isoflop/base/error.hpp"
+#include "isoflop/config/jsonc.hpp"
+#include "isoflop/config/schema.hpp"
+#include "isoflop/model/model_config.hpp"
+#include "isoflop/model/model_keys.hpp"
+
+namespace isoflop::model {
+
+/// A complaint about one key; whoever has the document can point at it.
+class ModelKeyError : public ConfigError {
+public:
+    ModelKeyError(std::string key, const std::string& message)
+        : ConfigError(message), key_(std::move(key)) {}
+    [[nodiscard]] const std::string& key() const noexcept { return key_; }
+
+private:
+    std::string key_;
+};
+
+/// Hugging Face model types that are known, in the order of the documentation.
+[[nodiscard]] std::vector<std::string_view> known_model_types();
+
+/// Throws ModelKeyError naming key, value found and values allowed: unknown model type, missing
+/// sizes, heads that do not divide, choices that contradict the model type, sizes beyond limits.
+[[nodiscard]] ModelConfig resolve(const ModelKeys& keys);
+
+/// What a file says and what it means.
+struct ModelDescription {
+    ModelKeys keys;
+    ModelConfig config;
+    std::vector<std::string> unknown_keys;  ///< of a Hugging Face file, without effect here
+};
+
+/// Overrides are "key=value" with any key of the table ("n_layer=24"). Errors carry file, line and
+/// column.
+[[nodiscard]] ModelDescription read_model(const config::Document& document,
+                                          std::span<const std::string> overrides = {});
+[[nodiscard]] ModelDescription read_model_file(const std::filesystem::path& path,
+                                               std::span<const std::string> overrides = {});
+[[nodiscard]] ModelDescription parse_model(std::string text, std::string file_name = "model");
+
+/// Throws at the first foreign key of `object` unless the keys are those of a Hugging Face file.
+/// `schema` read `object` (one of its sections, or the whole document) with these notes.
+void refuse_unknown_keys(const ModelKeys& keys, const config::SchemaBase& schema,
+                         const config::ReadNotes& notes, const config::Document& document,
+                         const config::Value& object);
+
+/// Resolves keys read from `object`, pointing at the offending key there.
+[[nodiscard]] ModelConfig resolve_at(const ModelKeys& keys, const config::Document& document,
+                                     const config::Value& object);
+
+/// "12L-12H-768D-RoPE-RMS-SwiGLU-PreNorm": layers, heads, width and the choices of the block.
+[[nodiscard]] std::string summary_name(const ModelConfig& config);
+
+}  // namespace isoflop::model

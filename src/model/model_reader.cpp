@@ -1,0 +1,149 @@
+// Model files: parsing, overrides, and errors that point at the key.
+#include "isoflop/model/model_reader.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "isoflop/base/text.hpp"
+#include "isoflop/model/model_fields.hpp"
+
+namespace isoflop::model {
+namespace {
+
+/// The keys of a model section with their aliases.
+const config::Section& model_section() {
+    return model_schema().sections().front();
+}
+
+std::vector<std::string_view> known_keys(const config::SchemaBase& schema) {
+    std::vector<std::string_view> names;
+    for (const config::Section& section : schema.sections()) {
+        for (const config::Field& field : section.fields) {
+            names.push_back(field.info.key);
+            names.insert(names.end(), field.info.aliases.begin(), field.info.aliases.end());
+        }
+    }
+    return names;
+}
+
+/// Where `object` has this key, under whichever name; the object itself when it has not (an
+/// override, say).
+config::SourceLocation location_of(const config::Value& object, std::string_view key) {
+    const config::Field* wanted = model_section().find(key);
+    if (object.is_object() && wanted != nullptr) {
+        for (const config::Member& member : object.as_object()) {
+            if (model_section().find(member.key) == wanted) return member.value.location();
+        }
+    }
+    return object.location();
+}
+
+std::string_view positional_name(PositionEncoding encoding) {
+    switch (encoding) {
+        case PositionEncoding::rope: return "RoPE";
+        case PositionEncoding::learned_absolute: return "AbsPos";
+        case PositionEncoding::alibi: return "ALiBi";
+        case PositionEncoding::none: return "NoPos";
+    }
+    return "?";
+}
+
+std::string_view normalization_name(Normalization normalization) {
+    switch (normalization) {
+        case Normalization::rmsnorm: return "RMS";
+        case Normalization::layernorm: return "LN";
+        case Normalization::layernorm_nobias: return "LN-NB";
+    }
+    return "?";
+}
+
+std::string_view norm_position_name(NormPosition position) {
+    switch (position) {
+        case NormPosition::pre: return "PreNorm";
+        case NormPosition::post: return "PostNorm";
+        case NormPosition::sandwich: return "SandwichNorm";
+    }
+    return "?";
+}
+
+std::string_view ffn_name(const ModelConfig& config) {
+    const bool gated = config.is_gated();
+    switch (config.activation) {
+        case Activation::silu: return gated ? "SwiGLU" : "SILU";
+        case Activation::gelu:
+        case Activation::gelu_tanh: return gated ? "GeGLU" : "GELU";
+        case Activation::relu: return gated ? "ReGLU" : "RELU";
+        case Activation::leaky_relu: return gated ? "LeakyReGLU" : "LEAKY_RELU";
+    }
+    return "?";
+}
+
+}  // namespace
+
+void refuse_unknown_keys(const ModelKeys& keys, const config::SchemaBase& schema,
+                         const config::ReadNotes& notes, const config::Document& document,
+                         const config::Value& object) {
+    if (keys.is_hugging_face() || !object.is_object()) return;
+    for (const config::Member& member : object.as_object()) {
+        const bool unknown = std::any_of(
+            notes.unknown_keys.begin(), notes.unknown_keys.end(), [&](const std::string& path) {
+                return path == member.key || path.ends_with("." + member.key);
+            });
+        if (!unknown) continue;
+        throw ConfigError(document.describe(
+            member.key_location, fmt::format("unknown key '{}'{}", member.key,
+                                             suggestion(member.key, known_keys(schema)))));
+    }
+}
+
+ModelConfig resolve_at(const ModelKeys& keys, const config::Document& document,
+                       const config::Value& object) {
+    try {
+        return resolve(keys);
+    } catch (const ModelKeyError& error) {
+        const config::SourceLocation location = location_of(object, error.key());
+        throw ModelKeyError(error.key(), document.describe(location, error.what()));
+    }
+}
+
+ModelDescription read_model(const config::Document& document,
+                            std::span<const std::string> overrides) {
+    ModelFile file;
+    config::ReadNotes notes;
+    model_schema().read(file, document, &notes);
+    for (const std::string& assignment : overrides) {
+        const auto [key, value] = config::split_assignment(assignment);
+        model_schema().set(file, key, value);
+    }
+    refuse_unknown_keys(file.keys, model_schema(), notes, document, document.root);
+    ModelConfig config = resolve_at(file.keys, document, document.root);
+    return {.keys = std::move(file.keys),
+            .config = std::move(config),
+            .unknown_keys = std::move(notes.unknown_keys)};
+}
+
+ModelDescription read_model_file(const std::filesystem::path& path,
+                                 std::span<const std::string> overrides) {
+    return read_model(config::read_jsonc_file(path), overrides);
+}
+
+ModelDescription parse_model(std::string text, std::string file_name) {
+    return read_model(config::parse_jsonc(std::move(text), std::move(file_name)));
+}
+
+std::string summary_name(const ModelConfig& config) {
+    std::string name =
+        fmt::format("{}L-{}H-{}D-{}-{}-{}-{}", config.num_hidden_layers, config.num_attention_heads,
+                    config.hidden_size, positional_name(config.position_encoding),
+                    normalization_name(config.normalization), ffn_name(config),
+                    norm_position_name(config.norm_position));
+    if (config.mla) name += "-MLA";
+    if (config.moe) {
+        name +=
+            fmt::format("-MoE{}x{}", config.moe->num_experts, config.moe->num_experts_per_token);
+    }
+    return name;
+}
+
+}  // namespace isoflop::model
