@@ -1,0 +1,78 @@
+// How a step is executed: the choices that change its FLOPs and memory but not the model.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "isoflop/base/dtype.hpp"
+#include "isoflop/base/enum_names.hpp"
+
+namespace isoflop::cost {
+
+enum class AttentionBackend {
+    flash_attn_2,  ///< query-outer tiles, online softmax, recomputed backward (Dao 2023); saves lse
+    sdpa,          ///< library or own fused attention; saves lse
+    manual,        ///< batched products around a softmax; saves the S x S probabilities
+};
+
+enum class Recompute {
+    none,       ///< every activation that backward needs is saved
+    attention,  ///< scores, probabilities and attention output are recomputed from q, k, v
+    block,      ///< only the input of each block is saved; its forward runs again in backward
+};
+
+/// Data parallel strategies by what each rank shards (Rajbhandari 2020, ZeRO).
+enum class Parallelism {
+    ddp,    ///< nothing
+    zero1,  ///< optimizer states (master weights and moments)
+    zero2,  ///< and gradients
+    fsdp,   ///< and weights (ZeRO-3)
+};
+
+enum class DeviceKind { cuda, cpu };
+
+/// One rank's share of one micro-batch.
+struct Execution {
+    std::int64_t micro_batch_size = 1;  ///< sequences
+    std::int64_t sequence_length = 0;   ///< tokens
+    std::int64_t world_size = 1;        ///< data parallel ranks
+    std::int64_t grad_accum_steps = 1;  ///< micro-batches per rank and optimizer step
+    DType dtype = DType::bfloat16;      ///< of weights and activations; 8- and 4-bit products keep 16-bit storage
+    std::optional<DType> gradient_dtype = {};  ///< default: as the weights
+    AttentionBackend attention_backend = AttentionBackend::flash_attn_2;
+    Recompute recompute = Recompute::none;
+    Parallelism parallelism = Parallelism::ddp;
+    DeviceKind device = DeviceKind::cuda;
+    /// Tokens per chunk of the LM head and loss; 0: all at once; nullopt: chosen by `loss_chunk_tokens`.
+    std::optional<std::int64_t> loss_chunk = {};
+
+    [[nodiscard]] std::int64_t tokens() const { return micro_batch_size * sequence_length; }
+    /// What weights and activations are stored in: fp32 and tf32 runs as float32, all else in 16 bits.
+    [[nodiscard]] DType storage_dtype() const {
+        return dtype == DType::float32 || dtype == DType::tf32 ? DType::float32
+               : dtype == DType::float16                       ? DType::float16
+                                                               : DType::bfloat16;
+    }
+};
+
+}  // namespace isoflop::cost
+
+namespace isoflop {
+template <>
+inline constexpr auto enum_names<cost::AttentionBackend> =
+    std::to_array<EnumName<cost::AttentionBackend>>({{cost::AttentionBackend::flash_attn_2, "flash_attn_2"},
+                                                     {cost::AttentionBackend::sdpa, "sdpa"},
+                                                     {cost::AttentionBackend::manual, "manual"}});
+template <>
+inline constexpr auto enum_names<cost::Recompute> =
+    std::to_array<EnumName<cost::Recompute>>({{cost::Recompute::none, "none"},
+                                              {cost::Recompute::attention, "attention"},
+                                              {cost::Recompute::block, "block"}});
+template <>
+inline constexpr auto enum_names<cost::Parallelism> =
+    std::to_array<EnumName<cost::Parallelism>>({{cost::Parallelism::ddp, "ddp"},
+                                                {cost::Parallelism::zero1, "zero1"},
+                                                {cost::Parallelism::zero2, "zero2"},
+                                                {cost::Parallelism::fsdp, "fsdp"},
+                                                {cost::Parallelism::fsdp, "zero3"}});
+}  // namespace isoflop

@@ -1,0 +1,73 @@
+#include "isoflop/cost/communication.hpp"
+
+#include "cost/unit_sizes.hpp"
+#include "isoflop/cost/memory_plan.hpp"
+
+namespace isoflop::cost {
+namespace {
+
+std::uint64_t padded_elements(const std::vector<model::TensorSpec>& tensors, std::int64_t world_size) {
+    std::uint64_t elements = 0;
+    for (const model::TensorSpec& tensor : tensors) {
+        elements += round_up(static_cast<std::uint64_t>(tensor.elements()), kTensorAlignment) *
+                    static_cast<std::uint64_t>(tensor.copies);
+    }
+    return round_up(elements, static_cast<std::uint64_t>(world_size) * kTensorAlignment);
+}
+
+}  // namespace
+
+std::vector<Unit> padded_units(const model::ParameterLayout& layout, std::int64_t world_size) {
+    std::vector<Unit> units;
+    units.reserve(layout.blocks.size() + 2);
+    units.push_back({"embedding", padded_elements(layout.embedding, world_size), 1});
+    for (const model::BlockLayout& block : layout.blocks) {
+        units.push_back({block.is_moe ? "moe_block" : "block", padded_elements(block.tensors, world_size),
+                         block.count()});
+    }
+    units.push_back({"head", padded_elements(layout.head, world_size), 1});
+    return units;
+}
+
+std::uint64_t padded_parameters(const model::ParameterLayout& layout, std::int64_t world_size) {
+    std::uint64_t elements = 0;
+    for (const Unit& unit : padded_units(layout, world_size)) {
+        elements += unit.elements * static_cast<std::uint64_t>(unit.count);
+    }
+    return elements;
+}
+
+std::vector<Collective> communication_per_step(const model::ParameterLayout& layout,
+                                               const Execution& execution) {
+    const auto ranks = static_cast<std::uint64_t>(execution.world_size);
+    if (ranks <= 1) return {};
+    const std::uint64_t elements = padded_parameters(layout, execution.world_size);
+    const DType storage = execution.storage_dtype();
+    // One shard per rank and hop: (n-1) hops of elements / n.
+    const std::uint64_t shard_hops = elements / ranks * (ranks - 1);
+    const std::uint64_t weights = shard_hops * size_in_bytes(storage);
+    const std::uint64_t gradients =
+        shard_hops * size_in_bytes(execution.gradient_dtype.value_or(storage));
+    const auto micro_batches = static_cast<std::uint64_t>(execution.grad_accum_steps);
+    switch (execution.parallelism) {
+        case Parallelism::ddp: return {{"all_reduce gradients", 2 * gradients}};
+        case Parallelism::zero1:
+            return {{"reduce_scatter gradients", gradients}, {"all_gather weights", weights}};
+        case Parallelism::zero2:
+            // Gradients are kept sharded, so each micro-batch is reduced as it is produced.
+            return {{"reduce_scatter gradients", gradients * micro_batches}, {"all_gather weights", weights}};
+        case Parallelism::fsdp:
+            return {{"all_gather weights (forward)", weights * micro_batches},
+                    {"all_gather weights (backward)", weights * micro_batches},
+                    {"reduce_scatter gradients", gradients * micro_batches}};
+    }
+    return {};
+}
+
+std::uint64_t total_bytes_sent(const std::vector<Collective>& collectives) {
+    std::uint64_t total = 0;
+    for (const Collective& collective : collectives) total += collective.bytes_sent;
+    return total;
+}
+
+}  // namespace isoflop::cost

@@ -1,0 +1,259 @@
+// Model state, activations, loss and communication buffers of one rank, laid out in one arena:
+// persistent buffers first, then those of a micro-batch, then an overlay that the transient phases share.
+#include "isoflop/cost/memory_plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cost/activations.hpp"
+#include "cost/unit_sizes.hpp"
+
+namespace isoflop::cost {
+namespace {
+
+using model::ModelConfig;
+using model::ParameterLayout;
+
+class PlanBuilder {
+public:
+    PlanBuilder(const ModelConfig& config, const ParameterLayout& layout, const Execution& execution)
+        : config_(config), execution_(execution), units_(padded_units(layout, execution.world_size)) {
+        plan_.buffers.reserve(64);
+    }
+
+    MemoryPlan build() {
+        add_model_state();
+        add_communication();
+        add_inputs_and_activations();
+        add_loss();
+        add_scratch();
+        add_context();
+        place();
+        return std::move(plan_);
+    }
+
+private:
+    void add(std::string_view name, MemoryCategory category, Lifetime lifetime, std::uint64_t bytes,
+             std::int64_t count = 1) {
+        if (bytes == 0 || count == 0) return;
+        plan_.buffers.push_back({name, category, lifetime, round_up(bytes, kBufferAlignment), count, 0});
+    }
+
+    [[nodiscard]] bool sharded(Parallelism from) const { return execution_.parallelism >= from; }
+
+    /// One kind of state for every unit; sharded state holds 1 / world_size of each.
+    void add_state(std::string_view name, MemoryCategory category, std::uint64_t element_bytes, bool shard) {
+        const auto ranks = static_cast<std::uint64_t>(shard ? execution_.world_size : 1);
+        for (const Unit& unit : units_) {
+            add(name, category, Lifetime::persistent, unit.elements / ranks * element_bytes, unit.count);
+        }
+    }
+
+    void add_model_state() {
+        const DType storage = execution_.storage_dtype();
+        const bool shard_optimizer = sharded(Parallelism::zero1);
+        add_state("weights", MemoryCategory::weights, size_in_bytes(storage), sharded(Parallelism::fsdp));
+        if (storage != DType::float32) {
+            add_state("master_weights", MemoryCategory::master_weights, 4, shard_optimizer);
+        }
+        add_state("gradients", MemoryCategory::gradients, gradient_bytes(), sharded(Parallelism::zero2));
+        add_state("first_moment", MemoryCategory::optimizer_moments, 4, shard_optimizer);
+        add_state("second_moment", MemoryCategory::optimizer_moments, 4, shard_optimizer);
+    }
+
+    /// Whole units in flight: two of gathered weights (the one in use and the prefetched one), two of gradients (the
+    /// one being computed and the one being reduced).
+    void add_communication() {
+        if (execution_.world_size <= 1) return;
+        std::uint64_t largest = 0;
+        for (const Unit& unit : units_) largest = std::max(largest, unit.elements);
+        if (sharded(Parallelism::fsdp)) {
+            add("gathered_weights", MemoryCategory::communication, Lifetime::step,
+                largest * size_in_bytes(execution_.storage_dtype()), 2);
+        }
+        if (sharded(Parallelism::zero2)) {
+            add("unreduced_gradients", MemoryCategory::communication, Lifetime::step,
+                largest * gradient_bytes(), 2);
+        }
+    }
+
+    void add_layers(std::int64_t layers, bool moe) {
+        if (layers == 0) return;
+        for (Buffer buffer : layer_activations(config_, execution_, moe)) {
+            buffer.count = layers;
+            plan_.buffers.push_back(buffer);
+        }
+    }
+
+    void add_inputs_and_activations() {
+        const auto tokens = static_cast<std::uint64_t>(execution_.tokens());
+        const std::uint64_t row = static_cast<std::uint64_t>(config_.hidden_size) *
+                                  size_in_bytes(execution_.storage_dtype());
+        add("token_ids", MemoryCategory::inputs, Lifetime::step, tokens * 4, 2);  // inputs and targets
+        const std::int64_t moe_layers = config_.num_moe_layers();
+        add_layers(config_.num_hidden_layers - moe_layers, false);
+        add_layers(moe_layers, true);
+        add("final_norm.input", MemoryCategory::activations, Lifetime::step, tokens * row);
+        add("final_norm.output", MemoryCategory::activations, Lifetime::step, tokens * row);
+        const bool rms = config_.normalization == model::Normalization::rmsnorm;
+        add("final_norm.statistics", MemoryCategory::activations, Lifetime::step, tokens * (rms ? 4 : 8));
+    }
+
+    /// Logits of one chunk become their own gradient in place; the gradient of the final norm's output is complete
+    /// only after the last chunk.
+    void add_loss() {
+        const auto tokens = static_cast<std::uint64_t>(execution_.tokens());
+        const std::uint64_t element = size_in_bytes(execution_.storage_dtype());
+        const std::int64_t automatic =
+            loss_chunk_tokens(execution_.tokens(), config_.vocab_size, element);
+        std::int64_t chunk = execution_.loss_chunk.value_or(automatic);
+        if (chunk == 0 || chunk > execution_.tokens()) chunk = execution_.tokens();
+        add("logits", MemoryCategory::logits, Lifetime::loss,
+            static_cast<std::uint64_t>(chunk) * static_cast<std::uint64_t>(config_.vocab_size) * element);
+        add("losses", MemoryCategory::logits, Lifetime::loss, tokens * 4);
+        add("grad.final_norm", MemoryCategory::scratch, Lifetime::loss,
+            tokens * static_cast<std::uint64_t>(config_.hidden_size) * element);
+    }
+
+    void add_transients(std::vector<Buffer> buffers, Lifetime lifetime) {
+        for (Buffer& buffer : buffers) {
+            buffer.category = MemoryCategory::scratch;
+            buffer.lifetime = lifetime;
+            plan_.buffers.push_back(buffer);
+        }
+    }
+
+    void add_scratch() {
+        add_transients(forward_scratch(config_, execution_), Lifetime::forward_block);
+        const bool any_moe = config_.num_moe_layers() > 0;
+        const bool any_dense = config_.num_moe_layers() < config_.num_hidden_layers;
+        auto largest = backward_scratch(config_, execution_, any_moe);
+        if (any_moe && any_dense) {
+            auto dense = backward_scratch(config_, execution_, false);
+            if (sum(dense) > sum(largest)) largest = std::move(dense);
+        }
+        add_transients(std::move(largest), Lifetime::backward_block);
+    }
+
+    [[nodiscard]] static std::uint64_t sum(const std::vector<Buffer>& buffers) {
+        std::uint64_t bytes = 0;
+        for (const Buffer& buffer : buffers) bytes += buffer.bytes();
+        return bytes;
+    }
+
+    /// Estimates, not promises: a CUDA context with cuBLAS workspace takes 0.5 to 0.7 GiB, NCCL channels 0.3 to 0.8.
+    void add_context() {
+        constexpr std::uint64_t kMiB = 1ULL << 20U;
+        if (execution_.device == DeviceKind::cpu) return;
+        plan_.context_bytes = 600 * kMiB + (execution_.world_size > 1 ? 400 * kMiB : 0);
+        add("device context (estimate)", MemoryCategory::context, Lifetime::outside_arena,
+            plan_.context_bytes);
+    }
+
+    [[nodiscard]] std::uint64_t place_phase(Lifetime lifetime, std::uint64_t start) {
+        std::uint64_t end = start;
+        for (Buffer& buffer : plan_.buffers) {
+            if (buffer.lifetime != lifetime) continue;
+            buffer.offset = end;
+            end += buffer.bytes();
+        }
+        return end;
+    }
+
+    void place() {
+        std::uint64_t overlay = place_phase(Lifetime::persistent, 0);
+        overlay = place_phase(Lifetime::step, overlay);
+        plan_.arena_bytes = overlay;
+        for (const Lifetime phase : {Lifetime::forward_block, Lifetime::loss, Lifetime::backward_block}) {
+            const std::uint64_t end = place_phase(phase, overlay);
+            if (end > plan_.arena_bytes) {
+                plan_.arena_bytes = end;
+                plan_.peak_phase_ = phase;
+            }
+        }
+    }
+
+    [[nodiscard]] std::uint64_t gradient_bytes() const {
+        return size_in_bytes(execution_.gradient_dtype.value_or(execution_.storage_dtype()));
+    }
+
+    const ModelConfig& config_;
+    const Execution& execution_;
+    std::vector<Unit> units_;
+    MemoryPlan plan_;
+};
+
+}  // namespace
+
+std::array<std::uint64_t, kMemoryCategoryCount> MemoryPlan::peak_by_category() const {
+    std::array<std::uint64_t, kMemoryCategoryCount> bytes{};
+    for (const Buffer& buffer : buffers) {
+        const bool transient = buffer.lifetime == Lifetime::forward_block ||
+                               buffer.lifetime == Lifetime::loss ||
+                               buffer.lifetime == Lifetime::backward_block;
+        if (transient && buffer.lifetime != peak_phase_) continue;
+        bytes[static_cast<std::size_t>(buffer.category)] += buffer.bytes();
+    }
+    return bytes;
+}
+
+MemoryPlan memory_plan(const ModelConfig& config, const ParameterLayout& layout, const Execution& execution) {
+    return PlanBuilder(config, layout, execution).build();
+}
+
+std::int64_t loss_chunk_tokens(std::int64_t tokens, std::int64_t vocab_size, std::uint64_t logit_bytes) {
+    const auto row = static_cast<std::int64_t>(logit_bytes) * vocab_size;
+    const std::int64_t limit = static_cast<std::int64_t>(kLossChunkBytes) / row;
+    return std::clamp<std::int64_t>(limit, 1, std::max<std::int64_t>(tokens, 1));
+}
+
+MegatronEstimate megatron_estimate(const ModelConfig& config, const model::ParameterTotals& parameters,
+                                   const Execution& execution) {
+    // Symbols of the paper: s sequence, b micro-batch, h hidden, a heads. Fused attention drops the 5 a s / h term.
+    const auto s = static_cast<double>(execution.sequence_length);
+    const auto b = static_cast<double>(execution.micro_batch_size);
+    const auto h = static_cast<double>(config.hidden_size);
+    const auto a = static_cast<double>(config.num_attention_heads);
+    const auto layers = static_cast<double>(config.num_hidden_layers);
+    const bool stores_scores = execution.attention_backend == AttentionBackend::manual &&
+                               execution.recompute == Recompute::none;
+    const double per_layer = execution.recompute == Recompute::block
+                                 ? 2.0
+                                 : 34.0 + (stores_scores ? 5.0 * a * s / h : 0.0);
+    const auto ranks = static_cast<double>(execution.world_size);
+    double bytes_per_parameter = 18.0;
+    switch (execution.parallelism) {
+        case Parallelism::ddp: break;
+        case Parallelism::zero1: bytes_per_parameter = 6.0 + 12.0 / ranks; break;
+        case Parallelism::zero2: bytes_per_parameter = 2.0 + 16.0 / ranks; break;
+        case Parallelism::fsdp: bytes_per_parameter = 18.0 / ranks; break;
+    }
+    MegatronEstimate estimate;
+    estimate.model_state_bytes =
+        static_cast<std::uint64_t>(bytes_per_parameter * static_cast<double>(parameters.total));
+    estimate.activation_bytes = static_cast<std::uint64_t>(s * b * h * (per_layer * layers + 4.0));
+    estimate.logits_bytes =
+        static_cast<std::uint64_t>(4.0 * s * b * static_cast<double>(config.vocab_size));
+    return estimate;
+}
+
+bool memory_is_countable(const ModelConfig& config, const Execution& execution) {
+    const auto tokens = static_cast<double>(execution.micro_batch_size) *
+                        static_cast<double>(execution.sequence_length);
+    const auto layers = static_cast<double>(config.num_hidden_layers);
+    double width = 16.0 * static_cast<double>(config.hidden_size) +
+                   8.0 * static_cast<double>(config.query_width() + config.attention_output_width()) +
+                   6.0 * static_cast<double>(config.intermediate_size) +
+                   static_cast<double>(config.num_attention_heads) *
+                       (2.0 * static_cast<double>(execution.sequence_length) + 4.0);
+    if (config.moe) {
+        width += static_cast<double>(config.moe->num_experts) +
+                 static_cast<double>(config.moe->num_experts_per_token + config.moe->num_shared_experts) *
+                     (4.0 * static_cast<double>(config.hidden_size) +
+                      6.0 * static_cast<double>(config.moe->intermediate_size));
+    }
+    const double bytes = 4.0 * tokens * (width * (layers + 2.0) + static_cast<double>(config.vocab_size));
+    return bytes < std::ldexp(1.0, 62);
+}
+
+}  // namespace isoflop::cost

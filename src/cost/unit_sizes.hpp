@@ -1,0 +1,23 @@
+// Padded sizes of the units (embedding, each block kind, head) that model state is laid out in.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "isoflop/model/parameter_layout.hpp"
+
+namespace isoflop::cost {
+
+[[nodiscard]] constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
+
+struct Unit {
+    std::string_view name;       ///< "embedding", "block", "moe_block", "head"
+    std::uint64_t elements = 0;  ///< padded, a multiple of world_size * kTensorAlignment
+    std::int64_t count = 1;      ///< equal units (layers)
+};
+
+[[nodiscard]] std::vector<Unit> padded_units(const model::ParameterLayout& layout, std::int64_t world_size);
+
+}  // namespace isoflop::cost
