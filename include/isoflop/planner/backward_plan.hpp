@@ -1,0 +1,104 @@
+// The backward plan: from GPUs, hours, data and an architecture to parameters N, tokens D, compute C, memory per GPU
+// and predicted loss; and what the fixed architecture hides: the N and D this compute would be best spent on.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "isoflop/cost/communication.hpp"
+#include "isoflop/cost/flop_count.hpp"
+#include "isoflop/hardware/gpu_table.hpp"
+#include "isoflop/planner/memory_fit.hpp"
+#include "isoflop/planner/optimum.hpp"
+#include "isoflop/planner/plan_config.hpp"
+
+namespace isoflop::planner {
+
+/// C = num_gpus * peak * MFU * seconds.
+struct ComputeBudget {
+    std::string gpu_id;
+    std::string gpu_source;       ///< table the figures come from
+    double num_gpus = 0;
+    double hours = 0;
+    double mfu = 0;
+    DType dtype = DType::bfloat16;
+    double peak_flops_per_gpu = 0;
+    bool peak_from_table = true;
+    double compute_flops = 0;
+};
+
+/// D = C / training FLOPs per token, limited by the data.
+struct TokenBudget {
+    double compute_limited = 0;           ///< tokens the compute could train on
+    std::optional<double> data_limited;   ///< dataset_size * max_epochs
+    double n_tokens = 0;                  ///< the smaller of the two
+    double epochs = 0;                    ///< over dataset_size; 0 when the dataset is unlimited
+    bool constrained = false;             ///< data run out first
+    double unused_compute_flops = 0;
+};
+
+/// Recomputes C from N and D, and explains the difference to 6 N D by its parts (FLOPs per token).
+struct Verification {
+    double recomputed_compute_flops = 0;
+    double relative_error = 0;
+    double six_nd_flops = 0;
+    double exact_flops = 0;
+    double input_embedding = 0;  ///< - 6 x embedding tables, which enter no matrix product (unless tied to the head)
+    double vectors = 0;          ///< - 6 x norms and biases
+    double attention = 0;        ///< + scores and values, which have no parameters
+    double difference() const { return exact_flops - six_nd_flops; }
+};
+
+struct Schedule {
+    double tokens_per_step = 0;
+    double sequences_per_step = 0;
+    double steps = 0;
+    double seconds = 0;
+    double seconds_per_step = 0;
+    double tokens_per_second = 0;
+    double tokens_per_second_per_gpu = 0;
+};
+
+/// How the plan compares with the best use of its compute.
+struct OptimumComparison {
+    scaling_law::Optimum six_nd;          ///< closed form under C = 6 N D
+    std::optional<FamilyOptimum> exact;   ///< numeric, exact FLOPs along the shape family
+    double tokens_per_parameter = 0;
+    double optimal_tokens_per_parameter = 0;
+    double loss_gap = 0;                  ///< planned loss - optimal loss, nats
+};
+
+struct BackwardPlan {
+    model::ModelConfig model;
+    model::ParameterLayout layout;
+    model::ParameterTotals parameters;
+    cost::Execution execution;
+    ComputeBudget budget;
+    TokenBudget tokens;
+    scaling_law::Law law;
+    scaling_law::LossTerms loss;
+    double training_flops_per_token = 0;  ///< exact
+    double forward_flops_per_token = 0;
+    std::array<double, cost::kConventionCount> convention_flops_per_token{};  ///< indexed by cost::Convention
+    Verification verification;
+    MemoryFit memory;
+    std::vector<cost::Collective> communication;
+    Schedule schedule;
+    OptimumComparison optimum;
+    std::vector<std::string> warnings;
+};
+
+/// How much of the plan to work out; a sweep over many points needs less.
+enum class Detail { full, summary };
+
+/// Throws ConfigError for unknown GPUs or laws, precisions a GPU lacks and inconsistent architectures.
+[[nodiscard]] BackwardPlan backward_plan(const PlanConfig& config, const hardware::GpuTable& gpus,
+                                         Detail detail = Detail::full);
+
+/// Law named by the config, with its constants overridden where given.
+[[nodiscard]] scaling_law::Law chosen_law(const ScalingLawChoice& choice);
+
+}  // namespace isoflop::planner

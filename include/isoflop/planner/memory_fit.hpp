@@ -1,0 +1,40 @@
+// Does a plan fit a GPU, by how much, and what is the cheapest change that makes it fit.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "isoflop/cost/execution.hpp"
+#include "isoflop/cost/memory_plan.hpp"
+#include "isoflop/model/model_config.hpp"
+#include "isoflop/model/parameter_layout.hpp"
+
+namespace isoflop::planner {
+
+struct FittingChange {
+    cost::Execution execution;      ///< the changed choices; the global batch stays
+    std::uint64_t total_bytes = 0;  ///< what they need
+    double slowdown = 0;            ///< estimated extra step time, fraction
+    std::string description;        ///< "attention_backend=flash_attn_2, parallelism=zero1"
+};
+
+struct MemoryFit {
+    cost::MemoryPlan plan;
+    std::uint64_t capacity_bytes = 0;
+    [[nodiscard]] bool fits() const { return plan.total_bytes() <= capacity_bytes; }
+    /// Free bytes, negative when it does not fit.
+    [[nodiscard]] std::int64_t headroom_bytes() const {
+        return static_cast<std::int64_t>(capacity_bytes) - static_cast<std::int64_t>(plan.total_bytes());
+    }
+    /// Cheapest combination of fused attention, smaller micro-batch, recomputation and sharding that fits;
+    /// nullopt when the plan fits already or no combination does.
+    std::optional<FittingChange> change;
+    /// When no combination fits this many GPUs: the fewest that do with everything sharded; nullopt when none would.
+    std::optional<std::int64_t> gpus_needed;
+};
+
+[[nodiscard]] MemoryFit memory_fit(const model::ModelConfig& config, const model::ParameterLayout& layout,
+                                   const cost::Execution& execution, std::uint64_t capacity_bytes);
+
+}  // namespace isoflop::planner

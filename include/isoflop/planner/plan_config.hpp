@@ -1,0 +1,74 @@
+// The configuration of a plan, section by section, as users write it. Every key is described in one table
+// (plan_config.cpp); docs/configuration.md and configs/schema/plan.schema.json are generated from it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "isoflop/base/dtype.hpp"
+#include "isoflop/config/schema.hpp"
+#include "isoflop/cost/execution.hpp"
+#include "isoflop/model/model_keys.hpp"
+
+namespace isoflop::planner {
+
+/// Required keys are optional members: whether a file or an override set them is checked after both were read.
+struct TrainingGear {
+    std::string gpu_type;
+    std::optional<std::int64_t> num_gpus;
+    std::optional<double> available_hours;
+    DType dtype = DType::bfloat16;
+    std::optional<double> peak_flops_per_gpu;
+};
+
+struct TrainingEfficiency {
+    std::optional<double> expected_mfu;
+    std::int64_t batch_size = 1;
+    std::int64_t gradient_accumulation_steps = 1;
+    std::optional<bool> use_flash_attention;
+    std::optional<cost::AttentionBackend> attention_backend;
+    cost::Recompute recompute = cost::Recompute::none;
+    cost::Parallelism parallelism = cost::Parallelism::ddp;
+    std::optional<DType> gradient_dtype;
+    std::optional<std::int64_t> loss_chunk;
+
+    /// attention_backend if given, else what use_flash_attention says, else flash_attn_2.
+    [[nodiscard]] cost::AttentionBackend backend() const;
+};
+
+struct DatasetConstraints {
+    std::optional<std::int64_t> dataset_size;
+    double max_epochs = 1;
+    std::optional<std::int64_t> sequence_length;
+};
+
+struct ScalingLawChoice {
+    std::string base = "hoffmann_2022";
+    std::optional<double> E, A, B, alpha, beta;
+};
+
+struct OutputOptions {
+    bool show_breakdown = true;
+    bool verify_calculations = true;
+};
+
+struct PlanConfig {
+    model::ModelKeys architecture;
+    TrainingGear training_gear;
+    TrainingEfficiency training_efficiency;
+    DatasetConstraints dataset_constraints;
+    ScalingLawChoice scaling_law;
+    OutputOptions output_options;
+};
+
+[[nodiscard]] const config::Schema<PlanConfig>& plan_schema();
+
+/// Reads a file, applies overrides ("training_gear.num_gpus=16", or a bare key that only one section has) and checks
+/// that nothing required is missing. Throws ConfigError (exit 2).
+[[nodiscard]] PlanConfig read_plan_config(const std::filesystem::path& path,
+                                          std::span<const std::string> overrides = {});
+
+}  // namespace isoflop::planner

@@ -1,0 +1,18 @@
+// From a plan to the config that executes it.
+#pragma once
+
+#include <string>
+
+#include "isoflop/planner/backward_plan.hpp"
+
+namespace isoflop::planner {
+
+/// Annotated JSONC for `train`: the plan's architecture, batch, steps and execution, and a learning rate from a published
+/// rule. Throws ConfigError for architectures that the trainer does not run (mixture of experts, latent
+/// attention, sandwich norms, ALiBi, parallel residual, full-width QK norm, windows shorter than the context) and for zero2.
+[[nodiscard]] std::string train_config_text(const BackwardPlan& plan);
+
+/// Step Law (Li et al. 2025, arXiv 2503.04715): eta = 1.79 N^-0.713 D^0.307, N non-embedding parameters, D tokens.
+[[nodiscard]] double step_law_learning_rate(double non_embedding_params, double n_tokens);
+
+}  // namespace isoflop::planner

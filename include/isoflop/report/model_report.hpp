@@ -1,0 +1,23 @@
+// The forward analysis of an architecture as text and JSON.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "isoflop/planner/model_analysis.hpp"
+#include "isoflop/report/text_report.hpp"
+
+namespace isoflop::report {
+
+struct ModelTextOptions {
+    Colour colour = Colour::off;
+    bool all_conventions = false;
+    bool quiet = false;
+    cost::Convention convention = cost::Convention::exact;
+    bool megatron_memory = false;
+};
+
+[[nodiscard]] std::string model_text(const planner::ModelAnalysis& analysis, const ModelTextOptions& options);
+[[nodiscard]] nlohmann::ordered_json model_json(const planner::ModelAnalysis& analysis);
+
+}  // namespace isoflop::report

@@ -1,0 +1,36 @@
+// Backward plans as text and JSON. Both are written from the same BackwardPlan, so they show the same numbers; the
+// JSON has every number with full precision. Its schema is documented in docs/json_output.md.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+#include <string>
+
+#include "isoflop/cost/flop_count.hpp"
+#include "isoflop/planner/backward_plan.hpp"
+#include "isoflop/report/text_report.hpp"
+
+namespace isoflop::report {
+
+struct PlanTextOptions {
+    Colour colour = Colour::off;
+    bool show_breakdown = true;
+    bool verify_calculations = true;
+    bool all_conventions = false;
+    bool quiet = false;  ///< the four results only
+    cost::Convention convention = cost::Convention::exact;
+    bool megatron_memory = false;  ///< show the Megatron estimate beside the plan
+};
+
+[[nodiscard]] std::string plan_text(const planner::BackwardPlan& plan, const PlanTextOptions& options);
+[[nodiscard]] nlohmann::ordered_json plan_json(const planner::BackwardPlan& plan);
+
+/// Several plans side by side, one column each.
+struct NamedPlan {
+    std::string name;
+    planner::BackwardPlan plan;
+};
+[[nodiscard]] std::string comparison_text(std::span<const NamedPlan> plans, Colour colour);
+[[nodiscard]] nlohmann::ordered_json comparison_json(std::span<const NamedPlan> plans);
+
+}  // namespace isoflop::report

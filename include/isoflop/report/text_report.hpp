@@ -1,0 +1,53 @@
+// Calm, aligned text for people: titled sections of label/value rows, and tables.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace isoflop::report {
+
+/// Whether escape sequences may be used; off unless the output is a terminal.
+enum class Colour { off, on };
+
+enum class Align { left, right };
+
+struct Column {
+    std::string title;
+    Align align = Align::right;
+};
+
+/// Columns as wide as their widest cell (counted in code points), two spaces apart.
+class Table {
+public:
+    explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+    void row(std::vector<std::string> cells);
+    [[nodiscard]] std::string str(std::string_view indent = "", Colour colour = Colour::off) const;
+
+private:
+    std::vector<Column> columns_;
+    std::vector<std::vector<std::string>> rows_;
+};
+
+class TextReport {
+public:
+    explicit TextReport(Colour colour) : colour_(colour) {}
+
+    void title(std::string_view text);
+    void section(std::string_view text);
+    /// "  label                value   note"
+    void row(std::string_view label, std::string_view value, std::string_view note = {});
+    void line(std::string_view text);
+    void table(const Table& table);
+    [[nodiscard]] const std::string& str() const { return text_; }
+
+private:
+    Colour colour_;
+    std::string text_;
+};
+
+/// Wraps in bold when colour is on.
+[[nodiscard]] std::string bold(std::string_view text, Colour colour);
+
+}  // namespace isoflop::report

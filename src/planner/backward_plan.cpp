@@ -1,0 +1,277 @@
+// The backward plan, step by step in the order of its report.
+#include "isoflop/planner/backward_plan.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "isoflop/base/error.hpp"
+#include "isoflop/base/text.hpp"
+#include "isoflop/model/model_reader.hpp"
+
+namespace isoflop::planner {
+namespace {
+
+constexpr double kSecondsPerHour = 3600.0;
+/// Up to about four epochs repeated data are nearly as good as new ones (Muennighoff 2023, arXiv 2305.16264).
+constexpr double kHarmlessEpochs = 4.0;
+
+cost::Execution execution_of(const PlanConfig& config, const model::ModelConfig& model) {
+    const TrainingEfficiency& efficiency = config.training_efficiency;
+    cost::Execution execution;
+    execution.micro_batch_size = efficiency.batch_size;
+    execution.grad_accum_steps = efficiency.gradient_accumulation_steps;
+    execution.sequence_length =
+        config.dataset_constraints.sequence_length.value_or(model.max_position_embeddings);
+    execution.world_size = config.training_gear.num_gpus.value();
+    execution.dtype = config.training_gear.dtype;
+    execution.gradient_dtype = efficiency.gradient_dtype;
+    execution.attention_backend = efficiency.backend();
+    execution.recompute = efficiency.recompute;
+    execution.parallelism = efficiency.parallelism;
+    execution.loss_chunk = efficiency.loss_chunk;
+    return execution;
+}
+
+void check_execution(const model::ModelConfig& model, const cost::Execution& execution,
+                     std::vector<std::string>& warnings) {
+    if (execution.sequence_length <= 0) {
+        throw ConfigError(
+            "the training context is unknown: set dataset_constraints.sequence_length or "
+            "architecture.max_position_embeddings");
+    }
+    const bool learned = model.position_encoding == model::PositionEncoding::learned_absolute;
+    if (execution.sequence_length > model.max_position_embeddings && model.max_position_embeddings > 0) {
+        const std::string text =
+            fmt::format("sequence_length {} is longer than max_position_embeddings {}",
+                        execution.sequence_length, model.max_position_embeddings);
+        if (learned) throw ConfigError(text + ", which learned position embeddings cannot serve");
+        warnings.push_back(text);
+    }
+    if (!cost::flops_are_countable(model, execution.micro_batch_size, execution.sequence_length) ||
+        !cost::memory_is_countable(model, execution)) {
+        throw ConfigError(fmt::format(
+            "one micro-batch of {} sequences of {} tokens is too large to count exactly (over 2^62 FLOPs "
+            "or bytes); use a smaller batch_size or sequence_length",
+            execution.micro_batch_size, execution.sequence_length));
+    }
+}
+
+ComputeBudget compute_budget(const PlanConfig& config, const hardware::Gpu& gpu,
+                             const hardware::GpuTable& table, std::vector<std::string>& warnings) {
+    const TrainingGear& gear = config.training_gear;
+    ComputeBudget budget;
+    budget.gpu_id = gpu.id;
+    budget.gpu_source = table.source_name();
+    budget.num_gpus = static_cast<double>(gear.num_gpus.value());
+    budget.hours = gear.available_hours.value();
+    budget.mfu = config.training_efficiency.expected_mfu.value();
+    budget.dtype = gear.dtype;
+    if (gear.peak_flops_per_gpu) {
+        budget.peak_flops_per_gpu = *gear.peak_flops_per_gpu;
+        budget.peak_from_table = false;
+        if (gpu.dense_peak_flops[static_cast<std::size_t>(gear.dtype)]) {
+            const auto check = hardware::check_peak(gpu, gear.dtype, budget.peak_flops_per_gpu);
+            if (!check.warning.empty()) warnings.push_back(check.warning);
+        }
+    } else {
+        budget.peak_flops_per_gpu = hardware::peak_flops(gpu, gear.dtype);
+    }
+    budget.compute_flops = budget.num_gpus * budget.peak_flops_per_gpu * budget.mfu * budget.hours *
+                           kSecondsPerHour;
+    return budget;
+}
+
+TokenBudget token_budget(const DatasetConstraints& data, double compute_flops, double flops_per_token,
+                         std::vector<std::string>& warnings) {
+    TokenBudget budget;
+    budget.compute_limited = compute_flops / flops_per_token;
+    budget.n_tokens = budget.compute_limited;
+    if (!data.dataset_size) return budget;
+    const auto unique = static_cast<double>(*data.dataset_size);
+    budget.data_limited = unique * data.max_epochs;
+    budget.constrained = budget.compute_limited > *budget.data_limited;
+    budget.n_tokens = std::min(budget.compute_limited, *budget.data_limited);
+    budget.epochs = budget.n_tokens / unique;
+    if (budget.constrained) {
+        budget.unused_compute_flops = (budget.compute_limited - budget.n_tokens) * flops_per_token;
+    }
+    if (budget.epochs > kHarmlessEpochs) {
+        warnings.push_back(fmt::format(
+            "the data are repeated {:.1f} times; beyond about 4 epochs repeated tokens are worth less than the "
+            "law assumes (Muennighoff 2023), so the predicted loss is optimistic",
+            budget.epochs));
+    }
+    return budget;
+}
+
+/// Elements that enter no matrix product and are no embedding: norms, biases.
+std::int64_t vector_elements(const model::ParameterLayout& layout) {
+    std::int64_t elements = 0;
+    const auto add = [&](const std::vector<model::TensorSpec>& tensors, std::int64_t layers) {
+        for (const model::TensorSpec& tensor : tensors) {
+            if (!tensor.is_matrix()) elements += tensor.total_elements() * layers;
+        }
+    };
+    add(layout.embedding, 1);
+    for (const model::BlockLayout& block : layout.blocks) add(block.tensors, block.count());
+    add(layout.head, 1);
+    return elements;
+}
+
+Verification verify(const BackwardPlan& plan) {
+    Verification result;
+    const auto& by_component = plan.parameters.by_component;
+    const auto parameters = [&](model::Component component) {
+        return static_cast<double>(by_component[static_cast<std::size_t>(component)]);
+    };
+    const double D = plan.tokens.n_tokens;
+    result.exact_flops = plan.training_flops_per_token;
+    result.six_nd_flops = plan.convention_flops_per_token[static_cast<std::size_t>(cost::Convention::six_nd)];
+    const auto products = cost::forward_products(plan.model, 1, plan.execution.sequence_length,
+                                                 cost::AttentionMask::full);
+    double weights_per_token = 0;
+    for (const auto& product : products) {
+        const double training =
+            3.0 * static_cast<double>(product.flops()) / static_cast<double>(plan.execution.sequence_length);
+        const bool core = product.group == cost::FlopGroup::attention_core;
+        (core ? result.attention : weights_per_token) += training;
+    }
+    // A tied table serves as the head and is counted there; untied input tables only look rows up.
+    result.input_embedding = -6.0 * parameters(model::Component::position_embedding);
+    if (!plan.layout.tied_head) {
+        result.input_embedding -= 6.0 * parameters(model::Component::token_embedding);
+    }
+    result.vectors = -6.0 * static_cast<double>(vector_elements(plan.layout));
+    result.recomputed_compute_flops =
+        D * (weights_per_token + result.attention) + plan.tokens.unused_compute_flops;
+    result.relative_error = result.recomputed_compute_flops / plan.budget.compute_flops - 1.0;
+    return result;
+}
+
+Schedule schedule(const BackwardPlan& plan) {
+    const cost::Execution& execution = plan.execution;
+    Schedule result;
+    result.sequences_per_step = static_cast<double>(execution.micro_batch_size) *
+                                static_cast<double>(execution.grad_accum_steps) *
+                                static_cast<double>(execution.world_size);
+    result.tokens_per_step = result.sequences_per_step * static_cast<double>(execution.sequence_length);
+    result.steps = std::ceil(plan.tokens.n_tokens / result.tokens_per_step);
+    const double flops_per_second =
+        plan.budget.num_gpus * plan.budget.peak_flops_per_gpu * plan.budget.mfu;
+    result.tokens_per_second = flops_per_second / plan.training_flops_per_token;
+    result.tokens_per_second_per_gpu = result.tokens_per_second / plan.budget.num_gpus;
+    result.seconds = plan.tokens.n_tokens / result.tokens_per_second;
+    result.seconds_per_step = result.tokens_per_step / result.tokens_per_second;
+    return result;
+}
+
+double law_parameters(const BackwardPlan& plan) {
+    return static_cast<double>(plan.law.counts == scaling_law::ParameterCount::total
+                                   ? plan.parameters.total
+                                   : plan.parameters.non_embedding);
+}
+
+OptimumComparison compare_with_optimum(const BackwardPlan& plan, Detail detail) {
+    OptimumComparison comparison;
+    const double compute = plan.budget.compute_flops;
+    comparison.six_nd = scaling_law::compute_optimal(plan.law, compute);
+    comparison.tokens_per_parameter = plan.tokens.n_tokens / law_parameters(plan);
+    scaling_law::Optimum best = comparison.six_nd;
+    if (detail == Detail::full) {
+        comparison.exact = family_optimum(plan.model, plan.execution.sequence_length, plan.law, compute);
+        best = comparison.exact->continuous;
+    }
+    comparison.optimal_tokens_per_parameter = best.n_tokens / best.n_params;
+    comparison.loss_gap = plan.loss.total - best.loss.total;
+    return comparison;
+}
+
+void check_finite(const BackwardPlan& plan) {
+    const bool sound = std::isfinite(plan.budget.compute_flops) && std::isfinite(plan.tokens.n_tokens) &&
+                       std::isfinite(plan.loss.total) && plan.tokens.n_tokens > 0 &&
+                       std::isfinite(plan.optimum.six_nd.n_params) &&
+                       std::isfinite(plan.optimum.six_nd.n_tokens) && std::isfinite(plan.optimum.loss_gap);
+    if (!sound) {
+        throw ConfigError(
+            "these values lead to figures outside the range of double precision; check hours, GPUs, the peak "
+            "and the constants of the scaling law");
+    }
+}
+
+}  // namespace
+
+scaling_law::Law chosen_law(const ScalingLawChoice& choice) {
+    const bool overridden = choice.E || choice.A || choice.B || choice.alpha || choice.beta;
+    scaling_law::Law law;
+    if (choice.base == "custom") {
+        if (!(choice.E && choice.A && choice.B && choice.alpha && choice.beta)) {
+            throw ConfigError("scaling_law.base \"custom\" needs all of E, A, B, alpha and beta");
+        }
+        law.id = "custom";
+        law.title = "custom constants";
+        law.source = "the configuration";
+    } else {
+        law = scaling_law::law(choice.base);
+    }
+    if (!overridden) return law;
+    if (law.form != scaling_law::Form::chinchilla) {
+        throw ConfigError(fmt::format(
+            "scaling_law: E, A, B, alpha and beta do not belong to {}, which has another form", law.id));
+    }
+    const scaling_law::ChinchillaConstants published = law.chinchilla;
+    scaling_law::ChinchillaConstants& constants = law.chinchilla;
+    constants.E = choice.E.value_or(constants.E);
+    constants.A = choice.A.value_or(constants.A);
+    constants.B = choice.B.value_or(constants.B);
+    constants.alpha = choice.alpha.value_or(constants.alpha);
+    constants.beta = choice.beta.value_or(constants.beta);
+    const bool same = constants.E == published.E && constants.A == published.A && constants.B == published.B &&
+                      constants.alpha == published.alpha && constants.beta == published.beta;
+    if (!same) {
+        law.uncertainty.reset();  // published for other constants
+        if (law.id != "custom") law.title += ", with constants overridden";
+    }
+    return law;
+}
+
+BackwardPlan backward_plan(const PlanConfig& config, const hardware::GpuTable& gpus, Detail detail) {
+    BackwardPlan plan;
+    plan.model = model::resolve(config.architecture);
+    plan.layout = model::parameter_layout(plan.model);
+    plan.parameters = plan.layout.totals();
+    plan.execution = execution_of(config, plan.model);
+    check_execution(plan.model, plan.execution, plan.warnings);
+
+    const hardware::Gpu& gpu = gpus.at(config.training_gear.gpu_type);
+    plan.budget = compute_budget(config, gpu, gpus, plan.warnings);
+    for (std::size_t i = 0; i < cost::kConventionCount; ++i) {
+        const auto convention = static_cast<cost::Convention>(i);
+        if (detail == Detail::summary && convention != cost::Convention::exact) continue;
+        plan.convention_flops_per_token[i] =
+            cost::training_flops_per_token(plan.model, plan.parameters, plan.execution, convention);
+    }
+    plan.training_flops_per_token =
+        plan.convention_flops_per_token[static_cast<std::size_t>(cost::Convention::exact)];
+    plan.forward_flops_per_token = plan.training_flops_per_token / 3.0;
+    plan.tokens = token_budget(config.dataset_constraints, plan.budget.compute_flops,
+                               plan.training_flops_per_token, plan.warnings);
+    plan.law = chosen_law(config.scaling_law);
+    plan.loss = scaling_law::loss(plan.law, law_parameters(plan), plan.tokens.n_tokens);
+    plan.schedule = schedule(plan);
+    plan.optimum = compare_with_optimum(plan, detail);
+    check_finite(plan);
+
+    if (detail == Detail::full) {
+        plan.verification = verify(plan);
+        plan.memory = memory_fit(plan.model, plan.layout, plan.execution, gpu.usable_memory_bytes);
+        plan.communication = cost::communication_per_step(plan.layout, plan.execution);
+    } else {
+        plan.memory.plan = cost::memory_plan(plan.model, plan.layout, plan.execution);
+        plan.memory.capacity_bytes = gpu.usable_memory_bytes;
+    }
+    return plan;
+}
+
+}  // namespace isoflop::planner

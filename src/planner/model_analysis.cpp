@@ -1,0 +1,125 @@
+#include "isoflop/planner/model_analysis.hpp"
+
+#include <fmt/format.h>
+
+#include "isoflop/base/error.hpp"
+
+namespace isoflop::planner {
+namespace {
+
+std::uint64_t saved_bytes(const model::ModelConfig& config, const cost::Execution& execution) {
+    const std::int64_t moe_layers = config.num_moe_layers();
+    std::uint64_t total = 0;
+    const auto add = [&](std::int64_t layers, bool moe) {
+        if (layers == 0) return;
+        for (const cost::Buffer& buffer : cost::layer_activations(config, execution, moe)) {
+            total += buffer.bytes() * static_cast<std::uint64_t>(layers);
+        }
+    };
+    add(config.num_hidden_layers - moe_layers, false);
+    add(moe_layers, true);
+    return total;
+}
+
+std::vector<ActivationChoice> activation_choices(const model::ModelConfig& config, cost::Execution execution) {
+    std::vector<ActivationChoice> choices;
+    for (const auto backend : {cost::AttentionBackend::manual, cost::AttentionBackend::sdpa,
+                               cost::AttentionBackend::flash_attn_2}) {
+        for (const auto recompute :
+             {cost::Recompute::none, cost::Recompute::attention, cost::Recompute::block}) {
+            execution.attention_backend = backend;
+            execution.recompute = recompute;
+            const std::uint64_t bytes = saved_bytes(config, execution);
+            choices.push_back(
+                {backend, recompute, bytes / static_cast<std::uint64_t>(config.num_hidden_layers), bytes});
+        }
+    }
+    return choices;
+}
+
+SequencePoint sequence_point(const model::ModelConfig& config, cost::Execution execution,
+                             std::int64_t sequence_length) {
+    execution.sequence_length = sequence_length;
+    execution.micro_batch_size = 1;
+    execution.recompute = cost::Recompute::none;
+    const auto products = cost::forward_products(config, 1, sequence_length, cost::AttentionMask::full);
+    const auto groups = cost::flops_by_group(products);
+    const auto total = static_cast<double>(cost::total_flops(products));
+    SequencePoint point;
+    point.sequence_length = sequence_length;
+    point.forward_flops_per_token = total / static_cast<double>(sequence_length);
+    point.attention_core_share =
+        static_cast<double>(groups[static_cast<std::size_t>(cost::FlopGroup::attention_core)]) / total;
+    execution.attention_backend = cost::AttentionBackend::flash_attn_2;
+    point.fused_activation_bytes = saved_bytes(config, execution);
+    execution.attention_backend = cost::AttentionBackend::manual;
+    point.manual_activation_bytes = saved_bytes(config, execution);
+    return point;
+}
+
+std::vector<SequencePoint> sequence_scaling(const model::ModelConfig& config, const cost::Execution& execution) {
+    std::vector<SequencePoint> points;
+    for (std::int64_t length = 1024; length <= 131072; length *= 2) {
+        cost::Execution longer = execution;
+        longer.sequence_length = length;
+        longer.micro_batch_size = 1;
+        if (!cost::flops_are_countable(config, 1, length) || !cost::memory_is_countable(config, longer)) break;
+        points.push_back(sequence_point(config, execution, length));
+    }
+    return points;
+}
+
+}  // namespace
+
+double ModelAnalysis::attention_core_share() const {
+    return static_cast<double>(forward_by_group[static_cast<std::size_t>(cost::FlopGroup::attention_core)]) /
+           static_cast<double>(forward_flops_per_sequence);
+}
+
+double ModelAnalysis::attention_to_ffn_ratio() const {
+    const auto group = [&](cost::FlopGroup which) {
+        return static_cast<double>(forward_by_group[static_cast<std::size_t>(which)]);
+    };
+    const double attention =
+        group(cost::FlopGroup::attention_projections) + group(cost::FlopGroup::attention_core);
+    return attention / (group(cost::FlopGroup::ffn) + group(cost::FlopGroup::experts) +
+                        group(cost::FlopGroup::router));
+}
+
+ModelAnalysis analyze_model(const model::ModelConfig& config, cost::Execution execution) {
+    if (execution.sequence_length == 0) execution.sequence_length = config.max_position_embeddings;
+    if (execution.sequence_length <= 0) {
+        throw ConfigError("the sequence length is unknown: give --sequence-length or max_position_embeddings");
+    }
+    if (!cost::flops_are_countable(config, execution.micro_batch_size, execution.sequence_length) ||
+        !cost::memory_is_countable(config, execution)) {
+        throw ConfigError(fmt::format("{} sequences of {} tokens are too large to count exactly (over 2^62)",
+                                      execution.micro_batch_size, execution.sequence_length));
+    }
+    ModelAnalysis analysis;
+    analysis.model = config;
+    const model::ParameterLayout layout = model::parameter_layout(config);
+    analysis.parameters = layout.totals();
+    analysis.execution = execution;
+    const auto products =
+        cost::forward_products(config, 1, execution.sequence_length, cost::AttentionMask::full);
+    analysis.forward_flops_per_sequence = cost::total_flops(products);
+    analysis.forward_by_group = cost::flops_by_group(products);
+    for (std::size_t i = 0; i < cost::kConventionCount; ++i) {
+        analysis.convention_flops_per_token[i] = cost::training_flops_per_token(
+            config, analysis.parameters, execution, static_cast<cost::Convention>(i));
+    }
+    analysis.training_flops_per_token =
+        analysis.convention_flops_per_token[static_cast<std::size_t>(cost::Convention::exact)];
+    analysis.forward_flops_per_token = analysis.training_flops_per_token / 3.0;
+    analysis.elementwise = cost::elementwise_work_per_token(config, execution.sequence_length);
+    analysis.training_flops_1t_tokens = analysis.training_flops_per_token * 1e12;
+    analysis.memory = cost::memory_plan(config, layout, execution);
+    analysis.megatron = cost::megatron_estimate(config, analysis.parameters, execution);
+    analysis.layer_buffers = cost::layer_activations(config, execution, config.num_moe_layers() > 0);
+    analysis.activation_choices = activation_choices(config, execution);
+    analysis.scaling = sequence_scaling(config, execution);
+    return analysis;
+}
+
+}  // namespace isoflop::planner

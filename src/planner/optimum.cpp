@@ -1,0 +1,177 @@
+#include "isoflop/planner/optimum.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "isoflop/cost/flop_count.hpp"
+#include "isoflop/model/parameter_layout.hpp"
+
+namespace isoflop::planner {
+namespace {
+
+using model::ModelConfig;
+using scaling_law::Law;
+using scaling_law::ParameterCount;
+
+double counted(const model::ParameterTotals& totals, ParameterCount counts) {
+    return static_cast<double>(counts == ParameterCount::total ? totals.total : totals.non_embedding);
+}
+
+double loss_at(const ShapeFamily& family, const Law& law, double compute_flops, double scale) {
+    const double tokens = compute_flops / family.training_flops_per_token(scale);
+    return scaling_law::loss(law, family.n_params(scale), tokens).total;
+}
+
+/// Golden-section search on ln(scale): the loss has one minimum in it, for every law of ours.
+double minimize_scale(const ShapeFamily& family, const Law& law, double compute_flops) {
+    const double ratio = (std::sqrt(5.0) - 1.0) / 2.0;
+    double low = std::log(1e-3);
+    double high = std::log(1e4);
+    double left = high - ratio * (high - low);
+    double right = low + ratio * (high - low);
+    double loss_left = loss_at(family, law, compute_flops, std::exp(left));
+    double loss_right = loss_at(family, law, compute_flops, std::exp(right));
+    while (high - low > 1e-7) {
+        if (loss_left < loss_right) {
+            high = right;
+            right = left;
+            loss_right = loss_left;
+            left = high - ratio * (high - low);
+            loss_left = loss_at(family, law, compute_flops, std::exp(left));
+        } else {
+            low = left;
+            left = right;
+            loss_left = loss_right;
+            right = low + ratio * (high - low);
+            loss_right = loss_at(family, law, compute_flops, std::exp(right));
+        }
+    }
+    return std::exp((low + high) / 2.0);
+}
+
+std::int64_t scaled(std::int64_t value, double scale, std::int64_t multiple) {
+    const double units = std::round(static_cast<double>(value) * scale / static_cast<double>(multiple));
+    return std::max<std::int64_t>(static_cast<std::int64_t>(units), 1) * multiple;
+}
+
+/// Largest power of two up to 64 that divides the given width: a grid the architecture already lives on.
+std::int64_t grid_step(std::int64_t value) {
+    std::int64_t step = 64;
+    while (step > 1 && value % step != 0) step /= 2;
+    return step;
+}
+
+/// The family member at `scale`, rounded to whole heads and tile-friendly widths, with `layers` layers.
+ModelConfig grid_member(const ModelConfig& config, double scale, std::int64_t layers) {
+    ModelConfig member = config;
+    member.num_hidden_layers = layers;
+    const std::int64_t group = config.num_attention_heads / config.num_key_value_heads;
+    member.num_key_value_heads = scaled(config.num_key_value_heads, scale, 1);
+    member.num_attention_heads = member.num_key_value_heads * group;
+    const bool width_follows_heads =
+        !config.mla && config.num_attention_heads * config.head_dim == config.hidden_size;
+    member.hidden_size = width_follows_heads
+                             ? member.num_attention_heads * config.head_dim
+                             : scaled(config.hidden_size, scale, grid_step(config.hidden_size));
+    member.intermediate_size = scaled(config.intermediate_size, scale, grid_step(config.intermediate_size));
+    if (member.moe) {
+        member.moe->intermediate_size =
+            scaled(config.moe->intermediate_size, scale, grid_step(config.moe->intermediate_size));
+        member.moe->first_dense_layers = std::min(member.moe->first_dense_layers, layers);
+    }
+    if (member.mla) {
+        member.mla->kv_lora_rank = scaled(config.mla->kv_lora_rank, scale, 64);
+        if (member.mla->q_lora_rank) member.mla->q_lora_rank = scaled(*config.mla->q_lora_rank, scale, 64);
+    }
+    return member;
+}
+
+struct Evaluated {
+    scaling_law::Optimum optimum;
+    double training_flops_per_token = 0;
+};
+
+Evaluated evaluate(const ModelConfig& member, std::int64_t sequence_length, const Law& law,
+                   double compute_flops) {
+    const model::ParameterTotals totals = model::parameter_layout(member).totals();
+    cost::Execution execution;
+    execution.sequence_length = sequence_length;
+    Evaluated result;
+    result.training_flops_per_token =
+        cost::training_flops_per_token(member, totals, execution, cost::Convention::exact);
+    result.optimum.n_params = counted(totals, law.counts);
+    result.optimum.n_tokens = compute_flops / result.training_flops_per_token;
+    result.optimum.loss = scaling_law::loss(law, result.optimum.n_params, result.optimum.n_tokens);
+    return result;
+}
+
+}  // namespace
+
+double ShapeFamily::n_params(double scale) const {
+    return ((n_cubic * scale + n_quadratic) * scale + n_linear) * scale;
+}
+
+double ShapeFamily::training_flops_per_token(double scale) const {
+    return ((flops_cubic * scale + flops_quadratic) * scale + flops_linear) * scale;
+}
+
+ShapeFamily shape_family(const ModelConfig& config, std::int64_t sequence_length, ParameterCount counts) {
+    const model::ParameterLayout layout = model::parameter_layout(config);
+    ShapeFamily family;
+    for (const model::BlockLayout& block : layout.blocks) {
+        for (const model::TensorSpec& tensor : block.tensors) {
+            const double elements =
+                static_cast<double>(tensor.total_elements()) * static_cast<double>(block.count());
+            (tensor.is_matrix() ? family.n_cubic : family.n_quadratic) += elements;
+        }
+    }
+    const auto add_linear = [&](const std::vector<model::TensorSpec>& tensors) {
+        for (const model::TensorSpec& tensor : tensors) {
+            const bool embedding = tensor.component == model::Component::token_embedding ||
+                                   tensor.component == model::Component::position_embedding ||
+                                   tensor.component == model::Component::lm_head;
+            if (counts == ParameterCount::non_embedding && embedding) continue;
+            family.n_linear += static_cast<double>(tensor.total_elements());
+        }
+    };
+    add_linear(layout.embedding);
+    add_linear(layout.head);
+    for (const auto& product :
+         cost::forward_products(config, 1, sequence_length, cost::AttentionMask::full)) {
+        const double training = 3.0 * static_cast<double>(product.flops()) / static_cast<double>(sequence_length);
+        switch (product.group) {
+            case cost::FlopGroup::attention_core: family.flops_quadratic += training; break;
+            case cost::FlopGroup::router: family.flops_quadratic += training; break;
+            case cost::FlopGroup::lm_head: family.flops_linear += training; break;
+            default: family.flops_cubic += training; break;
+        }
+    }
+    return family;
+}
+
+FamilyOptimum family_optimum(const ModelConfig& config, std::int64_t sequence_length, const Law& law,
+                             double compute_flops) {
+    const ShapeFamily family = shape_family(config, sequence_length, law.counts);
+    FamilyOptimum result;
+    result.scale = minimize_scale(family, law, compute_flops);
+    result.continuous.n_params = family.n_params(result.scale);
+    result.continuous.n_tokens = compute_flops / family.training_flops_per_token(result.scale);
+    result.continuous.loss =
+        scaling_law::loss(law, result.continuous.n_params, result.continuous.n_tokens);
+    const double layers = static_cast<double>(config.num_hidden_layers) * result.scale;
+    bool first = true;
+    for (const double rounded : {std::floor(layers), std::ceil(layers)}) {
+        const auto whole = std::max<std::int64_t>(static_cast<std::int64_t>(rounded), 1);
+        const ModelConfig member = grid_member(config, result.scale, whole);
+        const Evaluated candidate = evaluate(member, sequence_length, law, compute_flops);
+        if (first || candidate.optimum.loss.total < result.grid.loss.total) {
+            result.grid_config = member;
+            result.grid = candidate.optimum;
+            result.grid_training_flops_per_token = candidate.training_flops_per_token;
+            first = false;
+        }
+    }
+    return result;
+}
+
+}  // namespace isoflop::planner

@@ -1,0 +1,23 @@
+// JSON fragments that several reports share. Internal to the report layer.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "isoflop/cost/flop_count.hpp"
+#include "isoflop/cost/memory_plan.hpp"
+#include "isoflop/model/parameter_layout.hpp"
+#include "isoflop/scaling_law/law.hpp"
+
+namespace isoflop::report {
+
+[[nodiscard]] nlohmann::ordered_json to_json(const model::ModelConfig& config);
+[[nodiscard]] nlohmann::ordered_json to_json(const model::ParameterTotals& totals);
+[[nodiscard]] nlohmann::ordered_json to_json(const cost::Execution& execution);
+[[nodiscard]] nlohmann::ordered_json to_json(const cost::MemoryPlan& plan);
+[[nodiscard]] nlohmann::ordered_json to_json(const std::vector<cost::MatrixProduct>& products);
+[[nodiscard]] nlohmann::ordered_json to_json(const scaling_law::LossTerms& loss);
+[[nodiscard]] nlohmann::ordered_json to_json(const scaling_law::Optimum& optimum);
+[[nodiscard]] nlohmann::ordered_json conventions_json(
+    const std::array<double, cost::kConventionCount>& flops_per_token);
+
+}  // namespace isoflop::report

@@ -1,0 +1,92 @@
+#include "report/common_sections.hpp"
+
+#include <fmt/format.h>
+
+#include "isoflop/base/text.hpp"
+
+namespace isoflop::report {
+
+std::string architecture_line(const model::ModelConfig& config) {
+    std::string heads = fmt::format("{} heads", config.num_attention_heads);
+    if (config.num_key_value_heads != config.num_attention_heads) {
+        heads += fmt::format(" ({} kv)", config.num_key_value_heads);
+    }
+    std::string ffn = fmt::format("FFN {} {}", config.intermediate_size, to_string(config.ffn_type));
+    if (config.moe) {
+        ffn += fmt::format(", {} experts of {} ({} active + {} shared)", config.moe->num_experts,
+                           config.moe->intermediate_size, config.moe->num_experts_per_token,
+                           config.moe->num_shared_experts);
+    }
+    return fmt::format("{}: {} layers, hidden {}, {}, {}, vocabulary {}, {} head", config.model_type,
+                       config.num_hidden_layers, config.hidden_size, heads, ffn, config.vocab_size,
+                       config.tie_word_embeddings ? "tied" : "untied");
+}
+
+std::string execution_line(const cost::Execution& execution) {
+    return fmt::format("{} storage, {}, recompute {}, {} over {}, micro-batch {} x {} tokens",
+                       to_string(execution.storage_dtype()), to_string(execution.attention_backend),
+                       to_string(execution.recompute), to_string(execution.parallelism),
+                       execution.world_size, execution.micro_batch_size, execution.sequence_length);
+}
+
+void parameter_rows(TextReport& report, const model::ParameterTotals& totals) {
+    for (std::size_t i = 0; i < model::kComponentCount; ++i) {
+        if (totals.by_component[i] == 0) continue;
+        const auto component = static_cast<model::Component>(i);
+        report.row(fmt::format("  {}", to_string(component)),
+                   human_count(static_cast<double>(totals.by_component[i])),
+                   fmt::format("{:5.2f} %  {}",
+                               static_cast<double>(totals.by_component[i]) /
+                                   static_cast<double>(totals.total) * 100,
+                               with_separators(totals.by_component[i])));
+    }
+}
+
+void flop_rows(TextReport& report, const std::vector<cost::MatrixProduct>& products, std::int64_t tokens) {
+    const auto total = static_cast<double>(cost::total_flops(products));
+    const auto groups = cost::flops_by_group(products);
+    for (std::size_t i = 0; i < cost::kFlopGroupCount; ++i) {
+        if (groups[i] == 0) continue;
+        const double share = static_cast<double>(groups[i]);
+        report.row(fmt::format("  {}", to_string(static_cast<cost::FlopGroup>(i))),
+                   fmt::format("{:.4g} GFLOP", share / static_cast<double>(tokens) / 1e9),
+                   fmt::format("{:5.2f} % of forward", share / total * 100));
+    }
+}
+
+void memory_rows(TextReport& report, const cost::MemoryPlan& plan) {
+    const auto bytes = plan.peak_by_category();
+    for (std::size_t i = 0; i < cost::kMemoryCategoryCount; ++i) {
+        if (bytes[i] == 0) continue;
+        report.row(fmt::format("  {}", to_string(static_cast<cost::MemoryCategory>(i))),
+                   human_bytes(static_cast<double>(bytes[i])));
+    }
+}
+
+void megatron_rows(TextReport& report, const planner::BackwardPlan& plan) {
+    const cost::MegatronEstimate estimate =
+        cost::megatron_estimate(plan.model, plan.parameters, plan.execution);
+    report.row("Megatron estimate", human_bytes(static_cast<double>(estimate.total_bytes())),
+               "18 bytes per parameter, activations of Korthikanti 2022");
+    report.row("  model state", human_bytes(static_cast<double>(estimate.model_state_bytes)));
+    report.row("  activations", human_bytes(static_cast<double>(estimate.activation_bytes)));
+    report.row("  logits", human_bytes(static_cast<double>(estimate.logits_bytes)));
+}
+
+void convention_row(TextReport& report, const std::array<double, cost::kConventionCount>& flops,
+                    cost::Convention convention) {
+    report.row(fmt::format("Training, {}", to_string(convention)),
+               fmt::format("{:.2f} GFLOP", flops[static_cast<std::size_t>(convention)] / 1e9),
+               cost::formula(convention));
+}
+
+void convention_table(TextReport& report, const std::array<double, cost::kConventionCount>& flops) {
+    report.line("Training FLOPs per token by convention:");
+    for (std::size_t i = 0; i < cost::kConventionCount; ++i) {
+        const auto convention = static_cast<cost::Convention>(i);
+        report.row(fmt::format("  {}", to_string(convention)), fmt::format("{:.2f} GFLOP", flops[i] / 1e9),
+                   cost::formula(convention));
+    }
+}
+
+}  // namespace isoflop::report

@@ -1,0 +1,29 @@
+// Rows that several reports share. Internal to the report layer.
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "isoflop/cost/flop_count.hpp"
+#include "isoflop/cost/memory_plan.hpp"
+#include "isoflop/model/parameter_layout.hpp"
+#include "isoflop/planner/backward_plan.hpp"
+#include "isoflop/report/text_report.hpp"
+
+namespace isoflop::report {
+
+/// "32L 4096H 32 heads (8 kv) x 128, FFN 14336 swiglu, vocabulary 128256, untied"
+[[nodiscard]] std::string architecture_line(const model::ModelConfig& config);
+/// "bfloat16, flash_attn_2, recompute none, ddp over 8, micro-batch 1 x 2048"
+[[nodiscard]] std::string execution_line(const cost::Execution& execution);
+
+void parameter_rows(TextReport& report, const model::ParameterTotals& totals);
+void flop_rows(TextReport& report, const std::vector<cost::MatrixProduct>& products, std::int64_t tokens);
+void memory_rows(TextReport& report, const cost::MemoryPlan& plan);
+void megatron_rows(TextReport& report, const planner::BackwardPlan& plan);
+void convention_row(TextReport& report, const std::array<double, cost::kConventionCount>& flops,
+                    cost::Convention convention);
+void convention_table(TextReport& report, const std::array<double, cost::kConventionCount>& flops);
+
+}  // namespace isoflop::report

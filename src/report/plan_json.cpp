@@ -1,0 +1,126 @@
+// A backward plan for machines. Field names are stable: add, never rename (docs/json_output.md).
+#include <nlohmann/json.hpp>
+
+#include "isoflop/report/plan_report.hpp"
+#include "report/common_json.hpp"
+
+namespace isoflop::report {
+
+using nlohmann::ordered_json;
+
+namespace {
+
+ordered_json memory_json(const planner::BackwardPlan& plan) {
+    ordered_json json = to_json(plan.memory.plan);
+    json["capacity_bytes"] = plan.memory.capacity_bytes;
+    json["headroom_bytes"] = plan.memory.headroom_bytes();
+    json["fits"] = plan.memory.fits();
+    json["change"] = nullptr;
+    if (plan.memory.change) {
+        json["change"] = {{"description", plan.memory.change->description},
+                          {"total_bytes", plan.memory.change->total_bytes},
+                          {"slowdown_estimate", plan.memory.change->slowdown},
+                          {"execution", to_json(plan.memory.change->execution)}};
+    }
+    json["gpus_needed"] =
+        plan.memory.gpus_needed ? ordered_json(*plan.memory.gpus_needed) : ordered_json(nullptr);
+    const auto megatron = cost::megatron_estimate(plan.model, plan.parameters, plan.execution);
+    json["megatron_estimate"] = {{"model_state_bytes", megatron.model_state_bytes},
+                                 {"activation_bytes", megatron.activation_bytes},
+                                 {"logits_bytes", megatron.logits_bytes},
+                                 {"total_bytes", megatron.total_bytes()}};
+    return json;
+}
+
+ordered_json optimum_json(const planner::OptimumComparison& optimum) {
+    ordered_json json = to_json(optimum.six_nd);
+    json["convention"] = "C = 6 N D";
+    json["tokens_per_parameter"] = optimum.tokens_per_parameter;
+    json["optimal_tokens_per_parameter"] = optimum.optimal_tokens_per_parameter;
+    json["loss_gap"] = optimum.loss_gap;
+    json["exact"] = nullptr;
+    if (optimum.exact) {
+        json["exact"] = to_json(optimum.exact->continuous);
+        json["exact"]["scale"] = optimum.exact->scale;
+        json["architecture"] = to_json(optimum.exact->grid);
+        json["architecture"]["training_flops_per_token"] = optimum.exact->grid_training_flops_per_token;
+        json["architecture"]["model"] = to_json(optimum.exact->grid_config);
+    }
+    return json;
+}
+
+ordered_json verification_json(const planner::Verification& check) {
+    return {{"recomputed_compute_flops", check.recomputed_compute_flops},
+            {"relative_error", check.relative_error},
+            {"six_nd_flops_per_token", check.six_nd_flops},
+            {"exact_flops_per_token", check.exact_flops},
+            {"difference",
+             {{"total", check.difference()},
+              {"input_embedding", check.input_embedding},
+              {"norms_and_biases", check.vectors},
+              {"attention", check.attention}}}};
+}
+
+}  // namespace
+
+ordered_json plan_json(const planner::BackwardPlan& plan) {
+    const auto& budget = plan.budget;
+    const auto& tokens = plan.tokens;
+    const auto& schedule = plan.schedule;
+    ordered_json json;
+    json["kind"] = "backward";
+    json["n_params"] = plan.parameters.total;
+    json["n_tokens"] = tokens.n_tokens;
+    json["compute_flops"] = budget.compute_flops;
+    json["predicted_loss"] = plan.loss.total;
+    json["training_flops_per_token"] = plan.training_flops_per_token;
+    json["forward_flops_per_token"] = plan.forward_flops_per_token;
+    json["peak_flops_per_gpu"] = budget.peak_flops_per_gpu;
+    json["epochs"] = tokens.epochs;
+    json["constrained"] = tokens.constrained;
+    json["compute_limited_tokens"] = tokens.compute_limited;
+    json["data_limited_tokens"] = tokens.data_limited ? ordered_json(*tokens.data_limited) : nullptr;
+    json["unused_compute_flops"] = tokens.unused_compute_flops;
+    json["hardware"] = {{"gpu", budget.gpu_id},
+                        {"num_gpus", plan.execution.world_size},
+                        {"available_hours", budget.hours},
+                        {"dtype", to_string(budget.dtype)},
+                        {"expected_mfu", budget.mfu},
+                        {"peak_source", budget.peak_from_table ? budget.gpu_source : "config"}};
+    json["model"] = to_json(plan.model);
+    json["parameters"] = to_json(plan.parameters);
+    json["flops_per_token_by_convention"] = conventions_json(plan.convention_flops_per_token);
+    json["law"] = {{"id", plan.law.id}, {"title", plan.law.title}, {"source", plan.law.source}};
+    json["loss"] = to_json(plan.loss);
+    json["verification"] = verification_json(plan.verification);
+    json["execution"] = to_json(plan.execution);
+    json["memory"] = memory_json(plan);
+    ordered_json collectives = ordered_json::array();
+    for (const auto& collective : plan.communication) {
+        collectives.push_back({{"name", collective.name}, {"bytes_sent", collective.bytes_sent}});
+    }
+    json["communication_per_step"] = {{"collectives", collectives},
+                                      {"total_bytes_sent", cost::total_bytes_sent(plan.communication)}};
+    json["schedule"] = {{"tokens_per_step", schedule.tokens_per_step},
+                        {"sequences_per_step", schedule.sequences_per_step},
+                        {"steps", schedule.steps},
+                        {"seconds", schedule.seconds},
+                        {"seconds_per_step", schedule.seconds_per_step},
+                        {"tokens_per_second", schedule.tokens_per_second},
+                        {"tokens_per_second_per_gpu", schedule.tokens_per_second_per_gpu}};
+    json["optimum"] = optimum_json(plan.optimum);
+    json["warnings"] = plan.warnings;
+    return json;
+}
+
+ordered_json comparison_json(std::span<const NamedPlan> plans) {
+    ordered_json list = ordered_json::array();
+    for (const NamedPlan& named : plans) {
+        ordered_json entry = plan_json(named.plan);
+        entry["name"] = named.name;
+        list.push_back(std::move(entry));
+    }
+    return {{"kind", "compare"}, {"plans", list}};
+}
+
+}  // namespace isoflop::report

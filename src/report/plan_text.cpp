@@ -1,0 +1,261 @@
+// A backward plan for people, section by section in the order it was worked out.
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "isoflop/base/text.hpp"
+#include "isoflop/report/plan_report.hpp"
+#include "isoflop/scaling_law/law.hpp"
+#include "report/common_sections.hpp"
+
+namespace isoflop::report {
+namespace {
+
+using planner::BackwardPlan;
+
+void budget_section(TextReport& report, const BackwardPlan& plan) {
+    const planner::ComputeBudget& budget = plan.budget;
+    report.section("1. Compute budget");
+    report.row("GPUs", fmt::format("{:.0f} x {}", budget.num_gpus, budget.gpu_id));
+    report.row("Time", fmt::format("{:g} h", budget.hours), human_seconds(budget.hours * 3600));
+    report.row("Peak per GPU", fmt::format("{:.1f} TFLOP/s", budget.peak_flops_per_gpu / 1e12),
+               fmt::format("dense {}, {}", short_name(budget.dtype),
+                           budget.peak_from_table ? budget.gpu_source : "given in the config"));
+    report.row("MFU", fmt::format("{:.1f} %", budget.mfu * 100), "model FLOPs, exact convention");
+    report.row("Compute C", human_flops(budget.compute_flops) + " FLOP",
+               "= GPUs x peak x MFU x seconds");
+}
+
+void model_section(TextReport& report, const BackwardPlan& plan, const PlanTextOptions& options) {
+    report.section("2. Parameters");
+    report.row("Architecture", architecture_line(plan.model));
+    report.row("Parameters N", human_count(static_cast<double>(plan.parameters.total)),
+               with_separators(plan.parameters.total));
+    if (plan.parameters.active != plan.parameters.total) {
+        report.row("Active per token", human_count(static_cast<double>(plan.parameters.active)),
+                   with_separators(plan.parameters.active));
+    }
+    report.row("Non-embedding", human_count(static_cast<double>(plan.parameters.non_embedding)),
+               with_separators(plan.parameters.non_embedding));
+    if (options.show_breakdown) parameter_rows(report, plan.parameters);
+}
+
+void flops_section(TextReport& report, const BackwardPlan& plan, const PlanTextOptions& options) {
+    report.section("3. FLOPs per token");
+    const std::int64_t S = plan.execution.sequence_length;
+    report.row("Sequence length S", with_separators(S) + " tokens");
+    report.row("Forward", fmt::format("{:.2f} GFLOP", plan.forward_flops_per_token / 1e9),
+               "exact: every matrix product, full attention");
+    report.row("Training", fmt::format("{:.2f} GFLOP", plan.training_flops_per_token / 1e9),
+               fmt::format("{} FLOP = 3 x forward", with_separators(static_cast<std::int64_t>(
+                                                        plan.training_flops_per_token))));
+    if (options.show_breakdown) {
+        flop_rows(report, cost::forward_products(plan.model, 1, S, cost::AttentionMask::full), S);
+    }
+    if (options.all_conventions) {
+        convention_table(report, plan.convention_flops_per_token);
+    } else if (options.convention != cost::Convention::exact) {
+        convention_row(report, plan.convention_flops_per_token, options.convention);
+    }
+}
+
+void token_section(TextReport& report, const BackwardPlan& plan) {
+    const planner::TokenBudget& tokens = plan.tokens;
+    report.section("4. Tokens");
+    report.row("Tokens D", human_count(tokens.n_tokens),
+               tokens.constrained ? "limited by the data" : "= C / training FLOPs per token");
+    if (tokens.data_limited) {
+        report.row("Data limit", human_count(*tokens.data_limited), "dataset_size x max_epochs");
+        report.row("Epochs", fmt::format("{:.3g}", tokens.epochs));
+    }
+    if (tokens.constrained) {
+        report.row("Compute would allow", human_count(tokens.compute_limited));
+        report.row("Unused compute", human_flops(tokens.unused_compute_flops) + " FLOP",
+                   fmt::format("{:.1f} % of C",
+                               tokens.unused_compute_flops / plan.budget.compute_flops * 100));
+    }
+    report.row("Tokens per parameter", fmt::format("{:.1f}", plan.optimum.tokens_per_parameter));
+}
+
+void loss_section(TextReport& report, const BackwardPlan& plan) {
+    const scaling_law::LossTerms& loss = plan.loss;
+    report.section("5. Predicted loss");
+    report.row("Law", plan.law.id, plan.law.title);
+    if (plan.law.form == scaling_law::Form::chinchilla) {
+        const auto& constants = plan.law.chinchilla;
+        report.row("Irreducible E", fmt::format("{:.4f}", loss.irreducible));
+        report.row("Model size A / N^alpha", fmt::format("{:.4f}", loss.model_size),
+                   fmt::format("A {:g}, alpha {:g}", constants.A, constants.alpha));
+        report.row("Data B / D^beta", fmt::format("{:.4f}", loss.data),
+                   fmt::format("B {:g}, beta {:g}", constants.B, constants.beta));
+    } else {
+        report.row("Model size alone", fmt::format("{:.4f}", loss.model_size), "(Nc / N)^alpha_N");
+        report.row("Data alone", fmt::format("{:.4f}", loss.data), "(Dc / D)^alpha_D");
+    }
+    report.row("Loss", fmt::format("{:.4f}", loss.total),
+               loss.standard_error ? fmt::format("+- {:.4f} nats per token (one standard error)",
+                                                 *loss.standard_error)
+                                   : "nats per token");
+}
+
+void verification_section(TextReport& report, const BackwardPlan& plan) {
+    const planner::Verification& check = plan.verification;
+    report.section("6. Verification");
+    report.row("C recomputed from N and D", human_flops(check.recomputed_compute_flops) + " FLOP",
+               fmt::format("relative error {:.1e}", check.relative_error));
+    report.row("6 N D rule", fmt::format("{:.2f} GFLOP/token", check.six_nd_flops / 1e9));
+    report.row("  - input embedding", fmt::format("{:+.2f} GFLOP", check.input_embedding / 1e9),
+               "looked up, not multiplied");
+    report.row("  - norms and biases", fmt::format("{:+.4f} GFLOP", check.vectors / 1e9),
+               "no matrix product");
+    report.row("  + attention", fmt::format("{:+.2f} GFLOP", check.attention / 1e9),
+               "scores and values, which have no parameters");
+    report.row("Exact", fmt::format("{:.2f} GFLOP/token", check.exact_flops / 1e9),
+               fmt::format("{:+.1f} % against 6 N D", check.difference() / check.six_nd_flops * 100));
+}
+
+void memory_section(TextReport& report, const BackwardPlan& plan, const PlanTextOptions& options) {
+    report.section("7. Memory per GPU");
+    report.row("Execution", execution_line(plan.execution));
+    const cost::MemoryPlan& memory = plan.memory.plan;
+    if (options.show_breakdown) memory_rows(report, memory);
+    const auto total = static_cast<double>(memory.total_bytes());
+    report.row("Total", human_bytes(total), "arena exact for our trainer; context estimated");
+    report.row("GPU memory", human_bytes(static_cast<double>(plan.memory.capacity_bytes)));
+    const auto headroom = static_cast<double>(plan.memory.headroom_bytes());
+    report.row("fits", plan.memory.fits() ? "yes" : "no",
+               plan.memory.fits() ? human_bytes(headroom) + " to spare"
+                                  : human_bytes(-headroom) + " too much");
+    if (plan.memory.change) {
+        report.row("Cheapest change", plan.memory.change->description);
+        report.row("", "", fmt::format("needs {}, about {:.0f} % slower",
+                                       human_bytes(static_cast<double>(plan.memory.change->total_bytes)),
+                                       plan.memory.change->slowdown * 100));
+    } else if (!plan.memory.fits() && plan.memory.gpus_needed) {
+        report.row("Fits from", with_separators(*plan.memory.gpus_needed) + " GPUs",
+                   "with flash_attn_2, fsdp, recompute=block, batch_size=1");
+    } else if (!plan.memory.fits()) {
+        report.line("No data parallel setting makes it fit: the model needs tensor or pipeline parallelism.");
+    }
+    if (options.megatron_memory) megatron_rows(report, plan);
+}
+
+void schedule_section(TextReport& report, const BackwardPlan& plan) {
+    const planner::Schedule& schedule = plan.schedule;
+    report.section("8. Schedule");
+    report.row("Global batch", fmt::format("{} sequences", human_count(schedule.sequences_per_step)),
+               fmt::format("{} tokens per step", with_separators(static_cast<std::int64_t>(
+                                                     schedule.tokens_per_step))));
+    report.row("Steps", with_separators(static_cast<std::int64_t>(schedule.steps)));
+    report.row("Time", human_seconds(schedule.seconds),
+               fmt::format("{} per step", human_seconds(schedule.seconds_per_step)));
+    report.row("Throughput", human_count(schedule.tokens_per_second) + " tokens/s",
+               fmt::format("{:.0f} tokens/s per GPU", schedule.tokens_per_second_per_gpu));
+    for (const cost::Collective& collective : plan.communication) {
+        report.row(collective.name, human_bytes(static_cast<double>(collective.bytes_sent)),
+                   "sent per GPU and step");
+    }
+}
+
+std::string verdict(const BackwardPlan& plan) {
+    const double ratio = plan.optimum.tokens_per_parameter / plan.optimum.optimal_tokens_per_parameter;
+    if (ratio > 1.1) return fmt::format("over-trained {:.1f}x", ratio);
+    if (ratio < 1 / 1.1) return fmt::format("under-trained {:.1f}x", 1 / ratio);
+    return "near the optimum";
+}
+
+void optimum_section(TextReport& report, const BackwardPlan& plan) {
+    const planner::OptimumComparison& optimum = plan.optimum;
+    report.section("9. What this compute is best spent on");
+    Table table({{"", Align::left}, {"N*"}, {"D*"}, {"D*/N*"}, {"loss"}});
+    const auto add = [&](std::string name, const scaling_law::Optimum& best) {
+        table.row({std::move(name), human_count(best.n_params), human_count(best.n_tokens),
+                   fmt::format("{:.1f}", best.n_tokens / best.n_params),
+                   fmt::format("{:.4f}", best.loss.total)});
+    };
+    add("C = 6 N D (closed form)", optimum.six_nd);
+    if (optimum.exact) {
+        add("exact FLOPs, same proportions", optimum.exact->continuous);
+        add("  as a real architecture", optimum.exact->grid);
+    }
+    add("this plan",
+        {.n_params = plan.tokens.n_tokens / optimum.tokens_per_parameter,
+         .n_tokens = plan.tokens.n_tokens,
+         .loss = plan.loss});
+    report.table(table);
+    if (optimum.exact) {
+        report.row("Real architecture", architecture_line(optimum.exact->grid_config));
+    }
+    report.row("Verdict", verdict(plan),
+               fmt::format("loss {:+.4f} nats against the optimum", optimum.loss_gap));
+}
+
+std::string quiet_text(const BackwardPlan& plan) {
+    return fmt::format("N {}\nD {}\nC {}\nloss {:.4f}\nmemory {} (fits: {})\n",
+                       human_count(static_cast<double>(plan.parameters.total)),
+                       human_count(plan.tokens.n_tokens), human_flops(plan.budget.compute_flops),
+                       plan.loss.total,
+                       human_bytes(static_cast<double>(plan.memory.plan.total_bytes())),
+                       plan.memory.fits() ? "yes" : "no");
+}
+
+}  // namespace
+
+std::string plan_text(const BackwardPlan& plan, const PlanTextOptions& options) {
+    if (options.quiet) return quiet_text(plan);
+    TextReport report(options.colour);
+    report.title(fmt::format("Backward plan: N {}, D {}, C {}, loss {:.4f}",
+                             human_count(static_cast<double>(plan.parameters.total)),
+                             human_count(plan.tokens.n_tokens), human_flops(plan.budget.compute_flops),
+                             plan.loss.total));
+    budget_section(report, plan);
+    model_section(report, plan, options);
+    flops_section(report, plan, options);
+    token_section(report, plan);
+    loss_section(report, plan);
+    if (options.verify_calculations) verification_section(report, plan);
+    memory_section(report, plan, options);
+    schedule_section(report, plan);
+    optimum_section(report, plan);
+    return report.str();
+}
+
+std::string comparison_text(std::span<const NamedPlan> plans, Colour colour) {
+    std::vector<Column> columns{{"", Align::left}};
+    for (const NamedPlan& named : plans) columns.push_back({named.name});
+    Table table(std::move(columns));
+    const auto add = [&](std::string label, const auto& cell) {
+        std::vector<std::string> cells{std::move(label)};
+        for (const NamedPlan& named : plans) cells.push_back(cell(named.plan));
+        table.row(std::move(cells));
+    };
+    add("GPUs", [](const BackwardPlan& plan) {
+        return fmt::format("{:.0f} x {}", plan.budget.num_gpus, plan.budget.gpu_id);
+    });
+    add("hours", [](const BackwardPlan& plan) { return fmt::format("{:g}", plan.budget.hours); });
+    add("peak TFLOP/s", [](const BackwardPlan& plan) {
+        return fmt::format("{:.1f} {}", plan.budget.peak_flops_per_gpu / 1e12, short_name(plan.budget.dtype));
+    });
+    add("MFU", [](const BackwardPlan& plan) { return fmt::format("{:.1f} %", plan.budget.mfu * 100); });
+    add("C", [](const BackwardPlan& plan) { return human_flops(plan.budget.compute_flops); });
+    add("N", [](const BackwardPlan& plan) { return human_count(static_cast<double>(plan.parameters.total)); });
+    add("D", [](const BackwardPlan& plan) { return human_count(plan.tokens.n_tokens); });
+    add("D/N", [](const BackwardPlan& plan) { return fmt::format("{:.1f}", plan.optimum.tokens_per_parameter); });
+    add("GFLOP/token", [](const BackwardPlan& plan) {
+        return fmt::format("{:.2f}", plan.training_flops_per_token / 1e9);
+    });
+    add("law", [](const BackwardPlan& plan) { return plan.law.id; });
+    add("loss", [](const BackwardPlan& plan) { return fmt::format("{:.4f}", plan.loss.total); });
+    add("N* (6ND)", [](const BackwardPlan& plan) { return human_count(plan.optimum.six_nd.n_params); });
+    add("loss at N*", [](const BackwardPlan& plan) {
+        return fmt::format("{:.4f}", plan.optimum.six_nd.loss.total);
+    });
+    add("memory per GPU", [](const BackwardPlan& plan) {
+        return human_bytes(static_cast<double>(plan.memory.plan.total_bytes()));
+    });
+    add("fits", [](const BackwardPlan& plan) { return std::string(plan.memory.fits() ? "yes" : "no"); });
+    add("time", [](const BackwardPlan& plan) { return human_seconds(plan.schedule.seconds); });
+    return table.str("", colour);
+}
+
+}  // namespace isoflop::report

@@ -1,0 +1,201 @@
+// scaling-plan: from GPUs, hours, data and an architecture to parameters, tokens, compute, memory and loss.
+// This file parses the command line, calls one command and prints its result; the work is in the library.
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+
+#include "isoflop/base/error.hpp"
+#include "isoflop/base/text.hpp"
+#include "isoflop/base/version.hpp"
+#include "isoflop/config/overrides.hpp"
+#include "scaling_plan_commands.hpp"
+
+namespace isoflop::tools {
+namespace {
+
+constexpr std::string_view kExamples = R"(
+Examples:
+  scaling-plan backward configs/plan/hoffmann.jsonc
+  scaling-plan backward configs/plan/hoffmann.jsonc --set training_gear.num_gpus=64 --json
+  scaling-plan backward configs/plan/hoffmann.jsonc --emit-train-config train.jsonc
+  scaling-plan model configs/models/llama3_8b.jsonc --sequence_length=8192 --all-conventions
+  scaling-plan compare configs/plan/hoffmann.jsonc configs/plan/besiroglu.jsonc
+  scaling-plan sweep --over num_gpus=8,16,32 --over available_hours=24..72:24 configs/plan/auto.jsonc
+  scaling-plan validate
+
+Exit codes: 0 done (a plan that does not fit is still an answer), 1 a check failed, 2 usage or configuration,
+3 input or output.
+)";
+
+struct Command {
+    std::string name;
+    std::string help;
+    Result (*run)(const Options&);
+    CLI::App* app = nullptr;
+};
+
+std::vector<Command> commands() {
+    return {{"backward", "Plan a run: N, D, C, memory per GPU and predicted loss from a plan config", run_backward},
+            {"model", "Analyse an architecture: parameters, FLOPs and memory by component", run_model},
+            {"compare", "Plans of several configs side by side", run_compare},
+            {"sweep", "A table of plans over a grid of values", run_sweep},
+            {"laws", "List the scaling laws, their constants and sources", run_laws},
+            {"gpus", "List the accelerators, their dense peaks and sources", run_gpus},
+            {"validate", "Check this program against published figures; exit 1 if any is out", run_validate},
+            {"schema", "Print the JSON Schema of plan or model configs, or their keys as Markdown", run_schema}};
+}
+
+void add_options(Command& command, Options& options) {
+    CLI::App& app = *command.app;
+    const std::string& name = command.name;
+    const bool plans = name == "backward" || name == "compare" || name == "sweep";
+    if (plans || name == "model") {
+        app.add_option("config", options.files, name == "compare" ? "Configuration files" : "Configuration file")
+            ->type_name("FILE");
+        app.add_option("--set", options.overrides, "Override a key; --key=VALUE and --key VALUE do the same")
+            ->type_name("KEY=VALUE")
+            ->allow_extra_args(false);
+        app.footer([name] { return "\nConfig keys:\n" + config_help(name); });
+    }
+    if (plans || name == "gpus") {
+        app.add_option("--gpu-table", options.gpu_table, "Use this GPU table instead of the built-in one")
+            ->type_name("FILE");
+    }
+    if (name == "backward" || name == "model") {
+        app.add_option("--compat", options.compat, "Figures of an earlier system: dsc180_a06")->type_name("SYSTEM");
+        app.add_option("--convention", options.convention,
+                       "Also show training FLOPs by this convention: exact, palm, megatron, titan, kaplan, 6nd, "
+                       "executed")
+            ->type_name("NAME");
+        app.add_flag("--all-conventions", options.all_conventions, "Show training FLOPs by every convention");
+        app.add_option("--memory-model", options.memory_model,
+                       "isoflop: exact for our trainer; megatron: adds that estimate")
+            ->type_name("NAME");
+    }
+    if (name == "backward") {
+        app.add_option("--emit-train-config", options.emit_train_config,
+                       "Write the config with which train executes the plan; - prints it")
+            ->type_name("FILE");
+    }
+    if (name == "sweep") {
+        app.add_option("--over", options.sweep_axes, "Values of a key: a,b,c or FIRST..LAST[:STEP]; repeatable")
+            ->type_name("KEY=VALUES")
+            ->allow_extra_args(false);
+    }
+    if (name == "schema") {
+        app.add_option("subject", options.subject, "plan, model or markdown")->required()->type_name("SUBJECT");
+    } else {
+        app.add_flag("--json", options.json, "Print JSON with full precision (docs/json_output.md)");
+        if (name != "sweep" && name != "compare" && name != "laws" && name != "gpus") {
+            app.add_flag("--quiet", options.quiet, "Print the results only");
+        }
+    }
+}
+
+/// `--backward_config FILE`, `--model_config FILE` and `--validate` are the earlier system's spelling.
+std::vector<std::string> modernize(std::vector<std::string> arguments) {
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+        for (const auto& [flag, command] : {std::pair<std::string, std::string>{"--backward_config", "backward"},
+                                            {"--model_config", "model"},
+                                            {"--validate", "validate"}}) {
+            std::string& argument = arguments[i];
+            const bool with_value = argument.compare(0, flag.size() + 1, flag + "=") == 0;
+            if (argument != flag && !with_value) continue;
+            const std::string value = with_value ? argument.substr(flag.size() + 1) : std::string();
+            arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(i));
+            if (with_value) arguments.insert(arguments.begin() + static_cast<std::ptrdiff_t>(i), value);
+            arguments.insert(arguments.begin(), command);
+            return arguments;
+        }
+    }
+    return arguments;
+}
+
+std::string version_text() {
+    return fmt::format("scaling-plan {} (commit {}, {}, {})\nbuild features: planner\n", version(), commit(),
+                       compiler(), build_type());
+}
+
+/// CLI11's message, with the nearest option or config key for a misspelt one.
+std::string usage_message(const CLI::ParseError& error, const CLI::App& app) {
+    std::string message = error.what();
+    const std::size_t dashes = message.find("--");
+    if (dashes == std::string::npos) return message;
+    const std::size_t end = message.find_first_of(" =,", dashes);
+    const std::string word = message.substr(dashes + 2, end == std::string::npos ? end : end - dashes - 2);
+    std::vector<std::string> known = config_keys();
+    for (const CLI::App* part : app.get_subcommands()) {
+        for (const CLI::Option* option : part->get_options()) {
+            for (const std::string& name : option->get_lnames()) known.push_back(name);
+        }
+    }
+    for (std::size_t i = 0, count = known.size(); i < count; ++i) {
+        const std::size_t dot = known[i].find('.');
+        if (dot != std::string::npos) known.push_back(known[i].substr(dot + 1));
+    }
+    const std::vector<std::string_view> candidates(known.begin(), known.end());
+    const auto nearest = nearest_spelling(word, candidates);
+    if (nearest) message += fmt::format("; did you mean '--{}'?", *nearest);
+    return message;
+}
+
+int print(const Result& result) {
+    for (const std::string& warning : result.warnings) spdlog::warn("{}", warning);
+    const bool written = std::fwrite(result.output.data(), 1, result.output.size(), stdout) == result.output.size();
+    if (!written || std::fflush(stdout) != 0) throw IoError("standard output: could not be written");
+    return result.exit_code;
+}
+
+int run(std::vector<std::string> arguments) {
+    arguments = config::rewrite_overrides(modernize(std::move(arguments)), is_config_key);
+    CLI::App app("Plans a language-model training run: N, D, C, memory per GPU and predicted loss.", "scaling-plan");
+    app.require_subcommand(0, 1);
+    app.set_version_flag("--version", version_text());
+    app.set_help_all_flag("--help-all", "Help of every command");
+    app.footer(std::string(kExamples));
+    Options options;
+    options.colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr ? report::Colour::on
+                                                                                     : report::Colour::off;
+    std::vector<Command> all = commands();
+    for (Command& command : all) {
+        command.app = app.add_subcommand(command.name, command.help);
+        add_options(command, options);
+    }
+    try {
+        std::reverse(arguments.begin(), arguments.end());  // CLI11 takes a vector from its end
+        app.parse(arguments);
+    } catch (const CLI::Success& request) {
+        return app.exit(request);  // --help, --version
+    } catch (const CLI::ParseError& error) {
+        throw ConfigError(usage_message(error, app));
+    }
+    for (const Command& command : all) {
+        if (command.app->parsed()) return print(command.run(options));
+    }
+    throw ConfigError("no command given; see scaling-plan --help");
+}
+
+}  // namespace
+}  // namespace isoflop::tools
+
+int main(int argc, char** argv) {
+    try {
+        auto logger = spdlog::stderr_color_st("scaling-plan");
+        logger->set_pattern("%^%l%$: %v");
+        spdlog::set_default_logger(logger);
+        return isoflop::tools::run({argv + 1, argv + argc});
+    } catch (const isoflop::Error& error) {
+        const std::string message = error.what();
+        const bool located = message.find(": error: ") != std::string::npos;
+        std::fprintf(stderr, "%s%s\n", located ? "" : "error: ", message.c_str());
+        return static_cast<int>(error.exit_code());
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "internal error: %s\n", error.what());
+        return static_cast<int>(isoflop::ExitCode::check_failed);
+    }
+}

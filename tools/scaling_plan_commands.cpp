@@ -1,0 +1,317 @@
+#include "scaling_plan_commands.hpp"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "isoflop/base/error.hpp"
+#include "isoflop/base/text.hpp"
+#include "isoflop/model/model_reader.hpp"
+#include "isoflop/planner/backward_plan.hpp"
+#include "isoflop/planner/compat_dsc180_a06.hpp"
+#include "isoflop/planner/model_analysis.hpp"
+#include "isoflop/planner/plan_config.hpp"
+#include "isoflop/planner/sweep.hpp"
+#include "isoflop/planner/train_config.hpp"
+#include "isoflop/planner/validation.hpp"
+#include "isoflop/report/compat_report.hpp"
+#include "isoflop/report/list_report.hpp"
+#include "isoflop/report/model_report.hpp"
+#include "isoflop/report/plan_report.hpp"
+
+namespace isoflop::tools {
+namespace {
+
+using planner::BackwardPlan;
+using planner::PlanConfig;
+
+template <class T>
+T choice(std::string_view option, const std::string& text) {
+    if (const auto value = from_string<T>(text)) return *value;
+    const auto names = all_names<T>();
+    throw ConfigError(fmt::format("{} must be one of {}; found \"{}\"{}", option, join(names), text,
+                                  suggestion(text, names)));
+}
+
+bool wants_megatron(const Options& options) {
+    if (options.memory_model == "isoflop") return false;
+    if (options.memory_model == "megatron") return true;
+    throw ConfigError(fmt::format("--memory-model must be isoflop or megatron; found \"{}\"", options.memory_model));
+}
+
+bool wants_compat(const Options& options) {
+    if (options.compat.empty()) return false;
+    if (options.compat == "dsc180_a06") return true;
+    throw ConfigError(fmt::format("--compat knows one system, dsc180_a06; found \"{}\"", options.compat));
+}
+
+hardware::GpuTable gpu_table(const Options& options) {
+    return options.gpu_table.empty() ? hardware::GpuTable::builtin()
+                                     : hardware::GpuTable::from_file(options.gpu_table);
+}
+
+const std::string& only_file(const Options& options, std::string_view command) {
+    if (options.files.size() == 1) return options.files.front();
+    throw ConfigError(fmt::format("{} takes one configuration file; found {}. Example: scaling-plan {} configs/{}",
+                                  command, options.files.size(), command,
+                                  command == "model" ? "models/llama3_8b.jsonc" : "plan/hoffmann.jsonc"));
+}
+
+std::string dump(const nlohmann::ordered_json& json) { return json.dump(2) + "\n"; }
+
+planner::compat::BackwardResult compat_backward(const PlanConfig& config, const BackwardPlan& exact) {
+    planner::compat::BackwardInput input;
+    const auto& gear = config.training_gear;
+    if (gear.peak_flops_per_gpu) {
+        input.peak_flops_per_gpu = *gear.peak_flops_per_gpu;
+    } else {
+        const auto peak = planner::compat::gpu_peak_flops(gear.gpu_type, gear.dtype);
+        if (!peak) {
+            throw ConfigError(fmt::format(
+                "--compat dsc180_a06: the earlier system has no {} figure for '{}'; set "
+                "training_gear.peak_flops_per_gpu, or leave --compat out",
+                short_name(gear.dtype), gear.gpu_type));
+        }
+        input.peak_flops_per_gpu = *peak;
+    }
+    if (exact.law.form != scaling_law::Form::chinchilla) {
+        throw ConfigError(fmt::format("--compat dsc180_a06: the earlier system has no law {}", exact.law.id));
+    }
+    if (!config.dataset_constraints.dataset_size) {
+        throw ConfigError("--compat dsc180_a06 needs dataset_constraints.dataset_size");
+    }
+    input.num_gpus = exact.budget.num_gpus;
+    input.available_hours = exact.budget.hours;
+    input.expected_mfu = exact.budget.mfu;
+    input.dataset_size = static_cast<double>(*config.dataset_constraints.dataset_size);
+    input.max_epochs = config.dataset_constraints.max_epochs;
+    input.sequence_length = static_cast<double>(exact.execution.sequence_length);
+    input.law = exact.law.chinchilla;
+    return planner::compat::backward(exact.model, input);
+}
+
+/// Writes a file that must not exist yet.
+void write_new_file(const std::string& path, const std::string& text) {
+    if (std::filesystem::exists(path)) {
+        throw ConfigError(fmt::format("{}: exists already and is not overwritten", path));
+    }
+    std::ofstream file(path, std::ios::binary);
+    file << text;
+    file.close();
+    if (!file) throw IoError(fmt::format("{}: could not be written", path));
+}
+
+/// Keys that describe the execution rather than the model, for `model FILE --batch_size=4`.
+void split_overrides(const std::vector<std::string>& overrides, std::vector<std::string>& model_overrides,
+                     PlanConfig& execution) {
+    for (const std::string& assignment : overrides) {
+        const auto [key, value] = config::split_assignment(assignment);
+        const auto path = planner::plan_schema().resolve_path(key);
+        constexpr std::string_view kModelSection = "architecture.";
+        const bool of_model = !path || path->compare(0, kModelSection.size(), kModelSection) == 0;
+        if (of_model) {
+            model_overrides.push_back(key.compare(0, kModelSection.size(), kModelSection) == 0
+                                          ? assignment.substr(kModelSection.size())
+                                          : assignment);
+        } else {
+            planner::plan_schema().set(execution, key, value);
+        }
+    }
+}
+
+cost::Execution model_execution(const PlanConfig& config, const model::ModelKeys& keys) {
+    const auto& efficiency = config.training_efficiency;
+    cost::Execution execution;
+    execution.sequence_length = config.dataset_constraints.sequence_length.value_or(0);
+    execution.micro_batch_size = efficiency.batch_size;
+    execution.world_size = config.training_gear.num_gpus.value_or(1);
+    execution.dtype = config.training_gear.dtype;
+    execution.gradient_dtype = efficiency.gradient_dtype;
+    execution.recompute = efficiency.recompute;
+    execution.parallelism = efficiency.parallelism;
+    execution.loss_chunk = efficiency.loss_chunk;
+    const bool chosen = efficiency.attention_backend || efficiency.use_flash_attention;
+    const bool manual = !chosen && keys.use_flash_attention && !*keys.use_flash_attention;
+    execution.attention_backend = manual ? cost::AttentionBackend::manual : efficiency.backend();
+    return execution;
+}
+
+}  // namespace
+
+Result run_backward(const Options& options) {
+    const PlanConfig config = planner::read_plan_config(only_file(options, "backward"), options.overrides);
+    const BackwardPlan plan = planner::backward_plan(config, gpu_table(options));
+    Result result;
+    if (wants_compat(options)) {
+        const auto compat = compat_backward(config, plan);
+        result.output = options.json ? dump(report::compat_backward_json(compat, plan))
+                                     : report::compat_backward_text(compat, plan, options.colour);
+        return result;
+    }
+    result.warnings = plan.warnings;
+    if (!options.emit_train_config.empty()) {
+        const std::string text = planner::train_config_text(plan);
+        if (options.emit_train_config == "-") {
+            result.output = text;
+            return result;
+        }
+        write_new_file(options.emit_train_config, text);
+    }
+    report::PlanTextOptions text_options;
+    text_options.colour = options.colour;
+    text_options.show_breakdown = config.output_options.show_breakdown;
+    text_options.verify_calculations = config.output_options.verify_calculations;
+    text_options.all_conventions = options.all_conventions;
+    text_options.quiet = options.quiet;
+    text_options.convention = choice<cost::Convention>("--convention", options.convention);
+    text_options.megatron_memory = wants_megatron(options);
+    result.output = options.json ? dump(report::plan_json(plan)) : report::plan_text(plan, text_options);
+    return result;
+}
+
+Result run_model(const Options& options) {
+    std::vector<std::string> model_overrides;
+    PlanConfig execution_keys;
+    split_overrides(options.overrides, model_overrides, execution_keys);
+    const model::ModelDescription description =
+        model::read_model_file(only_file(options, "model"), model_overrides);
+    cost::Execution execution = model_execution(execution_keys, description.keys);
+    const planner::ModelAnalysis analysis = planner::analyze_model(description.config, execution);
+    Result result;
+    if (!description.unknown_keys.empty()) {
+        const std::vector<std::string_view> names(description.unknown_keys.begin(), description.unknown_keys.end());
+        result.warnings.push_back("keys without effect here: " + join(names));
+    }
+    if (wants_compat(options)) {
+        const auto compat =
+            planner::compat::analyze_model(description.config, description.keys.use_flash_attention.value_or(false));
+        result.output = options.json ? dump(report::compat_model_json(compat, analysis))
+                                     : report::compat_model_text(compat, analysis, options.colour);
+        return result;
+    }
+    report::ModelTextOptions text_options;
+    text_options.colour = options.colour;
+    text_options.all_conventions = options.all_conventions;
+    text_options.quiet = options.quiet;
+    text_options.convention = choice<cost::Convention>("--convention", options.convention);
+    text_options.megatron_memory = wants_megatron(options);
+    result.output =
+        options.json ? dump(report::model_json(analysis)) : report::model_text(analysis, text_options);
+    return result;
+}
+
+Result run_laws(const Options& options) {
+    Result result;
+    result.output = options.json ? dump(report::laws_json(scaling_law::laws()))
+                                 : report::laws_text(scaling_law::laws(), options.colour);
+    return result;
+}
+
+Result run_gpus(const Options& options) {
+    const hardware::GpuTable table = gpu_table(options);
+    Result result;
+    result.output = options.json ? dump(report::gpus_json(table)) : report::gpus_text(table, options.colour);
+    return result;
+}
+
+Result run_validate(const Options& options) {
+    std::vector<planner::ValidationCase> cases = planner::run_validation();
+    const auto compat = planner::run_compat_validation();
+    cases.insert(cases.end(), compat.begin(), compat.end());
+    Result result;
+    result.output = options.json ? dump(report::validation_json(cases))
+                                 : report::validation_text(cases, options.colour, options.quiet);
+    for (const auto& item : cases) {
+        if (!item.passed()) result.exit_code = static_cast<int>(ExitCode::check_failed);
+    }
+    return result;
+}
+
+Result run_compare(const Options& options) {
+    if (options.files.empty()) {
+        throw ConfigError("compare takes configuration files. Example: scaling-plan compare configs/plan/*.jsonc");
+    }
+    const hardware::GpuTable table = gpu_table(options);
+    std::vector<report::NamedPlan> plans;
+    Result result;
+    for (const std::string& file : options.files) {
+        const PlanConfig config = planner::read_plan_config(file, options.overrides);
+        report::NamedPlan named{std::filesystem::path(file).stem().string(),
+                                planner::backward_plan(config, table)};
+        for (const std::string& warning : named.plan.warnings) {
+            result.warnings.push_back(fmt::format("{}: {}", named.name, warning));
+        }
+        plans.push_back(std::move(named));
+    }
+    result.output = options.json ? dump(report::comparison_json(plans))
+                                 : report::comparison_text(plans, options.colour);
+    return result;
+}
+
+Result run_sweep(const Options& options) {
+    if (options.sweep_axes.empty()) {
+        throw ConfigError(
+            "sweep needs at least one --over KEY=VALUES. Example: scaling-plan sweep --over "
+            "training_gear.num_gpus=8,16,32 configs/plan/hoffmann.jsonc");
+    }
+    // Values swept over may be missing from the file.
+    std::vector<planner::SweepAxis> axes;
+    std::vector<std::string> overrides = options.overrides;
+    for (const std::string& text : options.sweep_axes) {
+        axes.push_back(planner::parse_axis(text));
+        overrides.push_back(fmt::format("{}={}", axes.back().path, axes.back().values.front()));
+    }
+    const PlanConfig config = planner::read_plan_config(only_file(options, "sweep"), overrides);
+    Result result;
+    bool first = true;
+    result.output = options.json ? "{\"kind\":\"sweep\",\"rows\":[\n" : report::sweep_header(axes);
+    planner::sweep(config, axes, gpu_table(options), [&](const planner::SweepRow& row) {
+        if (options.json) {
+            if (!first) result.output += ",\n";
+            report::append_sweep_json(result.output, axes, row);
+        } else {
+            report::append_sweep_row(result.output, axes, row);
+        }
+        first = false;
+    });
+    if (options.json) result.output += "\n]}\n";
+    return result;
+}
+
+Result run_schema(const Options& options) {
+    const PlanConfig plan_defaults;
+    const model::ModelFile model_defaults;
+    Result result;
+    if (options.subject == "plan") {
+        result.output = config::json_schema(planner::plan_schema(), &plan_defaults);
+    } else if (options.subject == "model") {
+        result.output = config::json_schema(model::model_schema(), &model_defaults);
+    } else if (options.subject == "markdown") {
+        result.output = "# Configuration\n\nGenerated by `scaling-plan schema markdown`; do not edit.\n\n" +
+                        config::markdown(planner::plan_schema(), &plan_defaults) + "\n" +
+                        config::markdown(model::model_schema(), &model_defaults);
+    } else {
+        throw ConfigError(fmt::format("schema knows plan, model and markdown; found \"{}\"", options.subject));
+    }
+    return result;
+}
+
+bool is_config_key(std::string_view key) {
+    return planner::plan_schema().resolve_path(key).has_value() ||
+           model::model_schema().resolve_path(key).has_value();
+}
+
+std::vector<std::string> config_keys() { return planner::plan_schema().paths(); }
+
+std::string config_help(std::string_view command) {
+    if (command == "model") {
+        const model::ModelFile defaults;
+        return config::help_text(model::model_schema(), &defaults);
+    }
+    const PlanConfig defaults;
+    return config::help_text(planner::plan_schema(), &defaults);
+}
+
+}  // namespace isoflop::tools

@@ -1,0 +1,50 @@
+// The commands of scaling-plan: each takes parsed options, calls the library and returns what to print.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "isoflop/report/text_report.hpp"
+
+namespace isoflop::tools {
+
+/// Options shared by the commands; each uses what concerns it.
+struct Options {
+    std::vector<std::string> files;
+    std::vector<std::string> overrides;  ///< "key=value"
+    std::vector<std::string> sweep_axes;
+    std::string gpu_table;               ///< empty: the built-in table
+    std::string compat;                  ///< empty or "dsc180_a06"
+    std::string convention = "exact";
+    std::string memory_model = "isoflop";
+    std::string emit_train_config;       ///< file to write, "-" for standard output
+    std::string subject;                 ///< of schema: "plan", "model" or "markdown"
+    bool json = false;
+    bool quiet = false;
+    bool all_conventions = false;
+    report::Colour colour = report::Colour::off;
+};
+
+struct Result {
+    std::string output;                 ///< for standard output
+    std::vector<std::string> warnings;  ///< for standard error
+    int exit_code = 0;
+};
+
+[[nodiscard]] Result run_backward(const Options& options);
+[[nodiscard]] Result run_model(const Options& options);
+[[nodiscard]] Result run_laws(const Options& options);
+[[nodiscard]] Result run_gpus(const Options& options);
+[[nodiscard]] Result run_validate(const Options& options);
+[[nodiscard]] Result run_compare(const Options& options);
+[[nodiscard]] Result run_sweep(const Options& options);
+[[nodiscard]] Result run_schema(const Options& options);
+
+/// True for every key that a plan or model config may have, full path or unambiguous.
+[[nodiscard]] bool is_config_key(std::string_view key);
+/// Those keys, for spelling suggestions.
+[[nodiscard]] std::vector<std::string> config_keys();
+/// "Config keys" part of a command's help.
+[[nodiscard]] std::string config_help(std::string_view command);
+
+}  // namespace isoflop::tools
