@@ -6,7 +6,7 @@ include(CMakePackageConfigHelpers)
 
 add_library(isoflop INTERFACE)
 add_library(isoflop::isoflop ALIAS isoflop)
-target_link_libraries(isoflop INTERFACE isoflop_plan)
+target_link_libraries(isoflop INTERFACE isoflop_plan isoflop_train)
 
 if(NOT ISOFLOP_INSTALL)
   return()
@@ -14,7 +14,7 @@ endif()
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/isoflop")
 
-install(TARGETS isoflop_plan isoflop EXPORT isoflop-targets
+install(TARGETS isoflop_plan isoflop_train isoflop EXPORT isoflop-targets
         ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 foreach(tool scaling-plan)
   if(TARGET ${tool})

@@ -1,5 +1,6 @@
-// scaling-plan: from GPUs, hours, data and an architecture to parameters, tokens, compute, memory and loss.
-// This file parses the command line, calls one command and prints its result; the work is in the library.
+// scaling-plan: from GPUs, hours, data and an architecture to parameters, tokens, compute, memory
+// and loss. This file parses the command line, calls one command and prints its result; the work is
+// in the library.
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
@@ -8,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <sstream>
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
@@ -40,14 +42,18 @@ struct Command {
 };
 
 std::vector<Command> commands() {
-    return {{"backward", "Plan a run: N, D, C, memory per GPU and predicted loss from a plan config", run_backward},
-            {"model", "Analyse an architecture: parameters, FLOPs and memory by component", run_model},
-            {"compare", "Plans of several configs side by side", run_compare},
-            {"sweep", "A table of plans over a grid of values", run_sweep},
-            {"laws", "List the scaling laws, their constants and sources", run_laws},
-            {"gpus", "List the accelerators, their dense peaks and sources", run_gpus},
-            {"validate", "Check this program against published figures; exit 1 if any is out", run_validate},
-            {"schema", "Print the JSON Schema of plan or model configs, or their keys as Markdown", run_schema}};
+    return {
+        {"backward", "Plan a run: N, D, C, memory per GPU and predicted loss from a plan config",
+         run_backward},
+        {"model", "Analyse an architecture: parameters, FLOPs and memory by component", run_model},
+        {"compare", "Plans of several configs side by side", run_compare},
+        {"sweep", "A table of plans over a grid of values", run_sweep},
+        {"laws", "List the scaling laws, their constants and sources", run_laws},
+        {"gpus", "List the accelerators, their dense peaks and sources", run_gpus},
+        {"validate", "Check this program against published figures; exit 1 if any is out",
+         run_validate},
+        {"schema", "Print the JSON Schema of plan or model configs, or their keys as Markdown",
+         run_schema}};
 }
 
 void add_options(Command& command, Options& options) {
@@ -55,24 +61,30 @@ void add_options(Command& command, Options& options) {
     const std::string& name = command.name;
     const bool plans = name == "backward" || name == "compare" || name == "sweep";
     if (plans || name == "model") {
-        app.add_option("config", options.files, name == "compare" ? "Configuration files" : "Configuration file")
+        app.add_option("config", options.files,
+                       name == "compare" ? "Configuration files" : "Configuration file")
             ->type_name("FILE");
-        app.add_option("--set", options.overrides, "Override a key; --key=VALUE and --key VALUE do the same")
+        app.add_option("--set", options.overrides,
+                       "Override a key; --key=VALUE and --key VALUE do the same")
             ->type_name("KEY=VALUE")
             ->allow_extra_args(false);
         app.footer([name] { return "\nConfig keys:\n" + config_help(name); });
     }
     if (plans || name == "gpus") {
-        app.add_option("--gpu-table", options.gpu_table, "Use this GPU table instead of the built-in one")
+        app.add_option("--gpu-table", options.gpu_table,
+                       "Use this GPU table instead of the built-in one")
             ->type_name("FILE");
     }
     if (name == "backward" || name == "model") {
-        app.add_option("--compat", options.compat, "Figures of an earlier system: dsc180_a06")->type_name("SYSTEM");
+        app.add_option("--compat", options.compat, "Figures of an earlier system: dsc180_a06")
+            ->type_name("SYSTEM");
         app.add_option("--convention", options.convention,
-                       "Also show training FLOPs by this convention: exact, palm, megatron, titan, kaplan, 6nd, "
+                       "Also show training FLOPs by this convention: exact, palm, megatron, titan, "
+                       "kaplan, 6nd, "
                        "executed")
             ->type_name("NAME");
-        app.add_flag("--all-conventions", options.all_conventions, "Show training FLOPs by every convention");
+        app.add_flag("--all-conventions", options.all_conventions,
+                     "Show training FLOPs by every convention");
         app.add_option("--memory-model", options.memory_model,
                        "isoflop: exact for our trainer; megatron: adds that estimate")
             ->type_name("NAME");
@@ -83,32 +95,39 @@ void add_options(Command& command, Options& options) {
             ->type_name("FILE");
     }
     if (name == "sweep") {
-        app.add_option("--over", options.sweep_axes, "Values of a key: a,b,c or FIRST..LAST[:STEP]; repeatable")
+        app.add_option("--over", options.sweep_axes,
+                       "Values of a key: a,b,c or FIRST..LAST[:STEP]; repeatable")
             ->type_name("KEY=VALUES")
             ->allow_extra_args(false);
     }
     if (name == "schema") {
-        app.add_option("subject", options.subject, "plan, model or markdown")->required()->type_name("SUBJECT");
+        app.add_option("subject", options.subject, "plan, model or markdown")
+            ->required()
+            ->type_name("SUBJECT");
     } else {
-        app.add_flag("--json", options.json, "Print JSON with full precision (docs/json_output.md)");
+        app.add_flag("--json", options.json,
+                     "Print JSON with full precision (docs/json_output.md)");
         if (name != "sweep" && name != "compare" && name != "laws" && name != "gpus") {
             app.add_flag("--quiet", options.quiet, "Print the results only");
         }
     }
 }
 
-/// `--backward_config FILE`, `--model_config FILE` and `--validate` are the earlier system's spelling.
+/// `--backward_config FILE`, `--model_config FILE` and `--validate` are the earlier system's
+/// spelling.
 std::vector<std::string> modernize(std::vector<std::string> arguments) {
     for (std::size_t i = 0; i < arguments.size(); ++i) {
-        for (const auto& [flag, command] : {std::pair<std::string, std::string>{"--backward_config", "backward"},
-                                            {"--model_config", "model"},
-                                            {"--validate", "validate"}}) {
+        for (const auto& [flag, command] :
+             {std::pair<std::string, std::string>{"--backward_config", "backward"},
+              {"--model_config", "model"},
+              {"--validate", "validate"}}) {
             std::string& argument = arguments[i];
             const bool with_value = argument.compare(0, flag.size() + 1, flag + "=") == 0;
             if (argument != flag && !with_value) continue;
             const std::string value = with_value ? argument.substr(flag.size() + 1) : std::string();
             arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(i));
-            if (with_value) arguments.insert(arguments.begin() + static_cast<std::ptrdiff_t>(i), value);
+            if (with_value)
+                arguments.insert(arguments.begin() + static_cast<std::ptrdiff_t>(i), value);
             arguments.insert(arguments.begin(), command);
             return arguments;
         }
@@ -117,8 +136,8 @@ std::vector<std::string> modernize(std::vector<std::string> arguments) {
 }
 
 std::string version_text() {
-    return fmt::format("scaling-plan {} (commit {}, {}, {})\nbuild features: planner\n", version(), commit(),
-                       compiler(), build_type());
+    return fmt::format("scaling-plan {} (commit {}, {}, {})\nbuild features: planner\n", version(),
+                       commit(), compiler(), build_type());
 }
 
 /// CLI11's message, with the nearest option or config key for a misspelt one.
@@ -127,7 +146,8 @@ std::string usage_message(const CLI::ParseError& error, const CLI::App& app) {
     const std::size_t dashes = message.find("--");
     if (dashes == std::string::npos) return message;
     const std::size_t end = message.find_first_of(" =,", dashes);
-    const std::string word = message.substr(dashes + 2, end == std::string::npos ? end : end - dashes - 2);
+    const std::string word =
+        message.substr(dashes + 2, end == std::string::npos ? end : end - dashes - 2);
     std::vector<std::string> known = config_keys();
     for (const CLI::App* part : app.get_subcommands()) {
         for (const CLI::Option* option : part->get_options()) {
@@ -146,21 +166,25 @@ std::string usage_message(const CLI::ParseError& error, const CLI::App& app) {
 
 int print(const Result& result) {
     for (const std::string& warning : result.warnings) spdlog::warn("{}", warning);
-    const bool written = std::fwrite(result.output.data(), 1, result.output.size(), stdout) == result.output.size();
-    if (!written || std::fflush(stdout) != 0) throw IoError("standard output: could not be written");
+    const bool written =
+        std::fwrite(result.output.data(), 1, result.output.size(), stdout) == result.output.size();
+    if (!written || std::fflush(stdout) != 0)
+        throw IoError("standard output: could not be written");
     return result.exit_code;
 }
 
 int run(std::vector<std::string> arguments) {
     arguments = config::rewrite_overrides(modernize(std::move(arguments)), is_config_key);
-    CLI::App app("Plans a language-model training run: N, D, C, memory per GPU and predicted loss.", "scaling-plan");
+    CLI::App app("Plans a language-model training run: N, D, C, memory per GPU and predicted loss.",
+                 "scaling-plan");
     app.require_subcommand(0, 1);
     app.set_version_flag("--version", version_text());
     app.set_help_all_flag("--help-all", "Help of every command");
     app.footer(std::string(kExamples));
     Options options;
-    options.colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr ? report::Colour::on
-                                                                                     : report::Colour::off;
+    options.colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr
+                         ? report::Colour::on
+                         : report::Colour::off;
     std::vector<Command> all = commands();
     for (Command& command : all) {
         command.app = app.add_subcommand(command.name, command.help);
@@ -170,7 +194,11 @@ int run(std::vector<std::string> arguments) {
         std::reverse(arguments.begin(), arguments.end());  // CLI11 takes a vector from its end
         app.parse(arguments);
     } catch (const CLI::Success& request) {
-        return app.exit(request);  // --help, --version
+        std::ostringstream text;  // --help, --version
+        app.exit(request, text, text);
+        Result result;
+        result.output = text.str();
+        return print(result);
     } catch (const CLI::ParseError& error) {
         throw ConfigError(usage_message(error, app));
     }

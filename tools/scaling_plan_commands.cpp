@@ -2,8 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "isoflop/base/error.hpp"
@@ -38,13 +39,15 @@ T choice(std::string_view option, const std::string& text) {
 bool wants_megatron(const Options& options) {
     if (options.memory_model == "isoflop") return false;
     if (options.memory_model == "megatron") return true;
-    throw ConfigError(fmt::format("--memory-model must be isoflop or megatron; found \"{}\"", options.memory_model));
+    throw ConfigError(fmt::format("--memory-model must be isoflop or megatron; found \"{}\"",
+                                  options.memory_model));
 }
 
 bool wants_compat(const Options& options) {
     if (options.compat.empty()) return false;
     if (options.compat == "dsc180_a06") return true;
-    throw ConfigError(fmt::format("--compat knows one system, dsc180_a06; found \"{}\"", options.compat));
+    throw ConfigError(
+        fmt::format("--compat knows one system, dsc180_a06; found \"{}\"", options.compat));
 }
 
 hardware::GpuTable gpu_table(const Options& options) {
@@ -54,14 +57,19 @@ hardware::GpuTable gpu_table(const Options& options) {
 
 const std::string& only_file(const Options& options, std::string_view command) {
     if (options.files.size() == 1) return options.files.front();
-    throw ConfigError(fmt::format("{} takes one configuration file; found {}. Example: scaling-plan {} configs/{}",
-                                  command, options.files.size(), command,
-                                  command == "model" ? "models/llama3_8b.jsonc" : "plan/hoffmann.jsonc"));
+    throw ConfigError(fmt::format(
+        "{} takes one configuration file; found {}. Example: scaling-plan {} configs/{}", command,
+        options.files.size(), command,
+        command == "model" ? "models/llama3_8b.jsonc" : "plan/hoffmann.jsonc"));
 }
 
-std::string dump(const nlohmann::ordered_json& json) { return json.dump(2) + "\n"; }
+/// File names may hold bytes that are no UTF-8; JSON may not.
+std::string dump(const nlohmann::ordered_json& json) {
+    return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
 
-planner::compat::BackwardResult compat_backward(const PlanConfig& config, const BackwardPlan& exact) {
+planner::compat::BackwardResult compat_backward(const PlanConfig& config,
+                                                const BackwardPlan& exact) {
     planner::compat::BackwardInput input;
     const auto& gear = config.training_gear;
     if (gear.peak_flops_per_gpu) {
@@ -77,7 +85,8 @@ planner::compat::BackwardResult compat_backward(const PlanConfig& config, const 
         input.peak_flops_per_gpu = *peak;
     }
     if (exact.law.form != scaling_law::Form::chinchilla) {
-        throw ConfigError(fmt::format("--compat dsc180_a06: the earlier system has no law {}", exact.law.id));
+        throw ConfigError(
+            fmt::format("--compat dsc180_a06: the earlier system has no law {}", exact.law.id));
     }
     if (!config.dataset_constraints.dataset_size) {
         throw ConfigError("--compat dsc180_a06 needs dataset_constraints.dataset_size");
@@ -94,18 +103,19 @@ planner::compat::BackwardResult compat_backward(const PlanConfig& config, const 
 
 /// Writes a file that must not exist yet.
 void write_new_file(const std::string& path, const std::string& text) {
-    if (std::filesystem::exists(path)) {
+    std::FILE* file =
+        std::fopen(path.c_str(), "wbx");  // x: fails if there is one, or a link to one
+    if (file == nullptr && errno == EEXIST) {
         throw ConfigError(fmt::format("{}: exists already and is not overwritten", path));
     }
-    std::ofstream file(path, std::ios::binary);
-    file << text;
-    file.close();
-    if (!file) throw IoError(fmt::format("{}: could not be written", path));
+    bool written = file != nullptr && std::fwrite(text.data(), 1, text.size(), file) == text.size();
+    if (file != nullptr && std::fclose(file) != 0) written = false;
+    if (!written) throw IoError(fmt::format("{}: could not be written", path));
 }
 
 /// Keys that describe the execution rather than the model, for `model FILE --batch_size=4`.
-void split_overrides(const std::vector<std::string>& overrides, std::vector<std::string>& model_overrides,
-                     PlanConfig& execution) {
+void split_overrides(const std::vector<std::string>& overrides,
+                     std::vector<std::string>& model_overrides, PlanConfig& execution) {
     for (const std::string& assignment : overrides) {
         const auto [key, value] = config::split_assignment(assignment);
         const auto path = planner::plan_schema().resolve_path(key);
@@ -141,10 +151,14 @@ cost::Execution model_execution(const PlanConfig& config, const model::ModelKeys
 }  // namespace
 
 Result run_backward(const Options& options) {
-    const PlanConfig config = planner::read_plan_config(only_file(options, "backward"), options.overrides);
+    const PlanConfig config =
+        planner::read_plan_config(only_file(options, "backward"), options.overrides);
     const BackwardPlan plan = planner::backward_plan(config, gpu_table(options));
     Result result;
     if (wants_compat(options)) {
+        if (!options.emit_train_config.empty()) {
+            throw ConfigError("--emit-train-config executes the exact plan; leave --compat out");
+        }
         const auto compat = compat_backward(config, plan);
         result.output = options.json ? dump(report::compat_backward_json(compat, plan))
                                      : report::compat_backward_text(compat, plan, options.colour);
@@ -167,7 +181,8 @@ Result run_backward(const Options& options) {
     text_options.quiet = options.quiet;
     text_options.convention = choice<cost::Convention>("--convention", options.convention);
     text_options.megatron_memory = wants_megatron(options);
-    result.output = options.json ? dump(report::plan_json(plan)) : report::plan_text(plan, text_options);
+    result.output =
+        options.json ? dump(report::plan_json(plan)) : report::plan_text(plan, text_options);
     return result;
 }
 
@@ -181,12 +196,13 @@ Result run_model(const Options& options) {
     const planner::ModelAnalysis analysis = planner::analyze_model(description.config, execution);
     Result result;
     if (!description.unknown_keys.empty()) {
-        const std::vector<std::string_view> names(description.unknown_keys.begin(), description.unknown_keys.end());
+        const std::vector<std::string_view> names(description.unknown_keys.begin(),
+                                                  description.unknown_keys.end());
         result.warnings.push_back("keys without effect here: " + join(names));
     }
     if (wants_compat(options)) {
-        const auto compat =
-            planner::compat::analyze_model(description.config, description.keys.use_flash_attention.value_or(false));
+        const auto compat = planner::compat::analyze_model(
+            description.config, description.keys.use_flash_attention.value_or(false));
         result.output = options.json ? dump(report::compat_model_json(compat, analysis))
                                      : report::compat_model_text(compat, analysis, options.colour);
         return result;
@@ -197,8 +213,8 @@ Result run_model(const Options& options) {
     text_options.quiet = options.quiet;
     text_options.convention = choice<cost::Convention>("--convention", options.convention);
     text_options.megatron_memory = wants_megatron(options);
-    result.output =
-        options.json ? dump(report::model_json(analysis)) : report::model_text(analysis, text_options);
+    result.output = options.json ? dump(report::model_json(analysis))
+                                 : report::model_text(analysis, text_options);
     return result;
 }
 
@@ -212,7 +228,8 @@ Result run_laws(const Options& options) {
 Result run_gpus(const Options& options) {
     const hardware::GpuTable table = gpu_table(options);
     Result result;
-    result.output = options.json ? dump(report::gpus_json(table)) : report::gpus_text(table, options.colour);
+    result.output =
+        options.json ? dump(report::gpus_json(table)) : report::gpus_text(table, options.colour);
     return result;
 }
 
@@ -231,7 +248,9 @@ Result run_validate(const Options& options) {
 
 Result run_compare(const Options& options) {
     if (options.files.empty()) {
-        throw ConfigError("compare takes configuration files. Example: scaling-plan compare configs/plan/*.jsonc");
+        throw ConfigError(
+            "compare takes configuration files. Example: scaling-plan compare "
+            "configs/plan/*.jsonc");
     }
     const hardware::GpuTable table = gpu_table(options);
     std::vector<report::NamedPlan> plans;
@@ -264,15 +283,16 @@ Result run_sweep(const Options& options) {
         overrides.push_back(fmt::format("{}={}", axes.back().path, axes.back().values.front()));
     }
     const PlanConfig config = planner::read_plan_config(only_file(options, "sweep"), overrides);
+    const report::SweepTable table(axes);
     Result result;
     bool first = true;
-    result.output = options.json ? "{\"kind\":\"sweep\",\"rows\":[\n" : report::sweep_header(axes);
+    result.output = options.json ? "{\"kind\":\"sweep\",\"rows\":[\n" : table.header();
     planner::sweep(config, axes, gpu_table(options), [&](const planner::SweepRow& row) {
         if (options.json) {
             if (!first) result.output += ",\n";
-            report::append_sweep_json(result.output, axes, row);
+            table.append_json(result.output, row);
         } else {
-            report::append_sweep_row(result.output, axes, row);
+            table.append_row(result.output, row);
         }
         first = false;
     });
@@ -289,11 +309,13 @@ Result run_schema(const Options& options) {
     } else if (options.subject == "model") {
         result.output = config::json_schema(model::model_schema(), &model_defaults);
     } else if (options.subject == "markdown") {
-        result.output = "# Configuration\n\nGenerated by `scaling-plan schema markdown`; do not edit.\n\n" +
-                        config::markdown(planner::plan_schema(), &plan_defaults) + "\n" +
-                        config::markdown(model::model_schema(), &model_defaults);
+        result.output =
+            "# Configuration\n\nGenerated by `scaling-plan schema markdown`; do not edit.\n\n" +
+            config::markdown(planner::plan_schema(), &plan_defaults) + "\n" +
+            config::markdown(model::model_schema(), &model_defaults);
     } else {
-        throw ConfigError(fmt::format("schema knows plan, model and markdown; found \"{}\"", options.subject));
+        throw ConfigError(
+            fmt::format("schema knows plan, model and markdown; found \"{}\"", options.subject));
     }
     return result;
 }
@@ -303,7 +325,9 @@ bool is_config_key(std::string_view key) {
            model::model_schema().resolve_path(key).has_value();
 }
 
-std::vector<std::string> config_keys() { return planner::plan_schema().paths(); }
+std::vector<std::string> config_keys() {
+    return planner::plan_schema().paths();
+}
 
 std::string config_help(std::string_view command) {
     if (command == "model") {

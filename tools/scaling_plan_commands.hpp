@@ -1,4 +1,5 @@
-// The commands of scaling-plan: each takes parsed options, calls the library and returns what to print.
+// The commands of scaling-plan: each takes parsed options, calls the library and returns what to
+// print.
 #pragma once
 
 #include <string>
@@ -13,12 +14,12 @@ struct Options {
     std::vector<std::string> files;
     std::vector<std::string> overrides;  ///< "key=value"
     std::vector<std::string> sweep_axes;
-    std::string gpu_table;               ///< empty: the built-in table
-    std::string compat;                  ///< empty or "dsc180_a06"
+    std::string gpu_table;  ///< empty: the built-in table
+    std::string compat;     ///< empty or "dsc180_a06"
     std::string convention = "exact";
     std::string memory_model = "isoflop";
-    std::string emit_train_config;       ///< file to write, "-" for standard output
-    std::string subject;                 ///< of schema: "plan", "model" or "markdown"
+    std::string emit_train_config;  ///< file to write, "-" for standard output
+    std::string subject;            ///< of schema: "plan", "model" or "markdown"
     bool json = false;
     bool quiet = false;
     bool all_conventions = false;

@@ -119,7 +119,7 @@ void Scanner::fail_in_string(std::size_t string_offset) {
     if (at_end() || text_[offset_] == '\n' || text_[offset_] == '\r') {
         fail(string_offset, "this string is not closed on its line; '\"' is missing");
     }
-    const auto value = static_cast<std::uint32_t>(text_[offset_]);
+    const std::uint32_t value = static_cast<unsigned char>(text_[offset_]);
     fail(offset_,
          value == '\t'
              ? std::string("a tab inside a string must be written as \\t")

@@ -12,12 +12,14 @@ std::vector<std::string> rewrite_overrides(const std::vector<std::string>& argum
     for (std::size_t i = 0; i < arguments.size(); ++i) {
         const std::string& argument = arguments[i];
         if (argument == "--") {  // everything after it is positional
-            rewritten.insert(rewritten.end(), arguments.begin() + static_cast<std::ptrdiff_t>(i), arguments.end());
+            rewritten.insert(rewritten.end(), arguments.begin() + static_cast<std::ptrdiff_t>(i),
+                             arguments.end());
             break;
         }
         const std::size_t equals = argument.find('=');
         const bool option = argument.size() > 2 && argument.compare(0, 2, "--") == 0;
-        const std::string key = option ? argument.substr(2, equals == std::string::npos ? equals : equals - 2) : "";
+        const std::string key =
+            option ? argument.substr(2, equals == std::string::npos ? equals : equals - 2) : "";
         if (!option || !is_key(key)) {
             rewritten.push_back(argument);
             continue;

@@ -1,4 +1,5 @@
-// Reading values through the field table: type, range and spelling checks, with messages that say where.
+// Reading values through the field table: type, range and spelling checks, with messages that say
+// where.
 #include "isoflop/config/schema.hpp"
 
 #include <fmt/format.h>
@@ -49,7 +50,8 @@ bool in_range(const FieldInfo& info, double value) {
 /// 1e12 is written for token counts: a double that is a whole number serves as an integer.
 std::optional<std::int64_t> as_whole_number(const Value& value) {
     if (value.is_integer()) return value.as_integer();
-    constexpr double kExact = 9007199254740992.0;  // 2^53: beyond it a double no longer names one integer
+    constexpr double kExact =
+        9007199254740992.0;  // 2^53: beyond it a double no longer names one integer
     if (value.is_number() && std::abs(value.as_number()) <= kExact &&
         value.as_number() == std::floor(value.as_number())) {
         return static_cast<std::int64_t>(value.as_number());
@@ -66,7 +68,8 @@ std::optional<FieldValue> convert(const Field& field, const Value& value) {
             return std::nullopt;
         case FieldType::integer: {
             const auto whole = as_whole_number(value);
-            if (whole && in_range(field.info, static_cast<double>(*whole))) return FieldValue{*whole};
+            if (whole && in_range(field.info, static_cast<double>(*whole)))
+                return FieldValue{*whole};
             return std::nullopt;
         }
         case FieldType::number:
@@ -78,9 +81,8 @@ std::optional<FieldValue> convert(const Field& field, const Value& value) {
             if (value.is_string()) return FieldValue{value.as_string()};
             return std::nullopt;
         case FieldType::choice:
-            if (value.is_string() &&
-                std::find(field.allowed.begin(), field.allowed.end(), value.as_string()) !=
-                    field.allowed.end()) {
+            if (value.is_string() && std::find(field.allowed.begin(), field.allowed.end(),
+                                               value.as_string()) != field.allowed.end()) {
                 return FieldValue{value.as_string()};
             }
             return std::nullopt;
@@ -98,23 +100,25 @@ std::string refusal(const Field& field, std::string_view path, const Value& valu
     return message;
 }
 
-std::vector<std::string_view> spellings(const Section& section) {
+std::vector<std::string_view> spellings(std::span<const Section* const> sections) {
     std::vector<std::string_view> names;
-    for (const Field& field : section.fields) {
-        names.push_back(field.info.key);
-        names.insert(names.end(), field.info.aliases.begin(), field.info.aliases.end());
+    for (const Section* section : sections) {
+        for (const Field& field : section->fields) {
+            names.push_back(field.info.key);
+            names.insert(names.end(), field.info.aliases.begin(), field.info.aliases.end());
+        }
     }
     return names;
 }
 
-/// A tolerated section takes foreign keys, so only near-certain slips of long names are refused there.
+/// A tolerated section takes foreign keys, so only near-certain slips of long names are refused
+/// there.
 bool is_misspelling(std::string_view key, std::span<const std::string_view> names) {
     constexpr std::size_t kShortestSuspect = 8;
     constexpr std::size_t kSlip = 2;
     if (key.size() < kShortestSuspect) return false;
-    return std::any_of(names.begin(), names.end(), [&](std::string_view name) {
-        return edit_distance(key, name) <= kSlip;
-    });
+    return std::any_of(names.begin(), names.end(),
+                       [&](std::string_view name) { return edit_distance(key, name) <= kSlip; });
 }
 
 /// A key and its alias may both be given, as 10000 and 10000.0 or one of them as null.
@@ -149,56 +153,72 @@ Section& SchemaBase::add_section(std::string name, std::string help, Required re
 std::vector<std::string> SchemaBase::paths() const {
     std::vector<std::string> paths;
     for (const Section& section : sections_) {
-        for (const Field& field : section.fields) paths.push_back(dotted(section.name, field.info.key));
+        for (const Field& field : section.fields)
+            paths.push_back(dotted(section.name, field.info.key));
     }
     return paths;
 }
 
-std::optional<std::string> SchemaBase::resolve_path(std::string_view key) const {
-    std::optional<std::string> match;
+std::vector<SchemaBase::Place> SchemaBase::places(std::string_view key) const {
+    std::vector<Place> found;
     for (const Section& section : sections_) {
-        const std::string prefix = section.name.empty() ? std::string() : section.name + ".";
-        const bool qualified = key.substr(0, prefix.size()) == prefix && !prefix.empty();
-        const std::string_view leaf = qualified ? key.substr(prefix.size()) : key;
-        const Field* field = section.find(leaf);
+        const std::size_t length = section.name.size();
+        const bool qualified = length > 0 && key.size() > length && key[length] == '.' &&
+                               key.substr(0, length) == section.name;
+        const Field* field = section.find(qualified ? key.substr(length + 1) : key);
         if (field == nullptr) continue;
-        const std::string path = dotted(section.name, field->info.key);
-        if (qualified) return path;
-        if (match) return std::nullopt;
-        match = path;
+        if (qualified) return {{&section, field}};
+        found.push_back({&section, field});
     }
-    return match;
+    // A key that is only tolerated in one section does not make it ambiguous in another.
+    const auto has_effect = [](const Place& place) { return !place.field->info.ignored; };
+    if (std::any_of(found.begin(), found.end(), has_effect)) {
+        std::erase_if(found, [&](const Place& place) { return !has_effect(place); });
+    }
+    return found;
 }
 
-std::pair<const Section*, const Field*> SchemaBase::locate(std::string_view path) const {
-    const std::optional<std::string> resolved = resolve_path(path);
-    if (!resolved) {
-        const std::vector<std::string> known = paths();
-        std::vector<std::string_view> candidates(known.begin(), known.end());
-        for (const Section& section : sections_) {
-            for (const std::string_view name : spellings(section)) candidates.push_back(name);
+std::optional<std::string> SchemaBase::resolve_path(std::string_view key) const {
+    const std::vector<Place> found = places(key);
+    if (found.size() != 1) return std::nullopt;
+    return dotted(found.front().section->name, found.front().field->info.key);
+}
+
+SchemaBase::Place SchemaBase::locate(std::string_view key) const {
+    const std::vector<Place> found = places(key);
+    if (found.size() == 1) return found.front();
+    if (!found.empty()) {
+        std::string choices;
+        for (const Place& place : found) {
+            choices += fmt::format("{}{}", choices.empty() ? "" : " or ",
+                                   dotted(place.section->name, place.field->info.key));
         }
-        throw ConfigError(fmt::format("unknown key '{}'{}", path, suggestion(path, candidates)));
+        throw ConfigError(fmt::format("key '{}' is in several sections; write {}", key, choices));
     }
+    const std::vector<std::string> known = paths();
+    std::vector<std::string_view> candidates(known.begin(), known.end());
     for (const Section& section : sections_) {
-        for (const Field& field : section.fields) {
-            if (dotted(section.name, field.info.key) == *resolved) return {&section, &field};
-        }
+        const Section* const only[] = {&section};
+        for (const std::string_view name : spellings(only)) candidates.push_back(name);
     }
-    throw ConfigError(fmt::format("unknown key '{}'", path));
+    throw ConfigError(fmt::format("unknown key '{}'{}", key, suggestion(key, candidates)));
 }
 
-void SchemaBase::read_section(const Section& section, void* target, const Document& document,
-                              const Value& object, ReadNotes* notes) const {
+void SchemaBase::read_keys(std::span<const Section* const> sections, void* target,
+                           const Document& document, const Value& object, ReadNotes* notes) const {
     std::vector<std::pair<const Field*, const Member*>> seen;
+    const Section& first = *sections.front();
     for (const Member& member : object.as_object()) {
         if (member.key == "$schema") continue;  // for editors
-        const Field* field = section.find(member.key);
-        const std::string path = dotted(section.name, member.key);
+        const Field* field = nullptr;
+        for (const Section* section : sections) {
+            if (field == nullptr) field = section->find(member.key);
+        }
+        const std::string path = dotted(first.name, member.key);
         if (field == nullptr) {
-            const auto names = spellings(section);
+            const auto names = spellings(sections);
             const std::string hint = suggestion(member.key, names);
-            if (section.tolerates_unknown_keys && !is_misspelling(member.key, names)) {
+            if (first.tolerates_unknown_keys && !is_misspelling(member.key, names)) {
                 if (notes != nullptr) notes->unknown_keys.push_back(path);
                 continue;
             }
@@ -207,8 +227,8 @@ void SchemaBase::read_section(const Section& section, void* target, const Docume
                 fmt::format("unknown key '{}'{}", path,
                             hint.empty() ? "; known keys: " + join(names) : hint)));
         }
-        const auto earlier =
-            std::find_if(seen.begin(), seen.end(), [&](const auto& entry) { return entry.first == field; });
+        const auto earlier = std::find_if(seen.begin(), seen.end(),
+                                          [&](const auto& entry) { return entry.first == field; });
         if (earlier != seen.end() && member.value.is_null() && field->nullable) continue;
         if (earlier != seen.end() && !same_value(earlier->second->value, member.value)) {
             throw ConfigError(document.describe(
@@ -220,8 +240,8 @@ void SchemaBase::read_section(const Section& section, void* target, const Docume
         seen.emplace_back(field, &member);
         const std::optional<FieldValue> value = convert(*field, member.value);
         if (!value) {
-            throw ConfigError(document.describe(member.value.location(),
-                                                refusal(*field, path, member.value)));
+            throw ConfigError(
+                document.describe(member.value.location(), refusal(*field, path, member.value)));
         }
         field->set(target, *value);
     }
@@ -231,11 +251,13 @@ void SchemaBase::read_into(void* target, const Document& document, const Value& 
                            ReadNotes* notes) const {
     if (!object.is_object()) {
         throw ConfigError(document.describe(
-            object.location(),
-            fmt::format("a {} config is an object {{ ... }}; found {}", name_, object.type_name())));
+            object.location(), fmt::format("a {} config is an object {{ ... }}; found {}", name_,
+                                           object.type_name())));
     }
-    if (sections_.size() == 1 && sections_.front().name.empty()) {
-        read_section(sections_.front(), target, document, object, notes);
+    if (!sections_.empty() && sections_.front().name.empty()) {
+        std::vector<const Section*> groups;
+        for (const Section& section : sections_) groups.push_back(&section);
+        read_keys(groups, target, document, object, notes);
         return;
     }
     std::vector<std::string_view> names;
@@ -246,21 +268,24 @@ void SchemaBase::read_into(void* target, const Document& document, const Value& 
             std::find_if(sections_.begin(), sections_.end(),
                          [&](const Section& candidate) { return candidate.name == member.key; });
         if (section == sections_.end()) {
-            throw ConfigError(document.describe(
-                member.key_location, fmt::format("unknown section '{}'{}; sections are {}", member.key,
-                                                 suggestion(member.key, names), join(names))));
+            throw ConfigError(
+                document.describe(member.key_location,
+                                  fmt::format("unknown section '{}'{}; sections are {}", member.key,
+                                              suggestion(member.key, names), join(names))));
         }
         if (!member.value.is_object()) {
-            throw ConfigError(document.describe(
-                member.value.location(), fmt::format("section '{}' is an object {{ ... }}; found {}",
-                                                     member.key, member.value.type_name())));
+            throw ConfigError(
+                document.describe(member.value.location(),
+                                  fmt::format("section '{}' is an object {{ ... }}; found {}",
+                                              member.key, member.value.type_name())));
         }
-        read_section(*section, target, document, member.value, notes);
+        const Section* const only[] = {&*section};
+        read_keys(only, target, document, member.value, notes);
     }
 }
 
-void SchemaBase::set_text(void* target, std::string_view path, std::string_view text) const {
-    const auto [section, field] = locate(path);
+Assignment SchemaBase::parse_assignment(std::string_view key, std::string_view text) const {
+    const auto [section, field] = locate(key);
     const std::string full_path = dotted(section->name, field->info.key);
     Value value(std::string(text), {});
     if (field->type != FieldType::text && field->type != FieldType::choice) {
@@ -271,15 +296,17 @@ void SchemaBase::set_text(void* target, std::string_view path, std::string_view 
         }
     }
     if (text == "null") value = Value(nullptr, {});
-    const std::optional<FieldValue> converted = convert(*field, value);
+    std::optional<FieldValue> converted = convert(*field, value);
     if (!converted) throw ConfigError("override: " + refusal(*field, full_path, value));
-    field->set(target, *converted);
+    return {field, std::move(*converted)};
 }
 
 void SchemaBase::require_complete(const void* target, const Document& document) const {
     for (const Section& section : sections_) {
-        const Value* object = section.name.empty() ? &document.root : document.root.find(section.name);
-        const SourceLocation location = object != nullptr ? object->location() : document.root.location();
+        const Value* object =
+            section.name.empty() ? &document.root : document.root.find(section.name);
+        const SourceLocation location =
+            object != nullptr ? object->location() : document.root.location();
         for (const Field& field : section.fields) {
             if (!field.info.required) continue;
             const FieldValue value = field.get(target);
@@ -288,14 +315,15 @@ void SchemaBase::require_complete(const void* target, const Document& document) 
                                 std::get<std::string>(value).empty());
             if (!unset) continue;
             throw ConfigError(document.describe(
-                location, fmt::format("missing key '{}': {} ({})", dotted(section.name, field.info.key),
-                                      field.info.help, expectation(field))));
+                location,
+                fmt::format("missing key '{}': {} ({})", dotted(section.name, field.info.key),
+                            field.info.help, expectation(field))));
         }
     }
 }
 
 FieldValue SchemaBase::get(const void* target, std::string_view path) const {
-    return locate(path).second->get(target);
+    return locate(path).field->get(target);
 }
 
 std::pair<std::string, std::string> split_assignment(std::string_view assignment) {

@@ -47,6 +47,7 @@ std::string allowed_of(const Field& field) {
 }
 
 std::string title_of(const Section& section) {
+    if (!section.title.empty()) return section.title;
     return section.name.empty() ? std::string("(top level)") : section.name;
 }
 
@@ -77,8 +78,8 @@ nlohmann::ordered_json type_of(const Field& field) {
 nlohmann::ordered_json property_of(const Field& field, const void* defaults) {
     nlohmann::ordered_json property;
     const FieldInfo& info = field.info;
-    property["description"] =
-        info.unit.empty() ? std::string(info.help) : fmt::format("{} Unit: {}.", info.help, info.unit);
+    property["description"] = info.unit.empty() ? std::string(info.help)
+                                                : fmt::format("{} Unit: {}.", info.help, info.unit);
     if (const auto type = type_of(field); !type.is_null()) property["type"] = type;
     if (field.type == FieldType::choice) {
         property["enum"] = field.allowed;
@@ -131,7 +132,9 @@ std::string to_text(const FieldValue& value) {
         std::string operator()(std::int64_t number) const { return fmt::format("{}", number); }
         std::string operator()(double number) const { return fmt::format("{}", number); }
         std::string operator()(const std::string& text) const { return text; }
-        std::string operator()(const Value& any) const { return any.is_null() ? "" : any.to_text(); }
+        std::string operator()(const Value& any) const {
+            return any.is_null() ? "" : any.to_text();
+        }
     };
     return std::visit(Writer{}, value);
 }
@@ -143,11 +146,12 @@ std::string help_text(const SchemaBase& schema, const void* defaults) {
         for (const Field& field : section.fields) {
             if (field.info.ignored) continue;
             const std::string allowed = allowed_of(field);
-            text += fmt::format("  {:<32} {:<8} {}{}\n", field.info.key, type_word(field),
-                                field.info.help,
-                                field.info.unit.empty() ? "" : fmt::format(" [{}]", field.info.unit));
-            text += fmt::format("  {:<32} {:<8} default: {}{}\n", "", "", default_of(field, defaults),
-                                allowed.empty() ? "" : "; allowed: " + allowed);
+            text += fmt::format(
+                "  {:<32} {:<8} {}{}\n", field.info.key, type_word(field), field.info.help,
+                field.info.unit.empty() ? "" : fmt::format(" [{}]", field.info.unit));
+            text +=
+                fmt::format("  {:<32} {:<8} default: {}{}\n", "", "", default_of(field, defaults),
+                            allowed.empty() ? "" : "; allowed: " + allowed);
             if (!field.info.aliases.empty()) {
                 text += fmt::format("  {:<32} {:<8} also: {}\n", "", "", join(field.info.aliases));
             }
@@ -170,9 +174,10 @@ std::string markdown(const SchemaBase& schema, const void* defaults) {
             }
             std::string help(field.info.help);
             if (!field.info.aliases.empty()) help += " Also: " + join(field.info.aliases) + ".";
-            text += fmt::format("| `{}` | {} | {} | {} | {} | {} |\n", field.info.key, type_word(field),
-                                field.info.unit, escape_cell(default_of(field, defaults)),
-                                escape_cell(allowed_of(field)), escape_cell(help));
+            text +=
+                fmt::format("| `{}` | {} | {} | {} | {} | {} |\n", field.info.key, type_word(field),
+                            field.info.unit, escape_cell(default_of(field, defaults)),
+                            escape_cell(allowed_of(field)), escape_cell(help));
         }
         if (!ignored.empty()) text += "\nAccepted without effect: " + join(ignored) + ".\n";
     }
@@ -185,9 +190,17 @@ std::string json_schema(const SchemaBase& schema, const void* defaults) {
     root["title"] = fmt::format("Isoflop {} config", schema.name());
     root["description"] = schema.help();
     const auto& sections = schema.sections();
-    if (sections.size() == 1 && sections.front().name.empty()) {
-        root.update(object_of(sections.front(), defaults));
-        root["description"] = schema.help();
+    if (!sections.empty() && sections.front().name.empty()) {
+        root["type"] = "object";
+        root["properties"] = nlohmann::ordered_json::object();
+        root["additionalProperties"] = sections.front().tolerates_unknown_keys;
+        for (const Section& section : sections) {
+            const nlohmann::ordered_json group = object_of(section, defaults);
+            root["properties"].update(group["properties"]);
+            if (group.contains("required")) {
+                for (const auto& key : group["required"]) root["required"].push_back(key);
+            }
+        }
     } else {
         root["type"] = "object";
         auto required = nlohmann::ordered_json::array();

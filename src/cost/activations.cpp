@@ -1,7 +1,10 @@
-// What forward saves for backward, layer by layer, and what a block needs while it runs. T tokens, H hidden,
-// a query heads, g key/value heads, d head_dim, F intermediate size. For a LLaMA block in 16 bits with fused
-// attention the saved tensors come to T * (8H + 2(a+2g)d + 2ad + 6F + 4a) bytes and the two norm statistics.
+// What forward saves for backward, layer by layer, and what a block needs while it runs. T tokens,
+// H hidden, a query heads, g key/value heads, d head_dim, F intermediate size. For a LLaMA block in
+// 16 bits with fused attention the saved tensors come to T * (8H + 2(a+2g)d + 2ad + 6F + 4a) bytes
+// and the two norm statistics.
 #include "cost/activations.hpp"
+
+#include <algorithm>
 
 #include "cost/unit_sizes.hpp"
 
@@ -15,20 +18,33 @@ class ActivationList {
 public:
     explicit ActivationList(const Execution& execution)
         : tokens_(static_cast<std::uint64_t>(execution.tokens())),
-          element_bytes_(size_in_bytes(execution.storage_dtype())) {}
+          element_bytes_(size_in_bytes(execution.storage_dtype())),
+          statistic_bytes_(size_in_bytes(execution.statistics_dtype())) {}
+
+    /// Category and lifetime of the buffers that follow.
+    void set(MemoryCategory category, Lifetime lifetime) {
+        category_ = category;
+        lifetime_ = lifetime;
+    }
 
     /// One row of `width` elements per token.
     void per_token(std::string_view name, std::int64_t width) {
         bytes(name, tokens_ * static_cast<std::uint64_t>(width) * element_bytes_);
     }
-    /// `width` fp32 (or int32) values per token.
-    void per_token_32bit(std::string_view name, std::int64_t width) {
-        bytes(name, tokens_ * static_cast<std::uint64_t>(width) * 4);
+    /// `width` statistics (fp32) per token.
+    void per_token_statistics(std::string_view name, std::int64_t width) {
+        bytes(name, tokens_ * static_cast<std::uint64_t>(width) * statistic_bytes_);
+    }
+    /// One element for every query, key pair of every head.
+    void per_score(std::string_view name, const ModelConfig& config, const Execution& execution) {
+        const auto S = static_cast<std::uint64_t>(execution.sequence_length);
+        bytes(name, tokens_ * static_cast<std::uint64_t>(config.num_attention_heads) * S *
+                        element_bytes_);
     }
     void bytes(std::string_view name, std::uint64_t size) {
         buffers_.push_back({.name = name,
-                            .category = MemoryCategory::activations,
-                            .lifetime = Lifetime::step,
+                            .category = category_,
+                            .lifetime = lifetime_,
                             .bytes_each = round_up(size, kBufferAlignment)});
     }
     [[nodiscard]] std::vector<Buffer> take() { return std::move(buffers_); }
@@ -36,6 +52,9 @@ public:
 private:
     std::uint64_t tokens_;
     std::uint64_t element_bytes_;
+    std::uint64_t statistic_bytes_;
+    MemoryCategory category_ = MemoryCategory::activations;
+    Lifetime lifetime_ = Lifetime::step;
     std::vector<Buffer> buffers_;
 };
 
@@ -64,27 +83,25 @@ void add_queries_keys_values(ActivationList& list, const ModelConfig& config) {
     if (config.qk_norm != model::QkNorm::none) {
         list.per_token("attention.qk_before_norm", query_key);
         const bool per_head = config.qk_norm == model::QkNorm::per_head;
-        list.per_token_32bit("attention.qk_norm_statistics",
-                             per_head ? heads + config.num_key_value_heads : 2);
+        list.per_token_statistics("attention.qk_norm_statistics",
+                                  per_head ? heads + config.num_key_value_heads : 2);
     }
 }
 
 /// Probabilities (manual) or log-sum-exp (fused), and the attention output.
-void add_attention_core(ActivationList& list, const ModelConfig& config, const Execution& execution) {
+void add_attention_core(ActivationList& list, const ModelConfig& config,
+                        const Execution& execution) {
     list.per_token("attention.output", config.attention_output_width());
     if (execution.attention_backend == AttentionBackend::manual) {
-        const auto S = static_cast<std::uint64_t>(execution.sequence_length);
-        const auto rows = static_cast<std::uint64_t>(execution.micro_batch_size) *
-                          static_cast<std::uint64_t>(config.num_attention_heads);
-        list.bytes("attention.probabilities", rows * S * S * size_in_bytes(execution.storage_dtype()));
+        list.per_score("attention.probabilities", config, execution);
     } else {
-        list.per_token_32bit("attention.lse", config.num_attention_heads);
+        list.per_token_statistics("attention.lse", config.num_attention_heads);
     }
 }
 
 void add_dense_ffn(ActivationList& list, const ModelConfig& config) {
-    if (config.is_gated()) list.per_token("ffn.gate", config.intermediate_size);
-    list.per_token("ffn.up", config.intermediate_size);
+    list.per_token(config.is_gated() ? "ffn.gate_up" : "ffn.up",
+                   (config.is_gated() ? 2 : 1) * config.intermediate_size);
     list.per_token("ffn.activated", config.intermediate_size);
 }
 
@@ -93,8 +110,8 @@ void add_expert_ffn(ActivationList& list, const ModelConfig& config) {
     const model::MixtureOfExperts& moe = *config.moe;
     const std::int64_t k = moe.num_experts_per_token;
     const std::int64_t matrices = config.is_gated() ? 3 : 2;
-    list.per_token_32bit("router.probabilities", moe.num_experts);
-    list.per_token_32bit("router.choices", 2 * k);  // expert index and weight
+    list.per_token_statistics("router.probabilities", moe.num_experts);
+    list.per_token_statistics("router.choices", 2 * k);  // expert index and weight
     list.per_token("experts.input", k * config.hidden_size);
     list.per_token("experts.hidden", k * matrices * moe.intermediate_size);
     list.per_token("experts.output", k * config.hidden_size);
@@ -105,23 +122,25 @@ void add_expert_ffn(ActivationList& list, const ModelConfig& config) {
 }
 
 bool is_attention_core(std::string_view name) {
-    return name == "attention.output" || name == "attention.probabilities" || name == "attention.lse";
+    return name == "attention.output" || name == "attention.probabilities" ||
+           name == "attention.lse";
 }
 
 }  // namespace
 
-std::vector<Buffer> block_activations(const ModelConfig& config, const Execution& execution, bool moe_layer) {
+std::vector<Buffer> block_activations(const ModelConfig& config, const Execution& execution,
+                                      bool moe_layer) {
     ActivationList list(execution);
     const std::int64_t H = config.hidden_size;
     const bool sandwich = config.norm_position == model::NormPosition::sandwich;
     list.per_token("block.input", H);
-    list.per_token_32bit("attention.norm_statistics", norm_statistics(config));
+    list.per_token_statistics("attention.norm_statistics", norm_statistics(config));
     list.per_token("attention.normed", H);
     add_queries_keys_values(list, config);
     add_attention_core(list, config, execution);
     if (sandwich) list.per_token("attention.branch", H);
     if (!config.parallel_residual) list.per_token("ffn.input", H);
-    list.per_token_32bit("ffn.norm_statistics", norm_statistics(config));
+    list.per_token_statistics("ffn.norm_statistics", norm_statistics(config));
     list.per_token("ffn.normed", H);
     if (moe_layer) {
         add_expert_ffn(list, config);
@@ -132,7 +151,8 @@ std::vector<Buffer> block_activations(const ModelConfig& config, const Execution
     return list.take();
 }
 
-std::vector<Buffer> layer_activations(const ModelConfig& config, const Execution& execution, bool moe_layer) {
+std::vector<Buffer> layer_activations(const ModelConfig& config, const Execution& execution,
+                                      bool moe_layer) {
     std::vector<Buffer> buffers = block_activations(config, execution, moe_layer);
     if (execution.recompute == Recompute::block) {
         buffers.resize(1);  // block.input
@@ -142,52 +162,54 @@ std::vector<Buffer> layer_activations(const ModelConfig& config, const Execution
     return buffers;
 }
 
-std::uint64_t recomputed_bytes(const ModelConfig& config, const Execution& execution, bool moe_layer) {
-    std::uint64_t all = 0;
-    std::uint64_t saved = 0;
-    for (const Buffer& buffer : block_activations(config, execution, moe_layer)) all += buffer.bytes();
-    for (const Buffer& buffer : layer_activations(config, execution, moe_layer)) saved += buffer.bytes();
-    return all - saved;
+std::vector<Buffer> working_activations(const ModelConfig& config, const Execution& execution,
+                                        bool moe_layer) {
+    std::vector<Buffer> buffers = block_activations(config, execution, moe_layer);
+    const std::vector<Buffer> saved = layer_activations(config, execution, moe_layer);
+    std::erase_if(buffers, [&](const Buffer& buffer) {
+        return std::any_of(saved.begin(), saved.end(),
+                           [&](const Buffer& kept) { return kept.name == buffer.name; });
+    });
+    for (Buffer& buffer : buffers) buffer.lifetime = Lifetime::working;
+    return buffers;
 }
 
-std::vector<Buffer> forward_scratch(const ModelConfig& config, const Execution& execution) {
-    ActivationList list(execution);
-    list.per_token("block.branch_output", config.hidden_size);
-    return list.take();
-}
-
-std::vector<Buffer> backward_scratch(const ModelConfig& config, const Execution& execution, bool moe_layer) {
+std::vector<Buffer> block_scratch(const ModelConfig& config, const Execution& execution,
+                                  bool moe_layer) {
     ActivationList list(execution);
     const std::int64_t H = config.hidden_size;
-    list.per_token("grad.residual", H);
+    list.set(MemoryCategory::scratch, Lifetime::forward_block);
+    list.per_token("block.branch_output", H);
+
+    list.set(MemoryCategory::scratch, Lifetime::backward_block);
     list.per_token("grad.branch", H);
-    const std::int64_t matrices = config.is_gated() ? 3 : 2;
+
+    list.set(MemoryCategory::scratch, Lifetime::backward_ffn);
     if (moe_layer) {
         const std::int64_t k = config.moe->num_experts_per_token;
+        const std::int64_t matrices = config.is_gated() ? 3 : 2;
         list.per_token("grad.experts.hidden", k * matrices * config.moe->intermediate_size);
         list.per_token("grad.experts.rows", 2 * k * H);
     } else {
-        list.per_token("grad.ffn.hidden", matrices * config.intermediate_size);
+        list.per_token("grad.ffn.activated", config.intermediate_size);
+        // A plain activation turns the gradient of its output into that of its input in place.
+        if (config.is_gated()) list.per_token("grad.ffn.gate_up", 2 * config.intermediate_size);
     }
+
+    list.set(MemoryCategory::scratch, Lifetime::backward_attention);
     list.per_token("grad.attention.output", config.attention_output_width());
-    const std::int64_t key_value = config.mla ? config.query_width() + config.attention_output_width()
-                                              : 2 * config.key_value_width();
+    const std::int64_t key_value = config.mla
+                                       ? config.query_width() + config.attention_output_width()
+                                       : 2 * config.key_value_width();
     list.per_token("grad.attention.qkv", config.query_width() + key_value);
     if (execution.attention_backend == AttentionBackend::manual) {
-        const auto S = static_cast<std::uint64_t>(execution.sequence_length);
-        list.bytes("grad.attention.scores",
-                   static_cast<std::uint64_t>(execution.micro_batch_size) *
-                       static_cast<std::uint64_t>(config.num_attention_heads) * S * S *
-                       size_in_bytes(execution.storage_dtype()));
+        list.per_score("grad.attention.scores", config, execution);
     } else {
-        list.per_token_32bit("grad.attention.row_sums", config.num_attention_heads);
+        list.per_token_statistics("grad.attention.row_sums", config.num_attention_heads);
         // Query-gradient tiles are summed in fp32 before they are converted (16-bit runs only).
-        if (execution.storage_dtype() != DType::float32) {
-            list.per_token_32bit("grad.attention.q_accumulator", config.query_width());
+        if (execution.has_master_weights()) {
+            list.per_token_statistics("grad.attention.q_accumulator", config.query_width());
         }
-    }
-    if (const std::uint64_t size = recomputed_bytes(config, execution, moe_layer); size > 0) {
-        list.bytes("recomputed.activations", size);
     }
     return list.take();
 }

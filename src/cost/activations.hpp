@@ -12,15 +12,13 @@ namespace isoflop::cost {
 [[nodiscard]] std::vector<Buffer> block_activations(const model::ModelConfig& config,
                                                     const Execution& execution, bool moe_layer);
 
-/// Bytes of one block that recomputation brings back during its backward.
-[[nodiscard]] std::uint64_t recomputed_bytes(const model::ModelConfig& config, const Execution& execution,
-                                             bool moe_layer);
+/// Those that recomputation does not save: they live in one working set that every block uses in
+/// turn.
+[[nodiscard]] std::vector<Buffer> working_activations(const model::ModelConfig& config,
+                                                      const Execution& execution, bool moe_layer);
 
-/// Buffers live while one block runs forward, besides what it saves.
-[[nodiscard]] std::vector<Buffer> forward_scratch(const model::ModelConfig& config, const Execution& execution);
-
-/// Buffers live while one block runs backward, besides what forward saved.
-[[nodiscard]] std::vector<Buffer> backward_scratch(const model::ModelConfig& config,
-                                                   const Execution& execution, bool moe_layer);
+/// Buffers live while one block runs forward or backward, besides what forward saves.
+[[nodiscard]] std::vector<Buffer> block_scratch(const model::ModelConfig& config,
+                                                const Execution& execution, bool moe_layer);
 
 }  // namespace isoflop::cost

@@ -1,31 +1,20 @@
 #include "isoflop/cost/communication.hpp"
 
+#include <cmath>
+
 #include "cost/unit_sizes.hpp"
-#include "isoflop/cost/memory_plan.hpp"
+#include "isoflop/cost/state_layout.hpp"
 
 namespace isoflop::cost {
-namespace {
-
-std::uint64_t padded_elements(const std::vector<model::TensorSpec>& tensors, std::int64_t world_size) {
-    std::uint64_t elements = 0;
-    for (const model::TensorSpec& tensor : tensors) {
-        elements += round_up(static_cast<std::uint64_t>(tensor.elements()), kTensorAlignment) *
-                    static_cast<std::uint64_t>(tensor.copies);
-    }
-    return round_up(elements, static_cast<std::uint64_t>(world_size) * kTensorAlignment);
-}
-
-}  // namespace
-
 std::vector<Unit> padded_units(const model::ParameterLayout& layout, std::int64_t world_size) {
     std::vector<Unit> units;
     units.reserve(layout.blocks.size() + 2);
-    units.push_back({"embedding", padded_elements(layout.embedding, world_size), 1});
+    units.push_back({"embedding", place_unit(layout.embedding, world_size).elements, 1});
     for (const model::BlockLayout& block : layout.blocks) {
-        units.push_back({block.is_moe ? "moe_block" : "block", padded_elements(block.tensors, world_size),
-                         block.count()});
+        units.push_back({block.is_moe ? "moe_block" : "block",
+                         place_unit(block.tensors, world_size).elements, block.count()});
     }
-    units.push_back({"head", padded_elements(layout.head, world_size), 1});
+    units.push_back({"head", place_unit(layout.head, world_size).elements, 1});
     return units;
 }
 
@@ -55,13 +44,23 @@ std::vector<Collective> communication_per_step(const model::ParameterLayout& lay
             return {{"reduce_scatter gradients", gradients}, {"all_gather weights", weights}};
         case Parallelism::zero2:
             // Gradients are kept sharded, so each micro-batch is reduced as it is produced.
-            return {{"reduce_scatter gradients", gradients * micro_batches}, {"all_gather weights", weights}};
+            return {{"reduce_scatter gradients", gradients * micro_batches},
+                    {"all_gather weights", weights}};
         case Parallelism::fsdp:
             return {{"all_gather weights (forward)", weights * micro_batches},
                     {"all_gather weights (backward)", weights * micro_batches},
                     {"reduce_scatter gradients", gradients * micro_batches}};
     }
     return {};
+}
+
+bool traffic_is_countable(const model::ParameterLayout& layout, const Execution& execution) {
+    // fsdp moves most: weights twice and gradients once in every micro-batch, in 4 bytes at most
+    // (float64: 8).
+    const double bytes = 3.0 * 8.0 *
+                         static_cast<double>(padded_parameters(layout, execution.world_size)) *
+                         static_cast<double>(execution.grad_accum_steps);
+    return bytes < std::ldexp(1.0, 63);
 }
 
 std::uint64_t total_bytes_sent(const std::vector<Collective>& collectives) {

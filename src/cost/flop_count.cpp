@@ -1,8 +1,11 @@
-// The list of matrix products, built from the architecture, and the sums that reports and laws need.
+// The list of matrix products, built from the architecture, and the sums that reports and laws
+// need.
 #include "isoflop/cost/flop_count.hpp"
 
 #include <algorithm>
 #include <cmath>
+
+#include "isoflop/cost/attention_tiles.hpp"
 
 namespace isoflop::cost {
 namespace {
@@ -27,11 +30,14 @@ MatrixProduct dense(std::string_view name, FlopGroup group, std::int64_t m, std:
             .multiply_adds = unsigned_product(m, n, k)};
 }
 
-/// Query-key pairs that are computed for one head and sequence. `window` limits each query to that many keys.
-std::uint64_t attention_pairs(std::int64_t sequence_length, std::int64_t window, AttentionMask mask) {
+/// Query-key pairs that are computed for one head and sequence. `window` limits each query to that
+/// many keys.
+std::uint64_t attention_pairs(std::int64_t sequence_length, std::int64_t window,
+                              AttentionMask mask) {
     const std::int64_t width = std::min(window, sequence_length);
     if (mask == AttentionMask::full) return unsigned_product(sequence_length, width);
-    return unsigned_product(width, width + 1) / 2 + unsigned_product(sequence_length - width, width);
+    return unsigned_product(width, width + 1) / 2 +
+           unsigned_product(sequence_length - width, width);
 }
 
 /// Widths of one head in the two core products.
@@ -42,7 +48,8 @@ struct HeadWidths {
 
 HeadWidths head_widths(const ModelConfig& config) {
     if (config.mla) {
-        return {config.mla->qk_nope_head_dim + config.mla->qk_rope_head_dim, config.mla->v_head_dim};
+        return {config.mla->qk_nope_head_dim + config.mla->qk_rope_head_dim,
+                config.mla->v_head_dim};
     }
     return {config.head_dim, config.head_dim};
 }
@@ -54,19 +61,21 @@ struct CoreShape {
     std::uint64_t pairs = 0;
 };
 
-void add_core(std::vector<MatrixProduct>& products, const ModelConfig& config, const CoreShape& shape) {
+void add_core(std::vector<MatrixProduct>& products, const ModelConfig& config,
+              const CoreShape& shape) {
     if (shape.layers == 0) return;
     const HeadWidths widths = head_widths(config);
     const std::int64_t S = shape.sequence_length;
     const std::int64_t count = shape.layers * shape.batch * config.num_attention_heads;
-    products.push_back({.name = "attention.scores",
-                        .group = FlopGroup::attention_core,
-                        .pass = Pass::forward,
-                        .m = S,
-                        .n = S,
-                        .k = widths.query_key,
-                        .count = count,
-                        .multiply_adds = shape.pairs * static_cast<std::uint64_t>(widths.query_key)});
+    products.push_back(
+        {.name = "attention.scores",
+         .group = FlopGroup::attention_core,
+         .pass = Pass::forward,
+         .m = S,
+         .n = S,
+         .k = widths.query_key,
+         .count = count,
+         .multiply_adds = shape.pairs * static_cast<std::uint64_t>(widths.query_key)});
     products.push_back({.name = "attention.values",
                         .group = FlopGroup::attention_core,
                         .pass = Pass::forward,
@@ -77,8 +86,8 @@ void add_core(std::vector<MatrixProduct>& products, const ModelConfig& config, c
                         .multiply_adds = shape.pairs * static_cast<std::uint64_t>(widths.value)});
 }
 
-void add_attention(std::vector<MatrixProduct>& products, const ModelConfig& config, std::int64_t batch,
-                   std::int64_t sequence_length, AttentionMask mask) {
+void add_attention(std::vector<MatrixProduct>& products, const ModelConfig& config,
+                   std::int64_t batch, std::int64_t sequence_length, AttentionMask mask) {
     constexpr auto projections = FlopGroup::attention_projections;
     const std::int64_t T = batch * sequence_length;
     const std::int64_t L = config.num_hidden_layers;
@@ -89,10 +98,11 @@ void add_attention(std::vector<MatrixProduct>& products, const ModelConfig& conf
         const std::int64_t key_value_up = heads * (mla.qk_nope_head_dim + mla.v_head_dim);
         if (mla.q_lora_rank) {
             products.push_back(dense("attention.q_a_proj", projections, T, *mla.q_lora_rank, H, L));
-            products.push_back(
-                dense("attention.q_b_proj", projections, T, config.query_width(), *mla.q_lora_rank, L));
+            products.push_back(dense("attention.q_b_proj", projections, T, config.query_width(),
+                                     *mla.q_lora_rank, L));
         } else {
-            products.push_back(dense("attention.q_proj", projections, T, config.query_width(), H, L));
+            products.push_back(
+                dense("attention.q_proj", projections, T, config.query_width(), H, L));
         }
         products.push_back(dense("attention.kv_a_proj", projections, T,
                                  mla.kv_lora_rank + mla.qk_rope_head_dim, H, L));
@@ -137,28 +147,45 @@ void add_ffn(std::vector<MatrixProduct>& products, const ModelConfig& config, st
     products.push_back(dense("experts.down_proj", FlopGroup::experts, routed, H, Fm, moe_layers));
     if (moe.num_shared_experts > 0) {
         const std::int64_t Fs = Fm * moe.num_shared_experts;
-        products.push_back(
-            dense("shared_experts.gate_up_proj", FlopGroup::experts, tokens, inputs * Fs, H, moe_layers));
+        products.push_back(dense("shared_experts.gate_up_proj", FlopGroup::experts, tokens,
+                                 inputs * Fs, H, moe_layers));
         products.push_back(
             dense("shared_experts.down_proj", FlopGroup::experts, tokens, H, Fs, moe_layers));
     }
 }
 
-/// Whether recomputing a block has to run this product again: the block's last product is not needed by its own
-/// backward (its output is the next block's saved input), unless a norm or expert weighting reads it.
+/// Whether recomputing a block has to run this product again: the block's last product is not
+/// needed by its own backward (its output is the next block's saved input), unless a norm or expert
+/// weighting reads it.
 bool recomputed_with_block(const MatrixProduct& product, const ModelConfig& config) {
     if (product.group == FlopGroup::lm_head) return false;
     const bool output_unused = config.norm_position == model::NormPosition::pre;
     return !(product.name == "ffn.down_proj" && output_unused);
 }
 
-/// Products of backward per forward product of the attention core: four (two operands of two products); fused
-/// backends recompute the scores first, which is a fifth.
-void add_core_backward(std::vector<MatrixProduct>& products, const MatrixProduct& forward, bool fused) {
+/// Products of backward per forward product of the attention core: four (two operands of two
+/// products); fused backends recompute the scores first, which is a fifth.
+void add_core_backward(std::vector<MatrixProduct>& products, const MatrixProduct& forward,
+                       bool fused) {
     MatrixProduct backward = forward;
     backward.pass = Pass::backward;
     backward.count *= fused && forward.name == "attention.scores" ? 3 : 2;
     products.push_back(backward);
+}
+
+/// Replaces the ideal causal count by what the backend's tiles visit.
+void set_visited_pairs(std::vector<MatrixProduct>& products, const ModelConfig& config,
+                       const Execution& execution) {
+    const HeadWidths widths = head_widths(config);
+    const std::uint64_t pairs = visited_pairs(
+        execution.attention_backend, execution.sequence_length, execution.sequence_length, true);
+    for (MatrixProduct& product : products) {
+        if (product.name == "attention.scores") {
+            product.multiply_adds = pairs * static_cast<std::uint64_t>(widths.query_key);
+        } else if (product.name == "attention.values") {
+            product.multiply_adds = pairs * static_cast<std::uint64_t>(widths.value);
+        }
+    }
 }
 
 }  // namespace
@@ -175,11 +202,13 @@ std::vector<MatrixProduct> forward_products(const ModelConfig& config, std::int6
     return products;
 }
 
-std::vector<MatrixProduct> executed_products(const ModelConfig& config, const Execution& execution) {
+std::vector<MatrixProduct> executed_products(const ModelConfig& config,
+                                             const Execution& execution) {
     const bool fused = execution.attention_backend != AttentionBackend::manual;
     const AttentionMask mask = fused ? AttentionMask::causal : AttentionMask::full;
-    const std::vector<MatrixProduct> forward =
+    std::vector<MatrixProduct> forward =
         forward_products(config, execution.micro_batch_size, execution.sequence_length, mask);
+    if (!config.sliding_window) set_visited_pairs(forward, config, execution);
     std::vector<MatrixProduct> products = forward;
     for (const MatrixProduct& product : forward) {
         const bool core = product.group == FlopGroup::attention_core;
@@ -191,9 +220,9 @@ std::vector<MatrixProduct> executed_products(const ModelConfig& config, const Ex
             backward.count *= 2;
             products.push_back(backward);
         }
-        const bool again = (execution.recompute == Recompute::attention && core) ||
-                           (execution.recompute == Recompute::block &&
-                            recomputed_with_block(product, config));
+        const bool again =
+            (execution.recompute == Recompute::attention && core) ||
+            (execution.recompute == Recompute::block && recomputed_with_block(product, config));
         if (again) {
             MatrixProduct recomputed = product;
             recomputed.pass = Pass::recompute;
@@ -209,7 +238,8 @@ std::uint64_t total_flops(const std::vector<MatrixProduct>& products) {
     return total;
 }
 
-std::array<std::uint64_t, kFlopGroupCount> flops_by_group(const std::vector<MatrixProduct>& products) {
+std::array<std::uint64_t, kFlopGroupCount> flops_by_group(
+    const std::vector<MatrixProduct>& products) {
     std::array<std::uint64_t, kFlopGroupCount> sums{};
     for (const MatrixProduct& product : products) {
         sums[static_cast<std::size_t>(product.group)] += product.flops();
@@ -231,13 +261,17 @@ double full_attention_per_token(const ModelConfig& config, std::int64_t sequence
 
 double exact_per_token(const ModelConfig& config, std::int64_t sequence_length) {
     const auto products = forward_products(config, 1, sequence_length, AttentionMask::full);
-    return 3.0 * static_cast<double>(total_flops(products) / static_cast<std::uint64_t>(sequence_length));
+    // Every product is a multiple of the sequence length, so the integer division is exact.
+    const std::uint64_t forward =
+        total_flops(products) / static_cast<std::uint64_t>(sequence_length);
+    return 3.0 * static_cast<double>(forward);
 }
 
 double megatron_per_token(const ModelConfig& config, std::int64_t sequence_length) {
     double total = 0;
     for (const auto& product : forward_products(config, 1, sequence_length, AttentionMask::full)) {
-        if (product.group == FlopGroup::router || product.group == FlopGroup::attention_core) continue;
+        if (product.group == FlopGroup::router || product.group == FlopGroup::attention_core)
+            continue;
         total += 3.0 * static_cast<double>(product.flops());
     }
     return total / static_cast<double>(sequence_length) +
@@ -263,7 +297,8 @@ double training_flops_per_token(const ModelConfig& config, const model::Paramete
     switch (convention) {
         case Convention::exact: return exact_per_token(config, S);
         case Convention::palm:
-            return 6.0 * static_cast<double>(parameters.active) + full_attention_per_token(config, S);
+            return 6.0 * static_cast<double>(parameters.active) +
+                   full_attention_per_token(config, S);
         case Convention::megatron: return megatron_per_token(config, S);
         case Convention::titan: return titan_per_token(config, parameters, S);
         case Convention::kaplan:
@@ -279,35 +314,42 @@ double training_flops_per_token(const ModelConfig& config, const model::Paramete
 
 std::string_view formula(Convention convention) {
     switch (convention) {
-        case Convention::exact: return "6 x matmul parameters + 12 L a d S (sum of all matrix products)";
+        case Convention::exact:
+            return "6 x matmul parameters + 12 L a d S (sum of all matrix products)";
         case Convention::palm: return "6 N + 12 L a d S, N = all active parameters";
         case Convention::megatron: return "matrix products with half of attention, no router";
         case Convention::titan: return "6 (N - input embedding unless tied) + 12 L a d S";
         case Convention::kaplan: return "6 N_non_embedding + 6 L a d S";
         case Convention::six_nd: return "6 N, N = all active parameters";
-        case Convention::executed: return "products issued: causal skipping and recomputation counted";
+        case Convention::executed:
+            return "products issued: causal skipping and recomputation counted";
     }
     return {};
 }
 
-ElementwiseWork elementwise_work_per_token(const ModelConfig& config, std::int64_t sequence_length) {
-    // Operations per element: rms_norm squares, sums, scales by 1/rms and by the weight (4); layer_norm also
-    // subtracts the mean, which it sums first, and adds a bias (7). Rope rotates a pair with 6. Softmax subtracts the
-    // maximum it compared for, takes exp, sums, divides (5). SiLU: negate, exp, add, divide (4), times up (1).
+ElementwiseWork elementwise_work_per_token(const ModelConfig& config,
+                                           std::int64_t sequence_length) {
+    // Operations per element: rms_norm squares, sums, scales by 1/rms and by the weight (4);
+    // layer_norm also subtracts the mean, which it sums first, and adds a bias (7). Rope rotates a
+    // pair with 6. Softmax subtracts the maximum it compared for, takes exp, sums, divides (5).
+    // SiLU: negate, exp, add, divide (4), times up (1).
     const double norm = config.normalization == model::Normalization::rmsnorm ? 4.0 : 7.0;
     const double activation = config.is_gated() ? 5.0 : 8.0;  // GELU (tanh form): 8
     const auto L = static_cast<double>(config.num_hidden_layers);
     const auto H = static_cast<double>(config.hidden_size);
     const auto a = static_cast<double>(config.num_attention_heads);
-    const double norms_per_block = config.norm_position == model::NormPosition::sandwich ? 4.0 : 2.0;
-    const double rotated = config.mla ? static_cast<double>(config.mla->qk_rope_head_dim) * (a + 1)
-                                      : static_cast<double>(config.query_width() + config.key_value_width());
+    const double norms_per_block =
+        config.norm_position == model::NormPosition::sandwich ? 4.0 : 2.0;
+    const double rotated =
+        config.mla ? static_cast<double>(config.mla->qk_rope_head_dim) * (a + 1)
+                   : static_cast<double>(config.query_width() + config.key_value_width());
     double ffn_width = 0;
     const auto moe_layers = static_cast<double>(config.num_moe_layers());
     ffn_width += (L - moe_layers) * static_cast<double>(config.intermediate_size);
     if (config.moe) {
-        ffn_width += moe_layers * static_cast<double>(config.moe->intermediate_size) *
-                     static_cast<double>(config.moe->num_experts_per_token + config.moe->num_shared_experts);
+        ffn_width +=
+            moe_layers * static_cast<double>(config.moe->intermediate_size) *
+            static_cast<double>(config.moe->num_experts_per_token + config.moe->num_shared_experts);
     }
     ElementwiseWork work;
     work.norms = norm * H * (norms_per_block * L + 1);
@@ -319,22 +361,34 @@ ElementwiseWork elementwise_work_per_token(const ModelConfig& config, std::int64
     return work;
 }
 
-bool flops_are_countable(const ModelConfig& config, std::int64_t batch, std::int64_t sequence_length) {
+bool flops_are_countable(const ModelConfig& config, std::int64_t batch,
+                         std::int64_t sequence_length) {
     const auto B = static_cast<double>(batch);
     const auto S = static_cast<double>(sequence_length);
-    double multiply_adds = B * S * static_cast<double>(config.vocab_size) * static_cast<double>(config.hidden_size);
+    double multiply_adds =
+        B * S * static_cast<double>(config.vocab_size) * static_cast<double>(config.hidden_size);
     const HeadWidths widths = head_widths(config);
     const auto L = static_cast<double>(config.num_hidden_layers);
     const auto H = static_cast<double>(config.hidden_size);
     const auto heads = static_cast<double>(config.num_attention_heads);
     multiply_adds += L * B * S * S * heads * static_cast<double>(widths.query_key + widths.value);
-    multiply_adds += L * B * S * H * heads * 4.0 * static_cast<double>(widths.query_key + widths.value);
+    multiply_adds +=
+        L * B * S * H * heads * 4.0 * static_cast<double>(widths.query_key + widths.value);
     multiply_adds += L * B * S * H * 3.0 * static_cast<double>(config.intermediate_size);
-    if (config.moe) {
-        const auto experts = static_cast<double>(config.moe->num_experts + config.moe->num_shared_experts);
-        multiply_adds += L * B * S * H * 3.0 * experts * static_cast<double>(config.moe->intermediate_size);
+    if (config.mla) {  // through the ranks
+        const auto ranks =
+            static_cast<double>(config.mla->q_lora_rank.value_or(0) + config.mla->kv_lora_rank);
+        multiply_adds +=
+            L * B * S * ranks * (H + heads * static_cast<double>(widths.query_key + widths.value));
     }
-    return 2.0 * 5.0 * multiply_adds < std::ldexp(1.0, 63);  // five passes at most: forward, backward, recompute
+    if (config.moe) {
+        const auto experts =
+            static_cast<double>(config.moe->num_experts + config.moe->num_shared_experts);
+        multiply_adds +=
+            L * B * S * H * 3.0 * experts * static_cast<double>(config.moe->intermediate_size);
+    }
+    return 2.0 * 5.0 * multiply_adds <
+           std::ldexp(1.0, 63);  // five passes at most: forward, backward, recompute
 }
 
 }  // namespace isoflop::cost

@@ -1,5 +1,6 @@
 // Model state, activations, loss and communication buffers of one rank, laid out in one arena:
-// persistent buffers first, then those of a micro-batch, then an overlay that the transient phases share.
+// persistent buffers first, then those of a micro-batch, then an overlay that the transient phases
+// share.
 #include "isoflop/cost/memory_plan.hpp"
 
 #include <algorithm>
@@ -16,8 +17,11 @@ using model::ParameterLayout;
 
 class PlanBuilder {
 public:
-    PlanBuilder(const ModelConfig& config, const ParameterLayout& layout, const Execution& execution)
-        : config_(config), execution_(execution), units_(padded_units(layout, execution.world_size)) {
+    PlanBuilder(const ModelConfig& config, const ParameterLayout& layout,
+                const Execution& execution)
+        : config_(config),
+          execution_(execution),
+          units_(padded_units(layout, execution.world_size)) {
         plan_.buffers.reserve(64);
     }
 
@@ -36,33 +40,40 @@ private:
     void add(std::string_view name, MemoryCategory category, Lifetime lifetime, std::uint64_t bytes,
              std::int64_t count = 1) {
         if (bytes == 0 || count == 0) return;
-        plan_.buffers.push_back({name, category, lifetime, round_up(bytes, kBufferAlignment), count, 0});
+        plan_.buffers.push_back(
+            {name, category, lifetime, round_up(bytes, kBufferAlignment), count, 0});
     }
 
     [[nodiscard]] bool sharded(Parallelism from) const { return execution_.parallelism >= from; }
 
     /// One kind of state for every unit; sharded state holds 1 / world_size of each.
-    void add_state(std::string_view name, MemoryCategory category, std::uint64_t element_bytes, bool shard) {
+    void add_state(std::string_view name, MemoryCategory category, std::uint64_t element_bytes,
+                   bool shard) {
         const auto ranks = static_cast<std::uint64_t>(shard ? execution_.world_size : 1);
         for (const Unit& unit : units_) {
-            add(name, category, Lifetime::persistent, unit.elements / ranks * element_bytes, unit.count);
+            add(name, category, Lifetime::persistent, unit.elements / ranks * element_bytes,
+                unit.count);
         }
     }
 
     void add_model_state() {
         const DType storage = execution_.storage_dtype();
         const bool shard_optimizer = sharded(Parallelism::zero1);
-        add_state("weights", MemoryCategory::weights, size_in_bytes(storage), sharded(Parallelism::fsdp));
-        if (storage != DType::float32) {
+        add_state("weights", MemoryCategory::weights, size_in_bytes(storage),
+                  sharded(Parallelism::fsdp));
+        if (execution_.has_master_weights()) {
             add_state("master_weights", MemoryCategory::master_weights, 4, shard_optimizer);
         }
-        add_state("gradients", MemoryCategory::gradients, gradient_bytes(), sharded(Parallelism::zero2));
-        add_state("first_moment", MemoryCategory::optimizer_moments, 4, shard_optimizer);
-        add_state("second_moment", MemoryCategory::optimizer_moments, 4, shard_optimizer);
+        add_state("gradients", MemoryCategory::gradients, gradient_bytes(),
+                  sharded(Parallelism::zero2));
+        const std::uint64_t moment_bytes = size_in_bytes(execution_.statistics_dtype());
+        add_state("first_moment", MemoryCategory::optimizer_moments, moment_bytes, shard_optimizer);
+        add_state("second_moment", MemoryCategory::optimizer_moments, moment_bytes,
+                  shard_optimizer);
     }
 
-    /// Whole units in flight: two of gathered weights (the one in use and the prefetched one), two of gradients (the
-    /// one being computed and the one being reduced).
+    /// Whole units in flight: two of gathered weights (the one in use and the prefetched one), two
+    /// of gradients (the one being computed and the one being reduced).
     void add_communication() {
         if (execution_.world_size <= 1) return;
         std::uint64_t largest = 0;
@@ -89,50 +100,50 @@ private:
         const auto tokens = static_cast<std::uint64_t>(execution_.tokens());
         const std::uint64_t row = static_cast<std::uint64_t>(config_.hidden_size) *
                                   size_in_bytes(execution_.storage_dtype());
-        add("token_ids", MemoryCategory::inputs, Lifetime::step, tokens * 4, 2);  // inputs and targets
+        add("token_ids", MemoryCategory::inputs, Lifetime::step, tokens * 4,
+            2);  // inputs and targets
         const std::int64_t moe_layers = config_.num_moe_layers();
         add_layers(config_.num_hidden_layers - moe_layers, false);
         add_layers(moe_layers, true);
         add("final_norm.input", MemoryCategory::activations, Lifetime::step, tokens * row);
         add("final_norm.output", MemoryCategory::activations, Lifetime::step, tokens * row);
-        const bool rms = config_.normalization == model::Normalization::rmsnorm;
-        add("final_norm.statistics", MemoryCategory::activations, Lifetime::step, tokens * (rms ? 4 : 8));
+        const std::uint64_t statistics =
+            config_.normalization == model::Normalization::rmsnorm ? 1 : 2;
+        add("final_norm.statistics", MemoryCategory::activations, Lifetime::step,
+            tokens * statistics * size_in_bytes(execution_.statistics_dtype()));
+        // The gradient of the residual stream: written by the loss, carried through every block to
+        // the embedding.
+        add("grad.residual", MemoryCategory::scratch, Lifetime::step, tokens * row);
     }
 
-    /// Logits of one chunk become their own gradient in place; the gradient of the final norm's output is complete
-    /// only after the last chunk.
+    /// Logits of one chunk become their own gradient in place.
     void add_loss() {
         const auto tokens = static_cast<std::uint64_t>(execution_.tokens());
-        const std::uint64_t element = size_in_bytes(execution_.storage_dtype());
-        const std::int64_t automatic =
-            loss_chunk_tokens(execution_.tokens(), config_.vocab_size, element);
-        std::int64_t chunk = execution_.loss_chunk.value_or(automatic);
-        if (chunk == 0 || chunk > execution_.tokens()) chunk = execution_.tokens();
+        const auto chunk =
+            static_cast<std::uint64_t>(loss_chunk_tokens(execution_, config_.vocab_size));
         add("logits", MemoryCategory::logits, Lifetime::loss,
-            static_cast<std::uint64_t>(chunk) * static_cast<std::uint64_t>(config_.vocab_size) * element);
-        add("losses", MemoryCategory::logits, Lifetime::loss, tokens * 4);
-        add("grad.final_norm", MemoryCategory::scratch, Lifetime::loss,
-            tokens * static_cast<std::uint64_t>(config_.hidden_size) * element);
+            chunk * static_cast<std::uint64_t>(config_.vocab_size) *
+                size_in_bytes(execution_.storage_dtype()));
+        add("losses", MemoryCategory::logits, Lifetime::loss,
+            tokens * size_in_bytes(execution_.statistics_dtype()));
     }
 
-    void add_transients(std::vector<Buffer> buffers, Lifetime lifetime) {
-        for (Buffer& buffer : buffers) {
-            buffer.category = MemoryCategory::scratch;
-            buffer.lifetime = lifetime;
-            plan_.buffers.push_back(buffer);
-        }
-    }
-
+    /// Working set and scratch of the larger kind of block.
     void add_scratch() {
-        add_transients(forward_scratch(config_, execution_), Lifetime::forward_block);
+        const auto transients = [&](bool moe) {
+            std::vector<Buffer> buffers = working_activations(config_, execution_, moe);
+            const std::vector<Buffer> scratch = block_scratch(config_, execution_, moe);
+            buffers.insert(buffers.end(), scratch.begin(), scratch.end());
+            return buffers;
+        };
         const bool any_moe = config_.num_moe_layers() > 0;
         const bool any_dense = config_.num_moe_layers() < config_.num_hidden_layers;
-        auto largest = backward_scratch(config_, execution_, any_moe);
+        std::vector<Buffer> largest = transients(any_moe);
         if (any_moe && any_dense) {
-            auto dense = backward_scratch(config_, execution_, false);
+            std::vector<Buffer> dense = transients(false);
             if (sum(dense) > sum(largest)) largest = std::move(dense);
         }
-        add_transients(std::move(largest), Lifetime::backward_block);
+        plan_.buffers.insert(plan_.buffers.end(), largest.begin(), largest.end());
     }
 
     [[nodiscard]] static std::uint64_t sum(const std::vector<Buffer>& buffers) {
@@ -141,7 +152,8 @@ private:
         return bytes;
     }
 
-    /// Estimates, not promises: a CUDA context with cuBLAS workspace takes 0.5 to 0.7 GiB, NCCL channels 0.3 to 0.8.
+    /// Estimates, not promises: a CUDA context with cuBLAS workspace takes 0.5 to 0.7 GiB, NCCL
+    /// channels 0.3 to 0.8.
     void add_context() {
         constexpr std::uint64_t kMiB = 1ULL << 20U;
         if (execution_.device == DeviceKind::cpu) return;
@@ -150,7 +162,7 @@ private:
             plan_.context_bytes);
     }
 
-    [[nodiscard]] std::uint64_t place_phase(Lifetime lifetime, std::uint64_t start) {
+    [[nodiscard]] std::uint64_t place_after(Lifetime lifetime, std::uint64_t start) {
         std::uint64_t end = start;
         for (Buffer& buffer : plan_.buffers) {
             if (buffer.lifetime != lifetime) continue;
@@ -160,17 +172,22 @@ private:
         return end;
     }
 
+    void raise_peak(Phase phase, std::uint64_t end) {
+        if (end <= plan_.arena_bytes) return;
+        plan_.arena_bytes = end;
+        plan_.peak_phase = phase;
+    }
+
     void place() {
-        std::uint64_t overlay = place_phase(Lifetime::persistent, 0);
-        overlay = place_phase(Lifetime::step, overlay);
+        const std::uint64_t step = place_after(Lifetime::persistent, 0);
+        const std::uint64_t overlay = place_after(Lifetime::step, step);
         plan_.arena_bytes = overlay;
-        for (const Lifetime phase : {Lifetime::forward_block, Lifetime::loss, Lifetime::backward_block}) {
-            const std::uint64_t end = place_phase(phase, overlay);
-            if (end > plan_.arena_bytes) {
-                plan_.arena_bytes = end;
-                plan_.peak_phase_ = phase;
-            }
-        }
+        raise_peak(Phase::loss, place_after(Lifetime::loss, overlay));
+        const std::uint64_t working = place_after(Lifetime::working, overlay);
+        raise_peak(Phase::forward, place_after(Lifetime::forward_block, working));
+        const std::uint64_t backward = place_after(Lifetime::backward_block, working);
+        raise_peak(Phase::backward_ffn, place_after(Lifetime::backward_ffn, backward));
+        raise_peak(Phase::backward_attention, place_after(Lifetime::backward_attention, backward));
     }
 
     [[nodiscard]] std::uint64_t gradient_bytes() const {
@@ -188,28 +205,40 @@ private:
 std::array<std::uint64_t, kMemoryCategoryCount> MemoryPlan::peak_by_category() const {
     std::array<std::uint64_t, kMemoryCategoryCount> bytes{};
     for (const Buffer& buffer : buffers) {
-        const bool transient = buffer.lifetime == Lifetime::forward_block ||
-                               buffer.lifetime == Lifetime::loss ||
-                               buffer.lifetime == Lifetime::backward_block;
-        if (transient && buffer.lifetime != peak_phase_) continue;
+        if (!is_live(buffer.lifetime, peak_phase)) continue;
         bytes[static_cast<std::size_t>(buffer.category)] += buffer.bytes();
     }
     return bytes;
 }
 
-MemoryPlan memory_plan(const ModelConfig& config, const ParameterLayout& layout, const Execution& execution) {
+const Buffer* MemoryPlan::find(std::string_view name) const {
+    for (const Buffer& buffer : buffers) {
+        if (buffer.name == name) return &buffer;
+    }
+    return nullptr;
+}
+
+MemoryPlan memory_plan(const ModelConfig& config, const ParameterLayout& layout,
+                       const Execution& execution) {
     return PlanBuilder(config, layout, execution).build();
 }
 
-std::int64_t loss_chunk_tokens(std::int64_t tokens, std::int64_t vocab_size, std::uint64_t logit_bytes) {
-    const auto row = static_cast<std::int64_t>(logit_bytes) * vocab_size;
-    const std::int64_t limit = static_cast<std::int64_t>(kLossChunkBytes) / row;
-    return std::clamp<std::int64_t>(limit, 1, std::max<std::int64_t>(tokens, 1));
+std::int64_t loss_chunk_tokens(const Execution& execution, std::int64_t vocab_size) {
+    const std::int64_t tokens = std::max<std::int64_t>(execution.tokens(), 1);
+    if (execution.loss_chunk)
+        return *execution.loss_chunk == 0 ? tokens : std::min(*execution.loss_chunk, tokens);
+    const std::uint64_t limit =
+        execution.device == DeviceKind::cpu ? kLossChunkBytesCpu : kLossChunkBytesCuda;
+    const std::uint64_t row =
+        static_cast<std::uint64_t>(vocab_size) * size_in_bytes(execution.storage_dtype());
+    return std::clamp<std::int64_t>(static_cast<std::int64_t>(limit / row), 1, tokens);
 }
 
-MegatronEstimate megatron_estimate(const ModelConfig& config, const model::ParameterTotals& parameters,
+MegatronEstimate megatron_estimate(const ModelConfig& config,
+                                   const model::ParameterTotals& parameters,
                                    const Execution& execution) {
-    // Symbols of the paper: s sequence, b micro-batch, h hidden, a heads. Fused attention drops the 5 a s / h term.
+    // Symbols of the paper: s sequence, b micro-batch, h hidden, a heads. Fused attention drops the
+    // 5 a s / h term.
     const auto s = static_cast<double>(execution.sequence_length);
     const auto b = static_cast<double>(execution.micro_batch_size);
     const auto h = static_cast<double>(config.hidden_size);
@@ -241,18 +270,25 @@ bool memory_is_countable(const ModelConfig& config, const Execution& execution) 
     const auto tokens = static_cast<double>(execution.micro_batch_size) *
                         static_cast<double>(execution.sequence_length);
     const auto layers = static_cast<double>(config.num_hidden_layers);
-    double width = 16.0 * static_cast<double>(config.hidden_size) +
-                   8.0 * static_cast<double>(config.query_width() + config.attention_output_width()) +
-                   6.0 * static_cast<double>(config.intermediate_size) +
-                   static_cast<double>(config.num_attention_heads) *
-                       (2.0 * static_cast<double>(execution.sequence_length) + 4.0);
+    double width =
+        16.0 * static_cast<double>(config.hidden_size) +
+        8.0 * static_cast<double>(config.query_width() + config.attention_output_width()) +
+        6.0 * static_cast<double>(config.intermediate_size) +
+        static_cast<double>(config.num_attention_heads) *
+            (2.0 * static_cast<double>(execution.sequence_length) + 4.0);
+    if (config.mla) {
+        width += 2.0 * static_cast<double>(config.mla->q_lora_rank.value_or(0) +
+                                           config.mla->kv_lora_rank);
+    }
     if (config.moe) {
         width += static_cast<double>(config.moe->num_experts) +
-                 static_cast<double>(config.moe->num_experts_per_token + config.moe->num_shared_experts) *
+                 static_cast<double>(config.moe->num_experts_per_token +
+                                     config.moe->num_shared_experts) *
                      (4.0 * static_cast<double>(config.hidden_size) +
                       6.0 * static_cast<double>(config.moe->intermediate_size));
     }
-    const double bytes = 4.0 * tokens * (width * (layers + 2.0) + static_cast<double>(config.vocab_size));
+    const double bytes =
+        4.0 * tokens * (width * (layers + 2.0) + static_cast<double>(config.vocab_size));
     return bytes < std::ldexp(1.0, 62);
 }
 

@@ -18,6 +18,7 @@ struct Unit {
     std::int64_t count = 1;      ///< equal units (layers)
 };
 
-[[nodiscard]] std::vector<Unit> padded_units(const model::ParameterLayout& layout, std::int64_t world_size);
+[[nodiscard]] std::vector<Unit> padded_units(const model::ParameterLayout& layout,
+                                             std::int64_t world_size);
 
 }  // namespace isoflop::cost

@@ -277,7 +277,7 @@ void check_consistency(const Resolution& part) {
 std::vector<std::string_view> known_model_types() {
     std::vector<std::string_view> names;
     for (const Family& family : families()) names.push_back(family.model_type);
-    names.push_back("kimi_k2");
+    names.emplace_back("kimi_k2");
     return names;
 }
 

@@ -14,7 +14,8 @@ namespace isoflop::planner {
 namespace {
 
 constexpr double kSecondsPerHour = 3600.0;
-/// Up to about four epochs repeated data are nearly as good as new ones (Muennighoff 2023, arXiv 2305.16264).
+/// Up to about four epochs repeated data are nearly as good as new ones (Muennighoff 2023, arXiv
+/// 2305.16264).
 constexpr double kHarmlessEpochs = 4.0;
 
 cost::Execution execution_of(const PlanConfig& config, const model::ModelConfig& model) {
@@ -34,15 +35,16 @@ cost::Execution execution_of(const PlanConfig& config, const model::ModelConfig&
     return execution;
 }
 
-void check_execution(const model::ModelConfig& model, const cost::Execution& execution,
-                     std::vector<std::string>& warnings) {
+void check_execution(const model::ModelConfig& model, const model::ParameterLayout& layout,
+                     const cost::Execution& execution, std::vector<std::string>& warnings) {
     if (execution.sequence_length <= 0) {
         throw ConfigError(
             "the training context is unknown: set dataset_constraints.sequence_length or "
             "architecture.max_position_embeddings");
     }
     const bool learned = model.position_encoding == model::PositionEncoding::learned_absolute;
-    if (execution.sequence_length > model.max_position_embeddings && model.max_position_embeddings > 0) {
+    if (execution.sequence_length > model.max_position_embeddings &&
+        model.max_position_embeddings > 0) {
         const std::string text =
             fmt::format("sequence_length {} is longer than max_position_embeddings {}",
                         execution.sequence_length, model.max_position_embeddings);
@@ -51,10 +53,17 @@ void check_execution(const model::ModelConfig& model, const cost::Execution& exe
     }
     if (!cost::flops_are_countable(model, execution.micro_batch_size, execution.sequence_length) ||
         !cost::memory_is_countable(model, execution)) {
+        throw ConfigError(
+            fmt::format("one micro-batch of {} sequences of {} tokens is too large to count "
+                        "exactly (over 2^62 FLOPs "
+                        "or bytes); use a smaller batch_size or sequence_length",
+                        execution.micro_batch_size, execution.sequence_length));
+    }
+    if (!cost::traffic_is_countable(layout, execution)) {
         throw ConfigError(fmt::format(
-            "one micro-batch of {} sequences of {} tokens is too large to count exactly (over 2^62 FLOPs "
-            "or bytes); use a smaller batch_size or sequence_length",
-            execution.micro_batch_size, execution.sequence_length));
+            "{} micro-batches per step send too many bytes to count exactly (over 2^63); use fewer "
+            "gradient_accumulation_steps",
+            execution.grad_accum_steps));
     }
 }
 
@@ -78,13 +87,13 @@ ComputeBudget compute_budget(const PlanConfig& config, const hardware::Gpu& gpu,
     } else {
         budget.peak_flops_per_gpu = hardware::peak_flops(gpu, gear.dtype);
     }
-    budget.compute_flops = budget.num_gpus * budget.peak_flops_per_gpu * budget.mfu * budget.hours *
-                           kSecondsPerHour;
+    budget.compute_flops =
+        budget.num_gpus * budget.peak_flops_per_gpu * budget.mfu * budget.hours * kSecondsPerHour;
     return budget;
 }
 
-TokenBudget token_budget(const DatasetConstraints& data, double compute_flops, double flops_per_token,
-                         std::vector<std::string>& warnings) {
+TokenBudget token_budget(const DatasetConstraints& data, double compute_flops,
+                         double flops_per_token, std::vector<std::string>& warnings) {
     TokenBudget budget;
     budget.compute_limited = compute_flops / flops_per_token;
     budget.n_tokens = budget.compute_limited;
@@ -98,20 +107,24 @@ TokenBudget token_budget(const DatasetConstraints& data, double compute_flops, d
         budget.unused_compute_flops = (budget.compute_limited - budget.n_tokens) * flops_per_token;
     }
     if (budget.epochs > kHarmlessEpochs) {
-        warnings.push_back(fmt::format(
-            "the data are repeated {:.1f} times; beyond about 4 epochs repeated tokens are worth less than the "
-            "law assumes (Muennighoff 2023), so the predicted loss is optimistic",
-            budget.epochs));
+        warnings.push_back(
+            fmt::format("the data are repeated {:.1f} times; beyond about 4 epochs repeated tokens "
+                        "are worth less than the "
+                        "law assumes (Muennighoff 2023), so the predicted loss is optimistic",
+                        budget.epochs));
     }
     return budget;
 }
 
-/// Elements that enter no matrix product and are no embedding: norms, biases.
+/// Elements that one token uses, enter no matrix product and are no embedding: norms, biases.
 std::int64_t vector_elements(const model::ParameterLayout& layout) {
     std::int64_t elements = 0;
     const auto add = [&](const std::vector<model::TensorSpec>& tensors, std::int64_t layers) {
         for (const model::TensorSpec& tensor : tensors) {
-            if (!tensor.is_matrix()) elements += tensor.total_elements() * layers;
+            if (tensor.is_matrix()) continue;
+            const bool routed = tensor.component == model::Component::routed_experts;
+            elements += tensor.elements() *
+                        (routed ? layout.num_experts_per_token : tensor.copies) * layers;
         }
     };
     add(layout.embedding, 1);
@@ -128,13 +141,14 @@ Verification verify(const BackwardPlan& plan) {
     };
     const double D = plan.tokens.n_tokens;
     result.exact_flops = plan.training_flops_per_token;
-    result.six_nd_flops = plan.convention_flops_per_token[static_cast<std::size_t>(cost::Convention::six_nd)];
+    result.six_nd_flops =
+        plan.convention_flops_per_token[static_cast<std::size_t>(cost::Convention::six_nd)];
     const auto products = cost::forward_products(plan.model, 1, plan.execution.sequence_length,
                                                  cost::AttentionMask::full);
     double weights_per_token = 0;
     for (const auto& product : products) {
-        const double training =
-            3.0 * static_cast<double>(product.flops()) / static_cast<double>(plan.execution.sequence_length);
+        const double training = 3.0 * static_cast<double>(product.flops()) /
+                                static_cast<double>(plan.execution.sequence_length);
         const bool core = product.group == cost::FlopGroup::attention_core;
         (core ? result.attention : weights_per_token) += training;
     }
@@ -156,7 +170,8 @@ Schedule schedule(const BackwardPlan& plan) {
     result.sequences_per_step = static_cast<double>(execution.micro_batch_size) *
                                 static_cast<double>(execution.grad_accum_steps) *
                                 static_cast<double>(execution.world_size);
-    result.tokens_per_step = result.sequences_per_step * static_cast<double>(execution.sequence_length);
+    result.tokens_per_step =
+        result.sequences_per_step * static_cast<double>(execution.sequence_length);
     result.steps = std::ceil(plan.tokens.n_tokens / result.tokens_per_step);
     const double flops_per_second =
         plan.budget.num_gpus * plan.budget.peak_flops_per_gpu * plan.budget.mfu;
@@ -180,7 +195,8 @@ OptimumComparison compare_with_optimum(const BackwardPlan& plan, Detail detail) 
     comparison.tokens_per_parameter = plan.tokens.n_tokens / law_parameters(plan);
     scaling_law::Optimum best = comparison.six_nd;
     if (detail == Detail::full) {
-        comparison.exact = family_optimum(plan.model, plan.execution.sequence_length, plan.law, compute);
+        comparison.exact =
+            family_optimum(plan.model, plan.execution.sequence_length, plan.law, compute);
         best = comparison.exact->continuous;
     }
     comparison.optimal_tokens_per_parameter = best.n_tokens / best.n_params;
@@ -189,14 +205,36 @@ OptimumComparison compare_with_optimum(const BackwardPlan& plan, Detail detail) 
 }
 
 void check_finite(const BackwardPlan& plan) {
-    const bool sound = std::isfinite(plan.budget.compute_flops) && std::isfinite(plan.tokens.n_tokens) &&
-                       std::isfinite(plan.loss.total) && plan.tokens.n_tokens > 0 &&
-                       std::isfinite(plan.optimum.six_nd.n_params) &&
-                       std::isfinite(plan.optimum.six_nd.n_tokens) && std::isfinite(plan.optimum.loss_gap);
+    const bool sound = std::isfinite(plan.budget.compute_flops) &&
+                       std::isfinite(plan.tokens.n_tokens) && std::isfinite(plan.loss.total) &&
+                       plan.tokens.n_tokens > 0 && std::isfinite(plan.optimum.six_nd.n_params) &&
+                       std::isfinite(plan.optimum.six_nd.n_tokens) &&
+                       std::isfinite(plan.optimum.loss_gap) &&
+                       std::isfinite(plan.optimum.six_nd.n_tokens / plan.optimum.six_nd.n_params) &&
+                       std::isfinite(plan.optimum.optimal_tokens_per_parameter) &&
+                       std::isfinite(1 / plan.optimum.optimal_tokens_per_parameter);
     if (!sound) {
         throw ConfigError(
-            "these values lead to figures outside the range of double precision; check hours, GPUs, the peak "
+            "these values lead to figures outside the range of double precision; check hours, "
+            "GPUs, the peak "
             "and the constants of the scaling law");
+    }
+    if (plan.tokens.data_limited && *plan.tokens.data_limited < 1) {
+        throw ConfigError("dataset_size x max_epochs is less than one token");
+    }
+    if (plan.tokens.n_tokens < 1) {
+        throw ConfigError(fmt::format(
+            "{} FLOP do not pay for one token, which takes {} in training",
+            human_flops(plan.budget.compute_flops), human_flops(plan.training_flops_per_token)));
+    }
+    constexpr double kCountable = 9e15;  // whole numbers are exact in a double up to 2^53
+    if (plan.schedule.tokens_per_step > kCountable || plan.schedule.steps > kCountable) {
+        throw ConfigError(
+            fmt::format("{} steps of {} tokens are too many to count exactly (over {}); check "
+                        "hours, GPUs, the peak, batch_size "
+                        "and gradient_accumulation_steps",
+                        human_count(plan.schedule.steps),
+                        human_count(plan.schedule.tokens_per_step), human_count(kCountable)));
     }
 }
 
@@ -218,7 +256,8 @@ scaling_law::Law chosen_law(const ScalingLawChoice& choice) {
     if (!overridden) return law;
     if (law.form != scaling_law::Form::chinchilla) {
         throw ConfigError(fmt::format(
-            "scaling_law: E, A, B, alpha and beta do not belong to {}, which has another form", law.id));
+            "scaling_law: E, A, B, alpha and beta do not belong to {}, which has another form",
+            law.id));
     }
     const scaling_law::ChinchillaConstants published = law.chinchilla;
     scaling_law::ChinchillaConstants& constants = law.chinchilla;
@@ -227,8 +266,9 @@ scaling_law::Law chosen_law(const ScalingLawChoice& choice) {
     constants.B = choice.B.value_or(constants.B);
     constants.alpha = choice.alpha.value_or(constants.alpha);
     constants.beta = choice.beta.value_or(constants.beta);
-    const bool same = constants.E == published.E && constants.A == published.A && constants.B == published.B &&
-                      constants.alpha == published.alpha && constants.beta == published.beta;
+    const bool same = constants.E == published.E && constants.A == published.A &&
+                      constants.B == published.B && constants.alpha == published.alpha &&
+                      constants.beta == published.beta;
     if (!same) {
         law.uncertainty.reset();  // published for other constants
         if (law.id != "custom") law.title += ", with constants overridden";
@@ -236,13 +276,14 @@ scaling_law::Law chosen_law(const ScalingLawChoice& choice) {
     return law;
 }
 
-BackwardPlan backward_plan(const PlanConfig& config, const hardware::GpuTable& gpus, Detail detail) {
+BackwardPlan backward_plan(const PlanConfig& config, const hardware::GpuTable& gpus,
+                           Detail detail) {
     BackwardPlan plan;
     plan.model = model::resolve(config.architecture);
     plan.layout = model::parameter_layout(plan.model);
     plan.parameters = plan.layout.totals();
     plan.execution = execution_of(config, plan.model);
-    check_execution(plan.model, plan.execution, plan.warnings);
+    check_execution(plan.model, plan.layout, plan.execution, plan.warnings);
 
     const hardware::Gpu& gpu = gpus.at(config.training_gear.gpu_type);
     plan.budget = compute_budget(config, gpu, gpus, plan.warnings);

@@ -237,7 +237,8 @@ double tera_flops(const GpuRow& row, DType dtype) {
         case DType::float32: return row.fp32;
         case DType::tf32:
         case DType::float4:
-        case DType::int8: return 0;
+        case DType::int8:
+        case DType::float64: return 0;
     }
     return 0;
 }

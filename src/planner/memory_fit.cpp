@@ -1,5 +1,5 @@
-// Search over the few choices that trade speed for memory. The lattice is small (2 x 3 x 4 x log2(batch)), so every
-// point is costed and the cheapest that fits wins.
+// Search over the few choices that trade speed for memory. The lattice is small (2 x 3 x 4 x
+// log2(batch)), so every point is costed and the cheapest that fits wins.
 #include "isoflop/planner/memory_fit.hpp"
 
 #include <fmt/format.h>
@@ -15,8 +15,9 @@ using cost::Execution;
 using cost::Parallelism;
 using cost::Recompute;
 
-// Estimated extra step time of each change, to rank them. Full recomputation repeats the forward pass, a third of the
-// step (Korthikanti 2022, section 5: 30 to 40 %); sharding costs communication that mostly hides behind computation.
+// Estimated extra step time of each change, to rank them. Full recomputation repeats the forward
+// pass, a third of the step (Korthikanti 2022, section 5: 30 to 40 %); sharding costs communication
+// that mostly hides behind computation.
 constexpr double kRecomputeBlock = 0.33;
 constexpr double kRecomputeAttention = 0.05;
 constexpr double kZero1 = 0.01;
@@ -46,14 +47,16 @@ double recompute_cost(Recompute recompute) {
 /// Candidates at least as frugal as the given execution, each with its relative cost.
 std::vector<FittingChange> candidates(const Execution& given) {
     std::vector<AttentionBackend> backends{given.attention_backend};
-    if (given.attention_backend == AttentionBackend::manual) backends.push_back(AttentionBackend::flash_attn_2);
+    if (given.attention_backend == AttentionBackend::manual)
+        backends.push_back(AttentionBackend::flash_attn_2);
     std::vector<FittingChange> list;
     for (const AttentionBackend backend : backends) {
         for (const Parallelism parallelism :
              {Parallelism::ddp, Parallelism::zero1, Parallelism::zero2, Parallelism::fsdp}) {
             if (parallelism < given.parallelism) continue;
             if (given.world_size == 1 && parallelism != given.parallelism) continue;
-            for (const Recompute recompute : {Recompute::none, Recompute::attention, Recompute::block}) {
+            for (const Recompute recompute :
+                 {Recompute::none, Recompute::attention, Recompute::block}) {
                 if (recompute < given.recompute) continue;
                 double halvings = 0;
                 for (std::int64_t batch = given.micro_batch_size; batch >= 1; batch /= 2) {
@@ -66,9 +69,10 @@ std::vector<FittingChange> candidates(const Execution& given) {
                         change.execution.micro_batch_size = batch;
                         change.execution.grad_accum_steps =
                             given.grad_accum_steps * (given.micro_batch_size / batch);
-                        change.slowdown = sharding_cost(parallelism) - sharding_cost(given.parallelism) +
-                                          recompute_cost(recompute) - recompute_cost(given.recompute) +
-                                          kHalvedMicroBatch * halvings;
+                        change.slowdown =
+                            sharding_cost(parallelism) - sharding_cost(given.parallelism) +
+                            recompute_cost(recompute) - recompute_cost(given.recompute) +
+                            kHalvedMicroBatch * halvings;
                         list.push_back(std::move(change));
                     }
                     halvings += 1;
@@ -76,8 +80,9 @@ std::vector<FittingChange> candidates(const Execution& given) {
             }
         }
     }
-    std::stable_sort(list.begin(), list.end(),
-                     [](const FittingChange& a, const FittingChange& b) { return a.slowdown < b.slowdown; });
+    std::stable_sort(list.begin(), list.end(), [](const FittingChange& a, const FittingChange& b) {
+        return a.slowdown < b.slowdown;
+    });
     return list;
 }
 
@@ -89,7 +94,8 @@ std::string describe(const Execution& given, const Execution& changed) {
     if (changed.attention_backend != given.attention_backend) {
         add("attention_backend", to_string(changed.attention_backend));
     }
-    if (changed.parallelism != given.parallelism) add("parallelism", to_string(changed.parallelism));
+    if (changed.parallelism != given.parallelism)
+        add("parallelism", to_string(changed.parallelism));
     if (changed.recompute != given.recompute) add("recompute", to_string(changed.recompute));
     if (changed.micro_batch_size != given.micro_batch_size) {
         add("batch_size", changed.micro_batch_size);
@@ -99,8 +105,9 @@ std::string describe(const Execution& given, const Execution& changed) {
 }
 
 /// Fewest GPUs on which the most frugal execution fits, found by doubling and bisection.
-std::optional<std::int64_t> fewest_gpus(const model::ModelConfig& config, const model::ParameterLayout& layout,
-                                        Execution frugal, std::uint64_t capacity_bytes) {
+std::optional<std::int64_t> fewest_gpus(const model::ModelConfig& config,
+                                        const model::ParameterLayout& layout, Execution frugal,
+                                        std::uint64_t capacity_bytes) {
     constexpr std::int64_t kMostGpus = 1 << 20;
     const auto fits_on = [&](std::int64_t gpus) {
         frugal.world_size = gpus;
@@ -133,7 +140,8 @@ MemoryFit memory_fit(const model::ModelConfig& config, const model::ParameterLay
     fit.capacity_bytes = capacity_bytes;
     if (fit.fits()) return fit;
     for (FittingChange& candidate : candidates(execution)) {
-        candidate.total_bytes = cost::memory_plan(config, layout, candidate.execution).total_bytes();
+        candidate.total_bytes =
+            cost::memory_plan(config, layout, candidate.execution).total_bytes();
         if (candidate.total_bytes > capacity_bytes) continue;
         candidate.description = describe(execution, candidate.execution);
         fit.change = std::move(candidate);

@@ -21,7 +21,8 @@ std::uint64_t saved_bytes(const model::ModelConfig& config, const cost::Executio
     return total;
 }
 
-std::vector<ActivationChoice> activation_choices(const model::ModelConfig& config, cost::Execution execution) {
+std::vector<ActivationChoice> activation_choices(const model::ModelConfig& config,
+                                                 cost::Execution execution) {
     std::vector<ActivationChoice> choices;
     for (const auto backend : {cost::AttentionBackend::manual, cost::AttentionBackend::sdpa,
                                cost::AttentionBackend::flash_attn_2}) {
@@ -30,8 +31,9 @@ std::vector<ActivationChoice> activation_choices(const model::ModelConfig& confi
             execution.attention_backend = backend;
             execution.recompute = recompute;
             const std::uint64_t bytes = saved_bytes(config, execution);
-            choices.push_back(
-                {backend, recompute, bytes / static_cast<std::uint64_t>(config.num_hidden_layers), bytes});
+            choices.push_back({backend, recompute,
+                               bytes / static_cast<std::uint64_t>(config.num_hidden_layers),
+                               bytes});
         }
     }
     return choices;
@@ -42,14 +44,16 @@ SequencePoint sequence_point(const model::ModelConfig& config, cost::Execution e
     execution.sequence_length = sequence_length;
     execution.micro_batch_size = 1;
     execution.recompute = cost::Recompute::none;
-    const auto products = cost::forward_products(config, 1, sequence_length, cost::AttentionMask::full);
+    const auto products =
+        cost::forward_products(config, 1, sequence_length, cost::AttentionMask::full);
     const auto groups = cost::flops_by_group(products);
     const auto total = static_cast<double>(cost::total_flops(products));
     SequencePoint point;
     point.sequence_length = sequence_length;
     point.forward_flops_per_token = total / static_cast<double>(sequence_length);
     point.attention_core_share =
-        static_cast<double>(groups[static_cast<std::size_t>(cost::FlopGroup::attention_core)]) / total;
+        static_cast<double>(groups[static_cast<std::size_t>(cost::FlopGroup::attention_core)]) /
+        total;
     execution.attention_backend = cost::AttentionBackend::flash_attn_2;
     point.fused_activation_bytes = saved_bytes(config, execution);
     execution.attention_backend = cost::AttentionBackend::manual;
@@ -57,13 +61,16 @@ SequencePoint sequence_point(const model::ModelConfig& config, cost::Execution e
     return point;
 }
 
-std::vector<SequencePoint> sequence_scaling(const model::ModelConfig& config, const cost::Execution& execution) {
+std::vector<SequencePoint> sequence_scaling(const model::ModelConfig& config,
+                                            const cost::Execution& execution) {
     std::vector<SequencePoint> points;
     for (std::int64_t length = 1024; length <= 131072; length *= 2) {
         cost::Execution longer = execution;
         longer.sequence_length = length;
         longer.micro_batch_size = 1;
-        if (!cost::flops_are_countable(config, 1, length) || !cost::memory_is_countable(config, longer)) break;
+        if (!cost::flops_are_countable(config, 1, length) ||
+            !cost::memory_is_countable(config, longer))
+            break;
         points.push_back(sequence_point(config, execution, length));
     }
     return points;
@@ -72,7 +79,8 @@ std::vector<SequencePoint> sequence_scaling(const model::ModelConfig& config, co
 }  // namespace
 
 double ModelAnalysis::attention_core_share() const {
-    return static_cast<double>(forward_by_group[static_cast<std::size_t>(cost::FlopGroup::attention_core)]) /
+    return static_cast<double>(
+               forward_by_group[static_cast<std::size_t>(cost::FlopGroup::attention_core)]) /
            static_cast<double>(forward_flops_per_sequence);
 }
 
@@ -89,12 +97,14 @@ double ModelAnalysis::attention_to_ffn_ratio() const {
 ModelAnalysis analyze_model(const model::ModelConfig& config, cost::Execution execution) {
     if (execution.sequence_length == 0) execution.sequence_length = config.max_position_embeddings;
     if (execution.sequence_length <= 0) {
-        throw ConfigError("the sequence length is unknown: give --sequence-length or max_position_embeddings");
+        throw ConfigError(
+            "the sequence length is unknown: give --sequence-length or max_position_embeddings");
     }
     if (!cost::flops_are_countable(config, execution.micro_batch_size, execution.sequence_length) ||
         !cost::memory_is_countable(config, execution)) {
-        throw ConfigError(fmt::format("{} sequences of {} tokens are too large to count exactly (over 2^62)",
-                                      execution.micro_batch_size, execution.sequence_length));
+        throw ConfigError(
+            fmt::format("{} sequences of {} tokens are too large to count exactly (over 2^62)",
+                        execution.micro_batch_size, execution.sequence_length));
     }
     ModelAnalysis analysis;
     analysis.model = config;
@@ -116,7 +126,8 @@ ModelAnalysis analyze_model(const model::ModelConfig& config, cost::Execution ex
     analysis.training_flops_1t_tokens = analysis.training_flops_per_token * 1e12;
     analysis.memory = cost::memory_plan(config, layout, execution);
     analysis.megatron = cost::megatron_estimate(config, analysis.parameters, execution);
-    analysis.layer_buffers = cost::layer_activations(config, execution, config.num_moe_layers() > 0);
+    analysis.layer_buffers =
+        cost::layer_activations(config, execution, config.num_moe_layers() > 0);
     analysis.activation_choices = activation_choices(config, execution);
     analysis.scaling = sequence_scaling(config, execution);
     return analysis;

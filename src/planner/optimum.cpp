@@ -14,7 +14,8 @@ using scaling_law::Law;
 using scaling_law::ParameterCount;
 
 double counted(const model::ParameterTotals& totals, ParameterCount counts) {
-    return static_cast<double>(counts == ParameterCount::total ? totals.total : totals.non_embedding);
+    return static_cast<double>(counts == ParameterCount::total ? totals.total
+                                                               : totals.non_embedding);
 }
 
 double loss_at(const ShapeFamily& family, const Law& law, double compute_flops, double scale) {
@@ -50,18 +51,21 @@ double minimize_scale(const ShapeFamily& family, const Law& law, double compute_
 }
 
 std::int64_t scaled(std::int64_t value, double scale, std::int64_t multiple) {
-    const double units = std::round(static_cast<double>(value) * scale / static_cast<double>(multiple));
+    const double units =
+        std::round(static_cast<double>(value) * scale / static_cast<double>(multiple));
     return std::max<std::int64_t>(static_cast<std::int64_t>(units), 1) * multiple;
 }
 
-/// Largest power of two up to 64 that divides the given width: a grid the architecture already lives on.
+/// Largest power of two up to 64 that divides the given width: a grid the architecture already
+/// lives on.
 std::int64_t grid_step(std::int64_t value) {
     std::int64_t step = 64;
     while (step > 1 && value % step != 0) step /= 2;
     return step;
 }
 
-/// The family member at `scale`, rounded to whole heads and tile-friendly widths, with `layers` layers.
+/// The family member at `scale`, rounded to whole heads and tile-friendly widths, with `layers`
+/// layers.
 ModelConfig grid_member(const ModelConfig& config, double scale, std::int64_t layers) {
     ModelConfig member = config;
     member.num_hidden_layers = layers;
@@ -73,7 +77,8 @@ ModelConfig grid_member(const ModelConfig& config, double scale, std::int64_t la
     member.hidden_size = width_follows_heads
                              ? member.num_attention_heads * config.head_dim
                              : scaled(config.hidden_size, scale, grid_step(config.hidden_size));
-    member.intermediate_size = scaled(config.intermediate_size, scale, grid_step(config.intermediate_size));
+    member.intermediate_size =
+        scaled(config.intermediate_size, scale, grid_step(config.intermediate_size));
     if (member.moe) {
         member.moe->intermediate_size =
             scaled(config.moe->intermediate_size, scale, grid_step(config.moe->intermediate_size));
@@ -81,7 +86,8 @@ ModelConfig grid_member(const ModelConfig& config, double scale, std::int64_t la
     }
     if (member.mla) {
         member.mla->kv_lora_rank = scaled(config.mla->kv_lora_rank, scale, 64);
-        if (member.mla->q_lora_rank) member.mla->q_lora_rank = scaled(*config.mla->q_lora_rank, scale, 64);
+        if (member.mla->q_lora_rank)
+            member.mla->q_lora_rank = scaled(*config.mla->q_lora_rank, scale, 64);
     }
     return member;
 }
@@ -115,14 +121,17 @@ double ShapeFamily::training_flops_per_token(double scale) const {
     return ((flops_cubic * scale + flops_quadratic) * scale + flops_linear) * scale;
 }
 
-ShapeFamily shape_family(const ModelConfig& config, std::int64_t sequence_length, ParameterCount counts) {
+ShapeFamily shape_family(const ModelConfig& config, std::int64_t sequence_length,
+                         ParameterCount counts) {
     const model::ParameterLayout layout = model::parameter_layout(config);
     ShapeFamily family;
     for (const model::BlockLayout& block : layout.blocks) {
         for (const model::TensorSpec& tensor : block.tensors) {
             const double elements =
                 static_cast<double>(tensor.total_elements()) * static_cast<double>(block.count());
-            (tensor.is_matrix() ? family.n_cubic : family.n_quadratic) += elements;
+            // The router's E columns do not grow with the width.
+            const bool cubic = tensor.is_matrix() && tensor.component != model::Component::router;
+            (cubic ? family.n_cubic : family.n_quadratic) += elements;
         }
     }
     const auto add_linear = [&](const std::vector<model::TensorSpec>& tensors) {
@@ -138,9 +147,10 @@ ShapeFamily shape_family(const ModelConfig& config, std::int64_t sequence_length
     add_linear(layout.head);
     for (const auto& product :
          cost::forward_products(config, 1, sequence_length, cost::AttentionMask::full)) {
-        const double training = 3.0 * static_cast<double>(product.flops()) / static_cast<double>(sequence_length);
+        const double training =
+            3.0 * static_cast<double>(product.flops()) / static_cast<double>(sequence_length);
         switch (product.group) {
-            case cost::FlopGroup::attention_core: family.flops_quadratic += training; break;
+            case cost::FlopGroup::attention_core:
             case cost::FlopGroup::router: family.flops_quadratic += training; break;
             case cost::FlopGroup::lm_head: family.flops_linear += training; break;
             default: family.flops_cubic += training; break;
@@ -149,8 +159,8 @@ ShapeFamily shape_family(const ModelConfig& config, std::int64_t sequence_length
     return family;
 }
 
-FamilyOptimum family_optimum(const ModelConfig& config, std::int64_t sequence_length, const Law& law,
-                             double compute_flops) {
+FamilyOptimum family_optimum(const ModelConfig& config, std::int64_t sequence_length,
+                             const Law& law, double compute_flops) {
     const ShapeFamily family = shape_family(config, sequence_length, law.counts);
     FamilyOptimum result;
     result.scale = minimize_scale(family, law, compute_flops);

@@ -14,17 +14,18 @@ using config::Required;
 
 constexpr double kMaxGpus = 1e7;
 constexpr double kMaxHours = 1e7;
-constexpr double kMaxTokens = 9e15;       // exact in a double
+constexpr double kMaxTokens = 9e15;  // exact in a double
 constexpr double kMaxBatch = 1e6;
 constexpr double kMaxSequence = 1e8;
 
 void add_training_gear(config::Schema<PlanConfig>& schema) {
     schema
-        .section("training_gear", &PlanConfig::training_gear, "The machines and how long you have them.",
-                 Required::yes)
-        .field(&TrainingGear::gpu_type, {.key = "gpu_type",
-                                         .help = "Accelerator, by any name in the GPU table (scaling-plan gpus).",
-                                         .required = true})
+        .section("training_gear", &PlanConfig::training_gear,
+                 "The machines and how long you have them.", Required::yes)
+        .field(&TrainingGear::gpu_type,
+               {.key = "gpu_type",
+                .help = "Accelerator, by any name in the GPU table (scaling-plan gpus).",
+                .required = true})
         .field(&TrainingGear::num_gpus, {.key = "num_gpus",
                                          .help = "Number of GPUs, all data parallel.",
                                          .unit = "GPUs",
@@ -38,12 +39,14 @@ void add_training_gear(config::Schema<PlanConfig>& schema) {
                                                 .maximum = kMaxHours,
                                                 .exclusive_minimum = true,
                                                 .required = true})
-        .field(&TrainingGear::dtype, {.key = "dtype",
-                                      .help = "Precision of the matrix products; decides the peak. Weights and "
-                                              "activations of 8- and 4-bit runs are kept in 16 bits."})
+        .field(&TrainingGear::dtype,
+               {.key = "dtype",
+                .help = "Precision of the matrix products; decides the peak. Weights and "
+                        "activations of 8- and 4-bit runs are kept in 16 bits."})
         .field(&TrainingGear::peak_flops_per_gpu,
                {.key = "peak_flops_per_gpu",
-                .help = "Dense peak of one GPU; omit it to take the table's. A figure more than 5 % off is used "
+                .help = "Dense peak of one GPU; omit it to take the table's. A figure more than 5 "
+                        "% off is used "
                         "with a warning.",
                 .unit = "FLOP/s",
                 .minimum = 0,
@@ -58,7 +61,8 @@ void add_training_efficiency(config::Schema<PlanConfig>& schema) {
                  "How well the machines are used, and how a step is executed.", Required::yes)
         .field(&TrainingEfficiency::expected_mfu,
                {.key = "expected_mfu",
-                .help = "Model FLOPs utilisation: model FLOPs per second over dense peak. 0.35 to 0.55 is usual.",
+                .help = "Model FLOPs utilisation: model FLOPs per second over dense peak. 0.35 to "
+                        "0.55 is usual.",
                 .minimum = 0,
                 .maximum = 1,
                 .exclusive_minimum = true,
@@ -77,20 +81,23 @@ void add_training_efficiency(config::Schema<PlanConfig>& schema) {
                 .aliases = {"grad_accum_steps"}})
         .field(&TrainingEfficiency::use_flash_attention,
                {.key = "use_flash_attention",
-                .help = "true: attention_backend flash_attn_2; false: manual. attention_backend wins if both are given.",
+                .help = "true: attention_backend flash_attn_2; false: manual. attention_backend "
+                        "wins if both are given.",
                 .default_help = "follows attention_backend"})
         .field(&TrainingEfficiency::attention_backend,
                {.key = "attention_backend",
                 .help = "Attention implementation; manual stores the S x S probabilities.",
                 .default_help = "flash_attn_2"})
         .field(&TrainingEfficiency::recompute,
-               {.key = "recompute", .help = "Activations that backward recomputes instead of loading."})
+               {.key = "recompute",
+                .help = "Activations that backward recomputes instead of loading."})
         .field(&TrainingEfficiency::parallelism,
                {.key = "parallelism", .help = "What each data parallel rank shards."})
-        .field(&TrainingEfficiency::gradient_dtype, {.key = "gradient_dtype",
-                                                     .help = "Storage type of gradients (float32 adds 2 bytes per "
-                                                             "parameter to a 16-bit run).",
-                                                     .default_help = "as the weights"})
+        .field(&TrainingEfficiency::gradient_dtype,
+               {.key = "gradient_dtype",
+                .help = "Storage type of gradients (float32 adds 2 bytes per "
+                        "parameter to a 16-bit run).",
+                .default_help = "as the weights"})
         .field(&TrainingEfficiency::loss_chunk,
                {.key = "loss_chunk",
                 .help = "Tokens per chunk of LM head and loss; 0 computes all logits at once.",
@@ -124,30 +131,52 @@ void add_data_and_law(config::Schema<PlanConfig>& schema) {
                               "The law that predicts the loss (scaling-plan laws).", Required::no);
     law.field(&ScalingLawChoice::base,
               {.key = "base", .help = "Name of the law, or custom with all five constants given."});
-    law.field(&ScalingLawChoice::E,
-              {.key = "E", .help = "Irreducible loss.", .unit = "nats", .minimum = 0, .maximum = 100,
-               .default_help = "the law's"});
-    law.field(&ScalingLawChoice::A, {.key = "A", .help = "Scale of the model-size term.", .minimum = 0,
-                                     .maximum = 1e12, .exclusive_minimum = true, .default_help = "the law's"});
-    law.field(&ScalingLawChoice::B, {.key = "B", .help = "Scale of the data term.", .minimum = 0,
-                                     .maximum = 1e12, .exclusive_minimum = true, .default_help = "the law's"});
-    law.field(&ScalingLawChoice::alpha, {.key = "alpha", .help = "Exponent of the model-size term.", .minimum = 0,
-                                         .maximum = 10, .exclusive_minimum = true, .default_help = "the law's"});
-    law.field(&ScalingLawChoice::beta, {.key = "beta", .help = "Exponent of the data term.", .minimum = 0,
-                                        .maximum = 10, .exclusive_minimum = true, .default_help = "the law's"});
+    law.field(&ScalingLawChoice::E, {.key = "E",
+                                     .help = "Irreducible loss.",
+                                     .unit = "nats",
+                                     .minimum = 0,
+                                     .maximum = 100,
+                                     .default_help = "the law's"});
+    law.field(&ScalingLawChoice::A, {.key = "A",
+                                     .help = "Scale of the model-size term.",
+                                     .minimum = 0,
+                                     .maximum = 1e12,
+                                     .exclusive_minimum = true,
+                                     .default_help = "the law's"});
+    law.field(&ScalingLawChoice::B, {.key = "B",
+                                     .help = "Scale of the data term.",
+                                     .minimum = 0,
+                                     .maximum = 1e12,
+                                     .exclusive_minimum = true,
+                                     .default_help = "the law's"});
+    law.field(&ScalingLawChoice::alpha, {.key = "alpha",
+                                         .help = "Exponent of the model-size term.",
+                                         .minimum = 0,
+                                         .maximum = 10,
+                                         .exclusive_minimum = true,
+                                         .default_help = "the law's"});
+    law.field(&ScalingLawChoice::beta, {.key = "beta",
+                                        .help = "Exponent of the data term.",
+                                        .minimum = 0,
+                                        .maximum = 10,
+                                        .exclusive_minimum = true,
+                                        .default_help = "the law's"});
     schema
-        .section("output_options", &PlanConfig::output_options, "What the report shows.", Required::no)
+        .section("output_options", &PlanConfig::output_options, "What the report shows.",
+                 Required::no)
         .field(&OutputOptions::show_breakdown,
                {.key = "show_breakdown", .help = "Show parameters, FLOPs and memory by component."})
-        .field(&OutputOptions::verify_calculations,
-               {.key = "verify_calculations", .help = "Recompute C from D and compare with 6 N D."});
+        .field(
+            &OutputOptions::verify_calculations,
+            {.key = "verify_calculations", .help = "Recompute C from D and compare with 6 N D."});
 }
 
 config::Schema<PlanConfig> build_schema() {
-    config::Schema<PlanConfig> schema("plan", "GPUs, hours, data and an architecture, for scaling-plan backward.");
-    auto architecture =
-        schema.section("architecture", &PlanConfig::architecture,
-                       "The model: keys of a Hugging Face config.json, or our short keys.", Required::yes);
+    config::Schema<PlanConfig> schema(
+        "plan", "GPUs, hours, data and an architecture, for scaling-plan backward.");
+    auto architecture = schema.section(
+        "architecture", &PlanConfig::architecture,
+        "The model: keys of a Hugging Face config.json, or our short keys.", Required::yes);
     model::add_model_fields(architecture);
     add_training_gear(schema);
     add_training_efficiency(schema);
@@ -168,14 +197,16 @@ const config::Schema<PlanConfig>& plan_schema() {
     return schema;
 }
 
-PlanConfig read_plan_config(const std::filesystem::path& path, std::span<const std::string> overrides) {
+PlanConfig read_plan_config(const std::filesystem::path& path,
+                            std::span<const std::string> overrides) {
     const config::Document document = config::read_jsonc_file(path);
     PlanConfig plan;
     config::ReadNotes notes;
     plan_schema().read(plan, document, &notes);
     const config::Value* architecture = document.root.find("architecture");
     if (architecture != nullptr) {
-        model::refuse_unknown_keys(plan.architecture, plan_schema(), notes, document, *architecture);
+        model::refuse_unknown_keys(plan.architecture, plan_schema(), notes, document,
+                                   *architecture);
     }
     for (const std::string& assignment : overrides) {
         const auto [key, value] = config::split_assignment(assignment);

@@ -38,9 +38,11 @@ std::vector<std::string> expand_range(std::string_view range, std::string_view w
     const double first = to_number(range.substr(0, dots), whole);
     const std::size_t last_length = colon == std::string_view::npos ? colon : colon - dots - 2;
     const double last = to_number(range.substr(dots + 2, last_length), whole);
-    const double step = colon == std::string_view::npos ? 1.0 : to_number(range.substr(colon + 1), whole);
+    const double step =
+        colon == std::string_view::npos ? 1.0 : to_number(range.substr(colon + 1), whole);
     if (step <= 0 || last < first) {
-        throw ConfigError(fmt::format("--over {}: a range is FIRST..LAST or FIRST..LAST:STEP, ascending", whole));
+        throw ConfigError(
+            fmt::format("--over {}: a range is FIRST..LAST or FIRST..LAST:STEP, ascending", whole));
     }
     const double count = std::floor((last - first) / step * (1 + 1e-12)) + 1;
     if (count > static_cast<double>(kMaxSweepPoints)) {
@@ -74,10 +76,12 @@ SweepAxis parse_axis(std::string_view text) {
     const auto [key, values] = config::split_assignment(text);
     const std::optional<std::string> path = plan_schema().resolve_path(key);
     SweepAxis axis;
-    axis.path = path.value_or(key);  // an unknown key is reported by the first point, with suggestions
+    axis.path =
+        path.value_or(key);  // an unknown key is reported by the first point, with suggestions
     for (const std::string& value : split(values, ',')) {
         if (value.find("..") != std::string::npos) {
-            for (std::string& expanded : expand_range(value, text)) axis.values.push_back(std::move(expanded));
+            for (std::string& expanded : expand_range(value, text))
+                axis.values.push_back(std::move(expanded));
         } else {
             axis.values.push_back(value);
         }
@@ -98,8 +102,14 @@ void sweep(const PlanConfig& base, std::span<const SweepAxis> axes, const hardwa
     }
     PlanConfig config = base;
     std::vector<std::uint32_t> indices(axes.size(), 0);
+    std::vector<std::vector<config::Assignment>> assignments(axes.size());
+    for (std::size_t axis = 0; axis < axes.size(); ++axis) {
+        for (const std::string& value : axes[axis].values) {
+            assignments[axis].push_back(plan_schema().parse_assignment(axes[axis].path, value));
+        }
+    }
     const auto apply = [&](std::size_t axis) {
-        plan_schema().set(config, axes[axis].path, axes[axis].values[indices[axis]]);
+        plan_schema().set(config, assignments[axis][indices[axis]]);
     };
     for (std::size_t axis = 0; axis < axes.size(); ++axis) apply(axis);
     while (true) {

@@ -18,13 +18,27 @@ std::string obstacle(const BackwardPlan& plan) {
     if (model.mla) return "multi-head latent attention";
     if (model.norm_position == model::NormPosition::sandwich) return "four norms per block";
     if (model.position_encoding == model::PositionEncoding::alibi) return "ALiBi positions";
+    if (model.position_encoding == model::PositionEncoding::learned_absolute &&
+        model.max_position_embeddings != plan.execution.sequence_length) {
+        return fmt::format(
+            "{} learned positions with a context of {} (set architecture.max_position_embeddings "
+            "to the context)",
+            model.max_position_embeddings, plan.execution.sequence_length);
+    }
+    if (model.rope_scaling && model.rope_scaling->type != "llama3") {
+        return fmt::format("rope_scaling of type {}", model.rope_scaling->type);
+    }
+    if (model.model_type == "gemma") return "Gemma's scaled embeddings";
+    if (model.qkv_bias != model.attention_output_bias)
+        return "biases on queries, keys and values only";
     if (model.parallel_residual) return "parallel attention and FFN";
     if (model.embedding_norm) return "a norm after the embedding";
     if (model.qk_norm == model::QkNorm::full_width) return "full-width QK norm";
     if (model.sliding_window && *model.sliding_window < plan.execution.sequence_length) {
         return "a sliding window shorter than the context";
     }
-    if (plan.execution.parallelism == cost::Parallelism::zero2) return "parallelism zero2 (use zero1 or fsdp)";
+    if (plan.execution.parallelism == cost::Parallelism::zero2)
+        return "parallelism zero2 (use zero1 or fsdp)";
     return {};
 }
 
@@ -33,22 +47,24 @@ class JsoncWriter {
 public:
     template <class T>
     void entry(std::string_view key, const T& value, std::string_view comment = {}) {
-        line(fmt::format("\"{}\": {},", key, value), comment);
+        line(fmt::format(R"("{}": {},)", key, value), comment);
     }
     void text(std::string_view key, std::string_view value, std::string_view comment = {}) {
-        line(fmt::format("\"{}\": \"{}\",", key, value), comment);
+        line(fmt::format(R"("{}": "{}",)", key, value), comment);
     }
     void heading(std::string_view title) { out_ += fmt::format("\n  // {}\n", title); }
     [[nodiscard]] const std::string& str() const { return out_; }
 
 private:
     void line(const std::string& code, std::string_view comment) {
-        out_ += comment.empty() ? fmt::format("  {}\n", code) : fmt::format("  {:<42} // {}\n", code, comment);
+        out_ += comment.empty() ? fmt::format("  {}\n", code)
+                                : fmt::format("  {:<42} // {}\n", code, comment);
     }
     std::string out_;
 };
 
-void write_model(JsoncWriter& writer, const model::ModelConfig& model, std::int64_t sequence_length) {
+void write_model(JsoncWriter& writer, const model::ModelConfig& model,
+                 std::int64_t sequence_length) {
     writer.heading("Model");
     writer.text("arch_preset", "custom", "every choice is spelled out below");
     writer.entry("n_layer", model.num_hidden_layers);
@@ -64,11 +80,22 @@ void write_model(JsoncWriter& writer, const model::ModelConfig& model, std::int6
     writer.text("position_encoding", to_string(model.position_encoding));
     writer.text("norm_position", to_string(model.norm_position));
     writer.text("ffn_type", to_string(model.ffn_type));
-    writer.entry("bias", model.ffn_bias);
+    writer.entry("attention_bias", model.qkv_bias);
+    writer.entry("mlp_bias", model.ffn_bias);
     writer.entry("weight_tying", model.tie_word_embeddings);
     writer.entry("qk_norm", model.qk_norm != model::QkNorm::none);
     writer.entry("dropout", model.dropout);
     writer.entry("rope_theta", model.rope_theta);
+    if (model.rotary_fraction != 1) writer.entry("partial_rotary_factor", model.rotary_fraction);
+    if (model.rope_scaling) {
+        const model::RopeScaling& scaling = *model.rope_scaling;
+        writer.entry(
+            "rope_scaling",
+            fmt::format("{{\"rope_type\": \"{}\", \"factor\": {}, \"low_freq_factor\": {}, "
+                        "\"high_freq_factor\": {}, \"original_max_position_embeddings\": {}}}",
+                        scaling.type, scaling.factor, scaling.low_freq_factor,
+                        scaling.high_freq_factor, scaling.original_max_position_embeddings));
+    }
     writer.entry("norm_eps", model.norm_eps);
 }
 
@@ -81,10 +108,12 @@ void write_schedule(JsoncWriter& writer, const BackwardPlan& plan) {
     writer.entry("batch_size", execution.micro_batch_size, "micro-batch per GPU, sequences");
     writer.entry("gradient_accumulation_steps", execution.grad_accum_steps * execution.world_size,
                  "over all GPUs; divided by the world size");
-    writer.entry("max_iters", steps,
-                 fmt::format("{} tokens", human_count(plan.schedule.steps * plan.schedule.tokens_per_step)));
+    writer.entry(
+        "max_iters", steps,
+        fmt::format("{} tokens", human_count(plan.schedule.steps * plan.schedule.tokens_per_step)));
     writer.heading("Optimizer");
-    writer.entry("learning_rate", fmt::format("{:.3g}", learning_rate), "Step Law, arXiv 2503.04715");
+    writer.entry("learning_rate", fmt::format("{:.3g}", learning_rate),
+                 "Step Law, arXiv 2503.04715");
     writer.entry("min_lr", fmt::format("{:.3g}", learning_rate / 10));
     writer.entry("warmup_iters", std::clamp<std::int64_t>(steps / 100, 0, 2000));
     writer.entry("lr_decay_iters", steps);
@@ -113,8 +142,8 @@ double step_law_learning_rate(double non_embedding_params, double n_tokens) {
 
 std::string train_config_text(const BackwardPlan& plan) {
     if (const std::string reason = obstacle(plan); !reason.empty()) {
-        throw ConfigError(
-            fmt::format("--emit-train-config: the trainer does not run {}; the plan itself is valid", reason));
+        throw ConfigError(fmt::format(
+            "--emit-train-config: the trainer does not run {}; the plan itself is valid", reason));
     }
     JsoncWriter writer;
     write_model(writer, plan.model, plan.execution.sequence_length);

@@ -28,7 +28,8 @@ ordered_json to_json(const model::ModelConfig& config) {
         json["num_shared_experts"] = config.moe->num_shared_experts;
     }
     if (config.mla) {
-        json["q_lora_rank"] = config.mla->q_lora_rank ? ordered_json(*config.mla->q_lora_rank) : nullptr;
+        json["q_lora_rank"] =
+            config.mla->q_lora_rank ? ordered_json(*config.mla->q_lora_rank) : nullptr;
         json["kv_lora_rank"] = config.mla->kv_lora_rank;
     }
     return json;
@@ -37,7 +38,8 @@ ordered_json to_json(const model::ModelConfig& config) {
 ordered_json to_json(const model::ParameterTotals& totals) {
     ordered_json components = ordered_json::object();
     for (std::size_t i = 0; i < model::kComponentCount; ++i) {
-        components[std::string(to_string(static_cast<model::Component>(i)))] = totals.by_component[i];
+        components[std::string(to_string(static_cast<model::Component>(i)))] =
+            totals.by_component[i];
     }
     return {{"total", totals.total},
             {"active", totals.active},
@@ -47,16 +49,17 @@ ordered_json to_json(const model::ParameterTotals& totals) {
 }
 
 ordered_json to_json(const cost::Execution& execution) {
-    return {{"dtype", to_string(execution.dtype)},
-            {"storage_dtype", to_string(execution.storage_dtype())},
-            {"gradient_dtype", to_string(execution.gradient_dtype.value_or(execution.storage_dtype()))},
-            {"attention_backend", to_string(execution.attention_backend)},
-            {"recompute", to_string(execution.recompute)},
-            {"parallelism", to_string(execution.parallelism)},
-            {"world_size", execution.world_size},
-            {"micro_batch_size", execution.micro_batch_size},
-            {"gradient_accumulation_steps", execution.grad_accum_steps},
-            {"sequence_length", execution.sequence_length}};
+    return {
+        {"dtype", to_string(execution.dtype)},
+        {"storage_dtype", to_string(execution.storage_dtype())},
+        {"gradient_dtype", to_string(execution.gradient_dtype.value_or(execution.storage_dtype()))},
+        {"attention_backend", to_string(execution.attention_backend)},
+        {"recompute", to_string(execution.recompute)},
+        {"parallelism", to_string(execution.parallelism)},
+        {"world_size", execution.world_size},
+        {"micro_batch_size", execution.micro_batch_size},
+        {"gradient_accumulation_steps", execution.grad_accum_steps},
+        {"sequence_length", execution.sequence_length}};
 }
 
 ordered_json to_json(const cost::MemoryPlan& plan) {

@@ -11,15 +11,16 @@ std::string architecture_line(const model::ModelConfig& config) {
     if (config.num_key_value_heads != config.num_attention_heads) {
         heads += fmt::format(" ({} kv)", config.num_key_value_heads);
     }
-    std::string ffn = fmt::format("FFN {} {}", config.intermediate_size, to_string(config.ffn_type));
+    std::string ffn =
+        fmt::format("FFN {} {}", config.intermediate_size, to_string(config.ffn_type));
     if (config.moe) {
         ffn += fmt::format(", {} experts of {} ({} active + {} shared)", config.moe->num_experts,
                            config.moe->intermediate_size, config.moe->num_experts_per_token,
                            config.moe->num_shared_experts);
     }
-    return fmt::format("{}: {} layers, hidden {}, {}, {}, vocabulary {}, {} head", config.model_type,
-                       config.num_hidden_layers, config.hidden_size, heads, ffn, config.vocab_size,
-                       config.tie_word_embeddings ? "tied" : "untied");
+    return fmt::format("{}: {} layers, hidden {}, {}, {}, vocabulary {}, {} head",
+                       config.model_type, config.num_hidden_layers, config.hidden_size, heads, ffn,
+                       config.vocab_size, config.tie_word_embeddings ? "tied" : "untied");
 }
 
 std::string execution_line(const cost::Execution& execution) {
@@ -42,7 +43,8 @@ void parameter_rows(TextReport& report, const model::ParameterTotals& totals) {
     }
 }
 
-void flop_rows(TextReport& report, const std::vector<cost::MatrixProduct>& products, std::int64_t tokens) {
+void flop_rows(TextReport& report, const std::vector<cost::MatrixProduct>& products,
+               std::int64_t tokens) {
     const auto total = static_cast<double>(cost::total_flops(products));
     const auto groups = cost::flops_by_group(products);
     for (std::size_t i = 0; i < cost::kFlopGroupCount; ++i) {
@@ -84,8 +86,8 @@ void convention_table(TextReport& report, const std::array<double, cost::kConven
     report.line("Training FLOPs per token by convention:");
     for (std::size_t i = 0; i < cost::kConventionCount; ++i) {
         const auto convention = static_cast<cost::Convention>(i);
-        report.row(fmt::format("  {}", to_string(convention)), fmt::format("{:.2f} GFLOP", flops[i] / 1e9),
-                   cost::formula(convention));
+        report.row(fmt::format("  {}", to_string(convention)),
+                   fmt::format("{:.2f} GFLOP", flops[i] / 1e9), cost::formula(convention));
     }
 }
 

@@ -19,7 +19,8 @@ namespace isoflop::report {
 [[nodiscard]] std::string execution_line(const cost::Execution& execution);
 
 void parameter_rows(TextReport& report, const model::ParameterTotals& totals);
-void flop_rows(TextReport& report, const std::vector<cost::MatrixProduct>& products, std::int64_t tokens);
+void flop_rows(TextReport& report, const std::vector<cost::MatrixProduct>& products,
+               std::int64_t tokens);
 void memory_rows(TextReport& report, const cost::MemoryPlan& plan);
 void megatron_rows(TextReport& report, const planner::BackwardPlan& plan);
 void convention_row(TextReport& report, const std::array<double, cost::kConventionCount>& flops,

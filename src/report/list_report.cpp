@@ -1,5 +1,6 @@
 #include "isoflop/report/list_report.hpp"
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -24,7 +25,8 @@ constexpr DType kPrecisions[] = {DType::float32, DType::tf32,   DType::bfloat16,
 ordered_json constants_json(const scaling_law::Law& law) {
     if (law.form == scaling_law::Form::kaplan) {
         const auto& k = law.kaplan;
-        return {{"Nc", k.Nc}, {"Dc", k.Dc}, {"alpha_N", k.alpha_N}, {"alpha_D", k.alpha_D}};
+        return {{"Nc", k.Nc},           {"Dc", k.Dc}, {"alpha_N", k.alpha_N},
+                {"alpha_D", k.alpha_D}, {"Ne", k.Ne}, {"pN", k.pN}};
     }
     const auto& c = law.chinchilla;
     return {{"E", c.E}, {"A", c.A}, {"B", c.B}, {"alpha", c.alpha}, {"beta", c.beta}};
@@ -32,12 +34,14 @@ ordered_json constants_json(const scaling_law::Law& law) {
 
 std::string error_text(const planner::ValidationCase& item) {
     if (item.error() == 0) return "0";
-    return item.relative ? fmt::format("{:+.3g} %", item.error() * 100) : fmt::format("{:+.3g}", item.error());
+    return item.relative ? fmt::format("{:+.3g} %", item.error() * 100)
+                         : fmt::format("{:+.3g}", item.error());
 }
 
 std::string tolerance_text(const planner::ValidationCase& item) {
     if (item.tolerance == 0) return "exact";
-    return item.relative ? fmt::format("{:g} %", item.tolerance * 100) : fmt::format("{:g}", item.tolerance);
+    return item.relative ? fmt::format("{:g} %", item.tolerance * 100)
+                         : fmt::format("{:g}", item.tolerance);
 }
 
 /// Whole numbers in full, others to seven digits.
@@ -70,8 +74,10 @@ std::string gpus_text(const hardware::GpuTable& table, Colour colour) {
     }
     std::string text = rows.str("", colour);
     text += fmt::format(
-        "\n{} accelerators from {}. Peaks are dense TFLOP/s (int8: TOP/s), never 2:4-sparse; '-' means not "
-        "supported or not published.\nLink is per GPU and direction. Sources and aliases: scaling-plan gpus --json\n",
+        "\n{} accelerators from {}. Peaks are dense TFLOP/s (int8: TOP/s), never 2:4-sparse; '-' "
+        "means not "
+        "supported or not published.\nLink is per GPU and direction. Sources and aliases: "
+        "scaling-plan gpus --json\n",
         table.gpus().size(), table.source_name());
     return text;
 }
@@ -82,23 +88,25 @@ ordered_json gpus_json(const hardware::GpuTable& table) {
         ordered_json peaks = ordered_json::object();
         for (const DType dtype : kPrecisions) {
             const auto& peak = gpu.dense_peak_flops[static_cast<std::size_t>(dtype)];
-            peaks[std::string(short_name(dtype))] = peak ? ordered_json(*peak) : ordered_json(nullptr);
+            peaks[std::string(short_name(dtype))] =
+                peak ? ordered_json(*peak) : ordered_json(nullptr);
         }
         ordered_json sources = ordered_json::object();
         for (const auto& [key, citation] : gpu.sources) sources[key] = citation;
-        list.push_back({{"id", gpu.id},
-                        {"vendor", gpu.vendor},
-                        {"aliases", gpu.aliases},
-                        {"dense_peak_flops", peaks},
-                        {"memory_gb", gpu.memory_gb},
-                        {"usable_memory_bytes", gpu.usable_memory_bytes},
-                        {"memory_bandwidth_bytes_per_s", gpu.memory_bandwidth_bytes_per_s},
-                        {"link_name", gpu.link_name},
-                        {"link_bytes_per_s", gpu.link_bytes_per_s},
-                        {"tdp_watts", gpu.tdp_watts ? ordered_json(*gpu.tdp_watts) : ordered_json(nullptr)},
-                        {"compute_capability", gpu.compute_capability},
-                        {"note", gpu.note},
-                        {"sources", sources}});
+        list.push_back(
+            {{"id", gpu.id},
+             {"vendor", gpu.vendor},
+             {"aliases", gpu.aliases},
+             {"dense_peak_flops", peaks},
+             {"memory_gb", gpu.memory_gb},
+             {"usable_memory_bytes", gpu.usable_memory_bytes},
+             {"memory_bandwidth_bytes_per_s", gpu.memory_bandwidth_bytes_per_s},
+             {"link_name", gpu.link_name},
+             {"link_bytes_per_s", gpu.link_bytes_per_s},
+             {"tdp_watts", gpu.tdp_watts ? ordered_json(*gpu.tdp_watts) : ordered_json(nullptr)},
+             {"compute_capability", gpu.compute_capability},
+             {"note", gpu.note},
+             {"sources", sources}});
     }
     return {{"kind", "gpus"}, {"table", table.source_name()}, {"gpus", list}};
 }
@@ -112,12 +120,14 @@ std::string laws_text(std::span<const scaling_law::Law> laws, Colour colour) {
         report.row("Form", law.form == scaling_law::Form::kaplan
                                ? "L = [(Nc/N)^(alpha_N/alpha_D) + Dc/D]^alpha_D"
                                : "L = E + A/N^alpha + B/D^beta");
-        report.row("N counts", law.counts == scaling_law::ParameterCount::total ? "all parameters"
-                                                                                  : "non-embedding parameters");
+        report.row("N counts", law.counts == scaling_law::ParameterCount::total
+                                   ? "all parameters"
+                                   : "non-embedding parameters");
         std::string constants;
         const ordered_json values = constants_json(law);
         for (const auto& [key, value] : values.items()) {
-            constants += fmt::format("{}{} {:g}", constants.empty() ? "" : ", ", key, value.get<double>());
+            constants +=
+                fmt::format("{}{} {:g}", constants.empty() ? "" : ", ", key, value.get<double>());
         }
         report.row("Constants", constants);
         if (law.uncertainty) report.row("Uncertainty", law.uncertainty->source);
@@ -131,16 +141,16 @@ std::string laws_text(std::span<const scaling_law::Law> laws, Colour colour) {
 ordered_json laws_json(std::span<const scaling_law::Law> laws) {
     ordered_json list = ordered_json::array();
     for (const scaling_law::Law& law : laws) {
-        ordered_json entry{{"id", law.id},
-                           {"title", law.title},
-                           {"source", law.source},
-                           {"form", law.form == scaling_law::Form::kaplan ? "kaplan" : "chinchilla"},
-                           {"parameters_counted", law.counts == scaling_law::ParameterCount::total
-                                                      ? "total"
-                                                      : "non_embedding"},
-                           {"constants", constants_json(law)},
-                           {"note", law.note},
-                           {"uncertainty", nullptr}};
+        ordered_json entry{
+            {"id", law.id},
+            {"title", law.title},
+            {"source", law.source},
+            {"form", law.form == scaling_law::Form::kaplan ? "kaplan" : "chinchilla"},
+            {"parameters_counted",
+             law.counts == scaling_law::ParameterCount::total ? "total" : "non_embedding"},
+            {"constants", constants_json(law)},
+            {"note", law.note},
+            {"uncertainty", nullptr}};
         if (law.uncertainty) {
             entry["uncertainty"] = {{"parameters", {"E", "ln A", "ln B", "alpha", "beta"}},
                                     {"standard_error", law.uncertainty->standard_error},
@@ -152,7 +162,8 @@ ordered_json laws_json(std::span<const scaling_law::Law> laws) {
     return {{"kind", "laws"}, {"laws", list}};
 }
 
-std::string validation_text(std::span<const planner::ValidationCase> cases, Colour colour, bool quiet) {
+std::string validation_text(std::span<const planner::ValidationCase> cases, Colour colour,
+                            bool quiet) {
     std::string text;
     std::size_t failed = 0;
     std::string group;
@@ -167,7 +178,8 @@ std::string validation_text(std::span<const planner::ValidationCase> cases, Colo
                       {"source", Align::left}});
     };
     const auto flush = [&] {
-        if (!group.empty() && !quiet) text += bold(group, colour) + "\n" + table.str("  ", colour) + "\n";
+        if (!group.empty() && !quiet)
+            text += bold(group, colour) + "\n" + table.str("  ", colour) + "\n";
     };
     for (const planner::ValidationCase& item : cases) {
         if (item.group != group) {
@@ -179,8 +191,8 @@ std::string validation_text(std::span<const planner::ValidationCase> cases, Colo
         table.row({item.name, value_text(item.expected), value_text(item.got), error_text(item),
                    tolerance_text(item), item.passed() ? "ok" : "OUT", item.source});
         if (quiet && !item.passed()) {
-            text += fmt::format("OUT {}: expected {}, got {}\n", item.name, value_text(item.expected),
-                                value_text(item.got));
+            text += fmt::format("OUT {}: expected {}, got {}\n", item.name,
+                                value_text(item.expected), value_text(item.got));
         }
     }
     flush();
@@ -210,47 +222,58 @@ ordered_json validation_json(std::span<const planner::ValidationCase> cases) {
 
 namespace {
 
-std::size_t axis_width(const planner::SweepAxis& axis) {
-    std::size_t width = axis.path.size();
-    for (const std::string& value : axis.values) width = std::max(width, value.size());
-    return width;
+std::string quoted(const std::string& text) {
+    return ordered_json(text).dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
 }  // namespace
 
-std::string sweep_header(std::span<const planner::SweepAxis> axes) {
+SweepTable::SweepTable(std::span<const planner::SweepAxis> axes) {
+    for (const planner::SweepAxis& axis : axes) {
+        std::size_t width = axis.path.size();
+        for (const std::string& value : axis.values) width = std::max(width, value.size());
+        axes_.push_back({&axis, width, quoted(axis.path)});
+    }
+}
+
+std::string SweepTable::header() const {
     std::string line;
-    for (const planner::SweepAxis& axis : axes) line += fmt::format("{:>{}}  ", axis.path, axis_width(axis));
-    line += fmt::format("{:>9}  {:>9}  {:>9}  {:>7}  {:>9}  {:>9}  {:>10}  {}\n", "N", "D", "C", "loss", "N*",
-                        "loss*", "GiB/GPU", "fits");
+    for (const Axis& column : axes_)
+        line += fmt::format("{:>{}}  ", column.axis->path, column.width);
+    line += fmt::format("{:>9}  {:>9}  {:>9}  {:>7}  {:>9}  {:>9}  {:>10}  {}\n", "N", "D", "C",
+                        "loss", "N*", "loss*", "GiB/GPU", "fits");
     return line;
 }
 
-void append_sweep_row(std::string& out, std::span<const planner::SweepAxis> axes, const planner::SweepRow& row) {
-    auto end = std::back_inserter(out);
-    for (std::size_t i = 0; i < axes.size(); ++i) {
-        fmt::format_to(end, "{:>{}}  ", axes[i].values[row.value_indices[i]], axis_width(axes[i]));
+void SweepTable::append_row(std::string& out, const planner::SweepRow& row) const {
+    for (std::size_t i = 0; i < axes_.size(); ++i) {
+        const std::string& value = axes_[i].axis->values[row.value_indices[i]];
+        out.append(axes_[i].width - value.size(), ' ').append(value).append("  ");
     }
-    fmt::format_to(end, "{:>9}  {:>9}  {:>9.2e}  {:>7.4f}  {:>9}  {:>9.4f}  {:>10.2f}  {}\n",
-                   human_count(row.n_params), human_count(row.n_tokens), row.compute_flops, row.predicted_loss,
-                   human_count(row.optimal_n_params), row.optimal_loss,
-                   static_cast<double>(row.memory_bytes) / kGiB, row.fits ? "yes" : "no");
+    fmt::format_to(
+        std::back_inserter(out),
+        FMT_COMPILE("{:>9}  {:>9}  {:>9.2e}  {:>7.4f}  {:>9}  {:>9.4f}  {:>10.2f}  {}\n"),
+        human_count(row.n_params), human_count(row.n_tokens), row.compute_flops, row.predicted_loss,
+        human_count(row.optimal_n_params), row.optimal_loss,
+        static_cast<double>(row.memory_bytes) / kGiB, row.fits ? "yes" : "no");
 }
 
-void append_sweep_json(std::string& out, std::span<const planner::SweepAxis> axes, const planner::SweepRow& row) {
+void SweepTable::append_json(std::string& out, const planner::SweepRow& row) const {
     auto end = std::back_inserter(out);
     out += "{\"values\":{";
-    for (std::size_t i = 0; i < axes.size(); ++i) {
-        fmt::format_to(end, "{}{}:{}", i == 0 ? "" : ",", ordered_json(axes[i].path).dump(),
-                       ordered_json(axes[i].values[row.value_indices[i]]).dump());
+    for (std::size_t i = 0; i < axes_.size(); ++i) {
+        fmt::format_to(end, "{}{}:{}", i == 0 ? "" : ",", axes_[i].json_path,
+                       quoted(axes_[i].axis->values[row.value_indices[i]]));
     }
-    fmt::format_to(end,
-                   "}},\"n_params\":{:.0f},\"n_tokens\":{},\"compute_flops\":{},\"predicted_loss\":{},"
-                   "\"training_flops_per_token\":{},\"optimal_n_params\":{},\"optimal_loss\":{},"
-                   "\"memory_bytes\":{},\"fits\":{},\"constrained\":{}}}",
-                   row.n_params, row.n_tokens, row.compute_flops, row.predicted_loss,
-                   row.training_flops_per_token, row.optimal_n_params, row.optimal_loss, row.memory_bytes,
-                   row.fits, row.constrained);
+    fmt::format_to(
+        end,
+        FMT_COMPILE(
+            "}},\"n_params\":{:.0f},\"n_tokens\":{},\"compute_flops\":{},\"predicted_loss\":{},"
+            "\"training_flops_per_token\":{},\"optimal_n_params\":{},\"optimal_loss\":{},"
+            "\"memory_bytes\":{},\"fits\":{},\"constrained\":{}}}"),
+        row.n_params, row.n_tokens, row.compute_flops, row.predicted_loss,
+        row.training_flops_per_token, row.optimal_n_params, row.optimal_loss, row.memory_bytes,
+        row.fits, row.constrained);
 }
 
 }  // namespace isoflop::report

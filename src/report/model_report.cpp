@@ -16,7 +16,8 @@ using planner::ModelAnalysis;
 void parameters_section(TextReport& report, const ModelAnalysis& analysis) {
     const model::ParameterTotals& totals = analysis.parameters;
     report.section("1. Parameters");
-    report.row("Total", human_count(static_cast<double>(totals.total)), with_separators(totals.total));
+    report.row("Total", human_count(static_cast<double>(totals.total)),
+               with_separators(totals.total));
     if (totals.active != totals.total) {
         report.row("Active per token", human_count(static_cast<double>(totals.active)),
                    with_separators(totals.active));
@@ -28,22 +29,27 @@ void parameters_section(TextReport& report, const ModelAnalysis& analysis) {
     parameter_rows(report, totals);
 }
 
-void flops_section(TextReport& report, const ModelAnalysis& analysis, const ModelTextOptions& options) {
+void flops_section(TextReport& report, const ModelAnalysis& analysis,
+                   const ModelTextOptions& options) {
     const std::int64_t S = analysis.execution.sequence_length;
     report.section(fmt::format("2. FLOPs at S = {} (exact: every matrix product, full attention)",
                                with_separators(S)));
-    report.row("Forward per token", fmt::format("{:.2f} GFLOP", analysis.forward_flops_per_token / 1e9));
+    report.row("Forward per token",
+               fmt::format("{:.2f} GFLOP", analysis.forward_flops_per_token / 1e9));
     flop_rows(report, cost::forward_products(analysis.model, 1, S, cost::AttentionMask::full), S);
     report.row("Forward per sequence",
-               fmt::format("{:.2f} TFLOP", static_cast<double>(analysis.forward_flops_per_sequence) / 1e12));
-    report.row("Training per token", fmt::format("{:.2f} GFLOP", analysis.training_flops_per_token / 1e9),
-               fmt::format("{} FLOP = 3 x forward",
-                           with_separators(static_cast<std::int64_t>(analysis.training_flops_per_token))));
+               fmt::format("{:.2f} TFLOP",
+                           static_cast<double>(analysis.forward_flops_per_sequence) / 1e12));
+    report.row(
+        "Training per token", fmt::format("{:.2f} GFLOP", analysis.training_flops_per_token / 1e9),
+        fmt::format("{} FLOP = 3 x forward",
+                    with_separators(static_cast<std::int64_t>(analysis.training_flops_per_token))));
     report.row("Training on 1T tokens", human_flops(analysis.training_flops_1t_tokens) + " FLOP");
     report.row("Attention share", fmt::format("{:.1f} %", analysis.attention_core_share() * 100),
                "scores and values, of forward");
     report.row("Attention / FFN", fmt::format("{:.3f}", analysis.attention_to_ffn_ratio()));
-    report.row("Elementwise work", fmt::format("{:.3f} GOP/token", analysis.elementwise.total() / 1e9),
+    report.row("Elementwise work",
+               fmt::format("{:.3f} GOP/token", analysis.elementwise.total() / 1e9),
                "norms, softmax, rope, activations: in no convention");
     if (options.all_conventions) {
         convention_table(report, analysis.convention_flops_per_token);
@@ -52,22 +58,27 @@ void flops_section(TextReport& report, const ModelAnalysis& analysis, const Mode
     }
 }
 
-void memory_section(TextReport& report, const ModelAnalysis& analysis, const ModelTextOptions& options) {
+void memory_section(TextReport& report, const ModelAnalysis& analysis,
+                    const ModelTextOptions& options) {
     report.section("3. Training memory on one GPU");
     report.row("Execution", execution_line(analysis.execution));
     memory_rows(report, analysis.memory);
     report.row("Total", human_bytes(static_cast<double>(analysis.memory.total_bytes())),
                "arena exact for our trainer; context estimated");
     if (options.megatron_memory) {
-        report.row("Megatron estimate", human_bytes(static_cast<double>(analysis.megatron.total_bytes())));
+        report.row("Megatron estimate",
+                   human_bytes(static_cast<double>(analysis.megatron.total_bytes())));
     }
     report.section("4. Saved activations of one layer");
     for (const cost::Buffer& buffer : analysis.layer_buffers) {
-        report.row("  " + std::string(buffer.name), human_bytes(static_cast<double>(buffer.bytes())));
+        report.row("  " + std::string(buffer.name),
+                   human_bytes(static_cast<double>(buffer.bytes())));
     }
-    Table table({{"backend", Align::left}, {"recompute", Align::left}, {"per layer"}, {"all layers"}});
+    Table table(
+        {{"backend", Align::left}, {"recompute", Align::left}, {"per layer"}, {"all layers"}});
     for (const planner::ActivationChoice& choice : analysis.activation_choices) {
-        table.row({std::string(to_string(choice.attention_backend)), std::string(to_string(choice.recompute)),
+        table.row({std::string(to_string(choice.attention_backend)),
+                   std::string(to_string(choice.recompute)),
                    human_bytes(static_cast<double>(choice.bytes_per_layer)),
                    human_bytes(static_cast<double>(choice.bytes))});
     }
@@ -77,7 +88,8 @@ void memory_section(TextReport& report, const ModelAnalysis& analysis, const Mod
 
 void scaling_section(TextReport& report, const ModelAnalysis& analysis) {
     report.section("5. Scaling with sequence length (one sequence)");
-    Table table({{"S"}, {"forward GFLOP/token"}, {"attention share"}, {"activations, fused"}, {"manual"}});
+    Table table(
+        {{"S"}, {"forward GFLOP/token"}, {"attention share"}, {"activations, fused"}, {"manual"}});
     for (const planner::SequencePoint& point : analysis.scaling) {
         table.row({with_separators(point.sequence_length),
                    fmt::format("{:.2f}", point.forward_flops_per_token / 1e9),
@@ -110,7 +122,8 @@ nlohmann::ordered_json model_json(const ModelAnalysis& analysis) {
     using nlohmann::ordered_json;
     ordered_json groups = ordered_json::object();
     for (std::size_t i = 0; i < cost::kFlopGroupCount; ++i) {
-        groups[std::string(to_string(static_cast<cost::FlopGroup>(i)))] = analysis.forward_by_group[i];
+        groups[std::string(to_string(static_cast<cost::FlopGroup>(i)))] =
+            analysis.forward_by_group[i];
     }
     ordered_json layer = ordered_json::array();
     for (const auto& buffer : analysis.layer_buffers) {
@@ -148,8 +161,9 @@ nlohmann::ordered_json model_json(const ModelAnalysis& analysis) {
     json["attention_core_share"] = analysis.attention_core_share();
     json["attention_to_ffn_ratio"] = analysis.attention_to_ffn_ratio();
     json["elementwise_operations_per_token"] = {
-        {"norms", work.norms},           {"rope", work.rope},         {"softmax", work.softmax},
-        {"activation", work.activation}, {"residual", work.residual}, {"cross_entropy", work.cross_entropy}};
+        {"norms", work.norms},       {"rope", work.rope},
+        {"softmax", work.softmax},   {"activation", work.activation},
+        {"residual", work.residual}, {"cross_entropy", work.cross_entropy}};
     json["execution"] = to_json(analysis.execution);
     json["memory"] = to_json(analysis.memory);
     json["memory"]["megatron_estimate_bytes"] = analysis.megatron.total_bytes();

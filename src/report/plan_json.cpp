@@ -43,7 +43,8 @@ ordered_json optimum_json(const planner::OptimumComparison& optimum) {
         json["exact"] = to_json(optimum.exact->continuous);
         json["exact"]["scale"] = optimum.exact->scale;
         json["architecture"] = to_json(optimum.exact->grid);
-        json["architecture"]["training_flops_per_token"] = optimum.exact->grid_training_flops_per_token;
+        json["architecture"]["training_flops_per_token"] =
+            optimum.exact->grid_training_flops_per_token;
         json["architecture"]["model"] = to_json(optimum.exact->grid_config);
     }
     return json;
@@ -79,7 +80,8 @@ ordered_json plan_json(const planner::BackwardPlan& plan) {
     json["epochs"] = tokens.epochs;
     json["constrained"] = tokens.constrained;
     json["compute_limited_tokens"] = tokens.compute_limited;
-    json["data_limited_tokens"] = tokens.data_limited ? ordered_json(*tokens.data_limited) : nullptr;
+    json["data_limited_tokens"] =
+        tokens.data_limited ? ordered_json(*tokens.data_limited) : nullptr;
     json["unused_compute_flops"] = tokens.unused_compute_flops;
     json["hardware"] = {{"gpu", budget.gpu_id},
                         {"num_gpus", plan.execution.world_size},
@@ -99,8 +101,9 @@ ordered_json plan_json(const planner::BackwardPlan& plan) {
     for (const auto& collective : plan.communication) {
         collectives.push_back({{"name", collective.name}, {"bytes_sent", collective.bytes_sent}});
     }
-    json["communication_per_step"] = {{"collectives", collectives},
-                                      {"total_bytes_sent", cost::total_bytes_sent(plan.communication)}};
+    json["communication_per_step"] = {
+        {"collectives", collectives},
+        {"total_bytes_sent", cost::total_bytes_sent(plan.communication)}};
     json["schedule"] = {{"tokens_per_step", schedule.tokens_per_step},
                         {"sequences_per_step", schedule.sequences_per_step},
                         {"steps", schedule.steps},

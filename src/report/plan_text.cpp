@@ -46,9 +46,10 @@ void flops_section(TextReport& report, const BackwardPlan& plan, const PlanTextO
     report.row("Sequence length S", with_separators(S) + " tokens");
     report.row("Forward", fmt::format("{:.2f} GFLOP", plan.forward_flops_per_token / 1e9),
                "exact: every matrix product, full attention");
-    report.row("Training", fmt::format("{:.2f} GFLOP", plan.training_flops_per_token / 1e9),
-               fmt::format("{} FLOP = 3 x forward", with_separators(static_cast<std::int64_t>(
-                                                        plan.training_flops_per_token))));
+    report.row(
+        "Training", fmt::format("{:.2f} GFLOP", plan.training_flops_per_token / 1e9),
+        fmt::format("{} FLOP = 3 x forward",
+                    with_separators(static_cast<std::int64_t>(plan.training_flops_per_token))));
     if (options.show_breakdown) {
         flop_rows(report, cost::forward_products(plan.model, 1, S, cost::AttentionMask::full), S);
     }
@@ -110,8 +111,9 @@ void verification_section(TextReport& report, const BackwardPlan& plan) {
                "no matrix product");
     report.row("  + attention", fmt::format("{:+.2f} GFLOP", check.attention / 1e9),
                "scores and values, which have no parameters");
-    report.row("Exact", fmt::format("{:.2f} GFLOP/token", check.exact_flops / 1e9),
-               fmt::format("{:+.1f} % against 6 N D", check.difference() / check.six_nd_flops * 100));
+    report.row(
+        "Exact", fmt::format("{:.2f} GFLOP/token", check.exact_flops / 1e9),
+        fmt::format("{:+.1f} % against 6 N D", check.difference() / check.six_nd_flops * 100));
 }
 
 void memory_section(TextReport& report, const BackwardPlan& plan, const PlanTextOptions& options) {
@@ -128,14 +130,17 @@ void memory_section(TextReport& report, const BackwardPlan& plan, const PlanText
                                   : human_bytes(-headroom) + " too much");
     if (plan.memory.change) {
         report.row("Cheapest change", plan.memory.change->description);
-        report.row("", "", fmt::format("needs {}, about {:.0f} % slower",
-                                       human_bytes(static_cast<double>(plan.memory.change->total_bytes)),
-                                       plan.memory.change->slowdown * 100));
+        report.row("", "",
+                   fmt::format("needs {}, about {:.0f} % slower",
+                               human_bytes(static_cast<double>(plan.memory.change->total_bytes)),
+                               plan.memory.change->slowdown * 100));
     } else if (!plan.memory.fits() && plan.memory.gpus_needed) {
         report.row("Fits from", with_separators(*plan.memory.gpus_needed) + " GPUs",
                    "with flash_attn_2, fsdp, recompute=block, batch_size=1");
     } else if (!plan.memory.fits()) {
-        report.line("No data parallel setting makes it fit: the model needs tensor or pipeline parallelism.");
+        report.line(
+            "No data parallel setting makes it fit: the model needs tensor or pipeline "
+            "parallelism.");
     }
     if (options.megatron_memory) megatron_rows(report, plan);
 }
@@ -143,9 +148,10 @@ void memory_section(TextReport& report, const BackwardPlan& plan, const PlanText
 void schedule_section(TextReport& report, const BackwardPlan& plan) {
     const planner::Schedule& schedule = plan.schedule;
     report.section("8. Schedule");
-    report.row("Global batch", fmt::format("{} sequences", human_count(schedule.sequences_per_step)),
-               fmt::format("{} tokens per step", with_separators(static_cast<std::int64_t>(
-                                                     schedule.tokens_per_step))));
+    report.row("Global batch",
+               fmt::format("{} sequences", human_count(schedule.sequences_per_step)),
+               fmt::format("{} tokens per step",
+                           with_separators(static_cast<std::int64_t>(schedule.tokens_per_step))));
     report.row("Steps", with_separators(static_cast<std::int64_t>(schedule.steps)));
     report.row("Time", human_seconds(schedule.seconds),
                fmt::format("{} per step", human_seconds(schedule.seconds_per_step)));
@@ -158,7 +164,8 @@ void schedule_section(TextReport& report, const BackwardPlan& plan) {
 }
 
 std::string verdict(const BackwardPlan& plan) {
-    const double ratio = plan.optimum.tokens_per_parameter / plan.optimum.optimal_tokens_per_parameter;
+    const double ratio =
+        plan.optimum.tokens_per_parameter / plan.optimum.optimal_tokens_per_parameter;
     if (ratio > 1.1) return fmt::format("over-trained {:.1f}x", ratio);
     if (ratio < 1 / 1.1) return fmt::format("under-trained {:.1f}x", 1 / ratio);
     return "near the optimum";
@@ -178,10 +185,9 @@ void optimum_section(TextReport& report, const BackwardPlan& plan) {
         add("exact FLOPs, same proportions", optimum.exact->continuous);
         add("  as a real architecture", optimum.exact->grid);
     }
-    add("this plan",
-        {.n_params = plan.tokens.n_tokens / optimum.tokens_per_parameter,
-         .n_tokens = plan.tokens.n_tokens,
-         .loss = plan.loss});
+    add("this plan", {.n_params = plan.tokens.n_tokens / optimum.tokens_per_parameter,
+                      .n_tokens = plan.tokens.n_tokens,
+                      .loss = plan.loss});
     report.table(table);
     if (optimum.exact) {
         report.row("Real architecture", architecture_line(optimum.exact->grid_config));
@@ -206,8 +212,8 @@ std::string plan_text(const BackwardPlan& plan, const PlanTextOptions& options) 
     TextReport report(options.colour);
     report.title(fmt::format("Backward plan: N {}, D {}, C {}, loss {:.4f}",
                              human_count(static_cast<double>(plan.parameters.total)),
-                             human_count(plan.tokens.n_tokens), human_flops(plan.budget.compute_flops),
-                             plan.loss.total));
+                             human_count(plan.tokens.n_tokens),
+                             human_flops(plan.budget.compute_flops), plan.loss.total));
     budget_section(report, plan);
     model_section(report, plan, options);
     flops_section(report, plan, options);
@@ -234,26 +240,34 @@ std::string comparison_text(std::span<const NamedPlan> plans, Colour colour) {
     });
     add("hours", [](const BackwardPlan& plan) { return fmt::format("{:g}", plan.budget.hours); });
     add("peak TFLOP/s", [](const BackwardPlan& plan) {
-        return fmt::format("{:.1f} {}", plan.budget.peak_flops_per_gpu / 1e12, short_name(plan.budget.dtype));
+        return fmt::format("{:.1f} {}", plan.budget.peak_flops_per_gpu / 1e12,
+                           short_name(plan.budget.dtype));
     });
-    add("MFU", [](const BackwardPlan& plan) { return fmt::format("{:.1f} %", plan.budget.mfu * 100); });
+    add("MFU",
+        [](const BackwardPlan& plan) { return fmt::format("{:.1f} %", plan.budget.mfu * 100); });
     add("C", [](const BackwardPlan& plan) { return human_flops(plan.budget.compute_flops); });
-    add("N", [](const BackwardPlan& plan) { return human_count(static_cast<double>(plan.parameters.total)); });
+    add("N", [](const BackwardPlan& plan) {
+        return human_count(static_cast<double>(plan.parameters.total));
+    });
     add("D", [](const BackwardPlan& plan) { return human_count(plan.tokens.n_tokens); });
-    add("D/N", [](const BackwardPlan& plan) { return fmt::format("{:.1f}", plan.optimum.tokens_per_parameter); });
+    add("D/N", [](const BackwardPlan& plan) {
+        return fmt::format("{:.1f}", plan.optimum.tokens_per_parameter);
+    });
     add("GFLOP/token", [](const BackwardPlan& plan) {
         return fmt::format("{:.2f}", plan.training_flops_per_token / 1e9);
     });
     add("law", [](const BackwardPlan& plan) { return plan.law.id; });
     add("loss", [](const BackwardPlan& plan) { return fmt::format("{:.4f}", plan.loss.total); });
-    add("N* (6ND)", [](const BackwardPlan& plan) { return human_count(plan.optimum.six_nd.n_params); });
+    add("N* (6ND)",
+        [](const BackwardPlan& plan) { return human_count(plan.optimum.six_nd.n_params); });
     add("loss at N*", [](const BackwardPlan& plan) {
         return fmt::format("{:.4f}", plan.optimum.six_nd.loss.total);
     });
     add("memory per GPU", [](const BackwardPlan& plan) {
         return human_bytes(static_cast<double>(plan.memory.plan.total_bytes()));
     });
-    add("fits", [](const BackwardPlan& plan) { return std::string(plan.memory.fits() ? "yes" : "no"); });
+    add("fits",
+        [](const BackwardPlan& plan) { return std::string(plan.memory.fits() ? "yes" : "no"); });
     add("time", [](const BackwardPlan& plan) { return human_seconds(plan.schedule.seconds); });
     return table.str("", colour);
 }

@@ -56,7 +56,8 @@ std::string Table::str(std::string_view indent, Colour colour) const {
     };
     std::string text;
     text += indent;
-    text += bold(compose([&](std::size_t i) -> const std::string& { return columns_[i].title; }), colour);
+    text += bold(compose([&](std::size_t i) -> const std::string& { return columns_[i].title; }),
+                 colour);
     text += '\n';
     for (const auto& cells : rows_) {
         text += indent;
@@ -66,9 +67,13 @@ std::string Table::str(std::string_view indent, Colour colour) const {
     return text;
 }
 
-void TextReport::title(std::string_view text) { text_ += bold(text, colour_) + "\n"; }
+void TextReport::title(std::string_view text) {
+    text_ += bold(text, colour_) + "\n";
+}
 
-void TextReport::section(std::string_view text) { text_ += "\n" + bold(text, colour_) + "\n"; }
+void TextReport::section(std::string_view text) {
+    text_ += "\n" + bold(text, colour_) + "\n";
+}
 
 void TextReport::row(std::string_view label, std::string_view value, std::string_view note) {
     std::string line = "  " + padded(label, kLabelWidth, Align::left) + " " +
@@ -78,8 +83,12 @@ void TextReport::row(std::string_view label, std::string_view value, std::string
     text_ += line + "\n";
 }
 
-void TextReport::line(std::string_view text) { text_ += fmt::format("  {}\n", text); }
+void TextReport::line(std::string_view text) {
+    text_ += fmt::format("  {}\n", text);
+}
 
-void TextReport::table(const Table& table) { text_ += table.str("  ", colour_); }
+void TextReport::table(const Table& table) {
+    text_ += table.str("  ", colour_);
+}
 
 }  // namespace isoflop::report

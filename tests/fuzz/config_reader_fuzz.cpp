@@ -2,15 +2,23 @@
 // proper ConfigError or returns a document that keeps its promises. Each check is one function over
 // the input; a further layer of the configuration adds its function and one line in
 // LLVMFuzzerTestOneInput.
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/config/jsonc.hpp"
+#include "isoflop/model/model_reader.hpp"
+#include "isoflop/planner/backward_plan.hpp"
+#include "isoflop/planner/model_analysis.hpp"
+#include "isoflop/planner/train_config.hpp"
+#include "isoflop/report/model_report.hpp"
+#include "isoflop/report/plan_report.hpp"
 
 namespace {
 
@@ -62,6 +70,48 @@ void check_round_trip(const Document& document) {
     require(again.root.to_text() == text, "the text of a value reads back as the same value");
 }
 
+/// A number that is none is written by nlohmann/json as null and by fmt as inf or nan.
+void check_numbers(const nlohmann::ordered_json& json) {
+    if (json.is_number_float())
+        require(std::isfinite(json.get<double>()), "every number of a report is finite");
+    if (!json.is_structured()) return;
+    for (const auto& element : json) check_numbers(element);
+}
+
+/// Whatever model a file describes, it is refused with a ConfigError or analysed with finite
+/// figures.
+void check_model(const Document& document) {
+    try {
+        const isoflop::model::ModelDescription description = isoflop::model::read_model(document);
+        require(isoflop::model::find_inconsistency(description.config).empty(),
+                "a model that is read is consistent");
+        const auto analysis = isoflop::planner::analyze_model(description.config, {});
+        require(analysis.parameters.total > 0, "a model has parameters");
+        require(analysis.memory.total_bytes() < 1ULL << 63U, "memory does not overflow");
+        check_numbers(isoflop::report::model_json(analysis));
+    } catch (const isoflop::ConfigError&) {
+        // refused
+    }
+}
+
+/// The same for plans.
+void check_plan(const Document& document) {
+    using isoflop::planner::plan_schema;
+    try {
+        isoflop::planner::PlanConfig config;
+        plan_schema().read(config, document);
+        plan_schema().require(config, document);
+        const auto plan =
+            isoflop::planner::backward_plan(config, isoflop::hardware::GpuTable::builtin());
+        check_numbers(isoflop::report::plan_json(plan));
+        (void)isoflop::report::plan_text(plan, {.all_conventions = true, .megatron_memory = true});
+        (void)isoflop::config::parse_jsonc(isoflop::planner::train_config_text(plan),
+                                           "train.jsonc");
+    } catch (const isoflop::ConfigError&) {
+        // refused
+    }
+}
+
 void check_reader(std::string_view input) {
     Document document;
     try {
@@ -72,6 +122,8 @@ void check_reader(std::string_view input) {
     }
     check_value(document, document.root);
     check_round_trip(document);
+    check_model(document);
+    check_plan(document);
 }
 
 }  // namespace

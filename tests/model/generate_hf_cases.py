@@ -9,6 +9,9 @@ them again when saving), so the script asks for that version:
     python3 -m venv venv && venv/bin/pip install torch 'transformers==4.57.1'
     venv/bin/python tests/model/generate_hf_cases.py > tests/model/hf_cases.json
 
+Counts under transformers 5 are the same, but for the biases of experts in deepseek_v2 with mlp_bias, which
+version 5 leaves out; no released model has them.
+
 The output is the same on every run. A tensor is written as "pattern shape layers experts", for example
 "model.layers.#.mlp.experts.#.up_proj.weight 24x64 @1-3 *8": # stands for the indices.
 """

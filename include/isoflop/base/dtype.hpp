@@ -7,7 +7,9 @@
 
 namespace isoflop {
 
-enum class DType { float32, tf32, bfloat16, float16, float8, float4, int8 };
+/// float64 serves the tests' double-precision build of the ops; it is no name that a config may
+/// use.
+enum class DType { float32, tf32, bfloat16, float16, float8, float4, int8, float64 };
 
 template <>
 inline constexpr auto enum_names<DType> = std::to_array<EnumName<DType>>({
@@ -29,6 +31,7 @@ inline constexpr auto enum_names<DType> = std::to_array<EnumName<DType>>({
 /// elements into a byte and so has no whole size; 1 is returned as the storage unit.
 [[nodiscard]] constexpr std::uint64_t size_in_bytes(DType dtype) {
     switch (dtype) {
+        case DType::float64: return 8;
         case DType::float32:
         case DType::tf32: return 4;
         case DType::bfloat16:
@@ -50,6 +53,7 @@ inline constexpr auto enum_names<DType> = std::to_array<EnumName<DType>>({
         case DType::float8: return "fp8";
         case DType::float4: return "fp4";
         case DType::int8: return "int8";
+        case DType::float64: return "fp64";
     }
     return "?";
 }

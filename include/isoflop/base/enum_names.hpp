@@ -43,6 +43,7 @@ template <class T>
 template <class T>
 [[nodiscard]] std::vector<std::string_view> all_names() {
     std::vector<std::string_view> names;
+    names.reserve(enum_names<T>.size());
     for (const auto& entry : enum_names<T>) names.push_back(entry.name);
     return names;
 }

@@ -1,4 +1,5 @@
-// Overrides on the command line: `--key=value` and `--key value` for any configuration key, besides `--set key=value`.
+// Overrides on the command line: `--key=value` and `--key value` for any configuration key, besides
+// `--set key=value`.
 #pragma once
 
 #include <functional>
@@ -8,9 +9,10 @@
 
 namespace isoflop::config {
 
-/// Rewrites `--key=value` and `--key value` to `--set key=value` wherever `is_key(key)`; all else is kept. The argument
-/// parser then knows one form. Throws ConfigError when a key stands last, without a value.
-[[nodiscard]] std::vector<std::string> rewrite_overrides(const std::vector<std::string>& arguments,
-                                                         const std::function<bool(std::string_view)>& is_key);
+/// Rewrites `--key=value` and `--key value` to `--set key=value` wherever `is_key(key)`; all else
+/// is kept. The argument parser then knows one form. Throws ConfigError when a key stands last,
+/// without a value.
+[[nodiscard]] std::vector<std::string> rewrite_overrides(
+    const std::vector<std::string>& arguments, const std::function<bool(std::string_view)>& is_key);
 
 }  // namespace isoflop::config

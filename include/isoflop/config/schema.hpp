@@ -1,13 +1,14 @@
-// Configuration structs are described once, in a table of fields. From that table come parsing, validation,
-// overrides, `--help`, docs/configuration.md and the JSON Schema; a default, a range or a help text exists in
-// no second place.
+// Configuration structs are described once, in a table of fields. From that table come parsing,
+// validation, overrides, `--help`, docs/configuration.md and the JSON Schema; a default, a range or
+// a help text exists in no second place.
 //
 //   const Schema<Plan>& plan_schema() {
 //       static const Schema<Plan> schema = [] {
 //           Schema<Plan> s("plan", "A plan: hardware, hours, data and a model.");
 //           auto& gear = s.section("training_gear", "The machines.", Required::yes);
 //           gear.field(&Plan::training_gear, &TrainingGear::num_gpus,
-//                      {.key = "num_gpus", .help = "Number of GPUs.", .minimum = 1, .required = true});
+//                      {.key = "num_gpus", .help = "Number of GPUs.", .minimum = 1, .required =
+//                      true});
 //           ...
 #pragma once
 
@@ -16,6 +17,7 @@
 #include <functional>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -30,7 +32,8 @@ namespace isoflop::config {
 
 enum class FieldType { boolean, integer, number, text, choice, any };
 
-/// A field's value in transport: monostate = not set. Choices travel as their text; `any` as the parsed Value.
+/// A field's value in transport: monostate = not set. Choices travel as their text; `any` as the
+/// parsed Value.
 using FieldValue = std::variant<std::monostate, bool, std::int64_t, double, std::string, Value>;
 
 /// What a person needs to know about a key. Bounds apply to integers and numbers.
@@ -42,16 +45,17 @@ struct FieldInfo {
     double maximum = std::numeric_limits<double>::infinity();
     bool exclusive_minimum = false;
     bool required = false;
-    bool ignored = false;                       ///< accepted, has no effect here
+    bool ignored = false;  ///< accepted, has no effect here
     std::vector<std::string_view> aliases = {};
-    std::string_view default_help = {};         ///< when the default is derived: "intermediate_size of the preset"
+    std::string_view default_help =
+        {};  ///< when the default is derived: "intermediate_size of the preset"
 };
 
 struct Field {
     FieldInfo info;
     FieldType type = FieldType::text;
-    bool nullable = false;                       ///< std::optional member: null means not set
-    std::vector<std::string_view> allowed;       ///< of a choice, aliases included
+    bool nullable = false;                  ///< std::optional member: null means not set
+    std::vector<std::string_view> allowed;  ///< of a choice, aliases included
     std::function<void(void*, const FieldValue&)> set;
     std::function<FieldValue(const void*)> get;
 };
@@ -59,15 +63,22 @@ struct Field {
 enum class Required { no, yes };
 
 struct Section {
-    std::string name = {};  ///< empty: keys at the top level of the file
+    std::string name = {};   ///< empty: keys at the top level of the file
+    std::string title = {};  ///< for people; the name, unless that is empty
     std::string help = {};
     Required required = Required::no;
-    /// Unknown keys are collected instead of refused (Hugging Face files carry many), unless they look like a
-    /// misspelling of a known one.
+    /// Unknown keys are collected instead of refused (Hugging Face files carry many), unless they
+    /// look like a misspelling of a known one.
     bool tolerates_unknown_keys = false;
     std::vector<Field> fields = {};
 
     [[nodiscard]] const Field* find(std::string_view key) const;
+};
+
+/// A checked value for one key, to be set on any number of configs.
+struct Assignment {
+    const Field* field = nullptr;
+    FieldValue value;
 };
 
 /// What reading a file found besides values.
@@ -86,11 +97,15 @@ public:
 
     /// Dotted path of every key, aliases excluded: "training_gear.num_gpus".
     [[nodiscard]] std::vector<std::string> paths() const;
-    /// The full path that `key` means: itself, or the only path ending in it; nullopt when unknown or ambiguous.
+    /// The full path that `key` means: itself, or the only path ending in it; nullopt when unknown
+    /// or ambiguous.
     [[nodiscard]] std::optional<std::string> resolve_path(std::string_view key) const;
 
-    void read_into(void* target, const Document& document, const Value& object, ReadNotes* notes) const;
-    void set_text(void* target, std::string_view path, std::string_view text) const;
+    void read_into(void* target, const Document& document, const Value& object,
+                   ReadNotes* notes) const;
+    /// Parses and checks command-line text for a key. Throws ConfigError for unknown or ambiguous
+    /// keys and bad values.
+    [[nodiscard]] Assignment parse_assignment(std::string_view key, std::string_view text) const;
     void require_complete(const void* target, const Document& document) const;
     [[nodiscard]] FieldValue get(const void* target, std::string_view path) const;
 
@@ -98,9 +113,19 @@ protected:
     Section& add_section(std::string name, std::string help, Required required);
 
 private:
-    [[nodiscard]] std::pair<const Section*, const Field*> locate(std::string_view path) const;
-    void read_section(const Section& section, void* target, const Document& document, const Value& object,
-                      ReadNotes* notes) const;
+    struct Place {
+        const Section* section = nullptr;
+        const Field* field = nullptr;
+    };
+    /// All places that `key` may mean: one for a full path, else every section where such a key has
+    /// an effect.
+    [[nodiscard]] std::vector<Place> places(std::string_view key) const;
+    /// The only one of them; throws ConfigError for an unknown or ambiguous key.
+    [[nodiscard]] Place locate(std::string_view key) const;
+    /// Keys of one object, each looked up in `sections` (several only when they all lie at the top
+    /// level).
+    void read_keys(std::span<const Section* const> sections, void* target, const Document& document,
+                   const Value& object, ReadNotes* notes) const;
 
     std::string name_;
     std::string help_;
@@ -126,19 +151,28 @@ struct is_optional<std::optional<M>> : std::true_type {
 
 template <class M>
 constexpr FieldType field_type() {
-    if constexpr (is_optional<M>::value) return field_type<typename is_optional<M>::value_type>();
-    else if constexpr (std::same_as<M, bool>) return FieldType::boolean;
-    else if constexpr (std::same_as<M, std::int64_t>) return FieldType::integer;
-    else if constexpr (std::same_as<M, double>) return FieldType::number;
-    else if constexpr (std::same_as<M, std::string>) return FieldType::text;
-    else if constexpr (std::is_enum_v<M>) return FieldType::choice;
-    else return FieldType::any;
+    if constexpr (is_optional<M>::value)
+        return field_type<typename is_optional<M>::value_type>();
+    else if constexpr (std::same_as<M, bool>)
+        return FieldType::boolean;
+    else if constexpr (std::same_as<M, std::int64_t>)
+        return FieldType::integer;
+    else if constexpr (std::same_as<M, double>)
+        return FieldType::number;
+    else if constexpr (std::same_as<M, std::string>)
+        return FieldType::text;
+    else if constexpr (std::is_enum_v<M>)
+        return FieldType::choice;
+    else
+        return FieldType::any;
 }
 
 template <class M>
 M from_field_value(const FieldValue& value) {
-    if constexpr (std::is_enum_v<M>) return from_string<M>(std::get<std::string>(value)).value();
-    else return std::get<M>(value);
+    if constexpr (std::is_enum_v<M>)
+        return from_string<M>(std::get<std::string>(value)).value();
+    else
+        return std::get<M>(value);
 }
 
 template <class M>
@@ -155,8 +189,10 @@ FieldValue to_field_value(const M& member) {
 template <class M>
 void assign(M& member, const FieldValue& value) {
     if constexpr (is_optional<M>::value) {
-        if (std::holds_alternative<std::monostate>(value)) member.reset();
-        else member = from_field_value<typename is_optional<M>::value_type>(value);
+        if (std::holds_alternative<std::monostate>(value))
+            member.reset();
+        else
+            member = from_field_value<typename is_optional<M>::value_type>(value);
     } else {
         member = from_field_value<M>(value);
     }
@@ -164,9 +200,12 @@ void assign(M& member, const FieldValue& value) {
 
 template <class M>
 std::vector<std::string_view> allowed_values() {
-    if constexpr (is_optional<M>::value) return allowed_values<typename is_optional<M>::value_type>();
-    else if constexpr (std::is_enum_v<M>) return all_names<M>();
-    else return {};
+    if constexpr (is_optional<M>::value)
+        return allowed_values<typename is_optional<M>::value_type>();
+    else if constexpr (std::is_enum_v<M>)
+        return all_names<M>();
+    else
+        return {};
 }
 
 template <class M>
@@ -225,24 +264,43 @@ public:
         Part T::*part_;
     };
 
-    /// Sections must be added one after another: the builder is valid until the next section is added.
+    /// Sections must be added one after another: the builder is valid until the next section is
+    /// added.
     template <class Part>
-    SectionBuilder<Part> section(std::string name, Part T::*part, std::string help, Required required) {
+    SectionBuilder<Part> section(std::string name, Part T::*part, std::string help,
+                                 Required required) {
         return SectionBuilder<Part>(add_section(std::move(name), std::move(help), required), part);
     }
+    /// Keys at the top level of the file, grouped under a title in help and docs. A schema has
+    /// either named sections or such groups.
+    template <class Part>
+    SectionBuilder<Part> group(std::string title, Part T::*part, std::string help) {
+        Section& section = add_section("", std::move(help), Required::no);
+        section.title = std::move(title);
+        return SectionBuilder<Part>(section, part);
+    }
 
-    /// Reads `object` (of `document`) over `target`. Throws ConfigError for unknown keys, wrong types, values out of
-    /// range; missing required keys are reported by require_complete, after overrides.
-    void read(T& target, const Document& document, const Value& object, ReadNotes* notes = nullptr) const {
+    /// Reads `object` (of `document`) over `target`. Throws ConfigError for unknown keys, wrong
+    /// types, values out of range; missing required keys are reported by require_complete, after
+    /// overrides.
+    void read(T& target, const Document& document, const Value& object,
+              ReadNotes* notes = nullptr) const {
         read_into(&target, document, object, notes);
     }
     void read(T& target, const Document& document, ReadNotes* notes = nullptr) const {
         read_into(&target, document, document.root, notes);
     }
     /// Sets one key from command-line text ("training_gear.num_gpus", "16"); the same checks apply.
-    void set(T& target, std::string_view path, std::string_view text) const { set_text(&target, path, text); }
+    void set(T& target, std::string_view path, std::string_view text) const {
+        set(target, parse_assignment(path, text));
+    }
+    void set(T& target, const Assignment& assignment) const {
+        assignment.field->set(&target, assignment.value);
+    }
     /// Throws ConfigError naming the first required key that neither the file nor an override set.
-    void require(const T& target, const Document& document) const { require_complete(&target, document); }
+    void require(const T& target, const Document& document) const {
+        require_complete(&target, document);
+    }
 };
 
 /// Splits "key=value"; throws ConfigError when there is no '='.

@@ -1,5 +1,6 @@
-// Bytes that one rank sends per optimizer step under each data parallel strategy, with ring collectives:
-// all_gather and reduce_scatter of P bytes send (n-1)/n P per rank, all_reduce twice that (Rajbhandari 2020, section 7).
+// Bytes that one rank sends per optimizer step under each data parallel strategy, with ring
+// collectives: all_gather and reduce_scatter of P bytes send (n-1)/n P per rank, all_reduce twice
+// that (Rajbhandari 2020, section 7).
 #pragma once
 
 #include <cstdint>
@@ -17,10 +18,15 @@ struct Collective {
 };
 
 /// Padded elements of all units, as sharded over `world_size` ranks.
-[[nodiscard]] std::uint64_t padded_parameters(const model::ParameterLayout& layout, std::int64_t world_size);
+[[nodiscard]] std::uint64_t padded_parameters(const model::ParameterLayout& layout,
+                                              std::int64_t world_size);
 
 [[nodiscard]] std::vector<Collective> communication_per_step(const model::ParameterLayout& layout,
                                                              const Execution& execution);
+
+/// True when the bytes of one step fit in 63 bits.
+[[nodiscard]] bool traffic_is_countable(const model::ParameterLayout& layout,
+                                        const Execution& execution);
 
 [[nodiscard]] std::uint64_t total_bytes_sent(const std::vector<Collective>& collectives);
 

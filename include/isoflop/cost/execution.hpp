@@ -37,22 +37,35 @@ struct Execution {
     std::int64_t sequence_length = 0;   ///< tokens
     std::int64_t world_size = 1;        ///< data parallel ranks
     std::int64_t grad_accum_steps = 1;  ///< micro-batches per rank and optimizer step
-    DType dtype = DType::bfloat16;      ///< of weights and activations; 8- and 4-bit products keep 16-bit storage
+    DType dtype =
+        DType::bfloat16;  ///< of weights and activations; 8- and 4-bit products keep 16-bit storage
     std::optional<DType> gradient_dtype = {};  ///< default: as the weights
     AttentionBackend attention_backend = AttentionBackend::flash_attn_2;
     Recompute recompute = Recompute::none;
     Parallelism parallelism = Parallelism::ddp;
     DeviceKind device = DeviceKind::cuda;
-    /// Tokens per chunk of the LM head and loss; 0: all at once; nullopt: chosen by `loss_chunk_tokens`.
+    /// Tokens per chunk of the LM head and loss; 0: all at once; nullopt: chosen by
+    /// `loss_chunk_tokens`.
     std::optional<std::int64_t> loss_chunk = {};
 
     [[nodiscard]] std::int64_t tokens() const { return micro_batch_size * sequence_length; }
-    /// What weights and activations are stored in: fp32 and tf32 runs as float32, all else in 16 bits.
+    /// What weights and activations are stored in: fp32 and tf32 runs as float32, all else in 16
+    /// bits (tests may use float64).
     [[nodiscard]] DType storage_dtype() const {
-        return dtype == DType::float32 || dtype == DType::tf32 ? DType::float32
-               : dtype == DType::float16                       ? DType::float16
-                                                               : DType::bfloat16;
+        switch (dtype) {
+            case DType::float32:
+            case DType::tf32: return DType::float32;
+            case DType::float64: return DType::float64;
+            case DType::float16: return DType::float16;
+            default: return DType::bfloat16;
+        }
     }
+    /// Norm statistics, lse, moments and row sums: fp32 beside 16-bit and fp32 storage.
+    [[nodiscard]] DType statistics_dtype() const {
+        return storage_dtype() == DType::float64 ? DType::float64 : DType::float32;
+    }
+    /// 16-bit weights are updated through fp32 master copies.
+    [[nodiscard]] bool has_master_weights() const { return size_in_bytes(storage_dtype()) == 2; }
 };
 
 }  // namespace isoflop::cost
@@ -60,7 +73,8 @@ struct Execution {
 namespace isoflop {
 template <>
 inline constexpr auto enum_names<cost::AttentionBackend> =
-    std::to_array<EnumName<cost::AttentionBackend>>({{cost::AttentionBackend::flash_attn_2, "flash_attn_2"},
+    std::to_array<EnumName<cost::AttentionBackend>>({{cost::AttentionBackend::flash_attn_2,
+                                                      "flash_attn_2"},
                                                      {cost::AttentionBackend::sdpa, "sdpa"},
                                                      {cost::AttentionBackend::manual, "manual"}});
 template <>

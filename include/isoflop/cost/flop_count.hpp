@@ -1,9 +1,10 @@
-// Every matrix product of a forward and backward pass. The planner sums this list; the trainer counts the
-// products that it issues; both come to the same FLOP.
+// Every matrix product of a forward and backward pass. The planner sums this list; the trainer
+// counts the products that it issues; both come to the same FLOP.
 //
-// One product of an (m x k) by a (k x n) matrix costs 2 m n k FLOPs. Backward computes two products of the same
-// size for each forward product (gradient of the input, gradient of the weight; of both operands in attention).
-// Elementwise work (norms, softmax, rope, activations) is in no published MFU and is reported apart.
+// One product of an (m x k) by a (k x n) matrix costs 2 m n k FLOPs. Backward computes two products
+// of the same size for each forward product (gradient of the input, gradient of the weight; of both
+// operands in attention). Elementwise work (norms, softmax, rope, activations) is in no published
+// MFU and is reported apart.
 #pragma once
 
 #include <array>
@@ -24,7 +25,7 @@ enum class FlopGroup {
     attention_core,         ///< scores Q K^T and values P V
     ffn,
     router,
-    experts,                ///< routed and shared
+    experts,  ///< routed and shared
     lm_head,
 };
 inline constexpr std::size_t kFlopGroupCount = 6;
@@ -38,11 +39,13 @@ struct MatrixProduct {
     std::int64_t n = 0;
     std::int64_t k = 0;
     std::int64_t count = 0;
-    /// Multiply-adds of one product: m * n * k, less what a mask skips (causal attention visits S (S+1) / 2 of
-    /// the S x S pairs).
+    /// Multiply-adds of one product: m * n * k, less what a mask skips (causal attention visits S
+    /// (S+1) / 2 of the S x S pairs).
     std::uint64_t multiply_adds = 0;
 
-    [[nodiscard]] std::uint64_t flops() const { return 2 * multiply_adds * static_cast<std::uint64_t>(count); }
+    [[nodiscard]] std::uint64_t flops() const {
+        return 2 * multiply_adds * static_cast<std::uint64_t>(count);
+    }
 };
 
 enum class AttentionMask {
@@ -50,13 +53,16 @@ enum class AttentionMask {
     causal,  ///< only pairs with key <= query
 };
 
-/// Products of one micro-batch forward: batch * sequence_length tokens through all layers and the LM head.
+/// Products of one micro-batch forward: batch * sequence_length tokens through all layers and the
+/// LM head.
 [[nodiscard]] std::vector<MatrixProduct> forward_products(const model::ModelConfig& config,
-                                                          std::int64_t batch, std::int64_t sequence_length,
+                                                          std::int64_t batch,
+                                                          std::int64_t sequence_length,
                                                           AttentionMask mask);
 
-/// Products of one micro-batch forward and backward as the trainer issues them: causal skipping where the attention
-/// backend skips, the backward recomputation inside fused attention, and activation recomputation.
+/// Products of one micro-batch forward and backward as the trainer issues them: causal skipping
+/// where the attention backend skips, the backward recomputation inside fused attention, and
+/// activation recomputation.
 [[nodiscard]] std::vector<MatrixProduct> executed_products(const model::ModelConfig& config,
                                                            const Execution& execution);
 
@@ -66,8 +72,9 @@ enum class AttentionMask {
 
 /// How published figures count training FLOPs per token. N_act are the parameters one token uses.
 enum class Convention {
-    exact,     ///< 3 x forward products, full attention: 6 x matmul parameters + 12 L a d S
-    palm,      ///< 6 N_act + 12 L a d S, all parameters (Chowdhery 2022, appendix B); the default for MFU
+    exact,  ///< 3 x forward products, full attention: 6 x matmul parameters + 12 L a d S
+    palm,   ///< 6 N_act + 12 L a d S, all parameters (Chowdhery 2022, appendix B); the default for
+            ///< MFU
     megatron,  ///< matrix products with the causal half of attention, no router (Megatron-LM)
     titan,     ///< 6 (N_act - input embedding unless tied) + 12 L a d S (torchtitan)
     kaplan,    ///< 6 N_non_embedding + 6 L a d S (Kaplan 2020, table 1)
@@ -85,7 +92,8 @@ inline constexpr std::size_t kConventionCount = 7;
 /// Formula of a convention in words, for reports.
 [[nodiscard]] std::string_view formula(Convention convention);
 
-/// Elementwise work per token, forward, in operations: add, multiply, compare, exp, divide and sqrt count 1 each.
+/// Elementwise work per token, forward, in operations: add, multiply, compare, exp, divide and sqrt
+/// count 1 each.
 struct ElementwiseWork {
     double norms = 0;
     double rope = 0;
@@ -100,7 +108,8 @@ struct ElementwiseWork {
 [[nodiscard]] ElementwiseWork elementwise_work_per_token(const model::ModelConfig& config,
                                                          std::int64_t sequence_length);
 
-/// True when every count of this module fits in 63 bits for one micro-batch; the planner refuses others.
+/// True when every count of this module fits in 63 bits for one micro-batch; the planner refuses
+/// others.
 [[nodiscard]] bool flops_are_countable(const model::ModelConfig& config, std::int64_t batch,
                                        std::int64_t sequence_length);
 
@@ -108,13 +117,13 @@ struct ElementwiseWork {
 
 namespace isoflop {
 template <>
-inline constexpr auto enum_names<cost::FlopGroup> =
-    std::to_array<EnumName<cost::FlopGroup>>({{cost::FlopGroup::attention_projections, "attention_projections"},
-                                              {cost::FlopGroup::attention_core, "attention_core"},
-                                              {cost::FlopGroup::ffn, "ffn"},
-                                              {cost::FlopGroup::router, "router"},
-                                              {cost::FlopGroup::experts, "experts"},
-                                              {cost::FlopGroup::lm_head, "lm_head"}});
+inline constexpr auto enum_names<cost::FlopGroup> = std::to_array<EnumName<cost::FlopGroup>>(
+    {{cost::FlopGroup::attention_projections, "attention_projections"},
+     {cost::FlopGroup::attention_core, "attention_core"},
+     {cost::FlopGroup::ffn, "ffn"},
+     {cost::FlopGroup::router, "router"},
+     {cost::FlopGroup::experts, "experts"},
+     {cost::FlopGroup::lm_head, "lm_head"}});
 template <>
 inline constexpr auto enum_names<cost::Convention> =
     std::to_array<EnumName<cost::Convention>>({{cost::Convention::exact, "exact"},

@@ -1,11 +1,10 @@
-// Every buffer of one training step on one rank, with its size, lifetime and place in one arena. The trainer
-// allocates that arena and nothing else, so predicted and used memory are equal to the byte; only the device context
-// and library workspaces are estimates, and are named so.
+// Every buffer of one training step on one rank, with its size, lifetime and place in one arena.
+// The trainer allocates that arena and nothing else, so predicted and used memory are equal to the
+// byte; only the device context and library workspaces are estimates, and are named so.
 //
-// Recipe ("isoflop", the default): 16-bit runs keep bf16 or fp16 weights and gradients, fp32 master weights and two
-// fp32 moments: 2 + 2 + 4 + 8 = 16 bytes per parameter; fp32 runs keep fp32 weights, gradients and moments: also 16.
-// Model state is laid out by unit (embedding, each block, head): tensors of a unit are contiguous, each padded to
-// kTensorAlignment elements, the unit to world_size times that, so that one unit is one collective and any shard is an interval.
+// Recipe ("isoflop", the default): 16-bit runs keep bf16 or fp16 weights and gradients, fp32 master
+// weights and two fp32 moments: 2 + 2 + 4 + 8 = 16 bytes per parameter; fp32 runs keep fp32
+// weights, gradients and moments: also 16. Model state is laid out by unit as in state_layout.hpp.
 #pragma once
 
 #include <array>
@@ -15,41 +14,68 @@
 #include <vector>
 
 #include "isoflop/cost/execution.hpp"
+#include "isoflop/cost/state_layout.hpp"
 #include "isoflop/model/model_config.hpp"
 #include "isoflop/model/parameter_layout.hpp"
 
 namespace isoflop::cost {
 
-/// Elements; 256 bytes in 16-bit types, 512 in fp32.
-inline constexpr std::int64_t kTensorAlignment = 128;
 /// Bytes; alignment of every buffer in the arena.
 inline constexpr std::uint64_t kBufferAlignment = 256;
-/// Largest logits buffer that the automatic loss chunk allows, bytes.
-inline constexpr std::uint64_t kLossChunkBytes = 256ULL << 20U;
+/// Largest logits buffer that the automatic loss chunk allows, bytes. Small chunks keep memory low;
+/// each chunk reads and writes the gradient of the LM head once, which costs a CPU more time than
+/// it costs a GPU.
+inline constexpr std::uint64_t kLossChunkBytesCuda = 256ULL << 20U;
+inline constexpr std::uint64_t kLossChunkBytesCpu = 32ULL << 20U;
 
 enum class MemoryCategory {
     weights,
     master_weights,
     gradients,
     optimizer_moments,
-    activations,     ///< saved by forward for backward
-    scratch,         ///< live within one block, forward or backward
-    logits,          ///< LM head outputs and per-token losses
-    communication,   ///< gathered weights and gradients in flight
-    inputs,          ///< token ids and targets
-    context,         ///< device context and library workspaces (an estimate; outside the arena)
+    activations,    ///< saved by forward for backward
+    scratch,        ///< live within one block, forward or backward
+    logits,         ///< LM head outputs and per-token losses
+    communication,  ///< gathered weights and gradients in flight
+    inputs,         ///< token ids and targets
+    context,        ///< device context and library workspaces (an estimate; outside the arena)
 };
 inline constexpr std::size_t kMemoryCategoryCount = 10;
 
-/// Part of a step during which a buffer is live. Buffers of different transient phases share addresses.
+/// When a buffer is live. Transient buffers of different phases share addresses; the phases and
+/// what is live in them:
+///   forward    working, forward_block
+///   loss       loss
+///   backward   working, backward_block, and backward_ffn or backward_attention
 enum class Lifetime {
-    persistent,        ///< the whole run
-    step,              ///< forward to backward of one micro-batch
-    forward_block,     ///< transient
-    loss,              ///< transient
-    backward_block,    ///< transient
-    outside_arena,     ///< context estimate
+    persistent,  ///< the whole run
+    step,        ///< forward to backward of one micro-batch
+    working,     ///< activations of the one block being run, when recomputation does not save them
+    forward_block,
+    loss,
+    backward_block,
+    backward_ffn,
+    backward_attention,
+    outside_arena,  ///< context estimate
 };
+
+enum class Phase { forward, loss, backward_ffn, backward_attention };
+
+[[nodiscard]] constexpr bool is_live(Lifetime lifetime, Phase phase) {
+    const bool backward = phase == Phase::backward_ffn || phase == Phase::backward_attention;
+    switch (lifetime) {
+        case Lifetime::persistent:
+        case Lifetime::step:
+        case Lifetime::outside_arena: return true;
+        case Lifetime::working: return phase != Phase::loss;
+        case Lifetime::forward_block: return phase == Phase::forward;
+        case Lifetime::loss: return phase == Phase::loss;
+        case Lifetime::backward_block: return backward;
+        case Lifetime::backward_ffn: return phase == Phase::backward_ffn;
+        case Lifetime::backward_attention: return phase == Phase::backward_attention;
+    }
+    return true;
+}
 
 /// `count` equal buffers in a row (one per layer, or per unit).
 struct Buffer {
@@ -58,9 +84,11 @@ struct Buffer {
     Lifetime lifetime = Lifetime::step;
     std::uint64_t bytes_each = 0;  ///< multiple of kBufferAlignment inside the arena
     std::int64_t count = 1;
-    std::uint64_t offset = 0;      ///< of the first, from the start of the arena
+    std::uint64_t offset = 0;  ///< of the first, from the start of the arena
 
-    [[nodiscard]] std::uint64_t bytes() const { return bytes_each * static_cast<std::uint64_t>(count); }
+    [[nodiscard]] std::uint64_t bytes() const {
+        return bytes_each * static_cast<std::uint64_t>(count);
+    }
 };
 
 struct MemoryPlan {
@@ -69,28 +97,30 @@ struct MemoryPlan {
     std::uint64_t context_bytes = 0;  ///< estimate
 
     [[nodiscard]] std::uint64_t total_bytes() const { return arena_bytes + context_bytes; }
-    /// Bytes of a category at the peak: transient buffers count only if their phase is the largest one.
-    /// Sums to total_bytes() over all categories.
+    /// Bytes of each category at the peak: only what is live in the phase that sets it. Sums to
+    /// total_bytes().
     [[nodiscard]] std::array<std::uint64_t, kMemoryCategoryCount> peak_by_category() const;
-    [[nodiscard]] Lifetime peak_phase() const { return peak_phase_; }
-
-    Lifetime peak_phase_ = Lifetime::backward_block;  ///< the transient phase that sets the peak
+    Phase peak_phase = Phase::backward_ffn;
+    /// nullptr when the plan has no such buffer.
+    [[nodiscard]] const Buffer* find(std::string_view name) const;
 };
 
 /// Plan for one rank under the `isoflop` recipe.
 [[nodiscard]] MemoryPlan memory_plan(const model::ModelConfig& config,
-                                     const model::ParameterLayout& layout, const Execution& execution);
+                                     const model::ParameterLayout& layout,
+                                     const Execution& execution);
 
-/// Saved activations of one layer (the first dense layer, or the first expert layer), buffer by buffer.
+/// Saved activations of one layer (the first dense layer, or the first expert layer), buffer by
+/// buffer.
 [[nodiscard]] std::vector<Buffer> layer_activations(const model::ModelConfig& config,
                                                     const Execution& execution, bool moe_layer);
 
-/// Tokens per loss chunk: all of them, or as many as keep the logits of a chunk within kLossChunkBytes (at least 1).
-[[nodiscard]] std::int64_t loss_chunk_tokens(std::int64_t tokens, std::int64_t vocab_size,
-                                             std::uint64_t logit_bytes);
+/// Tokens per chunk of LM head and loss: execution.loss_chunk, or as many as keep the logits within
+/// the device's limit (at least 1, at most all).
+[[nodiscard]] std::int64_t loss_chunk_tokens(const Execution& execution, std::int64_t vocab_size);
 
-/// Named estimate for Megatron-LM: 18 bytes per parameter, activations of Korthikanti 2022 (arXiv 2205.05198),
-/// table 2, without tensor or pipeline parallelism.
+/// Named estimate for Megatron-LM: 18 bytes per parameter, activations of Korthikanti 2022 (arXiv
+/// 2205.05198), table 2, without tensor or pipeline parallelism.
 struct MegatronEstimate {
     std::uint64_t model_state_bytes = 0;
     std::uint64_t activation_bytes = 0;
@@ -104,21 +134,23 @@ struct MegatronEstimate {
                                                  const Execution& execution);
 
 /// True when every size of the plan fits in 63 bits.
-[[nodiscard]] bool memory_is_countable(const model::ModelConfig& config, const Execution& execution);
+[[nodiscard]] bool memory_is_countable(const model::ModelConfig& config,
+                                       const Execution& execution);
 
 }  // namespace isoflop::cost
 
 namespace isoflop {
 template <>
 inline constexpr auto enum_names<cost::MemoryCategory> =
-    std::to_array<EnumName<cost::MemoryCategory>>({{cost::MemoryCategory::weights, "weights"},
-                                                   {cost::MemoryCategory::master_weights, "master_weights"},
-                                                   {cost::MemoryCategory::gradients, "gradients"},
-                                                   {cost::MemoryCategory::optimizer_moments, "optimizer_moments"},
-                                                   {cost::MemoryCategory::activations, "activations"},
-                                                   {cost::MemoryCategory::scratch, "scratch"},
-                                                   {cost::MemoryCategory::logits, "logits"},
-                                                   {cost::MemoryCategory::communication, "communication"},
-                                                   {cost::MemoryCategory::inputs, "inputs"},
-                                                   {cost::MemoryCategory::context, "context"}});
+    std::to_array<EnumName<cost::MemoryCategory>>(
+        {{cost::MemoryCategory::weights, "weights"},
+         {cost::MemoryCategory::master_weights, "master_weights"},
+         {cost::MemoryCategory::gradients, "gradients"},
+         {cost::MemoryCategory::optimizer_moments, "optimizer_moments"},
+         {cost::MemoryCategory::activations, "activations"},
+         {cost::MemoryCategory::scratch, "scratch"},
+         {cost::MemoryCategory::logits, "logits"},
+         {cost::MemoryCategory::communication, "communication"},
+         {cost::MemoryCategory::inputs, "inputs"},
+         {cost::MemoryCategory::context, "context"}});
 }  // namespace isoflop

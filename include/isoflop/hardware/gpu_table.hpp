@@ -23,7 +23,8 @@ struct Document;
 
 namespace isoflop::hardware {
 
-inline constexpr std::size_t kDTypeCount = 7;
+inline constexpr std::size_t kDTypeCount =
+    8;  ///< float64 included; the table has no figures for it
 
 /// One accelerator as the framework sees it (one CUDA device, one GCD-pair package, one TPU chip).
 struct Gpu {

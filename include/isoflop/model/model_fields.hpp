@@ -182,10 +182,9 @@ void add_position_fields(Builder& builder) {
                                                    .exclusive_minimum = true,
                                                    .aliases = {"rotary_pct"},
                                                    .default_help = "1 (gpt_neox: 0.25)"})
-        .field(
-            &ModelKeys::rope_scaling,
-            {.key = "rope_scaling",
-             .help = "Frequency scaling for longer sequences: {\"rope_type\": \"llama3\", ...}."})
+        .field(&ModelKeys::rope_scaling,
+               {.key = "rope_scaling",
+                .help = R"(Frequency scaling for longer sequences: {"rope_type": "llama3", ...}.)"})
         .field(&ModelKeys::rope_parameters,
                {.key = "rope_parameters",
                 .help = "transformers 5's object with rope_theta, rope_type and the rest."})

@@ -1,5 +1,6 @@
-// The backward plan: from GPUs, hours, data and an architecture to parameters N, tokens D, compute C, memory per GPU
-// and predicted loss; and what the fixed architecture hides: the N and D this compute would be best spent on.
+// The backward plan: from GPUs, hours, data and an architecture to parameters N, tokens D, compute
+// C, memory per GPU and predicted loss; and what the fixed architecture hides: the N and D this
+// compute would be best spent on.
 #pragma once
 
 #include <array>
@@ -20,7 +21,7 @@ namespace isoflop::planner {
 /// C = num_gpus * peak * MFU * seconds.
 struct ComputeBudget {
     std::string gpu_id;
-    std::string gpu_source;       ///< table the figures come from
+    std::string gpu_source;  ///< table the figures come from
     double num_gpus = 0;
     double hours = 0;
     double mfu = 0;
@@ -32,11 +33,11 @@ struct ComputeBudget {
 
 /// D = C / training FLOPs per token, limited by the data.
 struct TokenBudget {
-    double compute_limited = 0;           ///< tokens the compute could train on
-    std::optional<double> data_limited;   ///< dataset_size * max_epochs
-    double n_tokens = 0;                  ///< the smaller of the two
-    double epochs = 0;                    ///< over dataset_size; 0 when the dataset is unlimited
-    bool constrained = false;             ///< data run out first
+    double compute_limited = 0;          ///< tokens the compute could train on
+    std::optional<double> data_limited;  ///< dataset_size * max_epochs
+    double n_tokens = 0;                 ///< the smaller of the two
+    double epochs = 0;                   ///< over dataset_size; 0 when the dataset is unlimited
+    bool constrained = false;            ///< data run out first
     double unused_compute_flops = 0;
 };
 
@@ -46,9 +47,10 @@ struct Verification {
     double relative_error = 0;
     double six_nd_flops = 0;
     double exact_flops = 0;
-    double input_embedding = 0;  ///< - 6 x embedding tables, which enter no matrix product (unless tied to the head)
-    double vectors = 0;          ///< - 6 x norms and biases
-    double attention = 0;        ///< + scores and values, which have no parameters
+    double input_embedding =
+        0;  ///< - 6 x embedding tables, which enter no matrix product (unless tied to the head)
+    double vectors = 0;    ///< - 6 x norms and biases
+    double attention = 0;  ///< + scores and values, which have no parameters
     double difference() const { return exact_flops - six_nd_flops; }
 };
 
@@ -64,11 +66,11 @@ struct Schedule {
 
 /// How the plan compares with the best use of its compute.
 struct OptimumComparison {
-    scaling_law::Optimum six_nd;          ///< closed form under C = 6 N D
-    std::optional<FamilyOptimum> exact;   ///< numeric, exact FLOPs along the shape family
+    scaling_law::Optimum six_nd;         ///< closed form under C = 6 N D
+    std::optional<FamilyOptimum> exact;  ///< numeric, exact FLOPs along the shape family
     double tokens_per_parameter = 0;
     double optimal_tokens_per_parameter = 0;
-    double loss_gap = 0;                  ///< planned loss - optimal loss, nats
+    double loss_gap = 0;  ///< planned loss - optimal loss, nats
 };
 
 struct BackwardPlan {
@@ -82,7 +84,8 @@ struct BackwardPlan {
     scaling_law::LossTerms loss;
     double training_flops_per_token = 0;  ///< exact
     double forward_flops_per_token = 0;
-    std::array<double, cost::kConventionCount> convention_flops_per_token{};  ///< indexed by cost::Convention
+    std::array<double, cost::kConventionCount>
+        convention_flops_per_token{};  ///< indexed by cost::Convention
     Verification verification;
     MemoryFit memory;
     std::vector<cost::Collective> communication;
@@ -94,7 +97,8 @@ struct BackwardPlan {
 /// How much of the plan to work out; a sweep over many points needs less.
 enum class Detail { full, summary };
 
-/// Throws ConfigError for unknown GPUs or laws, precisions a GPU lacks and inconsistent architectures.
+/// Throws ConfigError for unknown GPUs or laws, precisions a GPU lacks and inconsistent
+/// architectures.
 [[nodiscard]] BackwardPlan backward_plan(const PlanConfig& config, const hardware::GpuTable& gpus,
                                          Detail detail = Detail::full);
 

@@ -25,16 +25,19 @@ struct MemoryFit {
     [[nodiscard]] bool fits() const { return plan.total_bytes() <= capacity_bytes; }
     /// Free bytes, negative when it does not fit.
     [[nodiscard]] std::int64_t headroom_bytes() const {
-        return static_cast<std::int64_t>(capacity_bytes) - static_cast<std::int64_t>(plan.total_bytes());
+        return static_cast<std::int64_t>(capacity_bytes) -
+               static_cast<std::int64_t>(plan.total_bytes());
     }
-    /// Cheapest combination of fused attention, smaller micro-batch, recomputation and sharding that fits;
-    /// nullopt when the plan fits already or no combination does.
+    /// Cheapest combination of fused attention, smaller micro-batch, recomputation and sharding
+    /// that fits; nullopt when the plan fits already or no combination does.
     std::optional<FittingChange> change;
-    /// When no combination fits this many GPUs: the fewest that do with everything sharded; nullopt when none would.
+    /// When no combination fits this many GPUs: the fewest that do with everything sharded; nullopt
+    /// when none would.
     std::optional<std::int64_t> gpus_needed;
 };
 
-[[nodiscard]] MemoryFit memory_fit(const model::ModelConfig& config, const model::ParameterLayout& layout,
+[[nodiscard]] MemoryFit memory_fit(const model::ModelConfig& config,
+                                   const model::ParameterLayout& layout,
                                    const cost::Execution& execution, std::uint64_t capacity_bytes);
 
 }  // namespace isoflop::planner

@@ -1,5 +1,5 @@
-// The forward analysis of one architecture: parameters, FLOPs and memory by component, and how they grow with the
-// sequence length. Needs no hardware and no budget.
+// The forward analysis of one architecture: parameters, FLOPs and memory by component, and how they
+// grow with the sequence length. Needs no hardware and no budget.
 #pragma once
 
 #include <array>
@@ -33,17 +33,17 @@ struct ActivationChoice {
 struct ModelAnalysis {
     model::ModelConfig model;
     model::ParameterTotals parameters;
-    cost::Execution execution;                   ///< one GPU, its micro-batch, backend and recomputation
+    cost::Execution execution;  ///< one GPU, its micro-batch, backend and recomputation
     std::uint64_t forward_flops_per_sequence = 0;
-    double forward_flops_per_token = 0;          ///< exact, full attention
-    double training_flops_per_token = 0;         ///< 3 x forward
+    double forward_flops_per_token = 0;                                   ///< exact, full attention
+    double training_flops_per_token = 0;                                  ///< 3 x forward
     std::array<std::uint64_t, cost::kFlopGroupCount> forward_by_group{};  ///< of one sequence
     std::array<double, cost::kConventionCount> convention_flops_per_token{};
     cost::ElementwiseWork elementwise;
     double training_flops_1t_tokens = 0;
     cost::MemoryPlan memory;
     cost::MegatronEstimate megatron;
-    std::vector<cost::Buffer> layer_buffers;     ///< saved activations of one layer
+    std::vector<cost::Buffer> layer_buffers;  ///< saved activations of one layer
     std::vector<ActivationChoice> activation_choices;
     std::vector<SequencePoint> scaling;
 
@@ -52,8 +52,9 @@ struct ModelAnalysis {
     [[nodiscard]] double attention_to_ffn_ratio() const;
 };
 
-/// `execution.sequence_length` 0 means the model's max_position_embeddings. Throws ConfigError when neither is known or
-/// the counts would not fit in 63 bits.
-[[nodiscard]] ModelAnalysis analyze_model(const model::ModelConfig& config, cost::Execution execution);
+/// `execution.sequence_length` 0 means the model's max_position_embeddings. Throws ConfigError when
+/// neither is known or the counts would not fit in 63 bits.
+[[nodiscard]] ModelAnalysis analyze_model(const model::ModelConfig& config,
+                                          cost::Execution execution);
 
 }  // namespace isoflop::planner

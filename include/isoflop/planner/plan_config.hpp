@@ -1,5 +1,6 @@
-// The configuration of a plan, section by section, as users write it. Every key is described in one table
-// (plan_config.cpp); docs/configuration.md and configs/schema/plan.schema.json are generated from it.
+// The configuration of a plan, section by section, as users write it. Every key is described in one
+// table (plan_config.cpp); docs/configuration.md and configs/schema/plan.schema.json are generated
+// from it.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@
 
 namespace isoflop::planner {
 
-/// Required keys are optional members: whether a file or an override set them is checked after both were read.
+/// Required keys are optional members: whether a file or an override set them is checked after both
+/// were read.
 struct TrainingGear {
     std::string gpu_type;
     std::optional<std::int64_t> num_gpus;
@@ -66,8 +68,8 @@ struct PlanConfig {
 
 [[nodiscard]] const config::Schema<PlanConfig>& plan_schema();
 
-/// Reads a file, applies overrides ("training_gear.num_gpus=16", or a bare key that only one section has) and checks
-/// that nothing required is missing. Throws ConfigError (exit 2).
+/// Reads a file, applies overrides ("training_gear.num_gpus=16", or a bare key that only one
+/// section has) and checks that nothing required is missing. Throws ConfigError (exit 2).
 [[nodiscard]] PlanConfig read_plan_config(const std::filesystem::path& path,
                                           std::span<const std::string> overrides = {});
 

@@ -18,7 +18,8 @@ struct SweepAxis {
     std::vector<std::string> values;  ///< as written
 };
 
-/// Parses one `--over` argument. Ranges are inclusive, with an optional step (default 1). Throws ConfigError.
+/// Parses one `--over` argument. Ranges are inclusive, with an optional step (default 1). Throws
+/// ConfigError.
 [[nodiscard]] SweepAxis parse_axis(std::string_view text);
 
 /// The summary of one plan.
@@ -38,8 +39,9 @@ struct SweepRow {
 
 inline constexpr std::uint64_t kMaxSweepPoints = 2'000'000;
 
-/// Calls `visit` for every point of the grid, the last axis running fastest. Throws ConfigError for the first point
-/// that is no valid plan (naming its values), or when there are more than kMaxSweepPoints.
+/// Calls `visit` for every point of the grid, the last axis running fastest. Throws ConfigError for
+/// the first point that is no valid plan (naming its values), or when there are more than
+/// kMaxSweepPoints.
 void sweep(const PlanConfig& base, std::span<const SweepAxis> axes, const hardware::GpuTable& gpus,
            const std::function<void(const SweepRow&)>& visit);
 

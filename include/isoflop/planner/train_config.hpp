@@ -7,12 +7,15 @@
 
 namespace isoflop::planner {
 
-/// Annotated JSONC for `train`: the plan's architecture, batch, steps and execution, and a learning rate from a published
-/// rule. Throws ConfigError for architectures that the trainer does not run (mixture of experts, latent
-/// attention, sandwich norms, ALiBi, parallel residual, full-width QK norm, windows shorter than the context) and for zero2.
+/// Annotated JSONC for `train`: the plan's architecture, batch, steps and execution, and a learning
+/// rate from a published rule. Throws ConfigError for architectures that the trainer does not run
+/// (mixture of experts, latent attention, sandwich norms, ALiBi, parallel residual, full-width QK
+/// norm, windows shorter than the context, learned positions beyond it, biases on q, k and v only,
+/// rope scaling other than llama3's) and for zero2.
 [[nodiscard]] std::string train_config_text(const BackwardPlan& plan);
 
-/// Step Law (Li et al. 2025, arXiv 2503.04715): eta = 1.79 N^-0.713 D^0.307, N non-embedding parameters, D tokens.
+/// Step Law (Li et al. 2025, arXiv 2503.04715): eta = 1.79 N^-0.713 D^0.307, N non-embedding
+/// parameters, D tokens.
 [[nodiscard]] double step_law_learning_rate(double non_embedding_params, double n_tokens);
 
 }  // namespace isoflop::planner

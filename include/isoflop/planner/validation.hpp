@@ -1,5 +1,6 @@
-// Ground truth that the planner must reproduce: published parameter counts, FLOPs, utilisation and scaling-law tables,
-// built into the program so that any user can check their copy with `scaling-plan validate`.
+// Ground truth that the planner must reproduce: published parameter counts, FLOPs, utilisation and
+// scaling-law tables, built into the program so that any user can check their copy with
+// `scaling-plan validate`.
 #pragma once
 
 #include <string>
@@ -8,15 +9,16 @@
 namespace isoflop::planner {
 
 struct ValidationCase {
-    std::string group;   ///< "parameters", "flops", "utilisation", "scaling laws", "compat dsc180_a06"
-    std::string name;    ///< "LLaMA-7B total parameters"
+    std::string
+        group;  ///< "parameters", "flops", "utilisation", "scaling laws", "compat dsc180_a06"
+    std::string name;  ///< "LLaMA-7B total parameters"
     double expected = 0;
     double got = 0;
-    double tolerance = 0;       ///< in the unit below, or relative
-    bool relative = true;       ///< tolerance is a fraction of `expected`
-    std::string unit;           ///< "parameters", "FLOP/token", "% MFU", "tokens", "nats"
-    std::string source;         ///< paper and table, or public file
-    std::string note;           ///< why the tolerance is what it is; may be empty
+    double tolerance = 0;  ///< in the unit below, or relative
+    bool relative = true;  ///< tolerance is a fraction of `expected`
+    std::string unit;      ///< "parameters", "FLOP/token", "% MFU", "tokens", "nats"
+    std::string source;    ///< paper and table, or public file
+    std::string note;      ///< why the tolerance is what it is; may be empty
 
     [[nodiscard]] double error() const;  ///< got - expected, relative if `relative`
     [[nodiscard]] bool passed() const;   ///< false also for NaN

@@ -1,5 +1,5 @@
-// Reports of `--compat dsc180_a06`: the earlier system's figures with its own labels (GiB printed as GB), and beside
-// each the exact figure and why they differ.
+// Reports of `--compat dsc180_a06`: the earlier system's figures with its own labels (GiB printed
+// as GB), and beside each the exact figure and why they differ.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -12,14 +12,14 @@
 
 namespace isoflop::report {
 
-[[nodiscard]] std::string compat_backward_text(const planner::compat::BackwardResult& compat,
+[[nodiscard]] std::string compat_backward_text(const planner::compat::BackwardResult& result,
                                                const planner::BackwardPlan& exact, Colour colour);
-[[nodiscard]] nlohmann::ordered_json compat_backward_json(const planner::compat::BackwardResult& compat,
-                                                          const planner::BackwardPlan& exact);
+[[nodiscard]] nlohmann::ordered_json compat_backward_json(
+    const planner::compat::BackwardResult& result, const planner::BackwardPlan& exact);
 
-[[nodiscard]] std::string compat_model_text(const planner::compat::ModelAnalysis& compat,
+[[nodiscard]] std::string compat_model_text(const planner::compat::ModelAnalysis& result,
                                             const planner::ModelAnalysis& exact, Colour colour);
-[[nodiscard]] nlohmann::ordered_json compat_model_json(const planner::compat::ModelAnalysis& compat,
+[[nodiscard]] nlohmann::ordered_json compat_model_json(const planner::compat::ModelAnalysis& result,
                                                        const planner::ModelAnalysis& exact);
 
 }  // namespace isoflop::report

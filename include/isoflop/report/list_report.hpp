@@ -4,6 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "isoflop/hardware/gpu_table.hpp"
 #include "isoflop/planner/sweep.hpp"
@@ -20,14 +21,29 @@ namespace isoflop::report {
 [[nodiscard]] nlohmann::ordered_json laws_json(std::span<const scaling_law::Law> laws);
 
 /// Expected, got, error and source of every case; the last line counts those out of tolerance.
-[[nodiscard]] std::string validation_text(std::span<const planner::ValidationCase> cases, Colour colour,
-                                          bool quiet);
-[[nodiscard]] nlohmann::ordered_json validation_json(std::span<const planner::ValidationCase> cases);
+[[nodiscard]] std::string validation_text(std::span<const planner::ValidationCase> cases,
+                                          Colour colour, bool quiet);
+[[nodiscard]] nlohmann::ordered_json validation_json(
+    std::span<const planner::ValidationCase> cases);
 
-/// A sweep's table may have a million rows: rows are written as they come, with columns of fixed width.
-[[nodiscard]] std::string sweep_header(std::span<const planner::SweepAxis> axes);
-void append_sweep_row(std::string& out, std::span<const planner::SweepAxis> axes, const planner::SweepRow& row);
-/// One JSON object, without line end.
-void append_sweep_json(std::string& out, std::span<const planner::SweepAxis> axes, const planner::SweepRow& row);
+/// A sweep's table may have a million rows: rows are written as they come, with columns of fixed
+/// width.
+class SweepTable {
+public:
+    /// `axes` must outlive the table.
+    explicit SweepTable(std::span<const planner::SweepAxis> axes);
+    [[nodiscard]] std::string header() const;
+    void append_row(std::string& out, const planner::SweepRow& row) const;
+    /// One JSON object, without line end.
+    void append_json(std::string& out, const planner::SweepRow& row) const;
+
+private:
+    struct Axis {
+        const planner::SweepAxis* axis;
+        std::size_t width;      ///< of the widest cell
+        std::string json_path;  ///< quoted
+    };
+    std::vector<Axis> axes_;
+};
 
 }  // namespace isoflop::report

@@ -17,7 +17,8 @@ struct ModelTextOptions {
     bool megatron_memory = false;
 };
 
-[[nodiscard]] std::string model_text(const planner::ModelAnalysis& analysis, const ModelTextOptions& options);
+[[nodiscard]] std::string model_text(const planner::ModelAnalysis& analysis,
+                                     const ModelTextOptions& options);
 [[nodiscard]] nlohmann::ordered_json model_json(const planner::ModelAnalysis& analysis);
 
 }  // namespace isoflop::report

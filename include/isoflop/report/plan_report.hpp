@@ -1,5 +1,6 @@
-// Backward plans as text and JSON. Both are written from the same BackwardPlan, so they show the same numbers; the
-// JSON has every number with full precision. Its schema is documented in docs/json_output.md.
+// Backward plans as text and JSON. Both are written from the same BackwardPlan, so they show the
+// same numbers; the JSON has every number with full precision. Its schema is documented in
+// docs/json_output.md.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -22,7 +23,8 @@ struct PlanTextOptions {
     bool megatron_memory = false;  ///< show the Megatron estimate beside the plan
 };
 
-[[nodiscard]] std::string plan_text(const planner::BackwardPlan& plan, const PlanTextOptions& options);
+[[nodiscard]] std::string plan_text(const planner::BackwardPlan& plan,
+                                    const PlanTextOptions& options);
 [[nodiscard]] nlohmann::ordered_json plan_json(const planner::BackwardPlan& plan);
 
 /// Several plans side by side, one column each.

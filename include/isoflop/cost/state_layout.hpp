@@ -1,0 +1,65 @@
+// Where each tensor lies in the flat memory of weights, gradients, master weights and moments.
+// Layer-major: the tensors of a unit (embedding, each block, head) are contiguous; one block is
+// then one collective, one optimizer launch, one norm.
+//
+// Tensors start at multiples of kTensorAlignment elements, except that those of one fused product
+// (q, k, v; gate, up) stand directly behind each other, so that the product can read them as one
+// matrix. Units are padded to world_size times the alignment: any shard is an interval.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "isoflop/model/parameter_layout.hpp"
+
+namespace isoflop::cost {
+
+/// Elements; 256 bytes in 16-bit types, 512 in fp32.
+inline constexpr std::int64_t kTensorAlignment = 128;
+
+/// A tensor inside its unit. `tensor` indexes the unit's list of TensorSpec.
+struct Placement {
+    std::size_t tensor = 0;
+    std::uint64_t offset = 0;  ///< elements from the start of the unit
+};
+
+struct UnitLayout {
+    std::vector<Placement> placements;  ///< in memory order
+    std::uint64_t elements = 0;         ///< padded
+};
+
+[[nodiscard]] UnitLayout place_unit(const std::vector<model::TensorSpec>& tensors,
+                                    std::int64_t world_size);
+
+/// One unit of a whole model and where it starts.
+struct StateUnit {
+    std::string_view kind;       ///< "embedding", "block", "moe_block" or "head"
+    std::int64_t layer = -1;     ///< of a block
+    std::uint64_t offset = 0;    ///< elements from the start of the state
+    std::uint64_t elements = 0;  ///< padded
+};
+
+struct StateTensor {
+    std::string name;             ///< checkpoint name, "model.layers.3.mlp.up_proj.weight"
+    std::string_view short_name;  ///< within its unit, "mlp.up_proj.weight"
+    model::TensorSpec spec;
+    std::size_t unit = 0;
+    std::uint64_t offset = 0;  ///< elements from the start of the state
+};
+
+/// Flat layout of a model without experts, for execution.
+struct StateLayout {
+    std::vector<StateUnit> units;      ///< in model order
+    std::vector<StateTensor> tensors;  ///< in memory order
+    std::uint64_t elements = 0;        ///< of all units
+
+    /// Tensor of a unit by its name within the unit; nullptr when the unit has none.
+    [[nodiscard]] const StateTensor* find(std::size_t unit, std::string_view short_name) const;
+};
+
+[[nodiscard]] StateLayout state_layout(const model::ParameterLayout& layout,
+                                       std::int64_t world_size);
+
+}  // namespace isoflop::cost

@@ -1,0 +1,321 @@
+// Files into configs: aliases, presets, defaults, refusals. Several tests are named after a defect
+// of the earlier Python trainer that they rule out.
+#include "isoflop/model/model_reader.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "model_test_support.hpp"
+
+namespace isoflop::model {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr std::string_view kGpt2Sizes =
+    R"("n_layer": 2, "n_head": 2, "n_embd": 32, "vocab_size": 100, "block_size": 16)";
+
+std::string with(std::string_view more) {
+    return fmt::format("{{{}, {}}}", kGpt2Sizes, more);
+}
+
+TEST(ModelReader, AliasesMeanTheSameAsHuggingFaceNames) {
+    const ModelConfig ours = config_of(
+        R"({"n_layer": 2, "n_head": 4, "n_kv_head": 2, "n_embd": 32, "d_ff": 48, "vocab_size": 9,
+            "block_size": 16, "weight_tying": true, "activation": "gelu", "norm_eps": 1e-4})");
+    const ModelConfig theirs = config_of(
+        R"({"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "hidden_size": 32, "intermediate_size": 48, "vocab_size": 9,
+            "max_position_embeddings": 16, "tie_word_embeddings": true, "hidden_act": "gelu",
+            "rms_norm_eps": 1e-4})");
+    EXPECT_EQ(totals_of(ours).total, totals_of(theirs).total);
+    EXPECT_EQ(ours.num_key_value_heads, 2);
+    EXPECT_EQ(ours.intermediate_size, 48);
+    EXPECT_EQ(ours.max_position_embeddings, 16);
+    EXPECT_TRUE(ours.tie_word_embeddings);
+    EXPECT_EQ(ours.activation, Activation::gelu);
+    EXPECT_DOUBLE_EQ(ours.norm_eps, 1e-4);
+    EXPECT_DOUBLE_EQ(theirs.norm_eps, 1e-4);
+}
+
+TEST(ModelReader, AKeyAndItsAliasMustAgree) {
+    EXPECT_EQ(refusal_of(with(R"("hidden_size": 32)")), "");
+    EXPECT_EQ(refusal_of(with(R"("hidden_size": null)")), "");
+    EXPECT_THAT(refusal_of(with(R"("hidden_size": 64)")),
+                AllOf(HasSubstr("n_embd"), HasSubstr("64")));
+}
+
+TEST(ModelReader, RefusesBadValuesWithKeyAndPlace) {
+    EXPECT_THAT(refusal_of("{\n  \"n_layer\": 2,\n  \"n_head\": 0\n}"),
+                AllOf(HasSubstr("test.json:3:"), HasSubstr("n_head"), HasSubstr(">= 1")));
+    EXPECT_THAT(refusal_of(R"({"hidden_size": "768"})"), HasSubstr("an integer"));
+    EXPECT_THAT(refusal_of(R"({"num_hidden_layers": -3})"), HasSubstr("-3"));
+    EXPECT_THAT(refusal_of(R"({"hidden_size": 1e15})"), HasSubstr("hidden_size"));
+    EXPECT_THAT(refusal_of(R"({"hidden_act": "gellu"})"), HasSubstr("did you mean 'gelu'"));
+}
+
+TEST(ModelReader, MissingSizesAreNamed) {
+    EXPECT_THAT(refusal_of("{}"), HasSubstr("num_hidden_layers"));
+    EXPECT_THAT(refusal_of(R"({"n_layer": 2})"),
+                AllOf(HasSubstr("hidden_size"), HasSubstr("n_embd")));
+    EXPECT_THAT(refusal_of(R"({"model_type": "llama", "hidden_size": 32, "num_hidden_layers": 1,
+                               "num_attention_heads": 2, "vocab_size": 10})"),
+                HasSubstr("intermediate_size"));
+}
+
+TEST(ModelReader, HeadsMustDivideUnlessHeadDimIsGiven) {
+    const auto json = [](std::string_view more) {
+        return fmt::format(R"({{"n_layer": 1, "n_embd": 100, "n_head": 3, "vocab_size": 10{}}})",
+                           more);
+    };
+    EXPECT_THAT(
+        refusal_of(json("")),
+        AllOf(HasSubstr("hidden_size"), HasSubstr("num_attention_heads"), HasSubstr("100 and 3")));
+    const ModelConfig config = config_of(json(R"(, "head_dim": 64)"));
+    EXPECT_EQ(config.head_dim, 64);
+    EXPECT_EQ(config.query_width(), 192);
+    EXPECT_THAT(refusal_of(json(R"(, "head_dim": 64, "num_key_value_heads": 2)")),
+                HasSubstr("3 and 2"));
+    // Mistral's class has 8 key/value heads when the file does not say.
+    EXPECT_THAT(refusal_of(R"({"model_type": "mistral", "hidden_size": 32, "num_hidden_layers": 1,
+                               "num_attention_heads": 4, "vocab_size": 10, "intermediate_size": 8})"),
+                HasSubstr("num_key_value_heads is not given; mistral has 8"));
+}
+
+TEST(ModelReader, UnknownModelTypesListTheKnownOnes) {
+    EXPECT_THAT(
+        refusal_of(R"({"model_type": "lama"})"),
+        AllOf(HasSubstr("did you mean 'llama'"), HasSubstr("deepseek_v3"), HasSubstr("bloom")));
+    EXPECT_THAT(refusal_of(R"({"architectures": ["MambaForCausalLM"], "hidden_size": 64})"),
+                HasSubstr("model_type"));
+    try {
+        (void)config_of(R"({"model_type": "mamba"})");
+        FAIL() << "mamba was accepted";
+    } catch (const Error& error) {
+        EXPECT_EQ(error.exit_code(), ExitCode::usage);
+    }
+}
+
+TEST(ModelReader, ForeignKeysAreForHuggingFaceFilesOnly) {
+    EXPECT_THAT(refusal_of(with(R"("n_layers_total": 3)")), HasSubstr("n_layers_total"));
+    EXPECT_THAT(refusal_of(with(R"("nrom_position": "pre")")),
+                HasSubstr("did you mean 'norm_position'"));
+    const std::string foreign = R"({"model_type": "gpt2", "some_foreign_key": {"a": 1}, )";
+    const ModelDescription model = parse_model(foreign + std::string(kGpt2Sizes) + "}");
+    EXPECT_THAT(model.unknown_keys, ElementsAre("some_foreign_key"));
+    // A slip in a long name is not a foreign key.
+    EXPECT_THAT(refusal_of(with(R"("model_type": "llama", "intermediate_sise": 64)")),
+                HasSubstr("did you mean 'intermediate_size'"));
+}
+
+TEST(ModelReader, OverridesTakeAnyName) {
+    const config::Document document =
+        config::parse_jsonc(with(R"("arch_preset": "llama")"), "a.jsonc");
+    const std::vector<std::string> overrides = {"n_layer=5", "tie_word_embeddings=true"};
+    const ModelConfig config = read_model(document, overrides).config;
+    EXPECT_EQ(config.num_hidden_layers, 5);
+    EXPECT_TRUE(config.tie_word_embeddings);
+    EXPECT_THROW((void)read_model(document, std::vector<std::string>{"n_layer=none"}), ConfigError);
+    EXPECT_THROW((void)read_model(document, std::vector<std::string>{"n_leyer=3"}), ConfigError);
+}
+
+TEST(ModelReader, AModelTypeFixesItsChoices) {
+    EXPECT_THAT(
+        refusal_of(with(R"("model_type": "gpt2", "normalization": "rmsnorm")")),
+        AllOf(HasSubstr("normalization"), HasSubstr("layernorm"), HasSubstr("arch_preset")));
+    EXPECT_EQ(refusal_of(with(R"("model_type": "gpt2", "normalization": "layernorm")")), "");
+    EXPECT_THAT(refusal_of(with(R"("model_type": "gpt2", "bias": false)")), HasSubstr("bias"));
+    EXPECT_THAT(refusal_of(with(R"("model_type": "gpt2", "arch_preset": "llama")")),
+                AllOf(HasSubstr("model_type"), HasSubstr("arch_preset")));
+    EXPECT_THAT(refusal_of(with(R"("model_type": "gpt2", "num_key_value_heads": 1)")),
+                HasSubstr("num_key_value_heads"));
+    EXPECT_THAT(refusal_of(with(R"("model_type": "gpt2", "add_cross_attention": true)")),
+                HasSubstr("add_cross_attention"));
+}
+
+TEST(Presets, HaveTheChoicesOfTheDocumentation) {
+    const ModelConfig llama = config_of(R"({"arch_preset": "llama"})");
+    EXPECT_EQ(summary_name(llama), "12L-12H-768D-RoPE-RMS-SwiGLU-PreNorm");
+    EXPECT_EQ(llama.vocab_size, 50304);
+    EXPECT_EQ(llama.max_position_embeddings, 1024);
+    EXPECT_EQ(llama.intermediate_size, 2048);
+    EXPECT_FALSE(llama.tie_word_embeddings);
+    EXPECT_EQ(llama.model_type, "llama");
+
+    const ModelConfig hybrid = config_of(R"({"arch_preset": "hybrid"})");
+    EXPECT_EQ(summary_name(hybrid), "12L-12H-768D-RoPE-LN-NB-GELU-PreNorm");
+    EXPECT_TRUE(hybrid.tie_word_embeddings);
+    EXPECT_EQ(hybrid.intermediate_size, 3072);
+    EXPECT_EQ(hybrid.model_type, "custom");
+
+    const ModelConfig qwen3 = config_of(R"({"arch_preset": "qwen3"})");
+    EXPECT_EQ(qwen3.head_dim, 128);
+    EXPECT_EQ(qwen3.qk_norm, QkNorm::per_head);
+    EXPECT_TRUE(qwen3.tie_word_embeddings);
+    EXPECT_EQ(qwen3.model_type, "qwen3");
+}
+
+TEST(Presets, TeamIsAnAliasOfLlama) {
+    EXPECT_EQ(totals_of(R"({"arch_preset": "team"})").total,
+              totals_of(R"({"arch_preset": "llama"})").total);
+    EXPECT_EQ(config_of(R"({"arch_preset": "team"})").preset, "llama");
+}
+
+TEST(Presets, WithoutOneTheChoicesAreLlamas) {
+    EXPECT_EQ(summary_name(config_of(with(R"("dropout": 0.1)"))),
+              "2L-2H-32D-RoPE-RMS-SwiGLU-PreNorm");
+}
+
+/// Defect 1 of the earlier trainer: a preset with another n_embd kept the feed-forward width of
+/// 768.
+TEST(Presets, FeedForwardWidthFollowsHiddenSize) {
+    const auto width = [](std::string_view preset, std::int64_t hidden,
+                          std::string_view more = "") {
+        return config_of(fmt::format(R"({{"arch_preset": "{}", "n_embd": {}, "n_head": 1{}}})",
+                                     preset, hidden, more))
+            .intermediate_size;
+    };
+    EXPECT_EQ(width("gpt2", 384), 1536);
+    EXPECT_EQ(width("gpt2", 32), 128);
+    EXPECT_EQ(width("llama", 384), 1024);
+    EXPECT_EQ(width("llama", 384, R"(, "ffn_type": "standard")"), 1536);
+    EXPECT_EQ(width("llama", 384, R"(, "ffn_expansion_ratio": 3.5)"), 1344);
+    EXPECT_EQ(width("llama", 384, R"(, "ffn_expansion_ratio": 3.5, "d_ff": 7)"), 7);
+}
+
+/// Defect 23: int(8 C / 3) left C = 1000 with 2666, off every alignment.
+TEST(Presets, SwigluWidthIsAMultipleOf64) {
+    for (const std::int64_t hidden : {2, 24, 26, 768, 1000, 1024, 4096, 4098}) {
+        const ModelConfig config = config_of(
+            fmt::format(R"({{"arch_preset": "llama", "n_embd": {}, "n_head": 1}})", hidden));
+        EXPECT_EQ(config.intermediate_size % 64, 0) << hidden;
+        EXPECT_GE(3 * config.intermediate_size, 8 * hidden) << hidden;
+        EXPECT_LT(3 * (config.intermediate_size - 64), 8 * hidden) << hidden;
+    }
+}
+
+/// Defect 2: choices were ignored unless the preset was "custom", and all ablations trained the
+/// same network.
+TEST(Presets, SingleChoicesOverrideEveryPreset) {
+    for (const std::string_view preset : {"gpt2", "llama", "hybrid", "qwen3", "custom"}) {
+        std::set<std::string> names;
+        std::size_t tried = 0;
+        for (const std::string_view choice :
+             {R"("normalization": "rmsnorm")", R"("normalization": "layernorm")",
+              R"("normalization": "layernorm_nobias")"}) {
+            names.insert(summary_name(
+                config_of(fmt::format(R"({{"arch_preset": "{}", {}}})", preset, choice))));
+            ++tried;
+        }
+        EXPECT_EQ(names.size(), tried) << preset;
+        const auto config = [&](std::string_view choice) {
+            return config_of(fmt::format(R"({{"arch_preset": "{}", {}}})", preset, choice));
+        };
+        EXPECT_EQ(config(R"("position_encoding": "none")").position_encoding,
+                  PositionEncoding::none);
+        EXPECT_EQ(config(R"("norm_position": "post")").norm_position, NormPosition::post);
+        EXPECT_EQ(config(R"("ffn_type": "standard")").ffn_type, FfnType::standard);
+        EXPECT_EQ(config(R"("activation": "relu")").activation, Activation::relu);
+        EXPECT_EQ(config(R"("qk_norm": "full_width")").qk_norm, QkNorm::full_width);
+        EXPECT_EQ(config(R"("qk_norm": false)").qk_norm, QkNorm::none);
+        EXPECT_TRUE(config(R"("bias": true)").ffn_bias);
+        EXPECT_TRUE(config(R"("bias": true, "mlp_bias": false)").qkv_bias);
+        EXPECT_FALSE(config(R"("bias": true, "mlp_bias": false)").ffn_bias);
+    }
+}
+
+/// Defect 9: the earlier gpt2 preset was post-norm; GPT-2 is pre-norm.
+TEST(Presets, Gpt2IsPreNorm) {
+    const ModelConfig gpt2 = config_of(R"({"arch_preset": "gpt2"})");
+    EXPECT_EQ(summary_name(gpt2), "12L-12H-768D-AbsPos-LN-NB-GELU-PreNorm");
+    EXPECT_TRUE(gpt2.tie_word_embeddings);
+    EXPECT_EQ(gpt2.naming, TensorNaming::gpt2);
+}
+
+TEST(Presets, TensorNamesFollowTheBlock) {
+    EXPECT_EQ(config_of(R"({"arch_preset": "gpt2", "position_encoding": "rope"})").naming,
+              TensorNaming::llama);
+    EXPECT_EQ(config_of(R"({"arch_preset": "llama", "position_encoding": "learned_absolute",
+                            "ffn_type": "standard", "normalization": "layernorm"})")
+                  .naming,
+              TensorNaming::gpt2);
+    EXPECT_EQ(
+        config_of(R"({"arch_preset": "llama", "num_experts": 4, "num_experts_per_tok": 2})").naming,
+        TensorNaming::qwen3_moe);
+}
+
+TEST(ModelReader, ReadsTransformers5RotaryParameters) {
+    const ModelConfig config = config_of(with(
+        R"("rope_parameters": {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0,
+           "original_max_position_embeddings": 8192, "partial_rotary_factor": 0.5})"));
+    EXPECT_DOUBLE_EQ(config.rope_theta, 500000.0);
+    EXPECT_DOUBLE_EQ(config.rotary_fraction, 0.5);
+    ASSERT_TRUE(config.rope_scaling);
+    EXPECT_EQ(config.rope_scaling->type, "llama3");
+    EXPECT_DOUBLE_EQ(config.rope_scaling->factor, 8.0);
+    EXPECT_EQ(config.rope_scaling->original_max_position_embeddings, 8192);
+    EXPECT_FALSE(config_of(with(R"("rope_scaling": null)")).rope_scaling);
+    EXPECT_FALSE(config_of(with(R"("rope_scaling": {"type": "default"})")).rope_scaling);
+    EXPECT_THAT(refusal_of(with(R"("rope_scaling": 2)")),
+                HasSubstr("rope_scaling must be an object"));
+}
+
+TEST(ModelReader, LayerTypesMustAgreeWithTheWindow) {
+    EXPECT_EQ(refusal_of(with(R"("layer_types": ["full_attention", "full_attention"])")), "");
+    EXPECT_THAT(refusal_of(with(R"("layer_types": ["full_attention", "sliding_attention"])")),
+                HasSubstr("layer_types[1]"));
+    EXPECT_THAT(refusal_of(with(R"("layer_types": ["full_attention"])")), HasSubstr("2 entries"));
+    EXPECT_THAT(refusal_of(with(R"("layer_types": ["full_attention", "linear_attention"])")),
+                HasSubstr("linear_attention"));
+}
+
+TEST(ModelReader, MptReadsItsNestedObjects) {
+    const auto mpt = [](std::string_view more) {
+        return fmt::format(R"({{"model_type": "mpt", "n_layers": 1, "n_heads": 4, "d_model": 32,
+                                "vocab_size": 50, "max_seq_len": 16{}}})",
+                           more);
+    };
+    EXPECT_EQ(summary_name(config_of(mpt(""))), "1L-4H-32D-ALiBi-LN-NB-GELU-PreNorm");
+    const ModelConfig grouped = config_of(mpt(
+        R"(, "attn_config": {"attn_type": "grouped_query_attention", "kv_n_heads": 2, "alibi": false})"));
+    EXPECT_EQ(grouped.num_key_value_heads, 2);
+    EXPECT_EQ(grouped.position_encoding, PositionEncoding::learned_absolute);
+    EXPECT_THAT(refusal_of(mpt(R"(, "attn_config": {"qk_ln": true})")), HasSubstr("qk_ln"));
+    EXPECT_THAT(refusal_of(mpt(R"(, "ffn_config": {"ffn_type": "mptglu"})")), HasSubstr("mptglu"));
+    EXPECT_THAT(refusal_of(mpt(R"(, "attn_config": 3)")),
+                HasSubstr("attn_config must be an object"));
+}
+
+struct ShippedConfig {
+    std::string_view file;
+    std::int64_t total;
+};
+
+TEST(ShippedConfigs, HaveTheirPublishedCounts) {
+    for (const auto& [file, total] :
+         {ShippedConfig{"example_llama", 6738415616},
+          ShippedConfig{"example_llama_flash", 6738415616}, ShippedConfig{"llama_7b", 6738415616},
+          ShippedConfig{"llama2_70b", 68976648192}, ShippedConfig{"llama3_8b", 8030261248},
+          ShippedConfig{"llama3_405b", 405853388800}, ShippedConfig{"gpt2_124m", 124439808},
+          ShippedConfig{"gpt2_355m", 354823168}, ShippedConfig{"gpt2_774m", 774030080},
+          ShippedConfig{"gpt2_1558m", 1557611200}, ShippedConfig{"mistral_7b", 7241732096},
+          ShippedConfig{"mixtral_8x7b", 46702792704}, ShippedConfig{"qwen3_1_7b", 1720574976},
+          ShippedConfig{"deepseek_v3", 671026419200}}) {
+        const std::string path =
+            fmt::format("{}/configs/models/{}.jsonc", ISOFLOP_SOURCE_DIR, file);
+        const ModelDescription model = read_model_file(path);
+        EXPECT_EQ(totals_of(model.config).total, total) << file;
+        EXPECT_TRUE(model.unknown_keys.empty()) << file;
+    }
+    EXPECT_EQ(
+        read_model_file(ISOFLOP_SOURCE_DIR "/configs/models/gpt2_124m.jsonc").config.model_type,
+        "gpt2");
+}
+
+}  // namespace
+}  // namespace isoflop::model

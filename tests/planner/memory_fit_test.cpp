@@ -1,0 +1,191 @@
+// What a plan that does not fit is told, against a search over everything by hand.
+#include "isoflop/planner/memory_fit.hpp"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <map>
+
+#include "support/shipped_configs.hpp"
+
+namespace isoflop::planner {
+namespace {
+
+using cost::AttentionBackend;
+using cost::Execution;
+using cost::Parallelism;
+using cost::Recompute;
+
+constexpr std::uint64_t kGiBytes = 1ULL << 30U;
+
+/// Extra step time of each choice, as memory_fit.cpp estimates it.
+const std::map<Parallelism, double> kSharding{{Parallelism::ddp, 0},
+                                              {Parallelism::zero1, 0.01},
+                                              {Parallelism::zero2, 0.02},
+                                              {Parallelism::fsdp, 0.04}};
+const std::map<Recompute, double> kRecomputing{
+    {Recompute::none, 0}, {Recompute::attention, 0.05}, {Recompute::block, 0.33}};
+constexpr double kHalving = 0.02;
+
+struct Case {
+    const char* file;
+    Execution execution;
+    std::uint64_t capacity;
+};
+
+Execution run(std::int64_t batch, std::int64_t sequence, std::int64_t ranks,
+              Parallelism parallelism, AttentionBackend backend = AttentionBackend::manual) {
+    Execution execution;
+    execution.micro_batch_size = batch;
+    execution.sequence_length = sequence;
+    execution.world_size = ranks;
+    execution.parallelism = parallelism;
+    execution.attention_backend = backend;
+    return execution;
+}
+
+std::vector<Case> cases() {
+    std::vector<Case> list;
+    for (const char* file : {"gpt2_124m", "llama_7b", "llama3_8b", "mixtral_8x7b"}) {
+        for (const std::int64_t batch : {1, 6, 16}) {
+            for (const std::int64_t ranks : {1, 8, 64}) {
+                for (const auto parallelism : {Parallelism::ddp, Parallelism::zero2}) {
+                    for (const std::uint64_t capacity : {8ULL, 40ULL, 80ULL, 141ULL}) {
+                        list.push_back(
+                            {file, run(batch, 2048, ranks, parallelism), capacity * kGiBytes});
+                        list.push_back(
+                            {file,
+                             run(batch, 2048, ranks, parallelism, AttentionBackend::flash_attn_2),
+                             capacity * kGiBytes});
+                    }
+                }
+            }
+        }
+    }
+    return list;
+}
+
+model::ModelConfig shipped(const char* name) {
+    return model::read_model_file(
+               test::source_path(std::string("configs/models/") + name + ".jsonc"))
+        .config;
+}
+
+/// Least slowdown of any combination that fits; infinite when none does.
+double least_slowdown(const model::ModelConfig& config, const Case& item) {
+    const model::ParameterLayout layout = model::parameter_layout(config);
+    double least = std::numeric_limits<double>::infinity();
+    for (const AttentionBackend backend :
+         {item.execution.attention_backend, AttentionBackend::flash_attn_2}) {
+        for (const auto& [parallelism, sharding] : kSharding) {
+            if (parallelism < item.execution.parallelism) continue;
+            if (item.execution.world_size == 1 && parallelism != item.execution.parallelism)
+                continue;
+            for (const auto& [recompute, recomputing] : kRecomputing) {
+                double halvings = 0;
+                for (std::int64_t batch = item.execution.micro_batch_size; batch >= 1;
+                     batch /= 2, halvings += 1) {
+                    if (item.execution.micro_batch_size % batch != 0) continue;
+                    Execution tried = item.execution;
+                    tried.attention_backend = backend;
+                    tried.parallelism = parallelism;
+                    tried.recompute = recompute;
+                    tried.micro_batch_size = batch;
+                    if (cost::memory_plan(config, layout, tried).total_bytes() > item.capacity)
+                        continue;
+                    least = std::min(least, sharding - kSharding.at(item.execution.parallelism) +
+                                                recomputing + kHalving * halvings);
+                }
+            }
+        }
+    }
+    return least;
+}
+
+TEST(MemoryFit, ProposesTheCheapestChangeThatFits) {
+    int proposed = 0, hopeless = 0, fitting = 0;
+    for (const Case& item : cases()) {
+        const model::ModelConfig config = shipped(item.file);
+        const model::ParameterLayout layout = model::parameter_layout(config);
+        const MemoryFit fit = memory_fit(config, layout, item.execution, item.capacity);
+        ASSERT_EQ(fit.fits(), fit.plan.total_bytes() <= item.capacity);
+        if (fit.fits()) {
+            EXPECT_FALSE(fit.change);
+            ++fitting;
+            continue;
+        }
+        const double least = least_slowdown(config, item);
+        if (!fit.change) {
+            EXPECT_EQ(least, std::numeric_limits<double>::infinity()) << item.file;
+            ++hopeless;
+            continue;
+        }
+        ++proposed;
+        EXPECT_NEAR(fit.change->slowdown, least, 1e-12)
+            << item.file << " " << fit.change->description;
+        // It really fits, and the global batch is what it was.
+        const Execution& changed = fit.change->execution;
+        EXPECT_EQ(cost::memory_plan(config, layout, changed).total_bytes(),
+                  fit.change->total_bytes);
+        EXPECT_LE(fit.change->total_bytes, item.capacity);
+        EXPECT_EQ(changed.micro_batch_size * changed.grad_accum_steps,
+                  item.execution.micro_batch_size * item.execution.grad_accum_steps);
+        EXPECT_FALSE(fit.change->description.empty());
+    }
+    // The cases cover every outcome.
+    EXPECT_GT(proposed, 20);
+    EXPECT_GT(hopeless, 20);
+    EXPECT_GT(fitting, 20);
+}
+
+TEST(MemoryFit, FewestGpusIsTheTrueMinimum) {
+    int found = 0;
+    for (const char* file :
+         {"llama_7b", "llama2_70b", "mixtral_8x7b", "llama3_405b", "deepseek_v3"}) {
+        const model::ModelConfig config = shipped(file);
+        const model::ParameterLayout layout = model::parameter_layout(config);
+        for (const std::uint64_t capacity : {24ULL, 40ULL, 80ULL, 141ULL, 192ULL}) {
+            const Execution given = run(1, 2048, 1, Parallelism::ddp);
+            const MemoryFit fit = memory_fit(config, layout, given, capacity * kGiBytes);
+            if (!fit.gpus_needed) continue;
+            ++found;
+            Execution frugal = given;
+            frugal.attention_backend = AttentionBackend::flash_attn_2;
+            frugal.parallelism = Parallelism::fsdp;
+            frugal.recompute = Recompute::block;
+            const auto fits = [&](std::int64_t gpus) {
+                frugal.world_size = gpus;
+                return cost::memory_plan(config, layout, frugal).total_bytes() <=
+                       capacity * kGiBytes;
+            };
+            EXPECT_TRUE(fits(*fit.gpus_needed)) << file << " " << capacity;
+            for (std::int64_t gpus = 1; gpus < *fit.gpus_needed; ++gpus) {
+                ASSERT_FALSE(fits(gpus))
+                    << file << " " << capacity << ": " << gpus << " are enough";
+            }
+        }
+    }
+    EXPECT_GT(found, 10);
+}
+
+TEST(MemoryFit, SaysWhenNoNumberOfGpusIsEnough) {
+    const model::ModelConfig config = shipped("llama3_405b");
+    const MemoryFit fit = memory_fit(config, model::parameter_layout(config),
+                                     run(1, 8192, 8, Parallelism::ddp), 1 * kGiBytes);
+    EXPECT_FALSE(fit.fits());
+    EXPECT_FALSE(fit.change);
+    EXPECT_FALSE(fit.gpus_needed);
+    EXPECT_LT(fit.headroom_bytes(), 0);
+}
+
+TEST(MemoryFit, DescribesEachChangeByItsConfigKey) {
+    const model::ModelConfig config = shipped("llama_7b");
+    const MemoryFit fit = memory_fit(config, model::parameter_layout(config),
+                                     run(4, 4096, 8, Parallelism::ddp), 24 * kGiBytes);
+    ASSERT_TRUE(fit.change);
+    EXPECT_NE(fit.change->description.find("attention_backend=flash_attn_2"), std::string::npos);
+    EXPECT_NE(fit.change->description.find("parallelism="), std::string::npos);
+}
+
+}  // namespace
+}  // namespace isoflop::planner

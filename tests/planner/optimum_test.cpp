@@ -1,0 +1,132 @@
+// The compute-optimal model along a family of shapes.
+#include "isoflop/planner/optimum.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "isoflop/cost/flop_count.hpp"
+#include "support/shipped_configs.hpp"
+
+namespace isoflop::planner {
+namespace {
+
+using scaling_law::ParameterCount;
+using test::NamedModel;
+
+constexpr double kBudgets[] = {1e18, 1e19, 1e20, 1e21, 1e22, 1e23, 1e24, 1e25, 1e26, 1e27};
+constexpr std::int64_t kSequence = 128;
+
+class OptimumOf : public ::testing::TestWithParam<NamedModel> {};
+INSTANTIATE_TEST_SUITE_P(Every, OptimumOf, ::testing::ValuesIn(test::all_models()),
+                         test::model_name);
+
+TEST_P(OptimumOf, FamilyContainsTheModelItself) {
+    const model::ModelConfig& config = GetParam().config;
+    const model::ParameterTotals totals = model::parameter_layout(config).totals();
+    const ShapeFamily family = shape_family(config, kSequence, ParameterCount::total);
+    EXPECT_EQ(family.n_params(1), static_cast<double>(totals.total));
+    cost::Execution execution;
+    execution.sequence_length = kSequence;
+    const double flops =
+        cost::training_flops_per_token(config, totals, execution, cost::Convention::exact);
+    EXPECT_NEAR(family.training_flops_per_token(1) / flops, 1.0, 1e-15);  // a sum of doubles
+    const ShapeFamily blocks = shape_family(config, kSequence, ParameterCount::non_embedding);
+    EXPECT_EQ(blocks.n_params(1), static_cast<double>(totals.non_embedding));
+}
+
+TEST_P(OptimumOf, NoNeighbouringScaleHasALowerLoss) {
+    for (const scaling_law::Law& law : scaling_law::laws()) {
+        const ShapeFamily family = shape_family(GetParam().config, kSequence, law.counts);
+        for (const double compute : kBudgets) {
+            const FamilyOptimum optimum =
+                family_optimum(GetParam().config, kSequence, law, compute);
+            const auto loss_at = [&](double scale) {
+                return scaling_law::loss(law, family.n_params(scale),
+                                         compute / family.training_flops_per_token(scale))
+                    .total;
+            };
+            for (const double factor : {0.5, 0.9, 0.999, 1.001, 1.1, 2.0}) {
+                // The loss is flat at its minimum: 1e-12 is its rounding.
+                EXPECT_GE(loss_at(optimum.scale * factor), optimum.continuous.loss.total - 1e-12)
+                    << law.id << " " << compute << " " << factor;
+            }
+            // The budget is spent.
+            EXPECT_NEAR(optimum.continuous.n_tokens *
+                            family.training_flops_per_token(optimum.scale) / compute,
+                        1.0, 1e-14);
+        }
+    }
+}
+
+TEST_P(OptimumOf, RealArchitectureIsConsistentAndEvaluatedExactly) {
+    for (const scaling_law::Law& law : scaling_law::laws()) {
+        for (const double compute : kBudgets) {
+            const FamilyOptimum optimum =
+                family_optimum(GetParam().config, kSequence, law, compute);
+            const model::ModelConfig& member = optimum.grid_config;
+            ASSERT_EQ(model::find_inconsistency(member), "") << law.id << " " << compute;
+            const model::ParameterTotals totals = model::parameter_layout(member).totals();
+            const auto counted =
+                law.counts == ParameterCount::total ? totals.total : totals.non_embedding;
+            EXPECT_EQ(optimum.grid.n_params, static_cast<double>(counted));
+            cost::Execution execution;
+            execution.sequence_length = kSequence;
+            const double flops =
+                cost::training_flops_per_token(member, totals, execution, cost::Convention::exact);
+            EXPECT_EQ(optimum.grid_training_flops_per_token, flops);
+            EXPECT_EQ(optimum.grid.n_tokens, compute / flops);
+            EXPECT_EQ(optimum.grid.loss.total,
+                      scaling_law::loss(law, optimum.grid.n_params, optimum.grid.n_tokens).total);
+            EXPECT_EQ(member.head_dim, GetParam().config.head_dim);
+            EXPECT_EQ(member.vocab_size, GetParam().config.vocab_size);
+            EXPECT_EQ(
+                member.num_attention_heads / member.num_key_value_heads,
+                GetParam().config.num_attention_heads / GetParam().config.num_key_value_heads);
+        }
+    }
+}
+
+// Rounding to whole layers and heads costs little once there are several of each.
+TEST(RealArchitecture, LosesLittleAgainstTheContinuousOptimum) {
+    const model::ModelConfig config =
+        model::read_model_file(test::source_path("configs/models/llama3_8b.jsonc")).config;
+    for (const double compute : {1e21, 1e22, 1e23, 1e24, 1e25}) {
+        const FamilyOptimum optimum =
+            family_optimum(config, 8192, scaling_law::law("hoffmann_2022"), compute);
+        EXPECT_NEAR(optimum.grid.loss.total, optimum.continuous.loss.total, 2e-3) << compute;
+    }
+}
+
+// If FLOPs per token were 6 N, the numeric optimum would be the closed form. A wide model without
+// vocabulary and with a short context comes close: the rest is its attention and embeddings.
+TEST(FamilyOptimum, ApproachesTheClosedFormWhere6nHolds) {
+    const model::ModelConfig config =
+        test::model_of(R"({"arch_preset": "llama", "num_hidden_layers": 32,
+        "hidden_size": 8192, "num_attention_heads": 64, "intermediate_size": 28672, "vocab_size": 2,
+        "max_position_embeddings": 16, "tie_word_embeddings": true})");
+    const scaling_law::Law& law = scaling_law::law("besiroglu_2024");
+    for (const double compute : {1e24, 1e25, 1e26}) {
+        const auto closed = scaling_law::compute_optimal(law, compute);
+        const FamilyOptimum optimum = family_optimum(config, 1, law, compute);
+        EXPECT_NEAR(optimum.continuous.n_params / closed.n_params, 1.0, 0.002);
+        EXPECT_NEAR(optimum.continuous.loss.total, closed.loss.total, 1e-5);
+    }
+}
+
+TEST(FamilyOptimum, LargerBudgetsWantLargerModelsAndMoreTokens) {
+    const model::ModelConfig config =
+        model::read_model_file(test::source_path("configs/models/deepseek_v3.jsonc")).config;
+    double n = 0, d = 0;
+    for (const double compute : kBudgets) {
+        const FamilyOptimum optimum =
+            family_optimum(config, 4096, scaling_law::law("hoffmann_2022"), compute);
+        EXPECT_GT(optimum.continuous.n_params, n);
+        EXPECT_GT(optimum.continuous.n_tokens, d);
+        n = optimum.continuous.n_params;
+        d = optimum.continuous.n_tokens;
+    }
+}
+
+}  // namespace
+}  // namespace isoflop::planner

@@ -1,0 +1,136 @@
+// Sweeps: axes as users write them, and rows that equal single plans.
+#include "isoflop/planner/sweep.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/plans.hpp"
+
+namespace isoflop::planner {
+namespace {
+
+using test::plan_config;
+using test::refusal;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+std::vector<SweepRow> rows_of(const PlanConfig& base, const std::vector<SweepAxis>& axes) {
+    std::vector<SweepRow> rows;
+    sweep(base, axes, hardware::GpuTable::builtin(),
+          [&](const SweepRow& row) { rows.push_back(row); });
+    return rows;
+}
+
+TEST(SweepAxis, ListsValuesAsWritten) {
+    const SweepAxis axis = parse_axis("training_gear.num_gpus=8,16,1024");
+    EXPECT_EQ(axis.path, "training_gear.num_gpus");
+    EXPECT_THAT(axis.values, ElementsAre("8", "16", "1024"));
+}
+
+TEST(SweepAxis, TakesBareKeysAndAliases) {
+    EXPECT_EQ(parse_axis("num_gpus=8").path, "training_gear.num_gpus");
+    EXPECT_EQ(parse_axis("n_layer=8").path, "architecture.num_hidden_layers");
+}
+
+TEST(SweepAxis, ExpandsRangesInclusively) {
+    EXPECT_THAT(parse_axis("num_gpus=2..5").values, ElementsAre("2", "3", "4", "5"));
+    EXPECT_THAT(parse_axis("num_gpus=8..32:8").values, ElementsAre("8", "16", "24", "32"));
+    EXPECT_THAT(parse_axis("num_gpus=8..30:8").values, ElementsAre("8", "16", "24"));
+    EXPECT_THAT(parse_axis("num_gpus=7..7").values, ElementsAre("7"));
+    EXPECT_THAT(parse_axis("num_gpus=1,4..6,9").values, ElementsAre("1", "4", "5", "6", "9"));
+}
+
+// 0.1 has no exact double; the last value must not be lost to rounding.
+TEST(SweepAxis, ExpandsFractionalSteps) {
+    const SweepAxis axis = parse_axis("expected_mfu=0.3..0.6:0.1");
+    ASSERT_EQ(axis.values.size(), 4U);
+    EXPECT_NEAR(std::stod(axis.values.back()), 0.6, 1e-12);
+}
+
+TEST(SweepAxis, RefusesRangesThatAreNone) {
+    EXPECT_THAT(refusal([] { return parse_axis("num_gpus=8..2"); }), HasSubstr("ascending"));
+    EXPECT_THAT(refusal([] { return parse_axis("num_gpus=1..8:0"); }), HasSubstr("ascending"));
+    EXPECT_THAT(refusal([] { return parse_axis("num_gpus=1..8:-1"); }), HasSubstr("ascending"));
+    EXPECT_THAT(refusal([] { return parse_axis("num_gpus=a..8"); }),
+                HasSubstr("'a' is not a number"));
+    EXPECT_THAT(refusal([] { return parse_axis("num_gpus=1..8:x"); }),
+                HasSubstr("'x' is not a number"));
+    EXPECT_THAT(refusal([] { return parse_axis("num_gpus=1.."); }), HasSubstr("not a number"));
+    EXPECT_THAT(refusal([] { return parse_axis("num_gpus=nan..8"); }), HasSubstr("not a number"));
+    EXPECT_THAT(refusal([] { return parse_axis("num_gpus=1..inf"); }), HasSubstr("not a number"));
+    EXPECT_THAT(refusal([] { return parse_axis("num_gpus="); }), HasSubstr("no values"));
+    EXPECT_THAT(refusal([] { return parse_axis("num_gpus"); }), HasSubstr("key=value"));
+    EXPECT_THAT(refusal([] { return parse_axis("num_gpus=1..1e12"); }), HasSubstr("points"));
+    EXPECT_THAT(refusal([] { return parse_axis("expected_mfu=0..1:1e-300"); }),
+                HasSubstr("points"));
+}
+
+TEST(Sweep, EqualsSinglePlansInTheOrderOfNestedLoops) {
+    const std::vector<SweepAxis> axes{
+        parse_axis("num_gpus=1,8,24"), parse_axis("n_layer=8,32"), parse_axis("gpu_type=H100,A100"),
+        parse_axis("training_efficiency.attention_backend=manual,flash_attn_2"),
+        parse_axis("dataset_size=1e9,1e13")};
+    const std::vector<SweepRow> rows = rows_of(plan_config("hoffmann"), axes);
+    ASSERT_EQ(rows.size(), 3U * 2 * 2 * 2 * 2);
+    std::size_t index = 0;
+    for (std::uint32_t a = 0; a < 3; ++a) {
+        for (std::uint32_t rest = 0; rest < 16; ++rest, ++index) {
+            const std::vector<std::uint32_t> indices{a, rest / 8, rest / 4 % 2, rest / 2 % 2,
+                                                     rest % 2};
+            const SweepRow& row = rows[index];
+            ASSERT_EQ(row.value_indices, indices);
+            std::vector<std::string> overrides;
+            for (std::size_t axis = 0; axis < axes.size(); ++axis) {
+                overrides.push_back(axes[axis].path + "=" + axes[axis].values[indices[axis]]);
+            }
+            const BackwardPlan plan = test::plan_of("hoffmann", overrides);
+            EXPECT_EQ(row.n_params, static_cast<double>(plan.parameters.total));
+            EXPECT_EQ(row.n_tokens, plan.tokens.n_tokens);
+            EXPECT_EQ(row.compute_flops, plan.budget.compute_flops);
+            EXPECT_EQ(row.predicted_loss, plan.loss.total);
+            EXPECT_EQ(row.training_flops_per_token, plan.training_flops_per_token);
+            EXPECT_EQ(row.optimal_n_params, plan.optimum.six_nd.n_params);
+            EXPECT_EQ(row.optimal_loss, plan.optimum.six_nd.loss.total);
+            EXPECT_EQ(row.memory_bytes, plan.memory.plan.total_bytes());
+            EXPECT_EQ(row.fits, plan.memory.fits());
+            EXPECT_EQ(row.constrained, plan.tokens.constrained);
+        }
+    }
+}
+
+TEST(Sweep, OverNoAxesIsTheOnePlan) {
+    const std::vector<SweepRow> rows = rows_of(plan_config("hoffmann"), {});
+    ASSERT_EQ(rows.size(), 1U);
+    EXPECT_THAT(rows.front().value_indices, IsEmpty());
+}
+
+TEST(Sweep, NamesThePointThatIsNoPlan) {
+    EXPECT_THAT(refusal([] {
+                    return rows_of(
+                        plan_config("hoffmann"),
+                        {parse_axis("num_gpus=8,16"), parse_axis("num_attention_heads=32,33")});
+                }),
+                AllOf(HasSubstr("training_gear.num_gpus=8"),
+                      HasSubstr("architecture.num_attention_heads=33")));
+}
+
+TEST(Sweep, RefusesBadValuesAndUnknownKeys) {
+    EXPECT_THAT(
+        refusal([] { return rows_of(plan_config("hoffmann"), {parse_axis("num_gpus=8,-1")}); }),
+        AllOf(HasSubstr("training_gear.num_gpus"), HasSubstr("-1")));
+    EXPECT_THAT(refusal([] { return rows_of(plan_config("hoffmann"), {parse_axis("num_gpu=8")}); }),
+                AllOf(HasSubstr("num_gpu"), HasSubstr("did you mean 'num_gpus'")));
+}
+
+TEST(Sweep, RefusesGridsThatAreTooLarge) {
+    const SweepAxis axis = parse_axis("available_hours=1..2000");
+    EXPECT_THAT(refusal([&] {
+                    return rows_of(plan_config("hoffmann"), {axis, parse_axis("num_gpus=1..1001")});
+                }),
+                HasSubstr("2002000 points"));
+}
+
+}  // namespace
+}  // namespace isoflop::planner

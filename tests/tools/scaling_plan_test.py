@@ -1,0 +1,491 @@
+#!/usr/bin/env python3
+"""Tests of the scaling-plan program as users call it: spellings, exit codes, output, and robustness.
+
+    scaling_plan_test.py BINARY SOURCE_FOLDER [unittest arguments]
+"""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+BINARY = ""
+SOURCE = Path()
+
+# A word inf, nan or -inf with an optional unit behind it, as printf or JSON writers spell it.
+NO_NUMBER = re.compile(r"(?<![A-Za-z_])[-+]?(inf|nan)(inity)?(?![A-Za-z_])", re.IGNORECASE)
+
+TIMEOUT_SECONDS = 30
+
+
+def run(*arguments, **options):
+    """Runs the program in the source folder, so that paths read as in the documentation."""
+    options.setdefault("stdout", subprocess.PIPE)
+    return subprocess.run([BINARY, *map(str, arguments)], cwd=SOURCE, stderr=subprocess.PIPE,
+                          stdin=subprocess.DEVNULL, text=True, errors="replace",
+                          timeout=TIMEOUT_SECONDS, **options)
+
+
+def shipped(folder):
+    return sorted(str(path.relative_to(SOURCE)) for path in (SOURCE / "configs" / folder).glob("*.jsonc"))
+
+
+def without_comments(text):
+    """JSON of a JSONC text: strings stay intact, comments and trailing commas go."""
+    token = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+    bare = token.sub(lambda match: match.group() if match.group()[0] == '"' else " ", text)
+    return re.sub(r",(\s*[}\]])", r"\1", bare)
+
+
+class ToolTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="isoflop-tool-")
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def succeed(self, *arguments):
+        done = run(*arguments)
+        self.assertEqual(done.returncode, 0, f"{arguments}\n{done.stderr}")
+        return done.stdout
+
+    def refuse(self, *arguments, says="", code=2):
+        """One message on standard error, nothing on standard output."""
+        done = run(*arguments)
+        self.assertEqual(done.returncode, code, f"{arguments}\n{done.stdout}{done.stderr}")
+        self.assertEqual(done.stdout, "")
+        self.assertIn("error: ", done.stderr)
+        self.assertNotIn("internal error", done.stderr)
+        self.assertIn(says, done.stderr)
+        return done.stderr
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+
+class Acceptance(ToolTest):
+    def test_compat_backward_shows_the_earlier_figures(self):
+        text = self.succeed("backward", "configs/plan/hoffmann.jsonc", "--compat", "dsc180_a06")
+        for figure in ("6.89B", "4.62e+21", "51.10B", "2.2859", "30.13", "90.40"):
+            self.assertIn(figure, text)
+
+    def test_compat_model_shows_the_earlier_figures(self):
+        text = self.succeed("model", "configs/models/example_llama.jsonc", "--compat", "dsc180_a06")
+        self.assertIn("6,738,415,616", text)
+        self.assertIn("86.65 GB", text)
+        flash = self.succeed("model", "configs/models/example_llama_flash.jsonc", "--compat", "dsc180_a06")
+        self.assertIn("78.65 GB", flash)
+
+    def test_without_compat_the_peak_and_flops_are_exact(self):
+        plan = json.loads(self.succeed("backward", "configs/plan/hoffmann.jsonc", "--json"))
+        self.assertEqual(plan["peak_flops_per_gpu"], 989.4e12)
+        expected = 6 * plan["parameters"]["matmul"] + 12 * 32 * 2048 * 4096
+        self.assertEqual(plan["training_flops_per_token"], expected)
+
+    def test_the_shipped_plans_have_the_same_compute(self):
+        compute = {json.loads(self.succeed("backward", path, "--json"))["compute_flops"] for path in shipped("plan")}
+        self.assertGreaterEqual(len(shipped("plan")), 4)
+        self.assertEqual(len(compute), 1)
+
+    def test_validate_passes(self):
+        text = self.succeed("validate")
+        self.assertIn(" 0 out of tolerance", text)
+
+    def test_every_shipped_model_is_analysed(self):
+        for path in shipped("models"):
+            text = self.succeed("model", path)
+            self.assertIsNone(NO_NUMBER.search(text), path)
+
+
+class Spellings(ToolTest):
+    PLAN = "configs/plan/hoffmann.jsonc"
+
+    def test_old_flags_are_commands(self):
+        self.assertEqual(self.succeed("--backward_config", self.PLAN), self.succeed("backward", self.PLAN))
+        self.assertEqual(self.succeed("--backward_config=" + self.PLAN), self.succeed("backward", self.PLAN))
+        self.assertEqual(self.succeed("--json", "--backward_config", self.PLAN),
+                         self.succeed("backward", self.PLAN, "--json"))
+        model = "configs/models/gpt2_124m.jsonc"
+        self.assertEqual(self.succeed("--model_config", model), self.succeed("model", model))
+        self.assertEqual(self.succeed("--validate"), self.succeed("validate"))
+
+    def test_overrides_have_three_spellings(self):
+        reference = self.succeed("backward", self.PLAN, "--set", "training_gear.num_gpus=16", "--json")
+        self.assertEqual(json.loads(reference)["hardware"]["num_gpus"], 16)
+        for spelling in (["--training_gear.num_gpus=16"], ["--training_gear.num_gpus", "16"], ["--num_gpus=16"],
+                         ["--num_gpus", "16"], ["--set", "num_gpus=16"]):
+            self.assertEqual(self.succeed("backward", self.PLAN, *spelling, "--json"), reference)
+            self.assertEqual(self.succeed("backward", *spelling, self.PLAN, "--json"), reference)
+
+    def test_keys_that_hugging_face_also_has_mean_ours(self):
+        plan = json.loads(self.succeed("backward", self.PLAN, "--dtype=fp8", "--json"))
+        self.assertEqual(plan["hardware"]["dtype"], "float8")
+
+    def test_model_takes_execution_keys_too(self):
+        model = json.loads(self.succeed("model", "configs/models/llama3_8b.jsonc", "--sequence_length=8192",
+                                        "--batch_size=2", "--recompute=block", "--json"))
+        self.assertEqual(model["sequence_length"], 8192)
+        self.assertEqual(model["execution"]["micro_batch_size"], 2)
+        self.assertEqual(model["execution"]["recompute"], "block")
+        deeper = json.loads(self.succeed("model", "configs/models/llama3_8b.jsonc", "--n_layer=2", "--json"))
+        self.assertEqual(deeper["model"]["num_hidden_layers"], 2)
+
+    def test_help_and_version(self):
+        self.assertIn("sweep", self.succeed("--help"))
+        self.assertRegex(self.succeed("--version"), r"scaling-plan \d+\.\d+\.\d+ \(commit ")
+        for command in ("backward", "model", "compare", "sweep", "laws", "gpus", "validate", "schema"):
+            self.assertIn("Usage", self.succeed(command, "--help"))
+        self.assertIn("training_gear", self.succeed("backward", "--help"))
+
+    def test_conventions(self):
+        text = self.succeed("model", "configs/models/llama3_8b.jsonc", "--sequence_length=8192", "--all-conventions")
+        for figure in ("61.07", "57.91", "51.47", "48.32", "48.18"):
+            self.assertIn(figure + " GFLOP", text)
+        self.assertIn("Training, palm", self.succeed("backward", self.PLAN, "--convention", "palm"))
+        self.refuse("backward", self.PLAN, "--convention", "plam", says="did you mean 'palm'")
+
+    def test_json_of_every_command(self):
+        sweep = ["sweep", self.PLAN, "--over", "num_gpus=8,16", "--over", "dtype=bf16,fp8"]
+        for arguments in (["backward", self.PLAN], ["backward", self.PLAN, "--compat", "dsc180_a06"],
+                          ["model", "configs/models/llama3_8b.jsonc"],
+                          ["model", "configs/models/deepseek_v3.jsonc", "--compat", "dsc180_a06"],
+                          ["compare", *shipped("plan")], sweep, ["laws"], ["gpus"], ["validate"]):
+            parsed = json.loads(self.succeed(*arguments, "--json"), parse_constant=self.fail)
+            self.assertIsInstance(parsed, dict)
+        rows = json.loads(self.succeed(*sweep, "--json"))["rows"]
+        self.assertEqual([(row["values"]["training_gear.num_gpus"], row["values"]["training_gear.dtype"])
+                          for row in rows], [("8", "bf16"), ("8", "fp8"), ("16", "bf16"), ("16", "fp8")])
+
+    def test_quiet_prints_results_only(self):
+        self.assertEqual(len(self.succeed("backward", self.PLAN, "--quiet").splitlines()), 5)
+        self.assertEqual(len(self.succeed("model", "configs/models/gpt2_124m.jsonc", "--quiet").splitlines()), 3)
+        self.assertEqual(len(self.succeed("validate", "--quiet").splitlines()), 1)
+
+    def test_compare_has_a_column_for_each_plan(self):
+        text = self.succeed("compare", "configs/plan/hoffmann.jsonc", "configs/plan/besiroglu.jsonc")
+        self.assertRegex(text, r"2\.1500 +2\.1494")
+
+    def test_warnings_go_to_standard_error(self):
+        done = run("backward", self.PLAN, "--peak_flops_per_gpu=1979e12", "--json")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("warning: ", done.stderr)
+        self.assertIn("sparse", done.stderr)
+        self.assertIn("sparse", json.loads(done.stdout)["warnings"][0])
+
+    def test_gpu_table_can_be_replaced(self):
+        table = (SOURCE / "configs" / "gpus.jsonc").read_text()
+        self.assertIn("989.4", table)
+        path = self.write("gpus.jsonc", table.replace("989.4", "1000"))
+        plan = json.loads(self.succeed("backward", self.PLAN, "--gpu-table", path, "--json"))
+        self.assertEqual(plan["peak_flops_per_gpu"], 1000e12)
+
+
+class EmitTrainConfig(ToolTest):
+    PLAN = "configs/plan/flash.jsonc"
+
+    def test_writes_a_config_with_the_numbers_of_the_plan(self):
+        path = self.folder / "train.jsonc"
+        self.succeed("backward", self.PLAN, "--emit-train-config", path)
+        config = json.loads(without_comments(path.read_text()))
+        plan = json.loads(self.succeed("backward", self.PLAN, "--json"))
+        self.assertEqual(config["n_layer"], plan["model"]["num_hidden_layers"])
+        self.assertEqual(config["max_iters"], plan["schedule"]["steps"])
+        self.assertEqual(config["batch_size"] * config["gradient_accumulation_steps"],
+                         plan["schedule"]["sequences_per_step"])
+
+    def test_never_overwrites(self):
+        path = self.write("train.jsonc", "mine")
+        self.refuse("backward", self.PLAN, "--emit-train-config", path, says="not overwritten")
+        self.assertEqual(path.read_text(), "mine")
+
+    def test_a_link_to_nowhere_is_not_followed(self):
+        target = self.folder / "target.jsonc"
+        link = self.folder / "link.jsonc"
+        link.symlink_to(target)
+        self.assertIn(run("backward", self.PLAN, "--emit-train-config", link).returncode, (2, 3))
+        self.assertFalse(target.exists())
+
+    def test_prints_to_standard_output(self):
+        text = self.succeed("backward", self.PLAN, "--emit-train-config", "-")
+        self.assertIn("n_layer", json.loads(without_comments(text)))
+
+    def test_missing_folder_is_an_output_error(self):
+        self.refuse("backward", self.PLAN, "--emit-train-config", self.folder / "no" / "train.jsonc", code=3)
+
+    def test_refusal_writes_nothing(self):
+        path = self.folder / "train.jsonc"
+        self.refuse("backward", self.PLAN, "--parallelism=zero2", "--emit-train-config", path, says="zero2")
+        self.assertFalse(path.exists())
+
+
+class ExitCodes(ToolTest):
+    PLAN = "configs/plan/hoffmann.jsonc"
+
+    def test_a_plan_that_does_not_fit_is_an_answer(self):
+        text = self.succeed("backward", self.PLAN)
+        self.assertRegex(text, r"fits +no")
+
+    def test_usage(self):
+        self.refuse(says="no command")
+        self.refuse("frobnicate")
+        self.refuse("backward", self.PLAN, "--frobnicate")
+        self.refuse("backward", self.PLAN, "--num_gpu=8", says="did you mean '--num_gpus'")
+        self.refuse("backward", says="takes one configuration file")
+        self.refuse("backward", self.PLAN, self.PLAN, says="found 2")
+        self.refuse("compare", says="configs/plan")
+        self.refuse("sweep", self.PLAN, says="--over")
+        self.refuse("schema", "plans", says="plan, model and markdown")
+        self.refuse("backward", self.PLAN, "--num_gpus", says="needs a value")
+        self.refuse("backward", self.PLAN, "--set", "num_gpus")
+        self.refuse("backward", self.PLAN, "--compat", "other", says="dsc180_a06")
+        self.refuse("backward", self.PLAN, "--memory-model", "other", says="isoflop or megatron")
+        self.refuse("backward", self.PLAN, "--use_flash_attention=true", says="in several sections")
+
+    def test_files_that_cannot_be_read(self):
+        self.refuse("backward", "configs/plan/hofmann.jsonc", says="did you mean")
+        self.refuse("backward", self.folder, says="directory")
+        self.refuse("backward", self.write("empty.jsonc", ""), says="empty")
+        self.refuse("backward", "/dev/zero")
+        if os.geteuid() != 0:
+            locked = self.write("locked.jsonc", "{}")
+            locked.chmod(0)
+            self.refuse("backward", locked)
+
+    def test_standard_output_that_is_full(self):
+        if not os.path.exists("/dev/full"):
+            self.skipTest("no /dev/full here")
+        for arguments in (["backward", self.PLAN], ["model", "configs/models/gpt2_124m.jsonc"], ["gpus"],
+                          ["validate", "--quiet"], ["--help"], ["--version"]):
+            with open("/dev/full", "w") as full:
+                done = run(*arguments, stdout=full)
+            self.assertEqual(done.returncode, 3, arguments)
+            self.assertIn("standard output", done.stderr)
+
+    def test_large_files_are_refused_at_once(self):
+        path = self.folder / "large.jsonc"
+        with open(path, "wb") as file:
+            file.write(b"{")
+            for _ in range(100):
+                file.write(b" " * (1 << 20))
+        begin = time.monotonic()
+        self.refuse("backward", path, says="16")
+        self.assertLess(time.monotonic() - begin, 5)  # it is not read; generous for a busy machine
+
+    def test_deep_nesting_is_refused(self):
+        self.refuse("backward", self.write("deep.jsonc", "[" * 1_000_000), says="nested")
+        self.refuse("model", self.write("deep.json", '{"a":' * 100_000), says="nested")
+
+    def test_bad_configs(self):
+        text = (SOURCE / self.PLAN).read_text()
+        cases = {
+            "H100": ('"H100"', '"H1000"', "H1000"),
+            "heads": ('"num_attention_heads": 32', '"num_attention_heads": 33', "num_attention_heads"),
+            "type": ('"num_gpus": 8', '"num_gpus": "eight"', "must be an integer"),
+            "key": ('"num_gpus"', '"num_gpu"', "did you mean 'num_gpus'"),
+            "section": ('"training_gear"', '"training_gears"', "did you mean 'training_gear'"),
+            "law": ('"hoffmann_2022"', '"hofmann_2022"', "did you mean"),
+            "nan": ('"expected_mfu": 0.45', '"expected_mfu": NaN', "error"),
+        }
+        for name, (old, new, says) in cases.items():
+            self.assertIn(old, text)
+            path = self.write(f"{name}.jsonc", text.replace(old, new))
+            self.refuse("backward", path, says=says)
+        located = self.refuse("backward", self.folder / "type.jsonc")
+        self.assertRegex(located, r"type\.jsonc:\d+:\d+: error: .*\n +\d+ \| .*\n +\| +\^")
+
+    def test_malformed_corpus(self):
+        files = sorted((SOURCE / "tests" / "config" / "malformed").glob("*.jsonc"))
+        self.assertGreater(len(files), 50)
+        for path in files:
+            for command in ("backward", "model"):
+                self.refuse(command, path)
+
+    def test_precisions_that_a_gpu_lacks(self):
+        self.refuse("backward", self.PLAN, "--gpu_type=A100", "--dtype=fp8", says="bf16")
+
+
+class Robustness(ToolTest):
+    """Whatever is read, the program ends with an answer or a refusal, and prints no infinities."""
+
+    def check(self, *arguments):
+        done = run(*arguments)
+        self.assertIn(done.returncode, (0, 2), f"{arguments}\n{done.stderr}")
+        self.assertNotIn("internal error", done.stderr)
+        if done.returncode == 0:
+            self.assertIsNone(NO_NUMBER.search(done.stdout), f"{arguments}\n{done.stdout}")
+        else:
+            self.assertIn("error: ", done.stderr, arguments)
+        return done.returncode
+
+    def test_extreme_values_of_every_numeric_key(self):
+        schema = json.loads(self.succeed("schema", "plan"))
+        extremes = ("0", "-1", "1", "NaN", "Infinity", "1e308", "-1e308", "1e-308", "9223372036854775807",
+                    "9223372036854775808", "1.5")
+        keys = 0
+        for section, description in schema["properties"].items():
+            for key, field in description.get("properties", {}).items():
+                kinds = field.get("type", [])
+                if not {"integer", "number"} & set([kinds] if isinstance(kinds, str) else kinds):
+                    continue
+                if field["description"].startswith("Alias of"):
+                    continue
+                keys += 1
+                limits = [str(int(field[name])) if float(field[name]).is_integer() else str(field[name])
+                          for name in ("minimum", "maximum") if name in field]
+                for value in (*extremes, *limits):
+                    self.check("backward", "configs/plan/hoffmann.jsonc", "--set", f"{section}.{key}={value}")
+        self.assertGreater(keys, 40)
+
+    def test_mutated_configs(self):
+        plans, models = shipped("plan"), shipped("models")
+        outcomes = {0: 0, 2: 0}
+        for seed in range(200):
+            chooser = random.Random(seed)
+            command, path = ("backward", chooser.choice(plans)) if seed % 2 else ("model", chooser.choice(models))
+            text = mutated((SOURCE / path).read_text(), chooser)
+            flags = chooser.choice([[], ["--json"], ["--all-conventions"], ["--compat", "dsc180_a06"]])
+            outcomes[self.check(command, self.write("mutated.jsonc", text), *flags)] += 1
+        # The mutations are neither all harmless nor all fatal.
+        self.assertGreater(outcomes[0], 20, outcomes)
+        self.assertGreater(outcomes[2], 20, outcomes)
+
+    def test_arguments_that_are_no_text(self):
+        strange = os.fsdecode(b"\xff\xfe")
+        self.check("backward", strange)
+        self.check("backward", "configs/plan/hoffmann.jsonc", "--gpu_type=" + strange)
+        self.check("backward", "configs/plan/hoffmann.jsonc", "--gpu-table", strange, "--json")
+        self.check("--" + strange)
+        self.check("backward", "")
+        self.check("backward", "configs/plan/hoffmann.jsonc", "--set", "gpu_type=" + "x" * 100_000)
+
+    def test_config_paths_that_are_no_text_give_valid_json(self):
+        path = os.path.join(os.fsencode(self.folder), b"gpus\xff.jsonc")
+        with open(path, "wb") as file:
+            file.write((SOURCE / "configs" / "gpus.jsonc").read_bytes())
+        text = self.succeed("backward", "configs/plan/hoffmann.jsonc", "--gpu-table", os.fsdecode(path), "--json")
+        json.loads(text)
+
+
+def mutated(text, chooser):
+    """One to three random changes: of a number, of a character, of a line, or of a stretch."""
+    for _ in range(chooser.randint(1, 3)):
+        kind = chooser.randrange(6)
+        numbers = list(re.finditer(r"(?<=: )[-+0-9.e]+", text))
+        if kind <= 2 and numbers:
+            place = chooser.choice(numbers)
+            value = chooser.choice(["0", "-1", "1", "2", "3", "7", "64", "0.5", "1e3", "1e9", "1e15", "1e300", "-1e300",
+                                    "1e-300", "123456789", "9223372036854775807", "null", "true", '"x"', "[]", "{}",
+                                    str(chooser.randint(1, 100_000)), str(chooser.random())])
+            text = text[:place.start()] + value + text[place.end():]
+        elif kind == 3:
+            place = chooser.randrange(len(text))
+            text = text[:place] + chooser.choice('{}[]",:/*\\\n 09aZ\u00e9\u0000') + text[place + 1:]
+        elif kind == 4:
+            lines = text.split("\n")
+            line = chooser.randrange(len(lines))
+            if chooser.random() < 0.5:
+                del lines[line]
+            else:
+                lines.insert(chooser.randrange(len(lines)), lines[line])
+            text = "\n".join(lines) or "{"
+        else:
+            start = chooser.randrange(len(text))
+            text = text[:start] + text[start + chooser.randint(1, 30):] or "{"
+    return text
+
+
+class GeneratedFiles(ToolTest):
+    """Files made by `scaling-plan schema` are those in the repository."""
+
+    def check(self, subject, file):
+        expected = self.succeed("schema", subject)
+        committed = (SOURCE / file).read_text()
+        self.assertEqual(committed, expected, f"{file} is out of date: scaling-plan schema {subject} > {file}")
+
+    def test_plan_schema(self):
+        self.check("plan", "configs/schema/plan.schema.json")
+
+    def test_model_schema(self):
+        self.check("model", "configs/schema/model.schema.json")
+
+    def test_configuration_page(self):
+        self.check("markdown", "docs/configuration.md")
+
+    def validator(self, kind):
+        try:
+            import jsonschema
+        except ImportError:
+            self.skipTest("python3-jsonschema is not installed")
+        schema = json.loads((SOURCE / "configs" / "schema" / f"{kind}.schema.json").read_text())
+        version = getattr(jsonschema, "Draft202012Validator", jsonschema.Draft7Validator)
+        version.check_schema(schema)
+        return version(schema)
+
+    def test_shipped_configs_follow_their_schema(self):
+        for kind, folder in (("plan", "plan"), ("model", "models")):
+            validator = self.validator(kind)
+            for path in shipped(folder):
+                config = json.loads(without_comments((SOURCE / path).read_text()))
+                self.assertEqual([error.message for error in validator.iter_errors(config)], [], path)
+                pointer = config.get("$schema")
+                self.assertEqual(((SOURCE / path).parent / pointer).resolve(),
+                                 (SOURCE / "configs" / "schema" / f"{kind}.schema.json").resolve())
+
+    def test_schemas_refuse_what_the_program_refuses(self):
+        validator = self.validator("plan")
+        config = json.loads(without_comments((SOURCE / "configs/plan/hoffmann.jsonc").read_text()))
+        for section, key, value in (("training_gear", "num_gpus", 0), ("training_gear", "num_gpus", "8"),
+                                    ("training_gear", "num_gpu", 8), ("training_efficiency", "expected_mfu", 1.5),
+                                    ("training_efficiency", "recompute", "some")):
+            bad = json.loads(json.dumps(config))
+            bad[section][key] = value
+            self.assertTrue(list(validator.iter_errors(bad)), (section, key, value))
+            path = self.write("bad.jsonc", json.dumps(bad))
+            self.refuse("backward", path, says=key)
+
+
+class Sweep(ToolTest):
+    def test_rows_are_the_single_plans(self):
+        rows = json.loads(self.succeed("sweep", "configs/plan/hoffmann.jsonc", "--over", "num_gpus=8..24:8", "--json"))
+        for row in rows["rows"]:
+            gpus = row["values"]["training_gear.num_gpus"]
+            plan = json.loads(self.succeed("backward", "configs/plan/hoffmann.jsonc", f"--num_gpus={gpus}", "--json"))
+            self.assertEqual(row["n_tokens"], plan["n_tokens"])
+            self.assertEqual(row["predicted_loss"], plan["predicted_loss"])
+            self.assertEqual(row["memory_bytes"], plan["memory"]["total_bytes"])
+
+    def test_a_required_key_may_be_swept_over(self):
+        text = (SOURCE / "configs/plan/hoffmann.jsonc").read_text().replace('"num_gpus": 8,', "")
+        path = self.write("plan.jsonc", text)
+        self.assertEqual(len(self.succeed("sweep", path, "--over", "num_gpus=8,16").splitlines()), 3)
+
+    def test_bad_axes(self):
+        plan = "configs/plan/hoffmann.jsonc"
+        self.refuse("sweep", plan, "--over", "num_gpus", says="key=value")
+        self.refuse("sweep", plan, "--over", "num_gpus=8..2", says="ascending")
+        self.refuse("sweep", plan, "--over", "num_gpus=1..1e12", says="points")
+        self.refuse("sweep", plan, "--over", "num_gpu=1,2", says="did you mean 'num_gpus'")
+        self.refuse("sweep", plan, "--over", "num_attention_heads=32,33", says="num_attention_heads=33")
+
+    def test_a_hundred_thousand_points_take_seconds_at_most(self):
+        # On an idle machine it is well under one second (tests/benchmarks); this only catches a wrong complexity.
+        for axes in (["--over", "num_gpus=1..100", "--over", "available_hours=1..1000"],
+                     ["--over", "available_hours=1..100000"]):
+            begin = time.monotonic()
+            text = self.succeed("sweep", "configs/plan/hoffmann.jsonc", *axes)
+            self.assertLess(time.monotonic() - begin, 20)
+            self.assertEqual(text.count("\n"), 100_001)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    BINARY, SOURCE = os.path.abspath(sys.argv[1]), Path(sys.argv[2]).resolve()
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
