@@ -1,0 +1,31 @@
+// What the CPU is and what it can do, measured: peaks that MFU is stated against.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "isoflop/device/context.hpp"
+
+namespace isoflop::device {
+
+struct CpuInfo {
+    std::string model_name;       ///< "AMD EPYC 9654", as the system prints it
+    std::string instruction_set;  ///< widest that our kernels use here: "avx512", "avx2", "generic"
+    int num_threads = 1;          ///< default_thread_count()
+    std::uint64_t memory_bytes = 0;  ///< physical, limited by the cgroup
+};
+[[nodiscard]] CpuInfo cpu_info();
+
+/// fp32 multiply-add rate of a register-only loop on all pool threads, FLOP/s. Takes about
+/// `seconds`.
+[[nodiscard]] double measure_fma_peak(ThreadPool& pool, double seconds = 0.05);
+/// Rate of a 2048^3 fp32 product (once, after a small warm-up), FLOP/s.
+[[nodiscard]] double measure_gemm_rate(Context& context);
+
+/// Anonymous resident memory of this process now (RssAnon of /proc/self/status) and its highest
+/// sampled value.
+[[nodiscard]] std::uint64_t resident_anonymous_bytes();
+/// Peak resident set (VmHWM), file mappings included.
+[[nodiscard]] std::uint64_t peak_resident_bytes();
+
+}  // namespace isoflop::device
