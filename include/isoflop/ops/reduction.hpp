@@ -1,0 +1,41 @@
+// Sums over flat tensors that do not depend on the number of threads: fixed chunks, double
+// accumulators, chunk order.
+#pragma once
+
+#include <cstdint>
+
+#include "isoflop/device/context.hpp"
+#include "isoflop/device/tensor_view.hpp"
+
+namespace isoflop::ops {
+
+using device::Context;
+using device::TensorView;
+
+struct TensorStatistics {
+    std::int64_t count = 0;       ///< finite elements
+    std::int64_t non_finite = 0;  ///< NaN or infinite; they are left out of the sums below
+    double sum = 0;
+    double sum_of_squares = 0;
+    double minimum = 0;
+    double maximum = 0;
+    [[nodiscard]] double mean() const { return count > 0 ? sum / static_cast<double>(count) : 0; }
+    [[nodiscard]] double standard_deviation() const;
+};
+
+/// Sum of squares; infinite or NaN when any element is.
+[[nodiscard]] double sum_of_squares(Context& context, const TensorView& x);
+[[nodiscard]] TensorStatistics statistics(Context& context, const TensorView& x);
+/// Merges statistics of two disjoint tensors.
+[[nodiscard]] TensorStatistics combine(const TensorStatistics& a, const TensorStatistics& b);
+/// Sum of all elements in double, fixed order.
+[[nodiscard]] double sum(Context& context, const TensorView& x);
+
+/// out = x + y (out may alias either).
+void add(Context& context, const TensorView& x, const TensorView& y, const TensorView& out);
+/// x *= factor.
+void scale(Context& context, double factor, const TensorView& x);
+void fill(Context& context, double value, const TensorView& x);
+void copy(Context& context, const TensorView& from, const TensorView& to);
+
+}  // namespace isoflop::ops

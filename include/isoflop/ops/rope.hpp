@@ -1,0 +1,54 @@
+// Rotary position embedding (Su 2021) in the half-split layout of Hugging Face: dimension i rotates
+// with i + d/2. Frequencies theta^(-2i/d); Llama-3 scaling stretches the long wavelengths
+// (rope_type "llama3").
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "isoflop/device/context.hpp"
+#include "isoflop/device/tensor_view.hpp"
+#include "isoflop/model/model_config.hpp"
+
+namespace isoflop::ops {
+
+using device::Context;
+using device::TensorView;
+
+/// cos and sin of every (position, frequency), computed in double, row-major [positions, head_dim /
+/// 2].
+class RopeTable {
+public:
+    RopeTable() = default;
+    /// Throws ConfigError for an odd head_dim or a scaling type other than llama3 (or
+    /// linear/default).
+    RopeTable(const model::ModelConfig& config, std::int64_t positions);
+    [[nodiscard]] std::int64_t positions() const { return positions_; }
+    [[nodiscard]] std::int64_t half_dim() const { return half_dim_; }
+    [[nodiscard]] const std::vector<double>& cosines() const { return cosines_; }
+    [[nodiscard]] const std::vector<double>& sines() const { return sines_; }
+    [[nodiscard]] const std::vector<float>& cosines_fp32() const { return cosines_fp32_; }
+    [[nodiscard]] const std::vector<float>& sines_fp32() const { return sines_fp32_; }
+
+private:
+    std::int64_t positions_ = 0;
+    std::int64_t half_dim_ = 0;
+    std::vector<double> cosines_, sines_;
+    std::vector<float> cosines_fp32_, sines_fp32_;
+};
+
+/// Packed rows [T, row_width]: the first `heads` * head_dim elements of each row (query and key
+/// heads) are rotated in place; token t stands at position first_position + t mod sequence_length.
+struct RopeShape {
+    std::int64_t heads = 0;  ///< query heads + key heads
+    std::int64_t head_dim = 0;
+    std::int64_t sequence_length = 0;
+    std::int64_t first_position = 0;
+};
+void rope_forward(Context& context, const RopeTable& table, const RopeShape& shape,
+                  const TensorView& packed);
+/// The transposed rotation, in place on the gradient.
+void rope_backward(Context& context, const RopeTable& table, const RopeShape& shape,
+                   const TensorView& d_packed);
+
+}  // namespace isoflop::ops

@@ -1,0 +1,90 @@
+#include "ops/checks.hpp"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+namespace isoflop::ops {
+
+using device::TensorView;
+
+namespace {
+
+std::vector<std::int64_t> shape_of(const TensorView& tensor) {
+    std::vector<std::int64_t> shape;
+    for (std::size_t i = 0; i < tensor.rank(); ++i) shape.push_back(tensor.dim(i));
+    return shape;
+}
+
+std::string describe(DType dtype, const std::vector<std::int64_t>& shape) {
+    std::string extents;
+    for (const std::int64_t extent : shape) {
+        extents += (extents.empty() ? "" : ", ") + std::to_string(extent);
+    }
+    return fmt::format("{} [{}]", short_name(dtype), extents);
+}
+
+std::string describe(const TensorView& tensor) {
+    return tensor.empty() ? "empty" : describe(tensor.dtype(), shape_of(tensor));
+}
+
+}  // namespace
+
+Checks::Checks(std::string_view op, std::string_view name, const TensorView& first,
+               std::size_t rank)
+    : op_(op), dtype_(first.dtype()) {
+    require(dtype_ == DType::float32 || dtype_ == DType::float64,
+            "{} is {}, the CPU has fp32 and fp64 only", name, short_name(dtype_));
+    require(first.rank() == rank, "{} is {}, expected {} dimension(s)", name, describe(first),
+            rank);
+    require(!first.empty() || first.size() == 0, "{} is {}", name, describe(first));
+    for (const std::int64_t extent : shape_of(first)) {
+        require(extent >= 0, "{} is {}, no dimension may be negative", name, describe(first));
+    }
+}
+
+void Checks::shape(std::string_view name, const TensorView& tensor,
+                   std::initializer_list<std::int64_t> expected) const {
+    const std::vector<std::int64_t> shape(expected);
+    const bool fits = tensor.dtype() == dtype_ && shape_of(tensor) == shape &&
+                      (!tensor.empty() || tensor.size() == 0);
+    require(fits, "{} is {}, expected {}", name, describe(tensor), describe(dtype_, shape));
+}
+
+void Checks::same_shape(std::string_view name, const TensorView& tensor,
+                        const TensorView& expected) const {
+    const bool fits = tensor.dtype() == dtype_ && shape_of(tensor) == shape_of(expected) &&
+                      (!tensor.empty() || tensor.size() == 0);
+    require(fits, "{} is {}, expected {}", name, describe(tensor),
+            describe(dtype_, shape_of(expected)));
+}
+
+void Checks::together(std::string_view name, const TensorView& tensor, std::string_view other_name,
+                      const TensorView& other) const {
+    require(tensor.empty() == other.empty(), "{} is {} but {} is {}", name, describe(tensor),
+            other_name, describe(other));
+}
+
+void Checks::distinct(std::string_view name, const TensorView& tensor, std::string_view other_name,
+                      const TensorView& other) const {
+    require(tensor.empty() || tensor.data() != other.data(), "{} must not share memory with {}",
+            name, other_name);
+}
+
+void Checks::indices(std::string_view name, std::span<const std::int32_t> values, std::int64_t rows,
+                     std::int64_t limit, const std::int32_t* also_allowed) const {
+    require(std::ssize(values) == rows, "{} has {} values for {} rows", name, values.size(), rows);
+    const auto wrong = std::find_if(values.begin(), values.end(), [&](std::int32_t value) {
+        const bool allowed = also_allowed != nullptr && value == *also_allowed;
+        return (value < 0 || value >= limit) && !allowed;
+    });
+    if (wrong == values.end()) return;
+    throw std::out_of_range(fmt::format("{}: {}[{}] is {}, expected 0 to {}", op_, name,
+                                        wrong - values.begin(), *wrong, limit - 1));
+}
+
+Checks check_any_rank(std::string_view op, std::string_view name, const TensorView& first) {
+    return {op, name, first, first.rank()};
+}
+
+}  // namespace isoflop::ops

@@ -1,0 +1,54 @@
+#include "ops/cpu_kernels.hpp"
+#include "ops/vectorize.hpp"
+
+namespace isoflop::ops::cpu {
+namespace {
+
+template <class T>
+struct Angles {
+    const T* cosines;
+    const T* sines;
+};
+
+template <class T>
+Angles<T> angles_of(const RopeTable& table) {
+    if constexpr (std::is_same_v<T, float>) {
+        return {table.cosines_fp32().data(), table.sines_fp32().data()};
+    } else {
+        return {table.cosines().data(), table.sines().data()};
+    }
+}
+
+}  // namespace
+
+void rope(Context& context, const RopeTable& table, const RopeShape& shape, RopeDirection direction,
+          const TensorView& packed) {
+    device::visit_dtype(packed.dtype(), [&](auto zero) {
+        using T = decltype(zero);
+        const RopeShape s = shape;
+        const std::int64_t half = table.half_dim();
+        const std::int64_t row_width = packed.dim(1);
+        const Angles<T> angles = angles_of<T>(table);
+        // A rotation is transposed by turning the other way.
+        const T sign = direction == RopeDirection::forward ? T(1) : T(-1);
+        T* const values = packed.as<T>().data();
+        vectorized_rows(context, packed.dim(0), s.heads * s.head_dim, [=](std::int64_t row) {
+            const std::int64_t position = s.first_position + row % s.sequence_length;
+            const T* const cosine = angles.cosines + position * half;
+            const T* const sine = angles.sines + position * half;
+            for (std::int64_t head = 0; head < s.heads; ++head) {
+                T* const first = values + row * row_width + head * s.head_dim;
+                T* const second = first + half;
+                for_each_independent(half, [=](std::int64_t i) {
+                    const T a = first[i];
+                    const T b = second[i];
+                    const T sin = sign * sine[i];
+                    first[i] = a * cosine[i] - b * sin;
+                    second[i] = b * cosine[i] + a * sin;
+                });
+            }
+        });
+    });
+}
+
+}  // namespace isoflop::ops::cpu
