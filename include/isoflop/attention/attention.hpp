@@ -1,0 +1,99 @@
+// Causal or full, grouped-query attention: o = softmax(scale q k^T + mask) v, forward and backward,
+// by three backends with one interface:
+//   flash_attn_2  query tiles outside, key tiles inside, online softmax, lse saved, scores
+//   recomputed in backward;
+//                 parallel over heads and query tiles                               (Dao 2023,
+//                 arXiv 2307.08691)
+//   sdpa          key tiles outside, query tiles inside, running maximum and sum kept per row (Dao
+//   2022, arXiv 2205.14135) manual        the whole matrix of probabilities is stored: two products
+//   and a softmax between them
+// lse_i = log sum_j exp(scale q_i k_j), natural logarithm of scaled scores. Rows that may see no
+// key: o = 0, lse = +inf. Query head h reads key/value head h / (heads / kv_heads).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "isoflop/cost/attention_tiles.hpp"
+#include "isoflop/cost/execution.hpp"
+#include "isoflop/device/context.hpp"
+#include "isoflop/device/tensor_view.hpp"
+
+namespace isoflop::attention {
+
+using device::Context;
+using device::TensorView;
+
+struct Shape {
+    std::int64_t batch = 1;
+    std::int64_t query_length = 0;
+    std::int64_t key_length = 0;
+    std::int64_t heads = 1;
+    std::int64_t kv_heads = 1;
+    std::int64_t head_dim = 0;
+    bool causal = true;  ///< query i sees keys j <= i + key_length - query_length
+    double scale = 1;
+};
+
+/// Element (b, s, h, i) at data + b*batch_stride + s*token_stride + h*head_stride + i; strides in
+/// elements, so that packed qkv rows need no copy.
+struct Heads {
+    void* data = nullptr;
+    DType dtype = DType::float32;
+    std::int64_t batch_stride = 0;
+    std::int64_t token_stride = 0;
+    std::int64_t head_stride = 0;
+};
+
+struct ForwardArguments {
+    Heads q, k, v;
+    Heads o;  ///< written
+    TensorView
+        lse;  ///< [batch, heads, query_length], written by all backends; may be empty for manual
+    TensorView probabilities;  ///< [batch, heads, query_length, key_length], manual only, written
+    cost::Pass pass = cost::Pass::forward;  ///< recompute when run again in backward
+};
+
+struct BackwardArguments {
+    Heads q, k, v, o, d_o;
+    TensorView lse;            ///< fused backends
+    TensorView probabilities;  ///< manual
+    Heads d_q, d_k, d_v;       ///< overwritten
+    TensorView row_sums;       ///< scratch [batch, heads, query_length], fused: rowsum(d_o * o)
+    TensorView d_scores;       ///< scratch [batch, heads, query_length, key_length], manual
+};
+
+class Backend {
+public:
+    virtual ~Backend() = default;
+    [[nodiscard]] virtual cost::AttentionBackend kind() const = 0;
+    virtual void forward(Context& context, const Shape& shape,
+                         const ForwardArguments& arguments) const = 0;
+    virtual void backward(Context& context, const Shape& shape,
+                          const BackwardArguments& arguments) const = 0;
+};
+
+/// What a backend can run, and if not, why.
+struct Support {
+    bool supported = true;
+    std::string reason;  ///< "head_dim 512 is over 256"
+};
+[[nodiscard]] Support supports(cost::AttentionBackend backend, cost::DeviceKind device,
+                               const Shape& shape, DType dtype);
+
+struct Resolution {
+    cost::AttentionBackend requested{};
+    cost::AttentionBackend used{};
+    std::string reason;  ///< why `used` differs, or "as requested"
+};
+/// Fallback flash_attn_2 -> sdpa -> manual. `disabled` (for tests and operators) lists backends to
+/// treat as unsupported, comma-separated. Throws ConfigError when nothing is left.
+[[nodiscard]] Resolution resolve(cost::AttentionBackend requested, cost::DeviceKind device,
+                                 const Shape& shape, DType dtype, std::string_view disabled = {});
+
+[[nodiscard]] std::unique_ptr<Backend> make_backend(cost::AttentionBackend backend,
+                                                    cost::DeviceKind device);
+
+}  // namespace isoflop::attention

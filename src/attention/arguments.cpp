@@ -1,0 +1,124 @@
+#include "attention/arguments.hpp"
+
+#include <new>
+#include <stdexcept>
+#include <string>
+
+namespace isoflop::attention {
+namespace {
+
+void require(bool condition, const std::string& message) {
+    if (!condition) throw std::invalid_argument("attention: " + message);
+}
+
+void check_shape(cost::AttentionBackend backend, const Shape& shape, DType dtype) {
+    require(shape.batch >= 0 && shape.query_length >= 0 && shape.key_length >= 0,
+            "negative length");
+    require(shape.heads >= 1 && shape.kv_heads >= 1, "no heads");
+    const Support support = supports(backend, cost::DeviceKind::cpu, shape, dtype);
+    require(support.supported, support.reason);
+}
+
+void check_heads(const Heads& heads, DType dtype, std::int64_t elements, const std::string& name) {
+    require(heads.dtype == dtype, name + " has another element type than q");
+    require(heads.data != nullptr || elements == 0, name + " is missing");
+}
+
+void check_tensor(const TensorView& tensor, DType dtype, std::int64_t elements,
+                  const std::string& name) {
+    require(elements == 0 || !tensor.empty(), name + " is missing");
+    if (tensor.empty()) return;
+    require(tensor.dtype() == dtype, name + " has another element type than q");
+    require(tensor.size() == elements, name + " has the wrong size");
+}
+
+std::int64_t query_rows(const Shape& shape) {
+    return shape.batch * shape.heads * shape.query_length;
+}
+std::int64_t key_rows(const Shape& shape) {
+    return shape.batch * shape.kv_heads * shape.key_length;
+}
+
+std::uint64_t product_of_all_heads(cost::AttentionBackend backend, const Shape& shape) {
+    return cost::visited_pairs(backend, shape.query_length, shape.key_length, shape.causal) *
+           static_cast<std::uint64_t>(shape.head_dim) *
+           static_cast<std::uint64_t>(shape.batch * shape.heads);
+}
+
+constexpr std::string_view kScores = "attention.scores";
+constexpr std::string_view kValues = "attention.values";
+
+}  // namespace
+
+void check_forward(cost::AttentionBackend backend, const Shape& shape,
+                   const ForwardArguments& arguments) {
+    const bool manual = backend == cost::AttentionBackend::manual;
+    const DType dtype = arguments.q.dtype;
+    check_shape(backend, shape, dtype);
+    check_heads(arguments.q, dtype, query_rows(shape), "q");
+    check_heads(arguments.k, dtype, key_rows(shape), "k");
+    check_heads(arguments.v, dtype, key_rows(shape), "v");
+    check_heads(arguments.o, dtype, query_rows(shape), "o");
+    if (!manual || !arguments.lse.empty())
+        check_tensor(arguments.lse, dtype, query_rows(shape), "lse");
+    if (manual) {
+        check_tensor(arguments.probabilities, dtype, query_rows(shape) * shape.key_length,
+                     "probabilities");
+    }
+}
+
+void check_backward(cost::AttentionBackend backend, const Shape& shape,
+                    const BackwardArguments& arguments) {
+    const DType dtype = arguments.q.dtype;
+    check_shape(backend, shape, dtype);
+    check_heads(arguments.q, dtype, query_rows(shape), "q");
+    check_heads(arguments.k, dtype, key_rows(shape), "k");
+    check_heads(arguments.v, dtype, key_rows(shape), "v");
+    check_heads(arguments.d_o, dtype, query_rows(shape), "d_o");
+    check_heads(arguments.d_q, dtype, query_rows(shape), "d_q");
+    check_heads(arguments.d_k, dtype, key_rows(shape), "d_k");
+    check_heads(arguments.d_v, dtype, key_rows(shape), "d_v");
+    if (backend == cost::AttentionBackend::manual) {
+        const std::int64_t pairs = query_rows(shape) * shape.key_length;
+        check_tensor(arguments.probabilities, dtype, pairs, "probabilities");
+        check_tensor(arguments.d_scores, dtype, pairs, "d_scores");
+    } else {
+        check_heads(arguments.o, dtype, query_rows(shape), "o");
+        check_tensor(arguments.lse, dtype, query_rows(shape), "lse");
+        check_tensor(arguments.row_sums, dtype, query_rows(shape), "row_sums");
+    }
+}
+
+void record_forward(const Context& context, cost::AttentionBackend backend, const Shape& shape,
+                    cost::Pass pass) {
+    const std::uint64_t multiply_adds = product_of_all_heads(backend, shape);
+    context.record(kScores, pass, multiply_adds);
+    context.record(kValues, pass, multiply_adds);
+}
+
+void record_backward(const Context& context, cost::AttentionBackend backend, const Shape& shape) {
+    const std::uint64_t multiply_adds = product_of_all_heads(backend, shape);
+    const std::uint64_t of_scores = backend == cost::AttentionBackend::manual ? 2 : 3;
+    context.record(kScores, cost::Pass::backward, of_scores * multiply_adds);
+    context.record(kValues, cost::Pass::backward, 2 * multiply_adds);
+}
+
+std::byte* Scratch::thread_memory(std::size_t bytes) {
+    struct Free {
+        void operator()(std::byte* memory) const {
+            ::operator delete (memory, std::align_val_t{static_cast<std::size_t>(kAlignment)});
+        }
+    };
+    thread_local std::unique_ptr<std::byte, Free> memory;
+    thread_local std::size_t size = 0;
+    if (size < bytes) {
+        memory.reset();
+        size = 0;
+        memory.reset(static_cast<std::byte*>(
+            ::operator new (bytes, std::align_val_t{static_cast<std::size_t>(kAlignment)})));
+        size = bytes;
+    }
+    return memory.get();
+}
+
+}  // namespace isoflop::attention

@@ -1,0 +1,226 @@
+// Attention as written in the paper (Vaswani 2017, equation 1): scores of all pairs by a product,
+// masked softmax, product with the values. The whole matrix of probabilities is stored for
+// backward. The reference for the fused backends, and what runs when they cannot.
+//
+// Tasks are blocks of kRowBlock queries of one head; d_k and d_v take blocks of kRowBlock keys of
+// one key/value head and add the query heads of its group in order, so bits do not depend on the
+// number of threads.
+#include <limits>
+
+#include "attention/arguments.hpp"
+#include "attention/backends.hpp"
+#include "isoflop/device/gemm.hpp"
+
+namespace isoflop::attention {
+namespace {
+
+using device::GemmShape;
+using device::Transpose;
+
+inline constexpr std::int64_t kRowBlock = 128;
+
+/// One head of one sequence, and one block of its rows (queries, or keys for d_k and d_v).
+struct RowBlock {
+    std::int64_t batch = 0;
+    std::int64_t head = 0;
+    std::int64_t first = 0;
+    std::int64_t rows = 0;
+};
+
+/// Calls run(block) for all blocks of `length` rows of `heads` heads.
+template <class Run>
+void for_all_blocks(Context& context, const Shape& shape, std::int64_t heads, std::int64_t length,
+                    const Run& run) {
+    const std::int64_t blocks = round_up(length, kRowBlock) / kRowBlock;
+    context.pool.parallel_for(shape.batch * heads * blocks, [&](std::int64_t task) {
+        const std::int64_t first = task % blocks * kRowBlock;
+        run(RowBlock{.batch = task / blocks / heads,
+                     .head = task / blocks % heads,
+                     .first = first,
+                     .rows = std::min(kRowBlock, length - first)});
+    });
+}
+
+/// Rows of the [batch, heads, query_length, key_length] matrix from `query` on.
+template <class T>
+T* matrix_row(const TensorView& matrix, const Shape& shape, std::int64_t batch, std::int64_t head,
+              std::int64_t query) {
+    return matrix.as<T>().data() + row_index(shape, batch, head, query) * shape.key_length;
+}
+
+/// out = sum over keys of matrix(query, key) * rows(key). A masked entry of the matrix is 0 and
+/// drops out unless a row is Inf or NaN; then only visible keys are summed, one by one.
+template <class T>
+void product_with_keys(const Shape& shape, const RowBlock& block, const T* matrix,
+                       const HeadRows<T>& rows, const HeadRows<T>& out) {
+    const std::int64_t d = shape.head_dim;
+    if (!shape.causal ||
+        tile_kernels<T>().all_finite(shape.key_length, d, rows.data, rows.stride)) {
+        const GemmShape product{.m = block.rows,
+                                .n = d,
+                                .k = shape.key_length,
+                                .lda = shape.key_length,
+                                .ldb = rows.stride,
+                                .ldc = out.stride};
+        gemm_serial(product, T(1), matrix, rows.data, T(0), out.row(block.first));
+        return;
+    }
+    for (std::int64_t i = 0; i < block.rows; ++i) {
+        T* sums = out.row(block.first + i);
+        std::fill_n(sums, d, T(0));
+        const std::int64_t limit = key_limit(shape, block.first + i);
+        for (std::int64_t key = 0; key < limit; ++key) {
+            const T factor = matrix[i * shape.key_length + key];
+            for (std::int64_t column = 0; column < d; ++column)
+                sums[column] += factor * rows.row(key)[column];
+        }
+    }
+}
+
+/// out (+)= sum over queries of matrix(query, key) * rows(query), for the block's keys; masked
+/// entries as above.
+template <class T>
+void product_with_queries(const Shape& shape, const RowBlock& block, const T* matrix,
+                          const HeadRows<T>& rows, const HeadRows<T>& out, bool accumulate) {
+    const std::int64_t d = shape.head_dim;
+    if (!shape.causal ||
+        tile_kernels<T>().all_finite(shape.query_length, d, rows.data, rows.stride)) {
+        const GemmShape product{.transpose_a = Transpose::yes,
+                                .m = block.rows,
+                                .n = d,
+                                .k = shape.query_length,
+                                .lda = shape.key_length,
+                                .ldb = rows.stride,
+                                .ldc = out.stride};
+        gemm_serial(product, T(1), matrix + block.first, rows.data, accumulate ? T(1) : T(0),
+                    out.row(block.first));
+        return;
+    }
+    for (std::int64_t key = block.first; key < block.first + block.rows; ++key) {
+        T* sums = out.row(key);
+        if (!accumulate) std::fill_n(sums, d, T(0));
+        for (std::int64_t query = 0; query < shape.query_length; ++query) {
+            if (key >= key_limit(shape, query)) continue;
+            const T factor = matrix[query * shape.key_length + key];
+            for (std::int64_t column = 0; column < d; ++column)
+                sums[column] += factor * rows.row(query)[column];
+        }
+    }
+}
+
+/// matrix = factor * queries keys^T for the block's queries and all keys.
+template <class T>
+void product_of_all_pairs(const Shape& shape, const RowBlock& block, T factor,
+                          const HeadRows<T>& queries, const HeadRows<T>& keys, T* matrix) {
+    const GemmShape product{.transpose_b = Transpose::yes,
+                            .m = block.rows,
+                            .n = shape.key_length,
+                            .k = shape.head_dim,
+                            .lda = queries.stride,
+                            .ldb = keys.stride,
+                            .ldc = shape.key_length};
+    gemm_serial(product, factor, queries.row(block.first), keys.data, T(0), matrix);
+}
+
+template <class T>
+void forward_block(const Shape& shape, const ForwardArguments& arguments, const RowBlock& block) {
+    const std::int64_t kv_head = kv_head_of(shape, block.head);
+    T* matrix = matrix_row<T>(arguments.probabilities, shape, block.batch, block.head, block.first);
+    product_of_all_pairs(shape, block, static_cast<T>(shape.scale) * kLog2E<T>,
+                         head_rows<T>(arguments.q, block.batch, block.head),
+                         head_rows<T>(arguments.k, block.batch, kv_head), matrix);
+    for (std::int64_t i = 0; i < block.rows; ++i) {
+        T* row = matrix + i * shape.key_length;
+        const std::int64_t query = block.first + i;
+        const std::int64_t limit = key_limit(shape, query);
+        const T lse = limit > 0 ? tile_kernels<T>().softmax_row(limit, row) * kLn2<T>
+                                : std::numeric_limits<T>::infinity();
+        std::fill(row + limit, row + shape.key_length, T(0));
+        if (!arguments.lse.empty()) {
+            arguments.lse.as<T>()[static_cast<std::size_t>(
+                row_index(shape, block.batch, block.head, query))] = lse;
+        }
+    }
+    product_with_keys(shape, block, matrix, head_rows<T>(arguments.v, block.batch, kv_head),
+                      head_rows<T>(arguments.o, block.batch, block.head));
+}
+
+/// d_scores and d_q of a block of queries.
+template <class T>
+void backward_queries(const Shape& shape, const BackwardArguments& arguments,
+                      const RowBlock& block) {
+    const std::int64_t kv_head = kv_head_of(shape, block.head);
+    const T* p =
+        matrix_row<T>(arguments.probabilities, shape, block.batch, block.head, block.first);
+    T* d_scores = matrix_row<T>(arguments.d_scores, shape, block.batch, block.head, block.first);
+    product_of_all_pairs(shape, block, T(1), head_rows<T>(arguments.d_o, block.batch, block.head),
+                         head_rows<T>(arguments.v, block.batch, kv_head), d_scores);
+    for (std::int64_t i = 0; i < block.rows; ++i) {
+        T* row = d_scores + i * shape.key_length;
+        const std::int64_t limit = key_limit(shape, block.first + i);
+        tile_kernels<T>().softmax_row_backward(limit, static_cast<T>(shape.scale),
+                                               p + i * shape.key_length, row);
+        std::fill(row + limit, row + shape.key_length, T(0));
+    }
+    product_with_keys(shape, block, d_scores, head_rows<T>(arguments.k, block.batch, kv_head),
+                      head_rows<T>(arguments.d_q, block.batch, block.head));
+}
+
+/// d_k and d_v of a block of keys.
+template <class T>
+void backward_keys(const Shape& shape, const BackwardArguments& arguments, const RowBlock& block) {
+    const std::int64_t group = shape.heads / shape.kv_heads;
+    const HeadRows<T> d_k = head_rows<T>(arguments.d_k, block.batch, block.head);
+    const HeadRows<T> d_v = head_rows<T>(arguments.d_v, block.batch, block.head);
+    for (std::int64_t in_group = 0; in_group < group; ++in_group) {
+        const std::int64_t head = block.head * group + in_group;
+        product_with_queries(shape, block,
+                             matrix_row<T>(arguments.probabilities, shape, block.batch, head, 0),
+                             head_rows<T>(arguments.d_o, block.batch, head), d_v, in_group > 0);
+        product_with_queries(shape, block,
+                             matrix_row<T>(arguments.d_scores, shape, block.batch, head, 0),
+                             head_rows<T>(arguments.q, block.batch, head), d_k, in_group > 0);
+    }
+}
+
+class ManualCpu final : public Backend {
+public:
+    [[nodiscard]] cost::AttentionBackend kind() const override {
+        return cost::AttentionBackend::manual;
+    }
+
+    void forward(Context& context, const Shape& shape,
+                 const ForwardArguments& arguments) const override {
+        check_forward(kind(), shape, arguments);
+        record_forward(context, kind(), shape, arguments.pass);
+        device::visit_dtype(arguments.q.dtype, [&](auto zero) {
+            for_all_blocks(context, shape, shape.heads, shape.query_length,
+                           [&](const RowBlock& block) {
+                               forward_block<decltype(zero)>(shape, arguments, block);
+                           });
+        });
+    }
+
+    void backward(Context& context, const Shape& shape,
+                  const BackwardArguments& arguments) const override {
+        check_backward(kind(), shape, arguments);
+        record_backward(context, kind(), shape);
+        device::visit_dtype(arguments.q.dtype, [&](auto zero) {
+            using T = decltype(zero);
+            for_all_blocks(
+                context, shape, shape.heads, shape.query_length,
+                [&](const RowBlock& block) { backward_queries<T>(shape, arguments, block); });
+            for_all_blocks(
+                context, shape, shape.kv_heads, shape.key_length,
+                [&](const RowBlock& block) { backward_keys<T>(shape, arguments, block); });
+        });
+    }
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_manual_cpu() {
+    return std::make_unique<ManualCpu>();
+}
+
+}  // namespace isoflop::attention

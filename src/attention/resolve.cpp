@@ -1,0 +1,100 @@
+// Which backend runs: what each supports, and the fallback flash_attn_2 -> sdpa -> manual with its
+// reasons.
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "attention/backends.hpp"
+#include "isoflop/attention/attention.hpp"
+#include "isoflop/base/error.hpp"
+#include "isoflop/base/text.hpp"
+
+namespace isoflop::attention {
+namespace {
+
+using cost::AttentionBackend;
+
+constexpr std::int64_t kMaxFusedHeadDim = 256;
+constexpr std::array kFallbackOrder = {AttentionBackend::flash_attn_2, AttentionBackend::sdpa,
+                                       AttentionBackend::manual};
+
+std::string_view trimmed(std::string_view text) {
+    const std::size_t first = text.find_first_not_of(' ');
+    if (first == std::string_view::npos) return {};
+    return text.substr(first, text.find_last_not_of(' ') - first + 1);
+}
+
+std::vector<AttentionBackend> parse_disabled(std::string_view list) {
+    std::vector<AttentionBackend> disabled;
+    while (!list.empty()) {
+        const std::size_t comma = std::min(list.find(','), list.size());
+        const std::string_view word = trimmed(list.substr(0, comma));
+        list.remove_prefix(std::min(comma + 1, list.size()));
+        if (word.empty()) continue;
+        const auto backend = from_string<AttentionBackend>(word);
+        if (!backend) {
+            const auto names = all_names<AttentionBackend>();
+            throw ConfigError("no attention backend '" + std::string(word) + "' to disable (" +
+                              join(names) + ")" + suggestion(word, names));
+        }
+        disabled.push_back(*backend);
+    }
+    return disabled;
+}
+
+Support unsupported(std::string reason) {
+    return {.supported = false, .reason = std::move(reason)};
+}
+
+}  // namespace
+
+Support supports(AttentionBackend backend, cost::DeviceKind device, const Shape& shape,
+                 DType dtype) {
+    if (device == cost::DeviceKind::cuda) return unsupported("this build has no CUDA");
+    if (dtype != DType::float32 && dtype != DType::float64) {
+        return unsupported("no CPU kernel for " + std::string(to_string(dtype)));
+    }
+    if (shape.head_dim < 1)
+        return unsupported("head_dim " + std::to_string(shape.head_dim) + " is below 1");
+    if (shape.kv_heads < 1 || shape.heads % shape.kv_heads != 0) {
+        return unsupported(std::to_string(shape.heads) + " heads cannot share " +
+                           std::to_string(shape.kv_heads) + " key/value heads evenly");
+    }
+    if (backend != AttentionBackend::manual && shape.head_dim > kMaxFusedHeadDim) {
+        return unsupported("head_dim " + std::to_string(shape.head_dim) + " is over " +
+                           std::to_string(kMaxFusedHeadDim));
+    }
+    return {};
+}
+
+Resolution resolve(AttentionBackend requested, cost::DeviceKind device, const Shape& shape,
+                   DType dtype, std::string_view disabled) {
+    const std::vector<AttentionBackend> off = parse_disabled(disabled);
+    std::string reasons;
+    for (auto backend = std::find(kFallbackOrder.begin(), kFallbackOrder.end(), requested);
+         backend != kFallbackOrder.end(); ++backend) {
+        const bool is_off = std::find(off.begin(), off.end(), *backend) != off.end();
+        const Support support =
+            is_off ? unsupported("disabled") : supports(*backend, device, shape, dtype);
+        if (support.supported) {
+            return {.requested = requested,
+                    .used = *backend,
+                    .reason = reasons.empty() ? "as requested" : reasons};
+        }
+        if (!reasons.empty()) reasons += "; ";
+        reasons += std::string(to_string(*backend)) + ": " + support.reason;
+    }
+    throw ConfigError("no attention backend can run here: " + reasons);
+}
+
+std::unique_ptr<Backend> make_backend(AttentionBackend backend, cost::DeviceKind device) {
+    if (device == cost::DeviceKind::cuda) throw ConfigError("this build has no CUDA");
+    switch (backend) {
+        case AttentionBackend::flash_attn_2: return make_flash_attn_2_cpu();
+        case AttentionBackend::sdpa: return make_sdpa_cpu();
+        case AttentionBackend::manual: return make_manual_cpu();
+    }
+    throw ConfigError("no such attention backend");
+}
+
+}  // namespace isoflop::attention

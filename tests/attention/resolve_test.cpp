@@ -1,0 +1,115 @@
+// Which backend runs, and why.
+#include <gmock/gmock.h>
+
+#include "attention_problem.hpp"
+#include "isoflop/base/error.hpp"
+
+namespace isoflop::test {
+namespace {
+
+using attention::resolve;
+using cost::DeviceKind;
+
+TEST(AttentionResolve, EveryBackendRunsAsRequested) {
+    for (const AttentionBackend backend : kAllBackends) {
+        const auto resolution =
+            resolve(backend, DeviceKind::cpu, make_shape(8, 8, 64), DType::float32);
+        EXPECT_EQ(resolution.requested, backend);
+        EXPECT_EQ(resolution.used, backend);
+        EXPECT_EQ(resolution.reason, "as requested");
+        EXPECT_EQ(attention::make_backend(backend, DeviceKind::cpu)->kind(), backend);
+    }
+}
+
+TEST(AttentionResolve, FallsBackStepByStep) {
+    const Shape shape = make_shape(8, 8, 64);
+    const auto first = resolve(AttentionBackend::flash_attn_2, DeviceKind::cpu, shape,
+                               DType::float32, "flash_attn_2");
+    EXPECT_EQ(first.used, AttentionBackend::sdpa);
+    EXPECT_EQ(first.reason, "flash_attn_2: disabled");
+
+    const auto second = resolve(AttentionBackend::flash_attn_2, DeviceKind::cpu, shape,
+                                DType::float32, "flash_attn_2, sdpa");
+    EXPECT_EQ(second.requested, AttentionBackend::flash_attn_2);
+    EXPECT_EQ(second.used, AttentionBackend::manual);
+    EXPECT_EQ(second.reason, "flash_attn_2: disabled; sdpa: disabled");
+
+    const auto from_sdpa =
+        resolve(AttentionBackend::sdpa, DeviceKind::cpu, shape, DType::float32, "sdpa");
+    EXPECT_EQ(from_sdpa.used, AttentionBackend::manual);
+    EXPECT_EQ(from_sdpa.reason, "sdpa: disabled");
+
+    EXPECT_THROW((void)resolve(AttentionBackend::flash_attn_2, DeviceKind::cpu, shape,
+                               DType::float32, "flash_attn_2,sdpa,manual"),
+                 ConfigError);
+    EXPECT_THROW(
+        (void)resolve(AttentionBackend::manual, DeviceKind::cpu, shape, DType::float32, "manual"),
+        ConfigError);
+}
+
+TEST(AttentionResolve, WideHeadsFallBackToManual) {
+    const auto resolution = resolve(AttentionBackend::flash_attn_2, DeviceKind::cpu,
+                                    make_shape(8, 8, 320), DType::float32);
+    EXPECT_EQ(resolution.used, AttentionBackend::manual);
+    EXPECT_EQ(resolution.reason,
+              "flash_attn_2: head_dim 320 is over 256; sdpa: head_dim 320 is over 256");
+}
+
+TEST(AttentionResolve, SaysWhyNothingIsLeft) {
+    try {
+        (void)resolve(AttentionBackend::sdpa, DeviceKind::cuda, make_shape(8, 8, 64),
+                      DType::float32);
+        FAIL() << "no CUDA here";
+    } catch (const ConfigError& error) {
+        EXPECT_STREQ(error.what(),
+                     "no attention backend can run here: sdpa: this build has no CUDA; manual: "
+                     "this build has no "
+                     "CUDA");
+    }
+    EXPECT_THROW((void)resolve(AttentionBackend::manual, DeviceKind::cpu, make_shape(8, 8, 64),
+                               DType::bfloat16),
+                 ConfigError);
+    EXPECT_THROW((void)resolve(AttentionBackend::manual, DeviceKind::cpu,
+                               make_shape(8, 8, 64, true, 3, 2), DType::float32),
+                 ConfigError);
+}
+
+TEST(AttentionResolve, NamesAMisspeltBackendToDisable) {
+    try {
+        (void)resolve(AttentionBackend::manual, DeviceKind::cpu, make_shape(8, 8, 64),
+                      DType::float32, "flash_atn_2");
+        FAIL() << "accepted a misspelling";
+    } catch (const ConfigError& error) {
+        EXPECT_THAT(error.what(), testing::HasSubstr("did you mean 'flash_attn_2'?"));
+    }
+}
+
+TEST(AttentionArguments, MissingOrMismatchedTensorsAreNamed) {
+    Problem<float> problem(make_shape(8, 8, 16));
+    device::ThreadPool pool(1);
+    device::Context context(pool);
+    const auto backend = attention::make_backend(AttentionBackend::flash_attn_2, DeviceKind::cpu);
+    attention::ForwardArguments arguments = problem.forward_arguments();
+    arguments.lse = {};
+    EXPECT_THROW(backend->forward(context, problem.shape, arguments), std::invalid_argument);
+    arguments = problem.forward_arguments();
+    arguments.v.dtype = DType::float64;
+    EXPECT_THROW(backend->forward(context, problem.shape, arguments), std::invalid_argument);
+    attention::BackwardArguments backward = problem.backward_arguments();
+    backward.row_sums = {};
+    EXPECT_THROW(backend->backward(context, problem.shape, backward), std::invalid_argument);
+}
+
+TEST(AttentionArguments, ManualNeedsNoLse) {
+    Problem<float> problem(make_shape(8, 8, 16));
+    device::ThreadPool pool(1);
+    device::Context context(pool);
+    attention::ForwardArguments arguments = problem.forward_arguments();
+    arguments.lse = {};
+    attention::make_backend(AttentionBackend::manual, DeviceKind::cpu)
+        ->forward(context, problem.shape, arguments);
+    EXPECT_LE(relative_error(problem.o.values(), Reference(problem).o.values()), 1e-6);
+}
+
+}  // namespace
+}  // namespace isoflop::test
