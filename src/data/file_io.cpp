@@ -1,0 +1,147 @@
+#include "data/file_io.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "isoflop/base/error.hpp"
+#include "isoflop/base/text.hpp"
+
+namespace isoflop::data {
+namespace fs = std::filesystem;
+
+void fail(const fs::path& path, std::string_view message) {
+    throw IoError(fmt::format("{}: error: {}", path.string(), message));
+}
+
+void fail_system(const fs::path& path, std::string_view what, int error_number) {
+    fail(path, fmt::format("{}: {}", what, std::generic_category().message(error_number)));
+}
+
+void fail_missing(const fs::path& path) {
+    constexpr std::size_t kMostNames = 4096;  // a suggestion is not worth a long wait
+    const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+    std::error_code error;
+    if (!fs::is_directory(folder, error)) {
+        fail(path, fmt::format("no such file: there is no folder '{}'", folder.string()));
+    }
+    std::vector<std::string> names;
+    for (fs::directory_iterator entry(folder, error);
+         !error && entry != fs::directory_iterator() && names.size() < kMostNames;
+         entry.increment(error)) {
+        names.push_back(entry->path().filename().string());
+    }
+    const std::vector<std::string_view> candidates(names.begin(), names.end());
+    std::string message = "no such file";
+    if (const auto nearest = nearest_spelling(path.filename().string(), candidates)) {
+        message += fmt::format("; did you mean '{}'?", (path.parent_path() / *nearest).string());
+    }
+    fail(path, message);
+}
+
+FileDescriptor::FileDescriptor(FileDescriptor&& other) noexcept : descriptor_(other.release()) {}
+
+FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
+    if (this != &other) {
+        FileDescriptor old(std::exchange(descriptor_, other.release()));
+    }
+    return *this;
+}
+
+FileDescriptor::~FileDescriptor() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+int FileDescriptor::release() {
+    return std::exchange(descriptor_, -1);
+}
+
+FileDescriptor open_for_reading(const fs::path& path) {
+    std::error_code error;
+    const fs::file_type type = fs::status(path, error).type();
+    if (type == fs::file_type::not_found) fail_missing(path);
+    if (type == fs::file_type::directory) fail(path, "this is a folder, not a file");
+    FileDescriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (descriptor.get() < 0) fail_system(path, "cannot be read", errno);
+    return descriptor;
+}
+
+FileDescriptor create_file(const fs::path& path) {
+    constexpr mode_t kReadableByAll = 0666;  // less the umask
+    FileDescriptor descriptor(
+        ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, kReadableByAll));
+    if (descriptor.get() < 0) fail_system(path, "cannot be created", errno);
+    return descriptor;
+}
+
+void close_synced(FileDescriptor descriptor, const fs::path& path) {
+    // EINVAL: a pipe or device, which cannot be synchronised.
+    if (::fsync(descriptor.get()) != 0 && errno != EINVAL)
+        fail_system(path, "cannot be written", errno);
+    if (::close(descriptor.release()) != 0) fail_system(path, "cannot be written", errno);
+}
+
+void sync_folder(const fs::path& folder) {
+    // Best effort: some file systems do not allow it, and then there is nothing that could be done.
+    const FileDescriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (descriptor.get() >= 0) ::fsync(descriptor.get());
+}
+
+std::size_t read_some(int descriptor, std::span<char> buffer, const fs::path& path) {
+    while (true) {
+        const ssize_t count = ::read(descriptor, buffer.data(), buffer.size());
+        if (count >= 0) return static_cast<std::size_t>(count);
+        if (errno != EINTR) fail_system(path, "cannot be read", errno);
+    }
+}
+
+void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path& path) {
+    while (!bytes.empty()) {
+        const ssize_t count = ::write(descriptor, bytes.data(), bytes.size());
+        if (count >= 0) {
+            bytes = bytes.subspan(static_cast<std::size_t>(count));
+        } else if (errno != EINTR) {
+            fail_system(path, "cannot be written", errno);
+        }
+    }
+}
+
+void write_all_at(int descriptor, std::span<const std::byte> bytes, std::size_t offset,
+                  const fs::path& path) {
+    while (!bytes.empty()) {
+        const ssize_t count =
+            ::pwrite(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+        if (count >= 0) {
+            bytes = bytes.subspan(static_cast<std::size_t>(count));
+            offset += static_cast<std::size_t>(count);
+        } else if (errno != EINTR) {
+            fail_system(path, "cannot be written", errno);
+        }
+    }
+}
+
+std::string read_whole_file(const fs::path& path, std::size_t max_bytes) {
+    const FileDescriptor descriptor = open_for_reading(path);
+    std::string text;
+    std::vector<char> buffer(1U << 16U);
+    while (const std::size_t count = read_some(descriptor.get(), buffer, path)) {
+        if (text.size() + count > max_bytes) {
+            fail(path, fmt::format("larger than {} bytes, which it should never be", max_bytes));
+        }
+        text.append(buffer.data(), count);
+    }
+    return text;
+}
+
+void write_whole_file(const fs::path& path, std::string_view text) {
+    FileDescriptor descriptor = create_file(path);
+    write_all(descriptor.get(), std::as_bytes(std::span(text)), path);
+    close_synced(std::move(descriptor), path);
+}
+
+}  // namespace isoflop::data

@@ -1,0 +1,55 @@
+// Files for the data layer: descriptors that close themselves, complete reads and writes, and
+// errors that name the file and say what the system said.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace isoflop::data {
+
+/// Throws IoError "PATH: error: MESSAGE".
+[[noreturn]] void fail(const std::filesystem::path& path, std::string_view message);
+/// The same with the system's reason for an errno.
+[[noreturn]] void fail_system(const std::filesystem::path& path, std::string_view what,
+                              int error_number);
+/// "no such file", with the nearest name in its folder.
+[[noreturn]] void fail_missing(const std::filesystem::path& path);
+
+class FileDescriptor {
+public:
+    explicit FileDescriptor(int descriptor = -1) : descriptor_(descriptor) {}
+    FileDescriptor(FileDescriptor&& other) noexcept;
+    FileDescriptor& operator=(FileDescriptor&& other) noexcept;
+    FileDescriptor(const FileDescriptor&) = delete;
+    FileDescriptor& operator=(const FileDescriptor&) = delete;
+    ~FileDescriptor();
+
+    [[nodiscard]] int get() const { return descriptor_; }
+    /// Gives the descriptor away.
+    int release();
+
+private:
+    int descriptor_;
+};
+
+[[nodiscard]] FileDescriptor open_for_reading(const std::filesystem::path& path);
+[[nodiscard]] FileDescriptor create_file(const std::filesystem::path& path);
+/// Flushes to disk and closes; `path` is for the message.
+void close_synced(FileDescriptor descriptor, const std::filesystem::path& path);
+/// Makes a renamed or new name in this folder durable.
+void sync_folder(const std::filesystem::path& folder);
+
+/// Bytes read, 0 at the end.
+[[nodiscard]] std::size_t read_some(int descriptor, std::span<char> buffer,
+                                    const std::filesystem::path& path);
+void write_all(int descriptor, std::span<const std::byte> bytes, const std::filesystem::path& path);
+void write_all_at(int descriptor, std::span<const std::byte> bytes, std::size_t offset,
+                  const std::filesystem::path& path);
+
+[[nodiscard]] std::string read_whole_file(const std::filesystem::path& path, std::size_t max_bytes);
+void write_whole_file(const std::filesystem::path& path, std::string_view text);
+
+}  // namespace isoflop::data
