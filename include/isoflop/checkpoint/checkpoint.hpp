@@ -1,0 +1,142 @@
+// Checkpoints of a run, as logical tensors (name, global shape, slice): they load on any number of
+// ranks.
+//
+//   <run>/checkpoints/step_00000200/
+//       model.safetensors        weights, by their Hugging Face names
+//       optimizer.safetensors    exp_avg.<name>, exp_avg_sq.<name>
+//       trainer_state.json       what the trainer needs to continue
+//       manifest.json            format version, step, files with sizes and CRC-32C, slices
+//   <run>/latest                 symbolic link to the newest one
+//
+// A checkpoint is written into checkpoints/.step_00000200.writing, flushed to the disk and then
+// renamed: a step_* folder is complete or damaged by something else, which its checksums tell. With
+// several ranks each writes files of its own (model-00002-of-00004.safetensors) into the same
+// folder, one rank begins and commits.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "isoflop/checkpoint/safetensors.hpp"
+#include "isoflop/device/tensor_view.hpp"
+
+namespace isoflop::checkpoint {
+
+inline constexpr std::string_view kFirstMomentPrefix = "exp_avg.";
+inline constexpr std::string_view kSecondMomentPrefix = "exp_avg_sq.";
+/// Key of the trainer state that holds the validation loss of the checkpoint (a number; absent or
+/// null: not known). The lowest one marks the best checkpoint.
+inline constexpr std::string_view kValidationLossKey = "val_loss";
+
+/// A tensor, or the slice of it that this rank holds: elements [first_element, first_element +
+/// data.size()) of the row-major whole. The memory must be readable by the CPU.
+struct NamedTensor {
+    std::string name;
+    std::vector<std::int64_t> shape;  ///< of the whole tensor
+    device::TensorView data;
+    std::int64_t first_element = 0;
+};
+
+struct CheckpointOptions {
+    std::int64_t keep_checkpoints = 3;  ///< newest ones that stay; 0: all
+    bool keep_best = true;              ///< the one with the lowest validation loss stays as well
+};
+
+/// Writes <run>/checkpoints/step_NNNNNNNN, points `latest` at it, then removes old checkpoints. A
+/// checkpoint of the same step is replaced. On failure (full disk, ...) throws IoError: the partial
+/// one is removed and the older checkpoints stay. `trainer_state` is an object; numbers survive to
+/// the last bit (except NaN and infinities, which JSON lacks). Returns the folder.
+std::filesystem::path write_checkpoint(const std::filesystem::path& run_dir, std::int64_t step,
+                                       std::span<const NamedTensor> weights,
+                                       std::span<const NamedTensor> first_moment,
+                                       std::span<const NamedTensor> second_moment,
+                                       const nlohmann::ordered_json& trainer_state,
+                                       const CheckpointOptions& options = {});
+
+// The same in three steps, for several ranks on one file system:
+//   one rank   begin_checkpoint;  barrier
+//   each rank  write_shard with its slices;  barrier
+//   one rank   commit_checkpoint
+struct Shard {
+    std::int64_t index = 0;
+    std::int64_t count = 1;
+};
+
+/// Removes what killed runs left and makes the temporary folder, whose path is returned.
+std::filesystem::path begin_checkpoint(const std::filesystem::path& run_dir, std::int64_t step);
+void write_shard(const std::filesystem::path& run_dir, std::int64_t step, const Shard& shard,
+                 std::span<const NamedTensor> weights, std::span<const NamedTensor> first_moment,
+                 std::span<const NamedTensor> second_moment);
+/// Throws IoError when the slices of the shards do not make up whole tensors.
+std::filesystem::path commit_checkpoint(const std::filesystem::path& run_dir, std::int64_t step,
+                                        std::int64_t shard_count,
+                                        const nlohmann::ordered_json& trainer_state,
+                                        const CheckpointOptions& options = {});
+/// Removes the temporary folder after a failure; never throws.
+void abandon_checkpoint(const std::filesystem::path& run_dir, std::int64_t step) noexcept;
+
+/// A tensor as the manifest describes it.
+struct TensorDescription {
+    std::string name;
+    ElementType type = ElementType::f32;
+    std::vector<std::int64_t> shape;
+};
+
+/// A verified checkpoint. Tensors of the optimizer are called kFirstMomentPrefix + name and
+/// kSecondMomentPrefix + name.
+class CheckpointReader {
+public:
+    /// `path` is a step_NNNNNNNN folder, a `latest`, or a run's folder (its newest valid
+    /// checkpoint). Reads every file once to verify its checksum. Throws IoError naming the file
+    /// that is missing, truncated or altered.
+    [[nodiscard]] static CheckpointReader open(const std::filesystem::path& path);
+
+    CheckpointReader(CheckpointReader&&) noexcept;
+    CheckpointReader& operator=(CheckpointReader&&) noexcept;
+    ~CheckpointReader();
+
+    [[nodiscard]] const std::filesystem::path& directory() const;
+    [[nodiscard]] std::int64_t step() const;
+    [[nodiscard]] std::optional<double> validation_loss() const;
+    [[nodiscard]] nlohmann::ordered_json trainer_state() const;
+    [[nodiscard]] const std::vector<TensorDescription>& tensors() const;
+    [[nodiscard]] const TensorDescription* find(
+        std::string_view name) const;  ///< nullptr when absent
+    /// Throws IoError naming checkpoint and tensor unless it is there with this shape.
+    const TensorDescription& require(std::string_view name,
+                                     std::span<const std::int64_t> shape) const;
+
+    /// Elements [offset, offset + values.size()) of the row-major tensor. Throws IoError when there
+    /// is no such tensor, std::out_of_range when the range does not fit.
+    void read(std::string_view name, std::int64_t offset, std::span<float> values) const;
+    void read(std::string_view name, std::int64_t offset, std::span<double> values) const;
+
+private:
+    struct State;
+    explicit CheckpointReader(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
+
+/// Called for every damaged checkpoint that is passed over, newest first.
+using CorruptCallback =
+    std::function<void(const std::filesystem::path& checkpoint, const std::string& reason)>;
+
+/// The newest valid checkpoint of a run. nullopt when the run has none at all; IoError when it has
+/// some and all are damaged, since starting anew would then hide a loss.
+[[nodiscard]] std::optional<CheckpointReader> open_latest(const std::filesystem::path& run_dir,
+                                                          const CorruptCallback& on_corrupt = {});
+[[nodiscard]] std::optional<std::filesystem::path> find_latest(
+    const std::filesystem::path& run_dir, const CorruptCallback& on_corrupt = {});
+
+/// "step_00000200"
+[[nodiscard]] std::string checkpoint_name(std::int64_t step);
+
+}  // namespace isoflop::checkpoint

@@ -1,0 +1,27 @@
+// CRC-32C (Castagnoli; RFC 3720, appendix B.4): guards checkpoint files against truncation and
+// flipped bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace isoflop::checkpoint {
+
+/// Continues from `previous`, the checksum of what comes before: crc32c(b, crc32c(a)) is that of a
+/// followed by b. Uses the SSE4.2 instruction where the processor has it.
+[[nodiscard]] std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t previous = 0);
+[[nodiscard]] std::uint32_t crc32c(std::string_view text, std::uint32_t previous = 0);
+
+/// The portable form (eight table look-ups a word); the same values.
+[[nodiscard]] std::uint32_t crc32c_by_table(std::span<const std::byte> bytes,
+                                            std::uint32_t previous = 0);
+/// Whether crc32c uses the processor's instruction.
+[[nodiscard]] bool has_crc32c_instruction();
+
+/// Eight hexadecimal digits, as manifests hold it.
+[[nodiscard]] std::string checksum_text(std::uint32_t checksum);
+
+}  // namespace isoflop::checkpoint

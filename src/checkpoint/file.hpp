@@ -1,0 +1,70 @@
+// Files as this layer needs them: every descriptor and mapping is owned, every failure is an
+// IoError that names the file and the system's reason, and what is said to be written is on the
+// disk.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace isoflop::checkpoint {
+
+/// "cannot write 'out/x': No space left on device" from errno.
+[[noreturn]] void throw_system_error(std::string_view action, const std::filesystem::path& path,
+                                     int error_number);
+
+class FileDescriptor {
+public:
+    FileDescriptor() = default;
+    /// As open(2); `action` is the verb of the error: "read", "write".
+    FileDescriptor(const std::filesystem::path& path, int flags, std::string_view action);
+    ~FileDescriptor();
+    FileDescriptor(FileDescriptor&& other) noexcept;
+    FileDescriptor& operator=(FileDescriptor&& other) noexcept;
+
+    [[nodiscard]] int get() const { return descriptor_; }
+    /// Closes now: some file systems report a full disk only here.
+    void close(const std::filesystem::path& path);
+
+private:
+    int descriptor_ = -1;
+};
+
+/// A whole file, read-only.
+class MappedFile {
+public:
+    explicit MappedFile(const std::filesystem::path& path);
+    ~MappedFile();
+    MappedFile(const MappedFile&) = delete;
+    MappedFile& operator=(const MappedFile&) = delete;
+
+    [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
+
+private:
+    std::span<const std::byte> bytes_;
+};
+
+void write_all(const FileDescriptor& file, std::span<const std::byte> bytes,
+               const std::filesystem::path& path);
+/// Waits until the content of the file is on the disk.
+void synchronize(const FileDescriptor& file, const std::filesystem::path& path);
+/// The same for the names in a folder, after files were created, renamed or removed there.
+void synchronize_directory(const std::filesystem::path& directory);
+
+/// Writes and synchronizes; the file has its name only when it is complete.
+void write_text_file(const std::filesystem::path& path, std::string_view text);
+/// Throws IoError for files over max_bytes: what is read here is small.
+[[nodiscard]] std::string read_text_file(const std::filesystem::path& path,
+                                         std::uint64_t max_bytes);
+
+void rename_path(const std::filesystem::path& from, const std::filesystem::path& to);
+/// Creates a folder and its parents.
+void make_directories(const std::filesystem::path& directory);
+
+/// The name that a file has while it is being written.
+[[nodiscard]] std::filesystem::path writing_name(const std::filesystem::path& path);
+
+}  // namespace isoflop::checkpoint
