@@ -1,0 +1,29 @@
+// How model state is spread over ranks, seen from the transformer: it asks for the weights of a
+// unit (embedding, block, head) before it uses them, gives them back, and says when a unit's
+// gradients are complete. The transformer does not know whether that gathers shards, starts a
+// reduction, or does nothing.
+#pragma once
+
+#include <cstddef>
+
+#include "isoflop/device/tensor_view.hpp"
+
+namespace isoflop::sharding {
+
+using device::TensorView;
+
+class Strategy {
+public:
+    virtual ~Strategy() = default;
+
+    /// All weights of a unit, flat, valid until released. May be called again while held.
+    [[nodiscard]] virtual TensorView acquire_weights(std::size_t unit) = 0;
+    virtual void release_weights(std::size_t unit) = 0;
+
+    /// Flat gradient of a unit to accumulate into, valid until gradients_ready(unit).
+    [[nodiscard]] virtual TensorView acquire_gradients(std::size_t unit) = 0;
+    /// The current micro-batch has added everything to this unit's gradient.
+    virtual void gradients_ready(std::size_t unit) = 0;
+};
+
+}  // namespace isoflop::sharding

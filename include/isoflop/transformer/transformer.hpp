@@ -1,0 +1,76 @@
+// A decoder-only transformer as a straight line of ops: forward through the layers, the loss,
+// backward through the layers. No autograd; what forward saves for backward is what the memory plan
+// lists, under the names used here.
+//
+//   pre-norm   x = x + attention(norm(x)); x = x + ffn(norm(x))
+//   post-norm  x = norm(x + attention(x)); x = norm(x + ffn(x))
+//
+// Parameter gradients accumulate over micro-batches, scaled so that their sum is the gradient of
+// the mean loss. The model knows nothing of ranks: weights and gradients of a unit come from a
+// sharding::Strategy.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "isoflop/attention/attention.hpp"
+#include "isoflop/cost/execution.hpp"
+#include "isoflop/cost/state_layout.hpp"
+#include "isoflop/device/context.hpp"
+#include "isoflop/device/planned_memory.hpp"
+#include "isoflop/model/model_config.hpp"
+#include "isoflop/sharding/strategy.hpp"
+
+namespace isoflop::transformer {
+
+/// What keeps the transformer from running an architecture ("mixture of experts"); empty when it
+/// runs.
+[[nodiscard]] std::string unsupported_reason(const model::ModelConfig& config);
+
+/// B sequences of sequence_length tokens; B may be smaller than the planned micro-batch.
+struct Batch {
+    std::span<const std::int32_t> tokens;
+    std::span<const std::int32_t> targets;  ///< ops::kIgnoreIndex where there is none
+    std::uint64_t seed = 0;                 ///< of dropout
+    std::uint64_t step = 0;
+    std::uint64_t first_sequence = 0;  ///< index within the step of the first sequence
+};
+
+/// Losses of a batch: their sum and how many targets they are over.
+struct LossSum {
+    double sum = 0;
+    std::int64_t targets = 0;
+    [[nodiscard]] double mean() const {
+        return targets > 0 ? sum / static_cast<double>(targets) : 0;
+    }
+};
+
+struct TransformerOptions {
+    model::ModelConfig config;
+    cost::Execution execution;
+    std::int32_t ignore_index = -100;
+};
+
+class Transformer {
+public:
+    /// All references must outlive the transformer. `memory` holds the plan of the same config and
+    /// execution.
+    Transformer(TransformerOptions options, const cost::StateLayout& layout,
+                device::PlannedMemory& memory, device::Context& context,
+                sharding::Strategy& strategy);
+    ~Transformer();
+
+    /// Loss without gradients and without dropout.
+    [[nodiscard]] LossSum evaluate(const Batch& batch);
+    /// Loss; adds loss_scale times the gradient of the summed loss to the strategy's gradients.
+    LossSum forward_backward(const Batch& batch, double loss_scale);
+
+    class Implementation;  ///< internal
+
+private:
+    std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace isoflop::transformer

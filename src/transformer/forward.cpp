@@ -1,0 +1,189 @@
+// Forward: embedding, blocks, final norm, LM head and loss in chunks of tokens.
+#include <algorithm>
+
+#include "isoflop/ops/activation.hpp"
+#include "isoflop/ops/cross_entropy.hpp"
+#include "isoflop/ops/embedding.hpp"
+#include "isoflop/ops/linear.hpp"
+#include "isoflop/ops/norm.hpp"
+#include "isoflop/ops/qk_norm.hpp"
+#include "isoflop/ops/reduction.hpp"
+#include "step.hpp"
+
+namespace isoflop::transformer {
+
+using Implementation = Transformer::Implementation;
+
+void Implementation::embed() {
+    const TensorView unit = strategy_.acquire_weights(0);
+    const TensorView out = block_input(0);
+    ops::embedding_forward(context_, batch_.tokens, slots_.token_embedding.in(unit),
+                           slots_.position_embedding.in(unit), execution_.sequence_length, 0, out);
+    strategy_.release_weights(0);
+    apply_dropout(0, ops::DropoutSite::embedding, out);
+}
+
+void Implementation::block_forward(std::int64_t layer, cost::Pass pass, Extent extent) {
+    const TensorView unit = strategy_.acquire_weights(block_unit(layer));
+    const TensorView input = block_input(layer);
+    const TensorView branch = hidden("block.branch_output");
+    if (is_pre_norm()) {
+        const TensorView normed = hidden("attention.normed", layer);
+        ops::norm_forward(context_, slots_.block.attention_norm.in(unit, config_), input, normed,
+                          norm_statistics("attention.norm_statistics", layer));
+        attention_branch(layer, unit, normed, pass);
+        const TensorView ffn_normed = hidden("ffn.normed", layer);
+        ops::add_norm_forward(context_, slots_.block.ffn_norm.in(unit, config_), input, branch,
+                              hidden("ffn.input", layer), ffn_normed,
+                              norm_statistics("ffn.norm_statistics", layer));
+        ffn_branch(layer, unit, ffn_normed, pass, extent);
+        if (extent == Extent::whole) {
+            ops::add(context_, hidden("ffn.input", layer), branch, block_input(layer + 1));
+        }
+    } else {
+        // The buffers that hold normed inputs in a pre-norm block hold the sums that are normed
+        // here.
+        attention_branch(layer, unit, input, pass);
+        const TensorView ffn_input = hidden("ffn.input", layer);
+        ops::add_norm_forward(context_, slots_.block.attention_norm.in(unit, config_), input,
+                              branch, hidden("attention.normed", layer), ffn_input,
+                              norm_statistics("attention.norm_statistics", layer));
+        ffn_branch(layer, unit, ffn_input, pass, Extent::whole);
+        ops::add_norm_forward(context_, slots_.block.ffn_norm.in(unit, config_), ffn_input, branch,
+                              hidden("ffn.normed", layer), block_input(layer + 1),
+                              norm_statistics("ffn.norm_statistics", layer));
+    }
+    strategy_.release_weights(block_unit(layer));
+}
+
+/// input -> block.branch_output
+void Implementation::attention_branch(std::int64_t layer, const TensorView& unit,
+                                      const TensorView& input, cost::Pass pass) {
+    const TensorView qkv = wide("attention.qkv", layer, qkv_width());
+    const std::int64_t rotated_heads = config_.num_attention_heads + config_.num_key_value_heads;
+    ops::linear_forward(context_, slots_.block.qkv.in(unit), input, qkv, pass);
+    if (slots_.block.query_norm.exists()) {
+        const ops::QkNormShape shape{config_.num_attention_heads, config_.num_key_value_heads,
+                                     config_.head_dim, config_.norm_eps};
+        ops::qk_norm_forward(
+            context_, shape, slots_.block.query_norm.in(unit), slots_.block.key_norm.in(unit), qkv,
+            wide("attention.qk_before_norm", layer, rotated_heads * config_.head_dim),
+            memory_.statistics("attention.qk_norm_statistics", layer, {tokens(), rotated_heads}));
+    }
+    if (config_.position_encoding == model::PositionEncoding::rope) {
+        const ops::RopeShape shape{rotated_heads, config_.head_dim, execution_.sequence_length, 0};
+        ops::rope_forward(context_, rope_, shape, qkv);
+    }
+    attend(layer, pass);
+    const TensorView branch = hidden("block.branch_output");
+    ops::linear_forward(context_, slots_.block.attention_output.in(unit),
+                        wide("attention.output", layer, config_.attention_output_width()), branch,
+                        pass);
+    apply_dropout(layer, ops::DropoutSite::attention_branch, branch);
+}
+
+/// attention.qkv -> attention.output
+void Implementation::attend(std::int64_t layer, cost::Pass pass) {
+    const PackedHeads heads = packed_heads(wide("attention.qkv", layer, qkv_width()), config_,
+                                           execution_.sequence_length);
+    const attention::Shape shape = attention_shape();
+    attention::ForwardArguments arguments;
+    arguments.q = heads.q;
+    arguments.k = heads.k;
+    arguments.v = heads.v;
+    arguments.o = plain_heads(wide("attention.output", layer, config_.attention_output_width()),
+                              config_, execution_.sequence_length);
+    arguments.pass = pass;
+    if (is_manual()) {
+        arguments.probabilities = per_score("attention.probabilities", layer);
+    } else {
+        arguments.lse = memory_.statistics("attention.lse", layer,
+                                           {shape.batch, shape.heads, shape.query_length});
+    }
+    attention_->forward(context_, shape, arguments);
+}
+
+/// input -> block.branch_output
+void Implementation::ffn_branch(std::int64_t layer, const TensorView& unit, const TensorView& input,
+                                cost::Pass pass, Extent extent) {
+    const TensorView in = wide(ffn_in_name(), layer, ffn_in_width());
+    const TensorView activated = wide("ffn.activated", layer, config_.intermediate_size);
+    ops::linear_forward(context_, slots_.block.ffn_in.in(unit), input, in, pass);
+    if (config_.is_gated()) {
+        ops::gated_forward(context_, config_.activation, in, activated);
+    } else {
+        ops::activation_forward(context_, config_.activation, in, activated);
+    }
+    if (extent == Extent::without_last_product) return;
+    const TensorView branch = hidden("block.branch_output");
+    ops::linear_forward(context_, slots_.block.ffn_out.in(unit), activated, branch, pass);
+    apply_dropout(layer, ops::DropoutSite::ffn_branch, branch);
+}
+
+LossSum Implementation::loss(bool train, double loss_scale) {
+    const std::size_t table_unit = is_tied() ? 0 : head_unit();
+    const TensorView head = strategy_.acquire_weights(head_unit());
+    const TensorView table = is_tied() ? strategy_.acquire_weights(0) : head;
+    ops::norm_forward(context_, slots_.final_norm.in(head, config_), hidden("final_norm.input"),
+                      hidden("final_norm.output"), norm_statistics("final_norm.statistics", 0));
+    const TensorView weight = (is_tied() ? slots_.token_embedding : slots_.lm_head).in(table);
+    const std::int64_t chunk = cost::loss_chunk_tokens(execution_, config_.vocab_size);
+    for (std::int64_t first = 0; first < tokens(); first += chunk) {
+        loss_chunk(first, std::min(chunk, tokens() - first), weight, train, loss_scale);
+    }
+    if (is_tied()) strategy_.release_weights(table_unit);
+    strategy_.release_weights(head_unit());
+
+    LossSum result;
+    result.sum = ops::sum(context_, memory_.statistics("losses", 0, {tokens()}));
+    result.targets = static_cast<std::int64_t>(
+        std::count_if(batch_.targets.begin(), batch_.targets.end(),
+                      [this](std::int32_t target) { return target != ignore_index_; }));
+    return result;
+}
+
+namespace {
+
+/// Rows [first, first + rows) of a matrix.
+TensorView row_range(const TensorView& matrix, std::int64_t first, std::int64_t rows) {
+    const std::int64_t width = matrix.dim(1);
+    auto* data = static_cast<std::byte*>(matrix.data()) +
+                 static_cast<std::uint64_t>(first * width) * size_in_bytes(matrix.dtype());
+    return {data, matrix.dtype(), {rows, width}};
+}
+
+TensorView element_range(const TensorView& vector, std::int64_t first, std::int64_t count) {
+    auto* data = static_cast<std::byte*>(vector.data()) +
+                 static_cast<std::uint64_t>(first) * size_in_bytes(vector.dtype());
+    return {data, vector.dtype(), {count}};
+}
+
+}  // namespace
+
+/// Logits of some tokens, their losses and, in training, the gradients of the head and of the final
+/// norm's output.
+void Implementation::loss_chunk(std::int64_t first, std::int64_t rows,
+                                const TensorView& head_weight, bool train, double loss_scale) {
+    const TensorView input = row_range(hidden("final_norm.output"), first, rows);
+    const TensorView logits = memory_.tensor("logits", 0, {rows, config_.vocab_size});
+    const TensorView losses =
+        element_range(memory_.statistics("losses", 0, {tokens()}), first, rows);
+    const auto targets =
+        batch_.targets.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows));
+    const ops::Linear head{"lm_head", head_weight, {}, ops::WeightOrder::out_in};
+    ops::linear_forward(context_, head, input, logits);
+    if (!train) {
+        ops::cross_entropy_forward(context_, logits, targets, ignore_index_, losses);
+        return;
+    }
+    ops::cross_entropy_forward_backward(context_, logits, targets, ignore_index_, loss_scale,
+                                        losses);
+    const std::size_t table_unit = is_tied() ? 0 : head_unit();
+    const TensorView gradients = strategy_.acquire_gradients(table_unit);
+    const TensorView d_weight = (is_tied() ? slots_.token_embedding : slots_.lm_head).in(gradients);
+    ops::linear_backward_weight(context_, head, input, logits, d_weight, {});
+    ops::linear_backward_input(context_, head, logits, false,
+                               row_range(hidden("grad.residual"), first, rows));
+}
+
+}  // namespace isoflop::transformer

@@ -1,0 +1,284 @@
+#include "isoflop/transformer/generator.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "block_parameters.hpp"
+#include "isoflop/attention/attention.hpp"
+#include "isoflop/base/error.hpp"
+#include "isoflop/base/philox.hpp"
+#include "isoflop/ops/activation.hpp"
+#include "isoflop/ops/embedding.hpp"
+#include "isoflop/ops/qk_norm.hpp"
+#include "isoflop/ops/reduction.hpp"
+#include "isoflop/ops/rope.hpp"
+
+namespace isoflop::transformer {
+
+class Generator::Implementation {
+public:
+    Implementation(model::ModelConfig config, const cost::StateLayout& layout, TensorView weights,
+                   device::Context& context, std::int64_t max_tokens)
+        : config_(std::move(config)),
+          layout_(layout),
+          weights_(weights),
+          context_(context),
+          max_tokens_(max_tokens),
+          slots_(bind_slots(config_, layout)),
+          attention_(
+              attention::make_backend(cost::AttentionBackend::manual, cost::DeviceKind::cpu)) {
+        if (config_.position_encoding == model::PositionEncoding::rope) {
+            rope_ = ops::RopeTable(config_, max_tokens_);
+        } else if (config_.position_encoding == model::PositionEncoding::learned_absolute &&
+                   max_tokens_ > config_.max_position_embeddings) {
+            throw ConfigError(
+                fmt::format("{} tokens are more than the model's {} learned positions", max_tokens_,
+                            config_.max_position_embeddings));
+        }
+        const auto cached = static_cast<std::size_t>(config_.num_hidden_layers * max_tokens_ *
+                                                     config_.key_value_width());
+        keys_.resize(cached);
+        values_.resize(cached);
+        logits_.resize(static_cast<std::size_t>(config_.vocab_size));
+    }
+
+    void reset() { length_ = 0; }
+    [[nodiscard]] std::int64_t length() const { return length_; }
+
+    std::span<const float> feed(std::span<const std::int32_t> tokens) {
+        const auto count = static_cast<std::int64_t>(tokens.size());
+        if (count == 0 || length_ + count > max_tokens_) {
+            throw ConfigError(
+                fmt::format("generation holds {} of at most {} tokens; {} more were asked for",
+                            length_, max_tokens_, count));
+        }
+        allocate(count);
+        const TensorView embedding = unit(0);
+        ops::embedding_forward(context_, tokens, slots_.token_embedding.in(embedding),
+                               slots_.position_embedding.in(embedding), count, length_, x_);
+        for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer)
+            block(layer, count);
+        length_ += count;
+        head(count);
+        return logits_;
+    }
+
+private:
+    [[nodiscard]] TensorView unit(std::size_t index) const {
+        const cost::StateUnit& part = layout_.units.at(index);
+        return {static_cast<float*>(weights_.data()) + part.offset,
+                DType::float32,
+                {static_cast<std::int64_t>(part.elements)}};
+    }
+
+    /// Buffers for `count` tokens, carved from one vector.
+    void allocate(std::int64_t count) {
+        const std::int64_t H = config_.hidden_size;
+        const std::int64_t F = config_.intermediate_size;
+        const std::int64_t heads = config_.num_attention_heads + config_.num_key_value_heads;
+        const std::int64_t qkv = config_.query_width() + 2 * config_.key_value_width();
+        const std::int64_t in = (config_.is_gated() ? 2 : 1) * F;
+        const std::int64_t scores = config_.num_attention_heads * (length_ + count);
+        const std::int64_t width = 3 * H + 2 + qkv + heads * (config_.head_dim + 1) +
+                                   config_.query_width() + in + F + scores;
+        storage_.resize(static_cast<std::size_t>(count * width));
+        float* next = storage_.data();
+        const auto take = [&](std::initializer_list<std::int64_t> shape) {
+            const TensorView view(next, DType::float32, shape);
+            next += view.size();
+            return view;
+        };
+        x_ = take({count, H});
+        normed_ = take({count, H});
+        branch_ = take({count, H});
+        statistics_ = config_.normalization == model::Normalization::rmsnorm ? take({count})
+                                                                             : take({2, count});
+        qkv_ = take({count, qkv});
+        before_norm_ = take({count, heads * config_.head_dim});
+        head_statistics_ = take({count, heads});
+        attended_ = take({count, config_.query_width()});
+        ffn_in_ = take({count, in});
+        activated_ = take({count, F});
+        probabilities_ = take({1, config_.num_attention_heads, count, length_ + count});
+    }
+
+    void norm(const NormSlots& slots, const TensorView& unit, const TensorView& in,
+              const TensorView& out) {
+        ops::norm_forward(context_, slots.in(unit, config_), in, out, statistics_);
+    }
+
+    void block(std::int64_t layer, std::int64_t count) {
+        const TensorView weights = unit(static_cast<std::size_t>(layer) + 1);
+        const BlockSlots& slots = slots_.block;
+        if (config_.norm_position == model::NormPosition::pre) {
+            norm(slots.attention_norm, weights, x_, normed_);
+            attend(layer, weights, normed_, count);
+            ops::add(context_, x_, branch_, x_);
+            norm(slots.ffn_norm, weights, x_, normed_);
+            ffn(weights, normed_);
+            ops::add(context_, x_, branch_, x_);
+        } else {
+            attend(layer, weights, x_, count);
+            ops::add(context_, x_, branch_, normed_);
+            norm(slots.attention_norm, weights, normed_, x_);
+            ffn(weights, x_);
+            ops::add(context_, x_, branch_, normed_);
+            norm(slots.ffn_norm, weights, normed_, x_);
+        }
+    }
+
+    void attend(std::int64_t layer, const TensorView& weights, const TensorView& in,
+                std::int64_t count) {
+        const BlockSlots& slots = slots_.block;
+        const std::int64_t heads = config_.num_attention_heads + config_.num_key_value_heads;
+        ops::linear_forward(context_, slots.qkv.in(weights), in, qkv_);
+        if (slots.query_norm.exists()) {
+            ops::qk_norm_forward(context_,
+                                 {config_.num_attention_heads, config_.num_key_value_heads,
+                                  config_.head_dim, config_.norm_eps},
+                                 slots.query_norm.in(weights), slots.key_norm.in(weights), qkv_,
+                                 before_norm_, head_statistics_);
+        }
+        if (config_.position_encoding == model::PositionEncoding::rope) {
+            ops::rope_forward(context_, rope_, {heads, config_.head_dim, count, length_}, qkv_);
+        }
+        cache(layer, count);
+        const std::int64_t width = qkv_.dim(1);
+        const std::int64_t cache_width = config_.key_value_width();
+        const auto first = static_cast<std::size_t>(layer * max_tokens_ * cache_width);
+        const attention::Shape shape{
+            .batch = 1,
+            .query_length = count,
+            .key_length = length_ + count,
+            .heads = config_.num_attention_heads,
+            .kv_heads = config_.num_key_value_heads,
+            .head_dim = config_.head_dim,
+            .causal = true,
+            .scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim))};
+        attention::ForwardArguments arguments;
+        arguments.q = {qkv_.data(), DType::float32, count * width, width, config_.head_dim};
+        arguments.k = {keys_.data() + first, DType::float32, max_tokens_ * cache_width, cache_width,
+                       config_.head_dim};
+        arguments.v = {values_.data() + first, DType::float32, max_tokens_ * cache_width,
+                       cache_width, config_.head_dim};
+        arguments.o = {attended_.data(), DType::float32, count * config_.query_width(),
+                       config_.query_width(), config_.head_dim};
+        arguments.probabilities = probabilities_;
+        attention_->forward(context_, shape, arguments);
+        ops::linear_forward(context_, slots.attention_output.in(weights), attended_, branch_);
+    }
+
+    /// Appends this layer's new keys and values.
+    void cache(std::int64_t layer, std::int64_t count) {
+        const std::int64_t width = qkv_.dim(1);
+        const std::int64_t kv = config_.key_value_width();
+        const float* rows = static_cast<const float*>(qkv_.data());
+        for (std::int64_t t = 0; t < count; ++t) {
+            const auto at = static_cast<std::size_t>((layer * max_tokens_ + length_ + t) * kv);
+            const float* key = rows + t * width + config_.query_width();
+            std::copy(key, key + kv, keys_.begin() + static_cast<std::ptrdiff_t>(at));
+            std::copy(key + kv, key + 2 * kv, values_.begin() + static_cast<std::ptrdiff_t>(at));
+        }
+    }
+
+    void ffn(const TensorView& weights, const TensorView& in) {
+        ops::linear_forward(context_, slots_.block.ffn_in.in(weights), in, ffn_in_);
+        if (config_.is_gated()) {
+            ops::gated_forward(context_, config_.activation, ffn_in_, activated_);
+        } else {
+            ops::activation_forward(context_, config_.activation, ffn_in_, activated_);
+        }
+        ops::linear_forward(context_, slots_.block.ffn_out.in(weights), activated_, branch_);
+    }
+
+    /// Logits of the last token only.
+    void head(std::int64_t count) {
+        const TensorView weights = unit(layout_.units.size() - 1);
+        norm(slots_.final_norm, weights, x_, normed_);
+        const bool tied = !slots_.lm_head.exists();
+        const TensorView table =
+            tied ? slots_.token_embedding.in(unit(0)) : slots_.lm_head.in(weights);
+        const TensorView last(
+            static_cast<float*>(normed_.data()) + (count - 1) * config_.hidden_size, DType::float32,
+            {1, config_.hidden_size});
+        const TensorView logits(logits_.data(), DType::float32, {1, config_.vocab_size});
+        ops::linear_forward(context_, {"lm_head", table, {}, ops::WeightOrder::out_in}, last,
+                            logits);
+    }
+
+    model::ModelConfig config_;
+    const cost::StateLayout& layout_;
+    TensorView weights_;
+    device::Context& context_;
+    std::int64_t max_tokens_;
+    ModelSlots slots_;
+    std::unique_ptr<attention::Backend> attention_;
+    ops::RopeTable rope_;
+    std::int64_t length_ = 0;
+    std::vector<float> keys_, values_, logits_, storage_;
+    TensorView x_, normed_, branch_, statistics_, qkv_, before_norm_, head_statistics_, attended_,
+        ffn_in_, activated_, probabilities_;
+};
+
+Generator::Generator(model::ModelConfig config, const cost::StateLayout& layout, TensorView weights,
+                     device::Context& context, std::int64_t max_tokens)
+    : implementation_(std::make_unique<Implementation>(std::move(config), layout, weights, context,
+                                                       max_tokens)) {}
+
+Generator::~Generator() = default;
+
+void Generator::reset() {
+    implementation_->reset();
+}
+
+std::span<const float> Generator::feed(std::span<const std::int32_t> tokens) {
+    return implementation_->feed(tokens);
+}
+
+std::int64_t Generator::length() const {
+    return implementation_->length();
+}
+
+std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& options,
+                          std::uint64_t draw) {
+    const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
+    if (options.temperature <= 0) return static_cast<std::int32_t>(best);
+    std::vector<std::int32_t> candidates(logits.size());
+    std::iota(candidates.begin(), candidates.end(), 0);
+    const auto by_logit = [&](std::int32_t a, std::int32_t b) {
+        const float first = logits[static_cast<std::size_t>(a)];
+        const float second = logits[static_cast<std::size_t>(b)];
+        return first != second ? first > second : a < b;
+    };
+    if (options.top_k > 0 && static_cast<std::size_t>(options.top_k) < candidates.size()) {
+        std::partial_sort(candidates.begin(), candidates.begin() + options.top_k, candidates.end(),
+                          by_logit);
+        candidates.resize(static_cast<std::size_t>(options.top_k));
+    }
+    const double highest = logits[static_cast<std::size_t>(best)];
+    std::vector<double> weights;
+    weights.reserve(candidates.size());
+    double total = 0;
+    for (const std::int32_t token : candidates) {
+        const double weight =
+            std::exp((static_cast<double>(logits[static_cast<std::size_t>(token)]) - highest) /
+                     options.temperature);
+        weights.push_back(weight);
+        total += weight;
+    }
+    const PhiloxCounter words =
+        philox({static_cast<std::uint32_t>(draw), static_cast<std::uint32_t>(draw >> 32U), 0, 0},
+               philox_key(options.seed));
+    double target = to_unit_interval(words[0]) * total;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+        target -= weights[i];
+        if (target < 0) return candidates[i];
+    }
+    return static_cast<std::int32_t>(best);
+}
+
+}  // namespace isoflop::transformer

@@ -1,0 +1,106 @@
+// Internal state of the transformer while it runs one micro-batch, shared by forward.cpp and
+// backward.cpp.
+#pragma once
+
+#include <memory>
+
+#include "block_parameters.hpp"
+#include "isoflop/ops/dropout.hpp"
+#include "isoflop/ops/rope.hpp"
+#include "isoflop/transformer/transformer.hpp"
+
+namespace isoflop::transformer {
+
+class Transformer::Implementation {
+public:
+    Implementation(TransformerOptions options, const cost::StateLayout& layout,
+                   device::PlannedMemory& memory, device::Context& context,
+                   sharding::Strategy& strategy);
+
+    LossSum run(const Batch& batch, bool train, double loss_scale);
+
+private:
+    enum class Extent { whole, without_last_product };
+
+    // forward.cpp
+    void embed();
+    void block_forward(std::int64_t layer, cost::Pass pass, Extent extent);
+    void attention_branch(std::int64_t layer, const TensorView& unit, const TensorView& input,
+                          cost::Pass pass);
+    void ffn_branch(std::int64_t layer, const TensorView& unit, const TensorView& input,
+                    cost::Pass pass, Extent extent);
+    void attend(std::int64_t layer, cost::Pass pass);
+    LossSum loss(bool train, double loss_scale);
+    void loss_chunk(std::int64_t first, std::int64_t rows, const TensorView& head_weight,
+                    bool train, double loss_scale);
+
+    // backward.cpp
+    void final_norm_backward();
+    void block_backward(std::int64_t layer);
+    void ffn_backward(std::int64_t layer, const TensorView& unit, const TensorView& gradients);
+    void attention_backward(std::int64_t layer, const TensorView& unit,
+                            const TensorView& gradients);
+    void attend_backward(std::int64_t layer, const TensorView& d_output, const TensorView& d_qkv);
+    [[nodiscard]] TensorView branch_gradient(std::int64_t layer, ops::DropoutSite site);
+    void embed_backward();
+
+    // Shapes and buffers of the current micro-batch.
+    [[nodiscard]] std::int64_t tokens() const {
+        return static_cast<std::int64_t>(batch_.tokens.size());
+    }
+    [[nodiscard]] TensorView hidden(std::string_view name, std::int64_t layer = 0) const;
+    [[nodiscard]] TensorView wide(std::string_view name, std::int64_t layer,
+                                  std::int64_t width) const;
+    [[nodiscard]] TensorView norm_statistics(std::string_view name, std::int64_t layer) const;
+    /// Input of block `layer`; of the final norm for layer == num_hidden_layers.
+    [[nodiscard]] TensorView block_input(std::int64_t layer) const;
+    [[nodiscard]] std::int64_t qkv_width() const {
+        return config_.query_width() + 2 * config_.key_value_width();
+    }
+    [[nodiscard]] std::int64_t ffn_in_width() const {
+        return (config_.is_gated() ? 2 : 1) * config_.intermediate_size;
+    }
+    [[nodiscard]] std::string_view ffn_in_name() const {
+        return config_.is_gated() ? "ffn.gate_up" : "ffn.up";
+    }
+    [[nodiscard]] attention::Shape attention_shape() const;
+    [[nodiscard]] TensorView per_score(std::string_view name, std::int64_t layer) const;
+    [[nodiscard]] bool is_manual() const {
+        return execution_.attention_backend == cost::AttentionBackend::manual;
+    }
+    [[nodiscard]] bool is_pre_norm() const {
+        return config_.norm_position == model::NormPosition::pre;
+    }
+    void apply_dropout(std::int64_t layer, ops::DropoutSite site, const TensorView& x);
+    [[nodiscard]] std::size_t block_unit(std::int64_t layer) const {
+        return static_cast<std::size_t>(layer) + 1;
+    }
+    [[nodiscard]] std::size_t head_unit() const {
+        return static_cast<std::size_t>(config_.num_hidden_layers) + 1;
+    }
+    [[nodiscard]] bool is_tied() const { return !slots_.lm_head.exists(); }
+
+    model::ModelConfig config_;
+    cost::Execution execution_;
+    std::int32_t ignore_index_;
+    device::PlannedMemory& memory_;
+    device::Context& context_;
+    sharding::Strategy& strategy_;
+    ModelSlots slots_;
+    ops::RopeTable rope_;
+    std::unique_ptr<attention::Backend> attention_;
+    Batch batch_;
+    bool training_ = false;
+};
+
+/// The packed rows of q, k and v heads as attention reads them.
+struct PackedHeads {
+    attention::Heads q, k, v;
+};
+[[nodiscard]] PackedHeads packed_heads(const TensorView& qkv, const model::ModelConfig& config,
+                                       std::int64_t sequence_length);
+/// Rows of heads * head_dim.
+[[nodiscard]] attention::Heads plain_heads(const TensorView& rows, const model::ModelConfig& config,
+                                           std::int64_t sequence_length);
+
+}  // namespace isoflop::transformer

@@ -1,0 +1,145 @@
+// Construction, buffers and the outline of a micro-batch.
+#include "isoflop/transformer/transformer.hpp"
+
+#include <cmath>
+
+#include "isoflop/base/error.hpp"
+#include "step.hpp"
+
+namespace isoflop::transformer {
+
+std::string unsupported_reason(const model::ModelConfig& config) {
+    using model::NormPosition;
+    using model::PositionEncoding;
+    using model::TensorNaming;
+    if (config.moe) return "mixture of experts";
+    if (config.mla) return "multi-head latent attention";
+    if (config.norm_position == NormPosition::sandwich) return "four norms per block";
+    if (config.position_encoding == PositionEncoding::alibi) return "ALiBi positions";
+    if (config.parallel_residual) return "parallel attention and FFN";
+    if (config.embedding_norm) return "a norm after the embedding";
+    if (config.qk_norm == model::QkNorm::full_width) return "full-width QK norm";
+    if (config.sliding_window) return "sliding windows";
+    if (config.naming != TensorNaming::llama && config.naming != TensorNaming::gpt2) {
+        return "models of type " + config.model_type;
+    }
+    return {};
+}
+
+Transformer::Implementation::Implementation(TransformerOptions options,
+                                            const cost::StateLayout& layout,
+                                            device::PlannedMemory& memory, device::Context& context,
+                                            sharding::Strategy& strategy)
+    : config_(std::move(options.config)),
+      execution_(options.execution),
+      ignore_index_(options.ignore_index),
+      memory_(memory),
+      context_(context),
+      strategy_(strategy),
+      slots_(bind_slots(config_, layout)),
+      attention_(attention::make_backend(execution_.attention_backend, execution_.device)) {
+    if (config_.position_encoding == model::PositionEncoding::rope) {
+        rope_ = ops::RopeTable(config_, execution_.sequence_length);
+    }
+}
+
+LossSum Transformer::Implementation::run(const Batch& batch, bool train, double loss_scale) {
+    batch_ = batch;
+    training_ = train;
+    embed();
+    for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
+        block_forward(layer, cost::Pass::forward, Extent::whole);
+    }
+    const LossSum result = loss(train, loss_scale);
+    if (!train) return result;
+    final_norm_backward();
+    for (std::int64_t layer = config_.num_hidden_layers - 1; layer >= 0; --layer)
+        block_backward(layer);
+    embed_backward();
+    return result;
+}
+
+TensorView Transformer::Implementation::hidden(std::string_view name, std::int64_t layer) const {
+    return memory_.tensor(name, layer, {tokens(), config_.hidden_size});
+}
+
+TensorView Transformer::Implementation::wide(std::string_view name, std::int64_t layer,
+                                             std::int64_t width) const {
+    return memory_.tensor(name, layer, {tokens(), width});
+}
+
+TensorView Transformer::Implementation::norm_statistics(std::string_view name,
+                                                        std::int64_t layer) const {
+    if (config_.normalization == model::Normalization::rmsnorm)
+        return memory_.statistics(name, layer, {tokens()});
+    return memory_.statistics(name, layer, {2, tokens()});
+}
+
+TensorView Transformer::Implementation::block_input(std::int64_t layer) const {
+    return layer < config_.num_hidden_layers ? hidden("block.input", layer)
+                                             : hidden("final_norm.input");
+}
+
+attention::Shape Transformer::Implementation::attention_shape() const {
+    return {.batch = tokens() / execution_.sequence_length,
+            .query_length = execution_.sequence_length,
+            .key_length = execution_.sequence_length,
+            .heads = config_.num_attention_heads,
+            .kv_heads = config_.num_key_value_heads,
+            .head_dim = config_.head_dim,
+            .causal = true,
+            .scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim))};
+}
+
+TensorView Transformer::Implementation::per_score(std::string_view name, std::int64_t layer) const {
+    const attention::Shape shape = attention_shape();
+    return memory_.tensor(name, layer,
+                          {shape.batch, shape.heads, shape.query_length, shape.key_length});
+}
+
+void Transformer::Implementation::apply_dropout(std::int64_t layer, ops::DropoutSite site,
+                                                const TensorView& x) {
+    if (!training_ || config_.dropout <= 0) return;
+    const ops::DropoutKey key{.seed = batch_.seed,
+                              .step = batch_.step,
+                              .first_sequence = batch_.first_sequence,
+                              .layer = static_cast<std::uint32_t>(layer),
+                              .site = site};
+    ops::dropout(context_, key, config_.dropout, execution_.sequence_length, x);
+}
+
+PackedHeads packed_heads(const TensorView& qkv, const model::ModelConfig& config,
+                         std::int64_t sequence_length) {
+    const std::int64_t width = config.query_width() + 2 * config.key_value_width();
+    const auto part = [&](std::int64_t first) {
+        auto* data = static_cast<std::byte*>(qkv.data()) +
+                     static_cast<std::uint64_t>(first) * size_in_bytes(qkv.dtype());
+        return attention::Heads{data, qkv.dtype(), sequence_length * width, width, config.head_dim};
+    };
+    return {part(0), part(config.query_width()),
+            part(config.query_width() + config.key_value_width())};
+}
+
+attention::Heads plain_heads(const TensorView& rows, const model::ModelConfig& config,
+                             std::int64_t sequence_length) {
+    const std::int64_t width = config.attention_output_width();
+    return {rows.data(), rows.dtype(), sequence_length * width, width, config.head_dim};
+}
+
+Transformer::Transformer(TransformerOptions options, const cost::StateLayout& layout,
+                         device::PlannedMemory& memory, device::Context& context,
+                         sharding::Strategy& strategy)
+    : implementation_(std::make_unique<Implementation>(std::move(options), layout, memory, context,
+                                                       strategy)) {}
+
+Transformer::~Transformer() = default;
+
+LossSum Transformer::evaluate(const Batch& batch) {
+    return implementation_->run(batch, false, 0.0);
+}
+
+LossSum Transformer::forward_backward(const Batch& batch, double loss_scale) {
+    return implementation_->run(batch, true, loss_scale);
+}
+
+}  // namespace isoflop::transformer
