@@ -1,0 +1,15 @@
+// `train --doctor`: what this build has, what this machine has, and what each absence disables.
+#pragma once
+
+#include <string>
+
+#include "isoflop/device/context.hpp"
+#include "isoflop/report/text_report.hpp"
+
+namespace isoflop::trainer {
+
+[[nodiscard]] std::string doctor_text(device::Context& context, report::Colour colour);
+/// One line for --version: "cpu; own gemm; OpenBLAS ...".
+[[nodiscard]] std::string build_features();
+
+}  // namespace isoflop::trainer

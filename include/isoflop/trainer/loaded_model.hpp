@@ -1,0 +1,43 @@
+// A trained model read for use: from one of our checkpoints (a step folder or a run) or from a
+// Hugging Face folder.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "isoflop/cost/state_layout.hpp"
+#include "isoflop/data/tokenizer.hpp"
+#include "isoflop/device/tensor_view.hpp"
+#include "isoflop/model/model_config.hpp"
+#include "isoflop/trainer/train_config.hpp"
+
+namespace isoflop::trainer {
+
+struct LoadedModel {
+    TrainKeys keys;  ///< of the run; of a Hugging Face folder only the model keys
+    model::ModelConfig config;
+    cost::StateLayout layout;
+    std::vector<float> weights;                        ///< flat, as `layout` says
+    std::shared_ptr<const data::Tokenizer> tokenizer;  ///< null when none was found
+    std::filesystem::path directory;                   ///< what was read
+    std::int64_t step = 0;
+
+    [[nodiscard]] device::TensorView view();
+};
+
+/// `tokenizer_folder` empty: looked for beside the checkpoint and in its run. Throws ConfigError or
+/// IoError.
+[[nodiscard]] LoadedModel load_model(const std::filesystem::path& path,
+                                     const std::filesystem::path& tokenizer_folder = {});
+
+/// Writes config.json, model.safetensors and tokenizer files for transformers. `dtype`: float32,
+/// bfloat16 or float16.
+void export_model(LoadedModel& model, const std::filesystem::path& out_dir, DType dtype);
+
+/// Makes a run folder with one checkpoint of step 0 from a Hugging Face folder; returns the
+/// checkpoint's folder.
+std::filesystem::path import_model(const std::filesystem::path& hugging_face_dir,
+                                   const std::filesystem::path& run_dir);
+
+}  // namespace isoflop::trainer

@@ -1,0 +1,40 @@
+// What a run says before it starts: the model, the configuration, the machine, the memory plan and
+// what to expect.
+#pragma once
+
+#include <string>
+
+#include "isoflop/device/cpu_info.hpp"
+#include "isoflop/report/text_report.hpp"
+#include "isoflop/trainer/records.hpp"
+#include "isoflop/trainer/session.hpp"
+
+namespace isoflop::trainer {
+
+/// The machine as this run uses it.
+struct Hardware {
+    device::CpuInfo cpu;
+    int threads = 1;
+    double fma_peak_flops = 0;   ///< measured: register-only multiply-adds on all threads
+    double gemm_rate_flops = 0;  ///< measured: one 2048^3 product
+    [[nodiscard]] std::string device_name() const;
+};
+
+[[nodiscard]] Hardware measure_hardware(device::Context& context);
+
+[[nodiscard]] std::string startup_text(const RunPlan& plan, const Hardware& hardware,
+                                       report::Colour colour);
+[[nodiscard]] StartupRecord startup_record(const RunPlan& plan, const Hardware& hardware);
+
+/// Planned against measured, at the end of a run.
+struct MeasuredRun {
+    std::int64_t parameters = 0;
+    double executed_flops_per_iteration = 0;  ///< counted by the recorder; 0 when it was off
+    std::uint64_t arena_bytes = 0;
+    std::uint64_t resident_bytes = 0;  ///< peak RssAnon
+    double seconds_per_iteration = 0;
+};
+[[nodiscard]] std::string plan_check_text(const RunPlan& plan, const Hardware& hardware,
+                                          const MeasuredRun& measured, report::Colour colour);
+
+}  // namespace isoflop::trainer

@@ -1,0 +1,23 @@
+// A whole run: open the data, plan, allocate, iterate, evaluate, save, report.
+#pragma once
+
+#include <atomic>
+#include <iosfwd>
+
+#include "isoflop/base/error.hpp"
+#include "isoflop/report/text_report.hpp"
+#include "isoflop/trainer/train_config.hpp"
+
+namespace isoflop::trainer {
+
+struct RunEnvironment {
+    std::ostream& out;              ///< console
+    const std::atomic<bool>& stop;  ///< set by signal handlers: save a checkpoint and end
+    report::Colour colour = report::Colour::off;
+    bool dry_run = false;  ///< print the startup report, then stop
+};
+
+/// Returns ok (also after a stop that saved) or diverged; other failures are thrown as Error.
+[[nodiscard]] ExitCode run_training(TrainKeys keys, const RunEnvironment& environment);
+
+}  // namespace isoflop::trainer

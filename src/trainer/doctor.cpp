@@ -1,0 +1,70 @@
+#include "isoflop/trainer/doctor.hpp"
+
+#include <fmt/format.h>
+
+#include "isoflop/base/text.hpp"
+#include "isoflop/base/version.hpp"
+#include "isoflop/data/tokenizer.hpp"
+#include "isoflop/device/cpu_info.hpp"
+#include "isoflop/device/gemm.hpp"
+
+namespace isoflop::trainer {
+namespace {
+
+bool has(device::GemmLibrary wanted) {
+    for (const device::GemmLibrary library : device::available_gemm_libraries()) {
+        if (library == wanted) return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+std::string build_features() {
+    std::string text = "cpu";
+    for (const device::GemmLibrary library : device::available_gemm_libraries()) {
+        text += ", " + device::describe(library);
+    }
+    text += data::has_sentencepiece() ? ", SentencePiece" : "";
+    return text;
+}
+
+std::string doctor_text(device::Context& context, report::Colour colour) {
+    const device::CpuInfo cpu = device::cpu_info();
+    report::TextReport report(colour);
+    report.title("train --doctor");
+    report.section("Build");
+    report.row("Version", fmt::format("{} ({})", version(), commit()));
+    report.row("Compiler", compiler(), build_type());
+    report.section("Devices");
+    report.row("CPU", cpu.model_name);
+    report.row("Instruction set", cpu.instruction_set, "widest that our kernels use here");
+    report.row("Threads", fmt::format("{}", cpu.num_threads),
+               "affinity and cgroup limits; key threads overrides");
+    report.row("Memory", human_bytes(static_cast<double>(cpu.memory_bytes)));
+    report.row("FMA peak",
+               fmt::format("{:.1f} GFLOP/s", device::measure_fma_peak(context.pool) / 1e9),
+               "measured, register loop, fp32");
+    report.row("GEMM rate", fmt::format("{:.1f} GFLOP/s", device::measure_gemm_rate(context) / 1e9),
+               "measured, 2048^3, fp32");
+    report.row("CUDA", "not in this build",
+               "device=cuda is refused; bfloat16 and float16 run as float32");
+    report.section("Libraries");
+    report.row("GEMM", device::describe(device::GemmLibrary::own), "always there");
+    const auto library = [&](std::string_view name, bool found, const std::string& version,
+                             std::string_view lost) {
+        report.row(name, found ? version : std::string("missing"),
+                   found ? std::string_view() : lost);
+    };
+    library("OpenBLAS", has(device::GemmLibrary::openblas),
+            device::describe(device::GemmLibrary::openblas),
+            "nothing is lost: own kernels are used");
+    library("oneDNN", has(device::GemmLibrary::onednn),
+            device::describe(device::GemmLibrary::onednn), "nothing is lost: own kernels are used");
+    library("SentencePiece", data::has_sentencepiece(), "found",
+            "sentencepiece tokenizers are refused; byte and char work");
+    library("MPI, Gloo, NCCL", false, "", "one process trains; use_zero1 and use_fsdp are refused");
+    return report.str();
+}
+
+}  // namespace isoflop::trainer

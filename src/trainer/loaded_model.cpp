@@ -1,0 +1,173 @@
+#include "isoflop/trainer/loaded_model.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "isoflop/base/error.hpp"
+#include "isoflop/checkpoint/checkpoint.hpp"
+#include "isoflop/checkpoint/hugging_face.hpp"
+#include "isoflop/model/model_reader.hpp"
+#include "isoflop/model/parameter_layout.hpp"
+
+namespace isoflop::trainer {
+namespace fs = std::filesystem;
+
+namespace {
+
+void prepare_layout(LoadedModel& model) {
+    model.layout = cost::state_layout(model::parameter_layout(model.config), 1);
+    model.weights.assign(model.layout.elements, 0.0F);
+}
+
+template <class Read>
+void read_weights(LoadedModel& model, Read&& read) {
+    for (const cost::StateTensor& tensor : model.layout.tensors) {
+        read(tensor, std::span<float>(model.weights)
+                         .subspan(tensor.offset, static_cast<std::size_t>(tensor.spec.elements())));
+    }
+}
+
+std::vector<std::int64_t> shape_of(const model::TensorSpec& spec) {
+    if (spec.is_matrix()) return {spec.shape[0], spec.shape[1]};
+    return {spec.shape[0]};
+}
+
+LoadedModel load_checkpoint(const fs::path& path) {
+    const checkpoint::CheckpointReader reader = checkpoint::CheckpointReader::open(path);
+    const nlohmann::ordered_json state = reader.trainer_state();
+    if (!state.contains("config")) {
+        throw IoError(
+            fmt::format("{}: trainer_state.json has no config", reader.directory().string()));
+    }
+    LoadedModel model;
+    model.keys = train_keys_from_json(state.at("config"),
+                                      (reader.directory() / "trainer_state.json").string());
+    model.config = resolve_train_config(model.keys).model;
+    model.directory = reader.directory();
+    model.step = reader.step();
+    prepare_layout(model);
+    read_weights(model, [&](const cost::StateTensor& tensor, std::span<float> values) {
+        reader.require(tensor.name, shape_of(tensor.spec));
+        reader.read(tensor.name, 0, values);
+    });
+    return model;
+}
+
+LoadedModel load_hugging_face(const fs::path& path) {
+    const checkpoint::HuggingFaceModel source = checkpoint::import_hugging_face(path);
+    LoadedModel model;
+    model.keys.model = model::read_model_file(path / "config.json").keys;
+    model.config = source.config();
+    model.directory = path;
+    prepare_layout(model);
+    read_weights(model, [&](const cost::StateTensor& tensor, std::span<float> values) {
+        source.read(tensor.name, 0, values);
+    });
+    return model;
+}
+
+/// The folder itself, the run it belongs to (<run>/checkpoints/step_N), or the data it was trained
+/// on.
+std::shared_ptr<const data::Tokenizer> find_tokenizer(const LoadedModel& model) {
+    const fs::path run = model.directory.parent_path().parent_path();
+    for (const fs::path& folder : {model.directory, run}) {
+        if (fs::exists(folder / "tokenizer_isoflop.json")) return data::load_tokenizer(folder);
+    }
+    return nullptr;
+}
+
+checkpoint::TokenizerInformation tokenizer_information(const LoadedModel& model) {
+    using Kind = checkpoint::TokenizerInformation::Kind;
+    checkpoint::TokenizerInformation information;
+    if (!model.tokenizer) return information;
+    information.end_of_text = model.tokenizer->end_of_text();
+    const std::string name = model.tokenizer->name();
+    if (name == "byte") {
+        information.kind = Kind::byte;
+    } else if (name == "char") {
+        information.kind = Kind::character;
+        for (std::int32_t token = 0; token < model.tokenizer->vocab_size(); ++token) {
+            if (token == information.end_of_text) continue;
+            information.characters.push_back(model.tokenizer->decode_bytes({&token, 1}));
+        }
+    }
+    return information;
+}
+
+}  // namespace
+
+device::TensorView LoadedModel::view() {
+    return {weights.data(), DType::float32, {static_cast<std::int64_t>(weights.size())}};
+}
+
+LoadedModel load_model(const fs::path& path, const fs::path& tokenizer_folder) {
+    if (!fs::exists(path)) throw ConfigError(fmt::format("{}: no such folder", path.string()));
+    LoadedModel model =
+        fs::exists(path / "config.json") ? load_hugging_face(path) : load_checkpoint(path);
+    model.tokenizer =
+        tokenizer_folder.empty()
+            ? find_tokenizer(model)
+            : std::shared_ptr<const data::Tokenizer>(data::load_tokenizer(tokenizer_folder));
+    if (model.tokenizer && model.tokenizer->vocab_size() > model.config.vocab_size) {
+        throw ConfigError(fmt::format("the tokenizer has {} tokens and the model {}",
+                                      model.tokenizer->vocab_size(), model.config.vocab_size));
+    }
+    return model;
+}
+
+void export_model(LoadedModel& model, const fs::path& out_dir, DType dtype) {
+    checkpoint::ExportOptions options;
+    switch (dtype) {
+        case DType::float32: options.type = checkpoint::ElementType::f32; break;
+        case DType::bfloat16: options.type = checkpoint::ElementType::bf16; break;
+        case DType::float16: options.type = checkpoint::ElementType::f16; break;
+        default: throw ConfigError("export writes float32, bfloat16 or float16");
+    }
+    options.tokenizer = tokenizer_information(model);
+    const auto read = [&](const std::string& name, std::int64_t first, std::span<float> values) {
+        for (const cost::StateTensor& tensor : model.layout.tensors) {
+            if (tensor.name != name) continue;
+            const auto from =
+                model.weights.begin() +
+                static_cast<std::ptrdiff_t>(tensor.offset + static_cast<std::uint64_t>(first));
+            std::copy(from, from + static_cast<std::ptrdiff_t>(values.size()), values.begin());
+            return;
+        }
+        throw IoError(fmt::format("the model has no tensor '{}'", name));
+    };
+    checkpoint::export_hugging_face(model.config, read, out_dir, options);
+    // Ours beside transformers' own files, so that an import finds it again.
+    if (model.tokenizer) data::save_tokenizer(*model.tokenizer, out_dir);
+}
+
+fs::path import_model(const fs::path& hugging_face_dir, const fs::path& run_dir) {
+    if (fs::exists(run_dir)) {
+        throw ConfigError(
+            fmt::format("{}: exists already and is not overwritten", run_dir.string()));
+    }
+    LoadedModel model = load_hugging_face(hugging_face_dir);
+    fs::create_directories(run_dir);
+    std::vector<checkpoint::NamedTensor> weights;
+    std::vector<checkpoint::NamedTensor> moments;
+    std::vector<float> zeros;
+    for (const cost::StateTensor& tensor : model.layout.tensors) {
+        zeros.resize(std::max(zeros.size(), static_cast<std::size_t>(tensor.spec.elements())));
+    }
+    for (const cost::StateTensor& tensor : model.layout.tensors) {
+        const std::int64_t elements = tensor.spec.elements();
+        weights.push_back(
+            {tensor.name, shape_of(tensor.spec),
+             device::TensorView(model.weights.data() + tensor.offset, DType::float32, {elements})});
+        moments.push_back({tensor.name, shape_of(tensor.spec),
+                           device::TensorView(zeros.data(), DType::float32, {elements})});
+    }
+    const nlohmann::ordered_json state{
+        {"iter", 0}, {"updates", 0}, {"best_val_loss", nullptr}, {"config", to_json(model.keys)}};
+    if (fs::exists(hugging_face_dir / "tokenizer_isoflop.json")) {
+        data::save_tokenizer(*data::load_tokenizer(hugging_face_dir), run_dir);
+    }
+    return checkpoint::write_checkpoint(run_dir, 0, weights, moments, moments, state);
+}
+
+}  // namespace isoflop::trainer

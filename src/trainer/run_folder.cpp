@@ -1,0 +1,77 @@
+#include "run_folder.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <ctime>
+
+#include "isoflop/base/error.hpp"
+
+namespace isoflop::trainer {
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string default_name(const RunPlan& plan) {
+    const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+    const auto& keys = plan.config.keys.model;
+    const std::string preset = keys.arch_preset  ? std::string(to_string(*keys.arch_preset))
+                               : keys.model_type ? *keys.model_type
+                                                 : std::string("custom");
+    return fmt::format("{:%Y%m%d_%H%M%S}_{}_{}", fmt::localtime(now), preset,
+                       to_string(plan.attention.used));
+}
+
+void check_name(const std::string& name) {
+    if (name.find('/') != std::string::npos || name == "." || name == "..") {
+        throw ConfigError(fmt::format("run_name '{}' must be a plain folder name", name));
+    }
+}
+
+}  // namespace
+
+RunPlace new_run(const RunPlan& plan) {
+    const RunKeys& keys = plan.config.keys.run;
+    const fs::path out(keys.out_dir);
+    if (!keys.run_name.empty()) {
+        check_name(keys.run_name);
+        const fs::path folder = out / keys.run_name;
+        if (fs::exists(folder)) {
+            throw ConfigError(
+                fmt::format("{}: this run exists already; continue it with init_from=resume or "
+                            "choose another run_name",
+                            folder.string()));
+        }
+        return {keys.run_name, folder};
+    }
+    const std::string base = default_name(plan);
+    std::string name = base;
+    for (int attempt = 2; fs::exists(out / name); ++attempt)
+        name = fmt::format("{}_{}", base, attempt);
+    return {name, out / name};
+}
+
+RunPlace existing_run(const RunKeys& keys) {
+    const fs::path out(keys.out_dir);
+    if (!keys.run_name.empty()) {
+        check_name(keys.run_name);
+        const fs::path folder = out / keys.run_name;
+        if (!fs::is_directory(folder)) {
+            throw ConfigError(fmt::format("{}: there is no such run to resume", folder.string()));
+        }
+        return {keys.run_name, folder};
+    }
+    fs::path newest;
+    std::error_code error;
+    for (const fs::directory_entry& entry : fs::directory_iterator(out, error)) {
+        if (!fs::exists(entry.path() / "metrics.jsonl")) continue;
+        const auto time = fs::last_write_time(entry.path() / "metrics.jsonl");
+        if (newest.empty() || time > fs::last_write_time(newest / "metrics.jsonl"))
+            newest = entry.path();
+    }
+    if (newest.empty()) throw ConfigError(fmt::format("{}: holds no run to resume", out.string()));
+    return {newest.filename().string(), newest};
+}
+
+}  // namespace isoflop::trainer

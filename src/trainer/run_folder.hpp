@@ -1,0 +1,23 @@
+// Names and places of runs. Internal to the trainer.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "isoflop/trainer/session.hpp"
+
+namespace isoflop::trainer {
+
+struct RunPlace {
+    std::string name;
+    std::filesystem::path folder;
+};
+
+/// run_name as given, or YYYYmmdd_HHMMSS_<preset>_<backend> made unique. Throws ConfigError when a
+/// given name is taken.
+[[nodiscard]] RunPlace new_run(const RunPlan& plan);
+/// The run to resume: run_name if given, else the newest in out_dir. Throws ConfigError when there
+/// is none.
+[[nodiscard]] RunPlace existing_run(const RunKeys& keys);
+
+}  // namespace isoflop::trainer

@@ -1,0 +1,95 @@
+#include "run_setup.hpp"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <iostream>
+
+#include "isoflop/base/error.hpp"
+#include "isoflop/base/text.hpp"
+#include "isoflop/device/cpu_info.hpp"
+#include "report/common_sections.hpp"
+
+namespace isoflop::trainer {
+namespace fs = std::filesystem;
+
+namespace {
+
+/// dataset=shakespeare means data/shakespeare when there is no folder of that name here.
+std::string dataset_location(const std::string& dataset) {
+    if (dataset == "builtin" || fs::exists(dataset)) return dataset;
+    const fs::path inside = fs::path("data") / dataset;
+    return fs::exists(inside) ? inside.string() : dataset;
+}
+
+data::TokenDataset open_data(const DataKeys& keys, data::Split split) {
+    const std::string& given = split == data::Split::train ? keys.train_data : keys.val_data;
+    return data::TokenDataset::open(given.empty() ? dataset_location(keys.dataset) : given, split);
+}
+
+void open_initial_state(RunSetup& setup, const RunKeys& keys) {
+    if (keys.init_from == "scratch") return;
+    if (keys.init_from == "resume") {
+        setup.place = existing_run(keys);
+        setup.resumed = checkpoint::open_latest(
+            setup.place.folder, [](const fs::path& path, const std::string& why) {
+                std::cerr << "warning: " << path.string() << " is damaged and passed over: " << why
+                          << '\n';
+            });
+        if (!setup.resumed) {
+            throw ConfigError(
+                fmt::format("{}: holds no checkpoint to resume from", setup.place.folder.string()));
+        }
+        return;
+    }
+    const fs::path path(keys.init_from);
+    if (!fs::is_directory(path)) {
+        throw ConfigError(
+            fmt::format("init_from must be scratch, resume or the folder of a checkpoint or "
+                        "Hugging Face model; found \"{}\"",
+                        keys.init_from));
+    }
+    if (fs::exists(path / "config.json")) {
+        setup.hugging_face = checkpoint::import_hugging_face(path);
+    } else {
+        setup.initial_weights = checkpoint::CheckpointReader::open(path);
+    }
+}
+
+void check_memory(const RunPlan& plan) {
+    const std::uint64_t available = device::cpu_info().memory_bytes;
+    if (plan.memory.total_bytes() <= available) return;
+    report::TextReport table(report::Colour::off);
+    report::memory_rows(table, plan.memory);
+    throw Error(ExitCode::out_of_memory,
+                fmt::format("the plan needs {} and this machine has {}:\n{}a smaller batch_size, "
+                            "recompute=block or "
+                            "attention_backend=flash_attn_2 need less",
+                            human_bytes(static_cast<double>(plan.memory.total_bytes())),
+                            human_bytes(static_cast<double>(available)), table.str()));
+}
+
+}  // namespace
+
+RunSetup prepare_run(TrainKeys keys, bool dry_run) {
+    RunSetup setup;
+    setup.train_data = open_data(keys.data, data::Split::train);
+    setup.validation_data = open_data(keys.data, data::Split::validation);
+    setup.tokenizer = setup.train_data.tokenizer();
+    open_initial_state(setup, keys.run);
+    if (!keys.model.vocab_size && !setup.hugging_face && setup.train_data.vocab_size() > 0) {
+        keys.model.vocab_size = setup.train_data.vocab_size();  // as the data say
+    }
+    TrainConfig config = setup.hugging_face
+                             ? resolve_train_config(keys, setup.hugging_face->config())
+                             : resolve_train_config(keys);
+    setup.train_data.set_model_vocab_size(config.model.vocab_size);
+    setup.validation_data.set_model_vocab_size(config.model.vocab_size);
+    setup.plan = plan_run(std::move(config));
+    if (dry_run) return setup;
+    check_memory(setup.plan);
+    if (!setup.resumed && !setup.plan.config.keys.run.eval_only) setup.place = new_run(setup.plan);
+    return setup;
+}
+
+}  // namespace isoflop::trainer

@@ -1,0 +1,32 @@
+// Everything a run needs before it allocates: data, tokenizer, plan, and where it starts from.
+// Internal to the trainer.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "isoflop/checkpoint/checkpoint.hpp"
+#include "isoflop/checkpoint/hugging_face.hpp"
+#include "isoflop/data/token_dataset.hpp"
+#include "isoflop/data/tokenizer.hpp"
+#include "isoflop/trainer/session.hpp"
+#include "run_folder.hpp"
+
+namespace isoflop::trainer {
+
+struct RunSetup {
+    data::TokenDataset train_data;
+    data::TokenDataset validation_data;
+    std::shared_ptr<const data::Tokenizer> tokenizer;  ///< null when the data do not say
+    RunPlan plan;
+    RunPlace place;
+    std::optional<checkpoint::CheckpointReader> resumed;          ///< init_from=resume
+    std::optional<checkpoint::CheckpointReader> initial_weights;  ///< init_from=<checkpoint>
+    std::optional<checkpoint::HuggingFaceModel> hugging_face;  ///< init_from=<Hugging Face folder>
+};
+
+/// Throws ConfigError or IoError; Error with exit code 5 when the plan does not fit this machine's
+/// memory (not in a dry run, which shows the plan).
+[[nodiscard]] RunSetup prepare_run(TrainKeys keys, bool dry_run);
+
+}  // namespace isoflop::trainer

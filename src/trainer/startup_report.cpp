@@ -1,0 +1,196 @@
+#include "isoflop/trainer/startup_report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "isoflop/base/text.hpp"
+#include "isoflop/model/model_reader.hpp"
+#include "isoflop/trainer/run_log.hpp"
+#include "report/common_sections.hpp"
+
+namespace isoflop::trainer {
+namespace {
+
+using report::TextReport;
+
+void model_section(TextReport& report, const RunPlan& plan) {
+    const model::ModelConfig& model = plan.config.model;
+    report.section("Model");
+    report.row("Architecture", model::summary_name(model));
+    report.row("Total parameters", human_count(static_cast<double>(plan.parameters.total)),
+               with_separators(plan.parameters.total));
+    report.row("Trainable parameters", human_count(static_cast<double>(plan.parameters.total)),
+               "all");
+    report.row("Non-embedding", human_count(static_cast<double>(plan.parameters.non_embedding)),
+               with_separators(plan.parameters.non_embedding));
+    report::parameter_rows(report, plan.parameters);
+    report.row("Layers", with_separators(model.num_hidden_layers));
+    report.row("Hidden size", with_separators(model.hidden_size));
+    report.row("Attention heads", fmt::format("{} x {}", model.num_attention_heads, model.head_dim),
+               fmt::format("{} key/value heads", model.num_key_value_heads));
+    report.row("Sequence length", with_separators(plan.config.execution.sequence_length));
+    report.row("Vocabulary", with_separators(model.vocab_size));
+    report.row("Normalization", to_string(model.normalization),
+               fmt::format("{}-norm, eps {:g}", to_string(model.norm_position), model.norm_eps));
+    report.row("Position encoding", to_string(model.position_encoding),
+               model.position_encoding == model::PositionEncoding::rope
+                   ? fmt::format("theta {:g}", model.rope_theta)
+                   : std::string());
+    report.row("Feed-forward",
+               fmt::format("{} {}", to_string(model.ffn_type), model.intermediate_size),
+               fmt::format("{}, expansion {:.2f}", to_string(model.activation),
+                           static_cast<double>(model.intermediate_size) /
+                               static_cast<double>(model.hidden_size)));
+    report.row("Bias / tying / dropout",
+               fmt::format("{} / {} / {:g}", model.ffn_bias ? "yes" : "no",
+                           model.tie_word_embeddings ? "tied" : "untied", model.dropout));
+}
+
+void training_section(TextReport& report, const RunPlan& plan) {
+    const TrainConfig& config = plan.config;
+    const OptimizerKeys& optimizer = config.keys.optimizer;
+    const std::int64_t sequences = config.global_micro_steps * config.execution.micro_batch_size;
+    report.section("Training");
+    report.row("Micro-batch", fmt::format("{} sequences", config.execution.micro_batch_size),
+               "per rank");
+    report.row("Accumulation", fmt::format("{} micro-batches", config.global_micro_steps),
+               "over all ranks");
+    report.row(
+        "Global batch", fmt::format("{} sequences", with_separators(sequences)),
+        fmt::format("{} tokens per iteration", with_separators(config.tokens_per_iteration)));
+    report.row(
+        "Iterations", with_separators(config.max_iters),
+        fmt::format("{} tokens", human_count(static_cast<double>(config.max_iters) *
+                                             static_cast<double>(config.tokens_per_iteration))));
+    report.row("Learning rate", fmt::format("{:g}", optimizer.learning_rate),
+               fmt::format("{}, {} warm-up, to {:g} at {}", to_string(optimizer.lr_schedule),
+                           optimizer.warmup_iters, config.min_lr, config.lr_decay_iters));
+    report.row("AdamW", fmt::format("{:g}, {:g}", optimizer.beta1, optimizer.beta2),
+               fmt::format("weight decay {:g} on matrices, gradient clip {:g}",
+                           optimizer.weight_decay, optimizer.grad_clip));
+}
+
+void hardware_section(TextReport& report, const RunPlan& plan, const Hardware& hardware) {
+    report.section("Hardware");
+    report.row("Device", hardware.cpu.model_name, hardware.cpu.instruction_set);
+    report.row("Threads", fmt::format("{}", hardware.threads));
+    report.row("Memory", human_bytes(static_cast<double>(hardware.cpu.memory_bytes)));
+    report.row("Precision", to_string(plan.config.execution.dtype), plan.config.dtype_note);
+    report.row("Parallelism", "single process");
+    report.row("Attention backend", to_string(plan.attention.used),
+               plan.attention.used == plan.attention.requested
+                   ? std::string("as requested")
+                   : fmt::format("requested {}: {}", to_string(plan.attention.requested),
+                                 plan.attention.reason));
+}
+
+void memory_section(TextReport& report, const RunPlan& plan) {
+    report.section("Memory plan");
+    report::memory_rows(report, plan.memory);
+    report.row("Total", human_bytes(static_cast<double>(plan.memory.total_bytes())),
+               "one arena, exact");
+}
+
+void performance_section(TextReport& report, const RunPlan& plan, const Hardware& hardware) {
+    report.section("Expectation");
+    report.row("Model FLOPs per token",
+               fmt::format("{:.3f} GFLOP", plan.palm_flops_per_token / 1e9),
+               "palm convention: 6 N + 12 L a d S");
+    report.row("Executed FLOPs per token",
+               fmt::format("{:.3f} GFLOP", plan.executed_flops_per_token / 1e9), "products issued");
+    report.row("Attention / FFN",
+               fmt::format("{:.3f}", plan.attention_flops_per_layer / plan.ffn_flops_per_layer),
+               "forward FLOPs");
+    report.row("FMA peak", fmt::format("{:.1f} GFLOP/s", hardware.fma_peak_flops / 1e9),
+               "measured, register loop; MFU is against this");
+    report.row("GEMM rate", fmt::format("{:.1f} GFLOP/s", hardware.gemm_rate_flops / 1e9),
+               "measured, 2048^3");
+    report.row("Expected at 50 % MFU",
+               fmt::format("{} tokens/s",
+                           human_count(0.5 * hardware.fma_peak_flops / plan.palm_flops_per_token)));
+}
+
+}  // namespace
+
+std::string Hardware::device_name() const {
+    return fmt::format("{} ({} threads, measured fp32 FMA peak)", cpu.model_name, threads);
+}
+
+Hardware measure_hardware(device::Context& context) {
+    Hardware hardware;
+    hardware.cpu = device::cpu_info();
+    hardware.threads = context.pool.num_threads();
+    hardware.fma_peak_flops = device::measure_fma_peak(context.pool);
+    hardware.gemm_rate_flops = device::measure_gemm_rate(context);
+    return hardware;
+}
+
+std::string startup_text(const RunPlan& plan, const Hardware& hardware, report::Colour colour) {
+    TextReport report(colour);
+    report.title("train: " + report::architecture_line(plan.config.model));
+    model_section(report, plan);
+    training_section(report, plan);
+    hardware_section(report, plan, hardware);
+    memory_section(report, plan);
+    performance_section(report, plan, hardware);
+    return report.str();
+}
+
+StartupRecord startup_record(const RunPlan& plan, const Hardware& hardware) {
+    StartupRecord record;
+    record.timestamp = timestamp_now();
+    record.total_params = plan.parameters.total;
+    record.trainable_params = plan.parameters.total;
+    record.non_embedding_params = plan.parameters.non_embedding;
+    std::int64_t decayed = 0;
+    std::int64_t plain = 0;
+    std::int64_t decayed_tensors = 0;
+    for (const cost::StateTensor& tensor : plan.state.tensors) {
+        (tensor.spec.weight_decay() ? decayed : plain) += tensor.spec.elements();
+        decayed_tensors += tensor.spec.weight_decay() ? 1 : 0;
+    }
+    const auto tensors = static_cast<std::int64_t>(plan.state.tensors.size());
+    record.param_groups = {fmt::format("decayed: {} tensors, {} parameters", decayed_tensors,
+                                       with_separators(decayed)),
+                           fmt::format("not decayed: {} tensors, {} parameters",
+                                       tensors - decayed_tensors, with_separators(plain))};
+    record.gpu_name = hardware.device_name();
+    record.num_gpus = plan.config.world_size;
+    record.gpu_memory_gb = static_cast<double>(hardware.cpu.memory_bytes) / kGiB;
+    record.precision = std::string(to_string(plan.config.execution.dtype));
+    record.parallelism = "single";
+    record.requested_backend = std::string(to_string(plan.attention.requested));
+    record.used_backend = std::string(to_string(plan.attention.used));
+    record.backend_reason = plan.attention.reason;
+    return record;
+}
+
+std::string plan_check_text(const RunPlan& plan, const Hardware& hardware,
+                            const MeasuredRun& measured, report::Colour colour) {
+    TextReport report(colour);
+    report.section("Planned and measured");
+    report::Table table({{"", report::Align::left}, {"planned"}, {"measured"}});
+    table.row({"parameters", with_separators(plan.parameters.total),
+               with_separators(measured.parameters)});
+    const double planned_flops =
+        plan.executed_flops_per_token * static_cast<double>(plan.config.tokens_per_iteration);
+    if (measured.executed_flops_per_iteration > 0) {
+        table.row({"executed FLOPs per iteration", human_flops(planned_flops),
+                   human_flops(measured.executed_flops_per_iteration)});
+    }
+    table.row({"arena", human_bytes(static_cast<double>(plan.memory.arena_bytes)),
+               human_bytes(static_cast<double>(measured.arena_bytes))});
+    table.row({"peak anonymous memory", human_bytes(static_cast<double>(plan.memory.total_bytes())),
+               human_bytes(static_cast<double>(measured.resident_bytes))});
+    const double half_peak = plan.palm_flops_per_token *
+                             static_cast<double>(plan.config.tokens_per_iteration) /
+                             (0.5 * hardware.fma_peak_flops);
+    table.row({"time per iteration (plan: 50 % MFU)", human_seconds(half_peak),
+               human_seconds(measured.seconds_per_iteration)});
+    report.table(table);
+    return report.str();
+}
+
+}  // namespace isoflop::trainer

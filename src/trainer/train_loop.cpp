@@ -1,0 +1,351 @@
+#include "isoflop/trainer/train_loop.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "isoflop/base/text.hpp"
+#include "isoflop/data/token_dataset.hpp"
+#include "isoflop/data/tokenizer.hpp"
+#include "isoflop/model/model_reader.hpp"
+#include "isoflop/trainer/progress.hpp"
+#include "isoflop/trainer/run_log.hpp"
+#include "isoflop/trainer/sampling.hpp"
+#include "isoflop/trainer/schedule.hpp"
+#include "isoflop/trainer/startup_report.hpp"
+#include "isoflop/trainer/tensorboard.hpp"
+#include "run_folder.hpp"
+#include "run_setup.hpp"
+
+namespace isoflop::trainer {
+namespace fs = std::filesystem;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::int64_t kWarmupIterations = 5;  ///< without utilisation figures
+constexpr std::int64_t kMostSkippedInARow = 10;
+/// Training samples for the evaluation's train loss: far beyond any run's own, so that it sees
+/// other windows.
+constexpr std::uint64_t kTrainEvaluationStart = 1ULL << 40U;
+
+double milliseconds(Clock::time_point from, Clock::time_point to) {
+    return std::chrono::duration<double, std::milli>(to - from).count();
+}
+
+class Run {
+public:
+    Run(RunSetup setup, device::ThreadPool& pool, const RunEnvironment& environment)
+        : setup_(std::move(setup)),
+          environment_(environment),
+          session_(setup_.plan, pool),
+          hardware_(measure_hardware(session_.context())),
+          train_samples_(setup_.train_data, config().execution.sequence_length,
+                         static_cast<std::uint64_t>(config().keys.execution.seed)),
+          validation_samples_(setup_.validation_data, config().execution.sequence_length),
+          progress_(environment.out, progress_options()) {}
+
+    ExitCode execute() {
+        environment_.out << startup_text(setup_.plan, hardware_, environment_.colour) << '\n';
+        if (environment_.dry_run) return ExitCode::ok;
+        set_initial_state();
+        if (config().keys.run.eval_only) {
+            environment_.out << evaluation_line(evaluate(), best_validation_loss_,
+                                                environment_.colour)
+                             << '\n';
+            return ExitCode::ok;
+        }
+        open_logs();
+        return iterate();
+    }
+
+private:
+    [[nodiscard]] const TrainConfig& config() const { return setup_.plan.config; }
+    [[nodiscard]] const RunKeys& run_keys() const { return config().keys.run; }
+
+    [[nodiscard]] ProgressOptions progress_options() const {
+        ProgressOptions options = progress_options_for_stdout();
+        options.max_iters = config().max_iters;
+        options.log_interval = run_keys().log_interval;
+        options.colour = environment_.colour;
+        return options;
+    }
+
+    void set_initial_state() {
+        if (setup_.resumed) {
+            session_.load(*setup_.resumed);
+            const auto state = setup_.resumed->trainer_state();
+            iteration_ = state.at("iter").get<std::int64_t>();
+            session_.set_updates(state.at("updates").get<std::int64_t>());
+            if (!state.at("best_val_loss").is_null())
+                best_validation_loss_ = state.at("best_val_loss").get<double>();
+            progress_.line(fmt::format("resumed {} at iteration {}", setup_.place.folder.string(),
+                                       iteration_));
+        } else if (setup_.hugging_face) {
+            session_.load_weights(setup_.hugging_face->reader());
+        } else if (setup_.initial_weights) {
+            session_.load_weights(*setup_.initial_weights);
+        } else {
+            session_.initialize_from_scratch();
+        }
+    }
+
+    void open_logs() {
+        RunLogOptions options;
+        options.save_json = run_keys().save_log_to_json;
+        options.log_save_interval = run_keys().log_save_interval;
+        options.keep_boundary = true;  // step_N and evaluation N are after N iterations
+        if (setup_.resumed) {
+            log_ = RunLog::resume(setup_.place.folder, iteration_, options);
+        } else {
+            const nlohmann::ordered_json metadata{{"world_size", config().world_size},
+                                                  {"device", "cpu"},
+                                                  {"dtype", to_string(config().execution.dtype)},
+                                                  {"compile", false},
+                                                  {"use_zero1", false},
+                                                  {"use_fsdp", false}};
+            log_ = RunLog::create(setup_.place.folder, setup_.place.name, to_json(config().keys),
+                                  metadata, startup_record(setup_.plan, hardware_), options);
+            if (setup_.tokenizer) data::save_tokenizer(*setup_.tokenizer, setup_.place.folder);
+        }
+        if (run_keys().tensorboard) {
+            tensorboard_.emplace(setup_.place.folder, setup_.resumed
+                                                          ? std::optional<std::int64_t>(iteration_)
+                                                          : std::nullopt);
+        }
+        progress_.line(fmt::format("run {}", setup_.place.folder.string()));
+    }
+
+    ExitCode iterate() {
+        const Clock::time_point start = Clock::now();
+        device::ProductRecorder recorder;
+        const std::int64_t first = iteration_;
+        while (iteration_ < config().max_iters) {
+            session_.context().recorder = iteration_ == first ? &recorder : nullptr;
+            train_one();
+            if (iteration_ == first + 1)
+                counted_flops_ = static_cast<double>(recorder.total_flops());
+            if (skipped_in_a_row_ >= kMostSkippedInARow) return diverge();
+            const bool out_of_time =
+                config().keys.batch.max_hours &&
+                milliseconds(start, Clock::now()) > *config().keys.batch.max_hours * 3.6e6;
+            if (environment_.stop.load() || out_of_time) {
+                save(last_validation_loss_);
+                progress_.line(fmt::format(
+                    "stopped after iteration {}; continue with init_from=resume", iteration_ - 1));
+                log_->finish(EndState::stopped);
+                return ExitCode::ok;
+            }
+            after_iteration();
+        }
+        finish();
+        return ExitCode::ok;
+    }
+
+    void train_one() {
+        const RunKeys& keys = run_keys();
+        const bool details =
+            keys.gradient_log_interval > 0 && iteration_ % keys.gradient_log_interval == 0;
+        const Clock::time_point start = Clock::now();
+        const IterationOutcome outcome =
+            session_.train_iteration(iteration_, train_samples_, details);
+        const double time_ms = milliseconds(start, Clock::now());
+        skipped_in_a_row_ = outcome.skipped ? skipped_in_a_row_ + 1 : 0;
+        ++iterations_here_;
+        const IterationRecord record = make_record(outcome, time_ms);
+        log_->add(record);
+        if (tensorboard_) tensorboard_->add(record);
+        progress_.iteration(record);
+        ++iteration_;
+    }
+
+    [[nodiscard]] IterationRecord make_record(const IterationOutcome& outcome, double time_ms) {
+        IterationRecord record;
+        record.iter = iteration_;
+        record.loss = outcome.loss;
+        record.time_ms = time_ms;
+        record.lr = learning_rate(config(), iteration_);
+        record.grad_norm = outcome.grad_norm;
+        record.tokens = (iteration_ + 1) * config().tokens_per_iteration;
+        record.skipped = outcome.skipped;
+        record.gradients = outcome.gradients;
+        record.memory = memory_record();
+        if (iterations_here_ > kWarmupIterations) {
+            record.utilisation = utilisation(time_ms / 1000.0);
+            timed_seconds_ += time_ms / 1000.0;
+        }
+        return record;
+    }
+
+    [[nodiscard]] MemoryRecord memory_record() {
+        const double resident = static_cast<double>(device::resident_anonymous_bytes()) / kGiB;
+        peak_resident_gib_ = std::max(peak_resident_gib_, resident);
+        const double arena = static_cast<double>(session_.memory().bytes()) / kGiB;
+        return {arena, resident, arena, peak_resident_gib_};
+    }
+
+    [[nodiscard]] UtilisationRecord utilisation(double seconds) const {
+        const RunPlan& plan = setup_.plan;
+        const double tokens_per_second =
+            static_cast<double>(config().tokens_per_iteration) / seconds;
+        UtilisationRecord record;
+        record.flops_per_token = plan.palm_flops_per_token;
+        record.tokens_per_sec = tokens_per_second;
+        record.flops_achieved = tokens_per_second * plan.palm_flops_per_token;
+        record.hardware_peak_flops = hardware_.fma_peak_flops;
+        record.mfu = record.flops_achieved / hardware_.fma_peak_flops;
+        record.hfu = tokens_per_second * plan.executed_flops_per_token / hardware_.fma_peak_flops;
+        record.attention_flops_per_layer = plan.attention_flops_per_layer;
+        record.ffn_flops_per_layer = plan.ffn_flops_per_layer;
+        record.attention_to_ffn_ratio =
+            plan.ffn_flops_per_layer > 0 ? plan.attention_flops_per_layer / plan.ffn_flops_per_layer
+                                         : 0;
+        record.gpu_name = hardware_.device_name();
+        record.precision = std::string(short_name(config().execution.dtype));
+        record.num_gpus = config().world_size;
+        record.architecture = model::summary_name(config().model);
+        return record;
+    }
+
+    [[nodiscard]] EvalRecord evaluate() {
+        const RunKeys& keys = run_keys();
+        const auto micro_batch = static_cast<std::uint64_t>(config().execution.micro_batch_size);
+        const std::uint64_t all = validation_samples_.num_windows();
+        const std::uint64_t wanted =
+            keys.eval_iters == 0 ? all : static_cast<std::uint64_t>(keys.eval_iters) * micro_batch;
+        const std::uint64_t windows = std::min(all, wanted);
+        EvalRecord record;
+        record.iter = iteration_;
+        record.lr = learning_rate(config(), std::max<std::int64_t>(iteration_ - 1, 0));
+        record.val_loss = session_.evaluate_windows(validation_samples_, 0, windows).mean();
+        const std::uint64_t train_windows = std::min<std::uint64_t>(windows, 32 * micro_batch);
+        record.train_loss =
+            session_.evaluate_samples(train_samples_, kTrainEvaluationStart, train_windows).mean();
+        record.timestamp = timestamp_now();
+        return record;
+    }
+
+    /// Evaluation, checkpoint and sample when they are due after `iteration_` iterations.
+    void after_iteration() {
+        const RunKeys& keys = run_keys();
+        const auto due = [&](std::int64_t interval) {
+            return interval > 0 && iteration_ % interval == 0;
+        };
+        const bool last = iteration_ == config().max_iters;
+        if (due(keys.eval_interval) && !last) evaluate_and_save();
+        if (keys.checkpoint_interval > 0 && due(keys.checkpoint_interval) && !last)
+            save(std::nullopt);
+        if (due(keys.sample_interval)) print_sample();
+    }
+
+    void evaluate_and_save() {
+        const Clock::time_point start = Clock::now();
+        const EvalRecord record = evaluate();
+        const double pause_ms = milliseconds(start, Clock::now());
+        const bool best = !best_validation_loss_ || record.val_loss < *best_validation_loss_;
+        if (best && std::isfinite(record.val_loss)) best_validation_loss_ = record.val_loss;
+        last_validation_loss_ = record.val_loss;
+        log_->add(record);
+        if (tensorboard_) tensorboard_->add(record);
+        progress_.evaluation(record, best_validation_loss_, pause_ms);
+        const bool last = iteration_ == config().max_iters;
+        const bool with_evaluation = run_keys().checkpoint_interval == 0;
+        if (last || (with_evaluation && (best || run_keys().always_save_checkpoint)))
+            save(record.val_loss);
+    }
+
+    void save(std::optional<double> validation_loss) {
+        const Clock::time_point start = Clock::now();
+        nlohmann::ordered_json state{{"iter", iteration_},
+                                     {"updates", session_.updates()},
+                                     {"best_val_loss", nullptr},
+                                     {"config", to_json(config().keys)}};
+        if (best_validation_loss_) state["best_val_loss"] = *best_validation_loss_;
+        if (validation_loss && std::isfinite(*validation_loss)) {
+            state[std::string(checkpoint::kValidationLossKey)] = *validation_loss;
+        }
+        checkpoint::CheckpointOptions options;
+        options.keep_checkpoints = run_keys().keep_checkpoints;
+        const fs::path folder = checkpoint::write_checkpoint(
+            setup_.place.folder, iteration_, session_.weight_tensors(),
+            session_.first_moment_tensors(), session_.second_moment_tensors(), state, options);
+        log_->add(CheckpointRecord{iteration_, validation_loss, folder.string(), timestamp_now()});
+        progress_.line(fmt::format("saved {}", folder.string()), milliseconds(start, Clock::now()));
+    }
+
+    void print_sample() {
+        if (!setup_.tokenizer) return;
+        SampleRequest request;
+        request.prompt = run_keys().sample_prompt;
+        request.max_new_tokens = 100;
+        request.sampling.seed = static_cast<std::uint64_t>(config().keys.execution.seed);
+        progress_.line("sample: " + generate_text(config().model, setup_.plan.state,
+                                                  session_.weights(), session_.context(),
+                                                  *setup_.tokenizer, request));
+    }
+
+    ExitCode diverge() {
+        progress_.clear();
+        log_->finish(EndState::diverged);
+        environment_.out << fmt::format(
+            "The run diverged: gradients were not finite {} iterations in a row (last iteration "
+            "{}). No update was made "
+            "from them; the last checkpoint is intact. Try a lower learning_rate or a longer "
+            "warmup_iters.\n",
+            kMostSkippedInARow, iteration_ - 1);
+        return ExitCode::diverged;
+    }
+
+    void finish() {
+        evaluate_and_save();
+        const SummaryRecord summary = log_->finish(EndState::finished);
+        MeasuredRun measured;
+        for (const auto& tensor : session_.weight_tensors())
+            measured.parameters += tensor.data.size();
+        measured.executed_flops_per_iteration = counted_flops_;
+        measured.arena_bytes = session_.memory().bytes();
+        measured.resident_bytes = static_cast<std::uint64_t>(peak_resident_gib_ * kGiB);
+        const std::int64_t timed = iterations_here_ - kWarmupIterations;
+        measured.seconds_per_iteration =
+            timed > 0 ? timed_seconds_ / static_cast<double>(timed) : summary.avg_time_ms / 1000.0;
+        progress_.clear();
+        environment_.out << plan_check_text(setup_.plan, hardware_, measured, environment_.colour);
+        environment_.out << fmt::format("\nlog {}\n", log_->json_path().string());
+    }
+
+    RunSetup setup_;
+    const RunEnvironment& environment_;
+    Session session_;
+    Hardware hardware_;
+    data::BatchSampler train_samples_;
+    data::EvalSampler validation_samples_;
+    Progress progress_;
+    std::optional<RunLog> log_;
+    std::optional<TensorBoardWriter> tensorboard_;
+    std::int64_t iteration_ = 0;        ///< iterations done
+    std::int64_t iterations_here_ = 0;  ///< of them by this process
+    std::int64_t skipped_in_a_row_ = 0;
+    std::optional<double> best_validation_loss_;
+    std::optional<double> last_validation_loss_;
+    double peak_resident_gib_ = 0;
+    double timed_seconds_ = 0;
+    double counted_flops_ = 0;
+};
+
+}  // namespace
+
+ExitCode run_training(TrainKeys keys, const RunEnvironment& environment) {
+    device::ThreadPool pool(keys.execution.threads ? static_cast<int>(*keys.execution.threads)
+                                                   : device::default_thread_count());
+    RunSetup setup = prepare_run(std::move(keys), environment.dry_run);
+    Run run(std::move(setup), pool, environment);
+    return run.execute();
+}
+
+}  // namespace isoflop::trainer

@@ -1,0 +1,268 @@
+// The one table of training keys. Model keys come from the model layer.
+#include "isoflop/model/model_fields.hpp"
+#include "isoflop/trainer/train_config.hpp"
+
+namespace isoflop::trainer {
+namespace {
+
+constexpr double kMaxCount = 9e15;  // exact in a double
+constexpr double kMaxBatch = 1e6;
+
+using Schema = config::Schema<TrainKeys>;
+
+void add_batch(Schema& schema) {
+    schema
+        .group("Batch and length", &TrainKeys::batch,
+               "How much each iteration reads, and when the run ends.")
+        .field(&BatchKeys::batch_size, {.key = "batch_size",
+                                        .help = "Micro-batch per rank.",
+                                        .unit = "sequences",
+                                        .minimum = 1,
+                                        .maximum = kMaxBatch,
+                                        .aliases = {"micro_batch_size"}})
+        .field(&BatchKeys::gradient_accumulation_steps,
+               {.key = "gradient_accumulation_steps",
+                .help = "Micro-batches per iteration over all ranks; divided by the world size.",
+                .minimum = 1,
+                .maximum = kMaxBatch,
+                .aliases = {"grad_accum_steps"},
+                .default_help = "one per rank"})
+        .field(&BatchKeys::total_batch_tokens,
+               {.key = "total_batch_tokens",
+                .help = "Global batch instead of gradient_accumulation_steps; a multiple of "
+                        "batch_size x block_size "
+                        "x ranks.",
+                .unit = "tokens",
+                .minimum = 1,
+                .maximum = kMaxCount})
+        .field(&BatchKeys::max_iters, {.key = "max_iters",
+                                       .help = "Iterations to run, numbered from 0.",
+                                       .minimum = 0,
+                                       .maximum = 1e12,
+                                       .default_help = "600000, or what max_tokens needs"})
+        .field(&BatchKeys::max_tokens,
+               {.key = "max_tokens",
+                .help = "Tokens to train on, instead of max_iters; rounded up to iterations.",
+                .unit = "tokens",
+                .minimum = 1,
+                .maximum = kMaxCount})
+        .field(&BatchKeys::max_hours, {.key = "max_hours",
+                                       .help = "Stop, with a checkpoint, after this time.",
+                                       .unit = "hours",
+                                       .minimum = 0,
+                                       .maximum = 1e6,
+                                       .exclusive_minimum = true});
+}
+
+void add_optimizer(Schema& schema) {
+    schema.group("Optimizer", &TrainKeys::optimizer, "AdamW and its schedule.")
+        .field(&OptimizerKeys::learning_rate, {.key = "learning_rate",
+                                               .help = "Peak learning rate.",
+                                               .minimum = 0,
+                                               .maximum = 100,
+                                               .exclusive_minimum = true})
+        .field(&OptimizerKeys::min_lr, {.key = "min_lr",
+                                        .help = "Learning rate at and after lr_decay_iters.",
+                                        .minimum = 0,
+                                        .maximum = 100,
+                                        .default_help = "learning_rate / 10"})
+        .field(&OptimizerKeys::warmup_iters, {.key = "warmup_iters",
+                                              .help = "Iterations of linear warm-up.",
+                                              .minimum = 0,
+                                              .maximum = 1e12})
+        .field(&OptimizerKeys::lr_decay_iters,
+               {.key = "lr_decay_iters",
+                .help = "Iteration at which the learning rate reaches min_lr.",
+                .minimum = 0,
+                .maximum = 1e12,
+                .default_help = "max_iters"})
+        .field(&OptimizerKeys::lr_schedule, {.key = "lr_schedule",
+                                             .help = "Shape of the decay; wsd holds the peak and "
+                                                     "falls over the last wsd_decay_fraction."})
+        .field(&OptimizerKeys::wsd_decay_fraction,
+               {.key = "wsd_decay_fraction",
+                .help = "Share of lr_decay_iters over which wsd decays.",
+                .minimum = 0,
+                .maximum = 1})
+        .field(&OptimizerKeys::decay_lr,
+               {.key = "decay_lr", .help = "false: the learning rate stays constant."})
+        .field(&OptimizerKeys::weight_decay, {.key = "weight_decay",
+                                              .help = "Decoupled weight decay, of matrices only.",
+                                              .minimum = 0,
+                                              .maximum = 100})
+        .field(&OptimizerKeys::beta1, {.key = "beta1",
+                                       .help = "Decay of the first moment.",
+                                       .minimum = 0,
+                                       .maximum = 0.9999999})
+        .field(&OptimizerKeys::beta2, {.key = "beta2",
+                                       .help = "Decay of the second moment.",
+                                       .minimum = 0,
+                                       .maximum = 0.9999999})
+        .field(&OptimizerKeys::adam_eps, {.key = "adam_eps",
+                                          .help = "Added to the root of the second moment.",
+                                          .minimum = 0,
+                                          .maximum = 1,
+                                          .exclusive_minimum = true})
+        .field(&OptimizerKeys::grad_clip, {.key = "grad_clip",
+                                           .help = "Largest global gradient norm; 0 does not clip.",
+                                           .minimum = 0,
+                                           .maximum = 1e12});
+}
+
+void add_execution(Schema& schema) {
+    schema.group("Execution", &TrainKeys::execution, "How a step is executed.")
+        .field(&ExecutionKeys::device,
+               {.key = "device", .help = "auto takes a GPU if there is one, else the CPU."})
+        .field(
+            &ExecutionKeys::dtype,
+            {.key = "dtype",
+             .help = "Storage of weights and activations; a CPU runs float32 whatever is asked."})
+        .field(&ExecutionKeys::attention_backend,
+               {.key = "attention_backend",
+                .help = "Attention implementation; falls back flash_attn_2 -> sdpa -> manual with "
+                        "a reason."})
+        .field(&ExecutionKeys::disable_backends,
+               {.key = "disable_backends",
+                .help = "Attention backends to treat as unsupported, comma-separated.",
+                .default_help = "none"})
+        .field(&ExecutionKeys::recompute,
+               {.key = "recompute",
+                .help = "Activations that backward recomputes instead of loading."})
+        .field(
+            &ExecutionKeys::loss_chunk,
+            {.key = "loss_chunk",
+             .help = "Tokens per chunk of LM head and loss; 0 computes all logits at once.",
+             .unit = "tokens",
+             .minimum = 0,
+             .maximum = kMaxCount,
+             .default_help = "as many as keep the logits within 32 MiB on a CPU, 256 MiB on a GPU"})
+        .field(&ExecutionKeys::seed, {.key = "seed",
+                                      .help = "Of initial weights, data order and dropout.",
+                                      .minimum = 0,
+                                      .maximum = kMaxCount})
+        .field(&ExecutionKeys::threads, {.key = "threads",
+                                         .help = "CPU threads.",
+                                         .minimum = 1,
+                                         .maximum = 4096,
+                                         .default_help = "from affinity and cgroup limits"})
+        .field(&ExecutionKeys::use_zero1,
+               {.key = "use_zero1", .help = "Shard optimizer states over the ranks."})
+        .field(&ExecutionKeys::use_fsdp,
+               {.key = "use_fsdp", .help = "Shard weights, gradients and optimizer states."})
+        .field(&ExecutionKeys::fsdp_min_num_params,
+               {.key = "fsdp_min_num_params",
+                .help = "Accepted; FSDP units are blocks whatever their size.",
+                .minimum = 0,
+                .maximum = 1e15})
+        .field(&ExecutionKeys::fsdp_activation_checkpointing,
+               {.key = "fsdp_activation_checkpointing", .help = "The same as recompute block."})
+        .field(&ExecutionKeys::comm_timeout_s, {.key = "comm_timeout_s",
+                                                .help = "Longest wait for another rank.",
+                                                .unit = "seconds",
+                                                .minimum = 0,
+                                                .maximum = 1e6,
+                                                .exclusive_minimum = true});
+}
+
+void add_data(Schema& schema) {
+    schema.group("Data", &TrainKeys::data, "Where tokens come from (docs/data.md).")
+        .field(&DataKeys::dataset,
+               {.key = "dataset",
+                .help = "A folder made by train prepare-data (or data/<name>), or builtin: a small "
+                        "generated corpus."})
+        .field(&DataKeys::train_data,
+               {.key = "train_data",
+                .help = "Training shards instead of dataset: globs with optional weights, "
+                        "\"web/*.bin@0.7, code/*.bin@0.3\".",
+                .default_help = "from dataset"})
+        .field(&DataKeys::val_data, {.key = "val_data",
+                                     .help = "Validation shards, likewise.",
+                                     .default_help = "from dataset"})
+        .field(&DataKeys::ignore_index, {.key = "ignore_index",
+                                         .help = "Target that the loss skips.",
+                                         .minimum = -2147483648.0,
+                                         .maximum = 2147483647.0});
+}
+
+void add_run(Schema& schema) {
+    schema.group("Run and reports", &TrainKeys::run, "Where the run lives and what it writes.")
+        .field(&RunKeys::out_dir, {.key = "out_dir", .help = "Folder of all runs."})
+        .field(&RunKeys::run_name, {.key = "run_name",
+                                    .help = "Folder of this run inside out_dir.",
+                                    .default_help = "YYYYmmdd_HHMMSS_<preset>_<backend>"})
+        .field(&RunKeys::init_from,
+               {.key = "init_from",
+                .help = "scratch, resume, or the folder of a checkpoint or Hugging Face model."})
+        .field(&RunKeys::eval_interval,
+               {.key = "eval_interval",
+                .help = "Iterations between evaluations; one more at the end. 0: only at the end.",
+                .minimum = 0,
+                .maximum = 1e12})
+        .field(&RunKeys::eval_iters,
+               {.key = "eval_iters",
+                .help = "Micro-batches per evaluation; 0: the whole validation set.",
+                .minimum = 0,
+                .maximum = 1e12})
+        .field(&RunKeys::eval_only, {.key = "eval_only", .help = "Evaluate once and stop."})
+        .field(&RunKeys::checkpoint_interval,
+               {.key = "checkpoint_interval",
+                .help = "Iterations between checkpoints; 0: with each evaluation.",
+                .minimum = 0,
+                .maximum = 1e12})
+        .field(&RunKeys::keep_checkpoints,
+               {.key = "keep_checkpoints",
+                .help = "Newest checkpoints to keep, besides the best; 0: all.",
+                .minimum = 0,
+                .maximum = 1e9})
+        .field(
+            &RunKeys::always_save_checkpoint,
+            {.key = "always_save_checkpoint",
+             .help =
+                 "false: save at an evaluation only when the validation loss is the best so far."})
+        .field(&RunKeys::log_interval, {.key = "log_interval",
+                                        .help = "Iterations between console lines.",
+                                        .minimum = 1,
+                                        .maximum = 1e12})
+        .field(&RunKeys::log_save_interval, {.key = "log_save_interval",
+                                             .help = "Iterations between rewrites of the JSON log.",
+                                             .minimum = 1,
+                                             .maximum = 1e12})
+        .field(&RunKeys::gradient_log_interval,
+               {.key = "gradient_log_interval",
+                .help = "Iterations between gradient statistics; 0: never.",
+                .minimum = 0,
+                .maximum = 1e12})
+        .field(&RunKeys::save_log_to_json,
+               {.key = "save_log_to_json", .help = "Write run_<name>.json."})
+        .field(&RunKeys::tensorboard,
+               {.key = "tensorboard", .help = "Write TensorBoard event files."})
+        .field(&RunKeys::sample_interval, {.key = "sample_interval",
+                                           .help = "Iterations between printed samples; 0: never.",
+                                           .minimum = 0,
+                                           .maximum = 1e12})
+        .field(&RunKeys::sample_prompt,
+               {.key = "sample_prompt", .help = "Prompt of those samples."});
+}
+
+Schema build_schema() {
+    Schema schema("train", "A training run, for train.");
+    auto model =
+        schema.group("Model", &TrainKeys::model,
+                     "The architecture: a preset, and choices and sizes that override it.");
+    model::add_model_fields(model);
+    add_batch(schema);
+    add_optimizer(schema);
+    add_execution(schema);
+    add_data(schema);
+    add_run(schema);
+    return schema;
+}
+
+}  // namespace
+
+const config::Schema<TrainKeys>& train_schema() {
+    static const Schema schema = build_schema();
+    return schema;
+}
+
+}  // namespace isoflop::trainer

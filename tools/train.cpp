@@ -1,0 +1,216 @@
+// train: trains, samples from, exports and compares LLaMA-style models. This file parses the
+// command line and calls the library.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+
+#include "isoflop/base/error.hpp"
+#include "isoflop/base/text.hpp"
+#include "isoflop/base/version.hpp"
+#include "isoflop/config/overrides.hpp"
+#include "isoflop/trainer/doctor.hpp"
+#include "isoflop/trainer/train_config.hpp"
+#include "train_commands.hpp"
+
+namespace isoflop::tools {
+namespace {
+
+constexpr std::string_view kExamples = R"(
+Examples:
+  train configs/train/shakespeare.jsonc --max_iters=100
+  train configs/train/arch_llama.jsonc --attention_backend=manual --dry-run
+  train prepare-data --input TEXT_OR_FOLDER --tokenizer char --val-fraction 0.1 --out data/mine
+  train sample --checkpoint out/RUN --prompt "To be" --tokens 200
+  train export --checkpoint out/RUN --format hf --out exported
+  train import HUGGING_FACE_FOLDER --out out/imported
+  train compare out/*
+  train --doctor
+  train --selfcheck configs/train/arch_llama.jsonc
+
+Exit codes: 0 done, 1 a check failed, 2 usage or configuration, 3 data, checkpoint or disk, 5 does not fit in memory,
+6 training diverged.
+)";
+
+bool is_key(std::string_view key) {
+    return trainer::train_schema().resolve_path(key).has_value() ||
+           !trainer::retired_key_advice(key).empty();
+}
+
+struct Command {
+    std::string name;
+    std::string help;
+    int (*run)(const TrainOptions&);
+    void (*declare)(CLI::App&, TrainOptions&);
+};
+
+void declare_run(CLI::App& app, TrainOptions& options) {
+    app.add_option("config", options.files, "Training config")->type_name("CONFIG");
+    app.add_option("--set", options.overrides,
+                   "Override a key; --key=VALUE and --key VALUE do the same")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+    app.add_flag("--dry-run", options.dry_run,
+                 "Print the startup report with the memory plan, then stop");
+    app.add_flag("--doctor", options.doctor, "Print what this build and machine have");
+    app.add_flag("--selfcheck", options.selfcheck,
+                 "Compare the attention backends on the config's shapes");
+    app.add_option("--print-keys", options.print_keys,
+                   "Print all config keys: markdown or schema (JSON Schema)")
+        ->type_name("FORM");
+}
+
+void declare_prepare(CLI::App& app, TrainOptions& options) {
+    app.add_option("--input", options.input,
+                   "A text file, a folder of them, or - for standard input")
+        ->required();
+    app.add_option("--tokenizer", options.tokenizer,
+                   "byte, char, sentencepiece:MODEL or sentencepiece-train:VOCAB_SIZE")
+        ->capture_default_str();
+    app.add_option("--val-fraction", options.validation_fraction, "Share of the tokens held out")
+        ->capture_default_str();
+    app.add_option("--out", options.out, "Folder to create")->required();
+    app.add_option("--shard-tokens", options.shard_tokens, "Tokens per file")
+        ->capture_default_str();
+}
+
+void declare_sample(CLI::App& app, TrainOptions& options) {
+    app.add_option("--checkpoint", options.checkpoint,
+                   "A run, a step folder or a Hugging Face folder")
+        ->required();
+    app.add_option("--prompt", options.prompt, "Text to continue")->capture_default_str();
+    app.add_option("--tokens", options.tokens, "Tokens to generate")->capture_default_str();
+    app.add_option("--temperature", options.temperature, "0 takes the most likely token")
+        ->capture_default_str();
+    app.add_option("--top-k", options.top_k, "Choose among the k most likely; 0: all")
+        ->capture_default_str();
+    app.add_option("--seed", options.seed, "Of the choices")->capture_default_str();
+    app.add_option("--tokenizer", options.tokenizer_folder,
+                   "Folder with the tokenizer, if it is not beside the model");
+}
+
+void declare_export(CLI::App& app, TrainOptions& options) {
+    app.add_option("--checkpoint", options.checkpoint, "A run or a step folder")->required();
+    app.add_option("--format", options.format, "hf: Hugging Face transformers")
+        ->capture_default_str();
+    app.add_option("--out", options.out, "Folder to create")->required();
+    app.add_option("--dtype", options.dtype, "float32, bfloat16 or float16")->capture_default_str();
+}
+
+void declare_import(CLI::App& app, TrainOptions& options) {
+    app.add_option("folder", options.files,
+                   "Hugging Face folder with config.json and model.safetensors")
+        ->required()
+        ->expected(1);
+    app.add_option("--out", options.out, "Run folder to create")->required();
+}
+
+void declare_compare(CLI::App& app, TrainOptions& options) {
+    app.add_option("runs", options.files, "Run folders or run_*.json files")->required();
+    app.add_flag("--json", options.json, "Print JSON");
+}
+
+std::vector<Command> commands() {
+    return {{"prepare-data", "Turn text into token shards", run_prepare, declare_prepare},
+            {"sample", "Generate text from a checkpoint", run_sample, declare_sample},
+            {"export", "Write a model that Hugging Face transformers loads", run_export,
+             declare_export},
+            {"import", "Make a run from a Hugging Face folder", run_import, declare_import},
+            {"compare", "Rank runs by validation loss", run_compare, declare_compare}};
+}
+
+std::string version_text() {
+    return fmt::format("train {} (commit {}, {}, {})\nbuild features: {}\n", version(), commit(),
+                       compiler(), build_type(), trainer::build_features());
+}
+
+/// CLI11's message, with the nearest option or key for a misspelt one.
+std::string usage_message(const CLI::ParseError& error, const CLI::App& app) {
+    std::string message = error.what();
+    const std::size_t dashes = message.find("--");
+    if (dashes == std::string::npos) return message;
+    const std::size_t end = message.find_first_of(" =,", dashes);
+    const std::string word =
+        message.substr(dashes + 2, end == std::string::npos ? end : end - dashes - 2);
+    std::vector<std::string> known = trainer::train_schema().paths();
+    for (const config::Section& section : trainer::train_schema().sections()) {
+        for (const config::Field& field : section.fields) {
+            known.insert(known.end(), field.info.aliases.begin(), field.info.aliases.end());
+        }
+    }
+    for (const CLI::Option* option : app.get_options()) {
+        for (const std::string& name : option->get_lnames()) known.push_back(name);
+    }
+    const std::vector<std::string_view> candidates(known.begin(), known.end());
+    if (const auto nearest = nearest_spelling(word, candidates)) {
+        message += fmt::format("; did you mean '--{}'?", *nearest);
+    }
+    return message;
+}
+
+int parse_and_run(CLI::App& app, std::vector<std::string> arguments, const TrainOptions& options,
+                  int (*run)(const TrainOptions&)) {
+    try {
+        std::reverse(arguments.begin(), arguments.end());  // CLI11 takes a vector from its end
+        app.parse(arguments);
+    } catch (const CLI::Success& request) {
+        return app.exit(request);  // --help, --version
+    } catch (const CLI::ParseError& error) {
+        throw ConfigError(usage_message(error, app));
+    }
+    return run(options);
+}
+
+int dispatch(std::vector<std::string> arguments) {
+    TrainOptions options;
+    options.colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr
+                         ? report::Colour::on
+                         : report::Colour::off;
+    if (!arguments.empty()) {
+        for (const Command& command : commands()) {
+            if (command.name != arguments.front()) continue;
+            CLI::App app(command.help, "train " + command.name);
+            command.declare(app, options);
+            arguments.erase(arguments.begin());
+            return parse_and_run(app, std::move(arguments), options, command.run);
+        }
+    }
+    CLI::App app("Trains a LLaMA-style language model exactly as planned.", "train");
+    app.set_version_flag("--version", version_text());
+    declare_run(app, options);
+    app.footer([] {
+        std::string text = "\nCommands (train COMMAND --help):\n";
+        for (const Command& command : commands())
+            text += fmt::format("  {:<14} {}\n", command.name, command.help);
+        const trainer::TrainKeys defaults;
+        text += std::string(kExamples) + "\nConfig keys:\n";
+        return text + config::help_text(trainer::train_schema(), &defaults);
+    });
+    return parse_and_run(app, config::rewrite_overrides(arguments, is_key), options, run_train);
+}
+
+}  // namespace
+}  // namespace isoflop::tools
+
+int main(int argc, char** argv) {
+    try {
+        std::signal(SIGPIPE, SIG_IGN);
+        const int code = isoflop::tools::dispatch({argv + 1, argv + argc});
+        std::cout.flush();
+        if (!std::cout) throw isoflop::IoError("standard output: could not be written");
+        return code;
+    } catch (const isoflop::Error& error) {
+        std::cout.flush();
+        const std::string message = error.what();
+        const bool located = message.find(": error: ") != std::string::npos;
+        std::fprintf(stderr, "%s%s\n", located ? "" : "error: ", message.c_str());
+        return static_cast<int>(error.exit_code());
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "internal error: %s\n", error.what());
+        return static_cast<int>(isoflop::ExitCode::check_failed);
+    }
+}

@@ -1,0 +1,45 @@
+// The commands of train.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "isoflop/report/text_report.hpp"
+
+namespace isoflop::tools {
+
+struct TrainOptions {
+    std::vector<std::string> files;
+    std::vector<std::string> overrides;  ///< "key=value"
+    bool dry_run = false;
+    bool doctor = false;
+    bool selfcheck = false;
+    std::string print_keys;  ///< "markdown" or "schema"
+    bool json = false;
+    std::string input;
+    std::string tokenizer = "byte";
+    double validation_fraction = 0.1;
+    std::uint64_t shard_tokens = 100'000'000;
+    std::string out;
+    std::string checkpoint;
+    std::string prompt = "\n";
+    std::int64_t tokens = 200;
+    double temperature = 0.8;
+    std::int64_t top_k = 200;
+    std::uint64_t seed = 1337;
+    std::string tokenizer_folder;
+    std::string format = "hf";
+    std::string dtype = "float32";
+    report::Colour colour = report::Colour::off;
+};
+
+/// A run, --dry-run, --doctor or --selfcheck.
+[[nodiscard]] int run_train(const TrainOptions& options);
+[[nodiscard]] int run_prepare(const TrainOptions& options);
+[[nodiscard]] int run_sample(const TrainOptions& options);
+[[nodiscard]] int run_export(const TrainOptions& options);
+[[nodiscard]] int run_import(const TrainOptions& options);
+[[nodiscard]] int run_compare(const TrainOptions& options);
+
+}  // namespace isoflop::tools
