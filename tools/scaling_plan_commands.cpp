@@ -21,6 +21,7 @@
 #include "isoflop/report/list_report.hpp"
 #include "isoflop/report/model_report.hpp"
 #include "isoflop/report/plan_report.hpp"
+#include "isoflop/trainer/train_config.hpp"
 
 namespace isoflop::tools {
 namespace {
@@ -148,6 +149,17 @@ cost::Execution model_execution(const PlanConfig& config, const model::ModelKeys
     return execution;
 }
 
+std::string analysis_output(const planner::ModelAnalysis& analysis, const Options& options) {
+    if (options.json) return dump(report::model_json(analysis));
+    report::ModelTextOptions text_options;
+    text_options.colour = options.colour;
+    text_options.all_conventions = options.all_conventions;
+    text_options.quiet = options.quiet;
+    text_options.convention = choice<cost::Convention>("--convention", options.convention);
+    text_options.megatron_memory = wants_megatron(options);
+    return report::model_text(analysis, text_options);
+}
+
 }  // namespace
 
 Result run_backward(const Options& options) {
@@ -187,12 +199,33 @@ Result run_backward(const Options& options) {
 }
 
 Result run_model(const Options& options) {
+    const std::string& file = only_file(options, "model");
+    if (trainer::is_train_config(config::read_jsonc_file(file))) {
+        if (wants_compat(options)) {
+            throw ConfigError("--compat dsc180_a06 analyses model configs, not train configs");
+        }
+        // Planned as `train --dry-run` plans it: the memory tables are the same.
+        Result result;
+        trainer::TrainKeys keys = trainer::read_train_keys(file, options.overrides);
+        if (!keys.model.vocab_size) {
+            try {
+                const std::int64_t vocabulary = trainer::data_vocab_size(keys.data);
+                if (vocabulary > 0) keys.model.vocab_size = vocabulary;
+            } catch (const IoError& error) {
+                result.warnings.push_back(
+                    fmt::format("the vocabulary of the preset is used: {}", error.what()));
+            }
+        }
+        const trainer::TrainConfig config = trainer::resolve_train_config(keys);
+        result.output =
+            analysis_output(planner::analyze_model(config.model, config.execution), options);
+        return result;
+    }
     std::vector<std::string> model_overrides;
     PlanConfig execution_keys;
     split_overrides(options.overrides, model_overrides, execution_keys);
-    const model::ModelDescription description =
-        model::read_model_file(only_file(options, "model"), model_overrides);
-    cost::Execution execution = model_execution(execution_keys, description.keys);
+    const model::ModelDescription description = model::read_model_file(file, model_overrides);
+    const cost::Execution execution = model_execution(execution_keys, description.keys);
     const planner::ModelAnalysis analysis = planner::analyze_model(description.config, execution);
     Result result;
     if (!description.unknown_keys.empty()) {
@@ -207,14 +240,7 @@ Result run_model(const Options& options) {
                                      : report::compat_model_text(compat, analysis, options.colour);
         return result;
     }
-    report::ModelTextOptions text_options;
-    text_options.colour = options.colour;
-    text_options.all_conventions = options.all_conventions;
-    text_options.quiet = options.quiet;
-    text_options.convention = choice<cost::Convention>("--convention", options.convention);
-    text_options.megatron_memory = wants_megatron(options);
-    result.output = options.json ? dump(report::model_json(analysis))
-                                 : report::model_text(analysis, text_options);
+    result.output = analysis_output(analysis, options);
     return result;
 }
 
@@ -322,7 +348,8 @@ Result run_schema(const Options& options) {
 
 bool is_config_key(std::string_view key) {
     return planner::plan_schema().resolve_path(key).has_value() ||
-           model::model_schema().resolve_path(key).has_value();
+           model::model_schema().resolve_path(key).has_value() ||
+           trainer::train_schema().resolve_path(key).has_value();
 }
 
 std::vector<std::string> config_keys() {

@@ -71,6 +71,10 @@ void check_memory(const RunPlan& plan) {
 
 }  // namespace
 
+std::int64_t data_vocab_size(const DataKeys& keys) {
+    return open_data(keys, data::Split::train).vocab_size();
+}
+
 RunSetup prepare_run(TrainKeys keys, bool dry_run) {
     RunSetup setup;
     setup.train_data = open_data(keys.data, data::Split::train);

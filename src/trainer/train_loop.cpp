@@ -53,7 +53,6 @@ public:
 
     ExitCode execute() {
         environment_.out << startup_text(setup_.plan, hardware_, environment_.colour) << '\n';
-        if (environment_.dry_run) return ExitCode::ok;
         set_initial_state();
         if (config().keys.run.eval_only) {
             environment_.out << evaluation_line(evaluate(), best_validation_loss_,
@@ -344,6 +343,11 @@ ExitCode run_training(TrainKeys keys, const RunEnvironment& environment) {
     device::ThreadPool pool(keys.execution.threads ? static_cast<int>(*keys.execution.threads)
                                                    : device::default_thread_count());
     RunSetup setup = prepare_run(std::move(keys), environment.dry_run);
+    if (environment.dry_run) {  // nothing is allocated: the plan may be for another machine
+        device::Context context(pool);
+        environment.out << startup_text(setup.plan, measure_hardware(context), environment.colour);
+        return ExitCode::ok;
+    }
     Run run(std::move(setup), pool, environment);
     return run.execute();
 }

@@ -19,7 +19,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-OUR_TOOLS = ("scaling-plan", "build/release/tools/scaling-plan", "tools/")
+OUR_TOOLS = ("scaling-plan", "build/release/tools/scaling-plan", "train", "build/release/tools/train", "tools/",
+             "for")  # a loop over our tools
 
 # Start of a command -> who runs it.
 COVERED_ELSEWHERE = {
@@ -87,7 +88,7 @@ def covered_elsewhere(text: str) -> str | None:
 def make_scratch_checkout(scratch: Path, source: Path, build: Path) -> None:
     """Links to everything in the source folder, and to the build as build/release."""
     for entry in source.iterdir():
-        if entry.name not in ("build", ".git"):
+        if entry.name not in ("build", ".git", "out", "data"):  # the last two are for commands to write
             (scratch / entry.name).symlink_to(entry)
     (scratch / "build").mkdir()
     (scratch / "build" / "release").symlink_to(build)

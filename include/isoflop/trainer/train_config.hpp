@@ -139,6 +139,10 @@ struct TrainConfig {
 [[nodiscard]] TrainKeys train_keys_from_json(const nlohmann::ordered_json& json,
                                              const std::string& source);
 
+/// Vocabulary of the training data, which the model takes when the config sets none; 0 when the
+/// data do not say. Throws IoError when they cannot be read.
+[[nodiscard]] std::int64_t data_vocab_size(const DataKeys& keys);
+
 /// True when the file looks like a train config rather than a model config: it has a key that only
 /// train configs have.
 [[nodiscard]] bool is_train_config(const config::Document& document);

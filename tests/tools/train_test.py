@@ -1,0 +1,269 @@
+"""End-to-end tests of train: real runs of a tiny model on the built-in corpus.
+
+usage: train_test.py TRAIN SCALING_PLAN SOURCE_DIR [unittest arguments]
+"""
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+TRAIN = pathlib.Path(sys.argv[1]).resolve()
+PLAN = pathlib.Path(sys.argv[2]).resolve()
+SOURCE = pathlib.Path(sys.argv[3]).resolve()
+
+TINY = {
+    "arch_preset": "llama", "n_layer": 2, "n_head": 4, "n_kv_head": 2, "n_embd": 64, "intermediate_size": 128,
+    "block_size": 32, "batch_size": 4, "gradient_accumulation_steps": 2, "max_iters": 30, "warmup_iters": 3,
+    "learning_rate": 3e-3, "eval_interval": 10, "eval_iters": 2, "checkpoint_interval": 5, "keep_checkpoints": 2,
+    "log_interval": 10,
+}
+
+
+class TrainTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.root = pathlib.Path(self.folder.name)
+        self.config = self.root / "tiny.jsonc"
+        self.config.write_text(json.dumps(TINY))
+
+    def command(self, *arguments):
+        return [str(TRAIN), *map(str, arguments)]
+
+    def run_train(self, *arguments, code=0):
+        result = subprocess.run(self.command(*arguments), cwd=self.root, text=True, capture_output=True, timeout=300)
+        self.assertEqual(result.returncode, code, result.stdout + result.stderr)
+        return result
+
+    def records(self, run):
+        lines = (self.root / "out" / run / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def losses(self, run):
+        return {r["iter"]: r["loss"] for r in self.records(run) if r["type"] == "iteration"}
+
+    def weights(self, run):
+        return (self.root / "out" / run / "latest" / "model.safetensors").read_bytes()
+
+
+class Runs(TrainTest):
+    def test_iterations_are_exactly_max_iters_and_the_loss_falls(self):
+        self.run_train(self.config, "--run_name=a")
+        losses = self.losses("a")
+        self.assertEqual(sorted(losses), list(range(30)))
+        self.assertLess(losses[29], losses[0] - 1.0)
+
+    def test_threads_give_the_same_curve_to_the_bit(self):
+        self.run_train(self.config, "--run_name=one", "--threads=1")
+        self.run_train(self.config, "--run_name=two", "--threads=2")
+        self.assertEqual(self.losses("one"), self.losses("two"))
+        self.assertEqual(self.weights("one"), self.weights("two"))
+
+    def test_accumulation_equals_the_large_batch(self):
+        self.run_train(self.config, "--run_name=8x1", "--batch_size=8", "--gradient_accumulation_steps=1", "--max_iters=5")
+        self.run_train(self.config, "--run_name=1x8", "--batch_size=1", "--gradient_accumulation_steps=8", "--max_iters=5")
+        large, small = self.losses("8x1"), self.losses("1x8")
+        for iteration, loss in large.items():
+            self.assertAlmostEqual(small[iteration] / loss, 1, delta=1e-6 if iteration == 0 else 1e-5)
+
+    def test_backends_learn_alike(self):
+        for backend in ("flash_attn_2", "sdpa", "manual"):
+            self.run_train(self.config, f"--run_name={backend}", f"--attention_backend={backend}", "--max_iters=10")
+        for iteration, loss in self.losses("manual").items():
+            for backend in ("flash_attn_2", "sdpa"):
+                self.assertAlmostEqual(self.losses(backend)[iteration] / loss, 1, delta=1e-5)
+        table = self.run_train("compare", "out/flash_attn_2", "out/sdpa", "out/manual").stdout
+        for backend in ("flash_attn_2", "sdpa", "manual"):
+            self.assertIn(backend, table)
+
+    def test_fallback_is_stated_and_recorded(self):
+        for disabled, used in (("flash_attn_2", "sdpa"), ("flash_attn_2,sdpa", "manual")):
+            name = used
+            output = self.run_train(self.config, f"--run_name={name}", f"--disable_backends={disabled}", "--max_iters=1").stdout
+            self.assertIn("requested flash_attn_2", output)
+            log = json.loads((self.root / "out" / name / f"run_{name}.json").read_text())
+            self.assertEqual((log["requested_backend"], log["used_backend"]), ("flash_attn_2", used))
+        self.run_train(self.config, "--disable_backends=flash_attn_2,sdpa,manual", "--max_iters=1", code=2)
+
+    def test_planned_and_measured_figures_agree(self):
+        output = self.run_train(self.config, "--run_name=a", "--max_iters=2").stdout
+        for label in ("parameters", "executed FLOPs per iteration", "arena"):
+            line = next(line for line in output.splitlines() if line.strip().startswith(label) and line.count("  ") > 1
+                        and output.index(line) > output.index("Planned and measured"))
+            columns = [part for part in line.strip().split("  ") if part.strip()]
+            self.assertEqual(columns[-2].strip(), columns[-1].strip(), line)
+
+    def test_ten_iterations_without_finite_gradients_end_the_run(self):
+        output = self.run_train(self.config, "--run_name=a", "--learning_rate=100", "--grad_clip=0", "--weight_decay=100",
+                                "--warmup_iters=0", "--max_iters=400", "--eval_interval=0", "--checkpoint_interval=0", code=6).stdout
+        self.assertIn("10 iterations in a row", output)
+
+
+class Resuming(TrainTest):
+    def test_a_killed_run_continues_to_the_same_bits(self):
+        self.run_train(self.config, "--run_name=whole")
+        for attempt in range(5):
+            name = f"killed{attempt}"
+            process = subprocess.Popen(self.command(self.config, f"--run_name={name}"), cwd=self.root,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            metrics = self.root / "out" / name / "metrics.jsonl"
+            wanted = 6 + 4 * attempt  # iterations done when it is killed; the first checkpoint is after 5
+            deadline = time.time() + 120
+            while time.time() < deadline and process.poll() is None:
+                if metrics.exists() and metrics.read_text().count('"iteration"') >= wanted:
+                    break
+                time.sleep(0.001)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            self.run_train(self.config, f"--run_name={name}", "--init_from=resume")
+            self.assertEqual(self.weights(name), self.weights("whole"))
+            self.assertEqual(self.losses(name), self.losses("whole"))
+
+    def test_a_signal_saves_and_ends_well(self):
+        process = subprocess.Popen(self.command(self.config, "--run_name=a", "--max_iters=100000", "--eval_interval=0",
+                                                "--checkpoint_interval=0"),
+                                   cwd=self.root, stdout=subprocess.PIPE, text=True)
+        metrics = self.root / "out" / "a" / "metrics.jsonl"
+        deadline = time.time() + 120
+        while time.time() < deadline and not (metrics.exists() and metrics.read_text().count('"iteration"') > 3):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        output = process.communicate(timeout=60)[0]
+        self.assertEqual(process.returncode, 0, output)
+        self.assertIn("init_from=resume", output)
+        self.assertTrue((self.root / "out" / "a" / "latest").exists())
+
+    def test_a_damaged_checkpoint_is_named_and_passed_over(self):
+        self.run_train(self.config, "--run_name=a", "--max_iters=10")
+        newest = self.root / "out" / "a" / "checkpoints" / "step_00000010" / "model.safetensors"
+        data = bytearray(newest.read_bytes())
+        data[len(data) // 2] ^= 1
+        newest.write_bytes(data)
+        result = self.run_train(self.config, "--run_name=a", "--init_from=resume", "--max_iters=12")
+        self.assertIn("step_00000010", result.stderr)
+        self.assertIn("resumed out/a at iteration 5", result.stdout)
+
+
+class Models(TrainTest):
+    def test_sample_export_and_import_agree(self):
+        self.run_train(self.config, "--run_name=a", "--max_iters=5")
+        prompt = ("--prompt", "The ", "--tokens", 20, "--seed", 3)
+        first = self.run_train("sample", "--checkpoint", "out/a", *prompt).stdout
+        self.assertTrue(first.startswith("The "))
+        self.run_train("export", "--checkpoint", "out/a", "--format", "hf", "--out", "exported")
+        self.assertEqual(json.loads((self.root / "exported/config.json").read_text())["model_type"], "llama")
+        self.run_train("import", "exported", "--out", "out/imported")
+        self.assertEqual(first, self.run_train("sample", "--checkpoint", "out/imported", *prompt).stdout)
+        self.run_train(self.config, "--run_name=b", "--init_from=exported", "--max_iters=1")
+        self.run_train("export", "--checkpoint", "out/a", "--out", "exported", code=2)
+
+    def test_selfcheck_and_doctor(self):
+        self.assertIn("ok", self.run_train("--selfcheck", self.config).stdout)
+        self.assertIn("FMA peak", self.run_train("--doctor").stdout)
+
+    def test_prepared_text_trains(self):
+        text = self.root / "text.txt"
+        text.write_text("To be, or not to be, that is the question.\n" * 400)
+        self.run_train("prepare-data", "--input", text, "--tokenizer", "char", "--val-fraction", 0.1, "--out", "data/mine")
+        self.run_train(self.config, "--run_name=a", "--dataset=mine", "--max_iters=3")
+        self.run_train("prepare-data", "--input", text, "--out", "data/mine", code=2)
+
+
+class Planning(TrainTest):
+    def test_the_dry_run_shows_the_plans_memory(self):
+        output = self.run_train(self.config, "--dry-run").stdout
+        self.assertIn("Memory plan", output)
+        self.assertFalse((self.root / "out").exists())
+        plan = subprocess.run([str(PLAN), "model", str(self.config), "--json"], text=True, capture_output=True)
+        self.assertEqual(plan.returncode, 0, plan.stderr)
+        memory = json.loads(plan.stdout)["memory"]
+        section = output[output.index("Memory plan"):output.index("Expectation")]
+        for category in ("weights", "gradients", "optimizer_moments", "activations"):
+            line = next(line for line in section.splitlines() if line.strip().startswith(category))
+            number, unit = line.split()[1:3]
+            bytes_shown = float(number) * {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}[unit]
+            self.assertAlmostEqual(memory["by_category"][category] / bytes_shown, 1, delta=0.01)
+
+    def test_an_emitted_plan_runs_unchanged(self):
+        plan = self.root / "plan.jsonc"
+        plan.write_text(json.dumps({
+            "architecture": {"n_layer": 2, "n_embd": 64, "n_head": 4, "intermediate_size": 128, "vocab_size": 257,
+                             "block_size": 32},
+            "training_gear": {"gpu_type": "T4", "num_gpus": 1, "available_hours": 0.0000002, "dtype": "float32"},
+            "training_efficiency": {"expected_mfu": 0.4, "batch_size": 2},
+        }))
+        emitted = self.root / "emitted.jsonc"
+        result = subprocess.run([str(PLAN), "backward", str(plan), "--emit-train-config", str(emitted)], text=True,
+                                capture_output=True)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.run_train(emitted, "--run_name=planned")
+        tokens = max(r["tokens"] for r in self.records("planned") if r["type"] == "iteration")
+        planned = subprocess.run([str(PLAN), "backward", str(plan), "--json"], text=True, capture_output=True)
+        figures = json.loads(planned.stdout)
+        self.assertEqual(tokens, figures["schedule"]["steps"] * figures["schedule"]["tokens_per_step"])
+
+    def test_shipped_configs_plan_and_the_classic_loop_works(self):
+        for config in sorted((SOURCE / "configs/train").glob("*.jsonc")):
+            if config.name == "shakespeare.jsonc":
+                continue  # needs the prepared text
+            self.run_train(config, "--dry-run")
+        config = SOURCE / "configs/train/arch_custom.jsonc"
+        for backend in ("flash_attn_2", "sdpa", "manual"):
+            self.run_train(config, f"--attention_backend={backend}", "--max_iters=3", "--eval_iters=1")
+        runs = sorted((self.root / "out").iterdir())
+        self.assertEqual(len(runs), 3)
+        self.run_train("compare", *runs)
+
+    def test_gpt2_124m_has_the_published_count(self):
+        output = self.run_train(SOURCE / "configs/train/gpt2_124m.jsonc", "--dry-run").stdout
+        self.assertIn("124,439,808", output)
+
+
+class Generated(TrainTest):
+    def test_committed_references_are_what_the_table_gives(self):
+        for form, path in (("schema", "configs/schema/train.schema.json"), ("markdown", "docs/training.md")):
+            self.assertEqual(self.run_train("--print-keys", form).stdout, (SOURCE / path).read_text(),
+                             f"regenerate with: train --print-keys {form} > {path}")
+
+
+class Errors(TrainTest):
+    def test_retired_keys_say_what_to_use(self):
+        for key in ("compile", "backend", "wandb_log"):
+            self.assertIn("means nothing here", self.run_train(self.config, f"--{key}=true", code=2).stderr)
+
+    def test_bad_values_name_the_key(self):
+        for override, word in (("--learning_rate=-1", "learning_rate"), ("--n_layer=0", "num_hidden_layers"),
+                               ("--attention_backend=flash", "attention_backend"), ("--n_head=5", "num_attention_heads"),
+                               ("--gradient_accumulation_steps=0", "gradient_accumulation_steps"),
+                               ("--total_batch_tokens=100", "total_batch_tokens"), ("--device=cuda", "cuda"),
+                               ("--use_zero1=true", "use_zero1"), ("--use_fsdp=true", "use_fsdp")):
+            self.assertIn(word, self.run_train(self.config, override, code=2).stderr, override)
+
+    def test_a_misspelt_key_gets_a_suggestion(self):
+        self.assertIn("n_layer", self.run_train(self.config, "--n_layr=3", code=2).stderr)
+        self.config.write_text('{\n  "arch_preset": "llama",\n  "batch_sizes": 3\n}')
+        message = self.run_train(self.config, code=2).stderr
+        self.assertIn("tiny.jsonc:3:3", message)
+        self.assertIn("batch_size", message)
+
+    def test_a_taken_name_and_missing_runs_are_usage_errors(self):
+        self.run_train(self.config, "--run_name=a", "--max_iters=1")
+        self.run_train(self.config, "--run_name=a", "--max_iters=1", code=2)
+        self.run_train(self.config, "--run_name=nobody", "--init_from=resume", code=2)
+        self.run_train(self.config, "--init_from=nowhere", code=2)
+        self.run_train(code=2)
+
+    def test_missing_data_is_an_io_error(self):
+        self.run_train(self.config, "--dataset=nothing", code=3)
+
+    def test_sixteen_bit_falls_back_with_a_note(self):
+        self.assertIn("runs as float32", self.run_train(self.config, "--dtype=bfloat16", "--max_iters=1").stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[4:]])
