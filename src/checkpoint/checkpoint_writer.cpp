@@ -9,10 +9,10 @@
 #include <stdexcept>
 
 #include "file.hpp"
+#include "isoflop/base/checksum.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/checkpoint/checkpoint.hpp"
-#include "isoflop/checkpoint/checksum.hpp"
 #include "manifest.hpp"
 #include "run_folder.hpp"
 

@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "file.hpp"
+#include "isoflop/base/checksum.hpp"
 #include "isoflop/base/error.hpp"
-#include "isoflop/checkpoint/checksum.hpp"
 
 namespace isoflop::checkpoint {
 namespace {

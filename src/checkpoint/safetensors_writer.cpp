@@ -5,8 +5,8 @@
 #include <stdexcept>
 
 #include "file.hpp"
+#include "isoflop/base/checksum.hpp"
 #include "isoflop/base/error.hpp"
-#include "isoflop/checkpoint/checksum.hpp"
 #include "isoflop/checkpoint/half_precision.hpp"
 #include "isoflop/checkpoint/safetensors.hpp"
 #include "safetensors_header.hpp"

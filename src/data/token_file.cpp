@@ -12,9 +12,9 @@
 #include <stdexcept>
 #include <string_view>
 
-#include "data/crc32c.hpp"
 #include "data/file_io.hpp"
 #include "data/token_file_layout.hpp"
+#include "isoflop/base/checksum.hpp"
 #include "isoflop/base/text.hpp"
 
 namespace isoflop::data {

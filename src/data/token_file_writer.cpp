@@ -5,9 +5,9 @@
 #include <utility>
 #include <vector>
 
-#include "data/crc32c.hpp"
 #include "data/file_io.hpp"
 #include "data/token_file_layout.hpp"
+#include "isoflop/base/checksum.hpp"
 
 namespace isoflop::data {
 

@@ -2,7 +2,7 @@
 
 #include <bit>
 
-#include "isoflop/checkpoint/checksum.hpp"
+#include "isoflop/base/checksum.hpp"
 
 namespace isoflop::trainer {
 namespace {
@@ -83,7 +83,7 @@ std::string summary_value(const TensorBoardScalar& scalar) {
 /// contain checksums stay meaningful.
 std::uint32_t masked_checksum(std::string_view bytes) {
     constexpr std::uint32_t kOffset = 0xA282EAD8;
-    return std::rotr(checkpoint::crc32c(bytes), 15) + kOffset;
+    return std::rotr(crc32c(bytes), 15) + kOffset;
 }
 
 }  // namespace

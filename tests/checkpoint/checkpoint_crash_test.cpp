@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,6 +38,7 @@ void save(const std::filesystem::path& run, std::int64_t step, std::size_t rows 
 pid_t start_saving(const std::filesystem::path& run, std::int64_t step) {
     const pid_t child = ::fork();
     if (child != 0) return child;
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // never outlives the test
     try {
         while (true) {
             ++step;
@@ -48,19 +50,33 @@ pid_t start_saving(const std::filesystem::path& run, std::int64_t step) {
     }
 }
 
+std::filesystem::path final_name(const std::filesystem::path& run, std::int64_t step) {
+    return run / "checkpoints" / checkpoint_name(step);
+}
+
+/// Until the folder is there, a minute at most.
+void wait_for(const std::filesystem::path& folder) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    while (!std::filesystem::exists(folder) && std::chrono::steady_clock::now() < deadline) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+}
+
 TEST(KilledWriter, LatestAlwaysLoads) {
     const TemporaryDirectory run;
     const auto begin = std::chrono::steady_clock::now();
     save(run.path(), 0, 2000);
-    const auto one_save = std::chrono::steady_clock::now() - begin;
+    const auto one_save = std::min<std::chrono::steady_clock::duration>(
+        std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(300));
     std::int64_t step = 0;
     bool left_something = false;
     constexpr int kRounds = 25;
     for (int round = 0; round < kRounds; ++round) {
         const pid_t child = start_saving(run.path(), step);
         ASSERT_GT(child, 0);
-        // From at once to several checkpoints later.
+        // From at once to several checkpoints later; the last one for sure after one.
         std::this_thread::sleep_for(one_save * (5 * round) / kRounds);
+        if (round == kRounds - 1) wait_for(final_name(run.path(), step + 1));
         ASSERT_EQ(::kill(child, SIGKILL), 0);
         int status = 0;
         ASSERT_EQ(::waitpid(child, &status, 0), child);

@@ -10,7 +10,7 @@
 #include <set>
 
 #include "checkpoint_test_support.hpp"
-#include "isoflop/checkpoint/checksum.hpp"
+#include "isoflop/base/checksum.hpp"
 
 namespace isoflop::checkpoint {
 namespace {

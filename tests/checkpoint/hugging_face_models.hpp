@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "isoflop/checkpoint/checksum.hpp"
+#include "isoflop/base/checksum.hpp"
 #include "isoflop/checkpoint/hugging_face.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/model/parameter_layout.hpp"

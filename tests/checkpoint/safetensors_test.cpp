@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint_test_support.hpp"
-#include "isoflop/checkpoint/checksum.hpp"
+#include "isoflop/base/checksum.hpp"
 #include "isoflop/checkpoint/half_precision.hpp"
 
 namespace isoflop::checkpoint {

@@ -1,4 +1,4 @@
-#include "isoflop/checkpoint/checksum.hpp"
+#include "isoflop/base/checksum.hpp"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-namespace isoflop::checkpoint {
+namespace isoflop {
 namespace {
 
 std::vector<std::byte> bytes_of(std::initializer_list<int> pattern, std::size_t count) {
@@ -81,4 +81,4 @@ TEST(Checksum, TextHasEightDigits) {
 }
 
 }  // namespace
-}  // namespace isoflop::checkpoint
+}  // namespace isoflop

@@ -1,4 +1,4 @@
-#include "isoflop/checkpoint/checksum.hpp"
+#include "isoflop/base/checksum.hpp"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 #include <nmmintrin.h>
 #endif
 
-namespace isoflop::checkpoint {
+namespace isoflop {
 namespace {
 
 constexpr std::uint32_t kReversedPolynomial = 0x82F63B78;
@@ -98,4 +98,4 @@ std::string checksum_text(std::uint32_t checksum) {
     return fmt::format("{:08x}", checksum);
 }
 
-}  // namespace isoflop::checkpoint
+}  // namespace isoflop

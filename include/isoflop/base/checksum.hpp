@@ -1,4 +1,4 @@
-// CRC-32C (Castagnoli; RFC 3720, appendix B.4): guards checkpoint files against truncation and
+// CRC-32C (Castagnoli; RFC 3720, appendix B.4): guards files against truncation and
 // flipped bits.
 #pragma once
 
@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-namespace isoflop::checkpoint {
+namespace isoflop {
 
 /// Continues from `previous`, the checksum of what comes before: crc32c(b, crc32c(a)) is that of a
 /// followed by b. Uses the SSE4.2 instruction where the processor has it.
@@ -24,4 +24,4 @@ namespace isoflop::checkpoint {
 /// Eight hexadecimal digits, as manifests hold it.
 [[nodiscard]] std::string checksum_text(std::uint32_t checksum);
 
-}  // namespace isoflop::checkpoint
+}  // namespace isoflop
