@@ -106,9 +106,10 @@ TYPED_TEST(NormTest, ForwardIsTheFormula) {
             reference(c.kind, problem.x.doubles(), problem.weight.doubles(), problem.bias_values());
         // A row of one element minus its mean is 0 without bias: the floor of the norm is its
         // input's magnitude, hence the absolute comparison.
+        const std::vector<double> out = problem.out.doubles();
         double worst = 0;
         for (std::size_t i = 0; i < expected.size(); ++i) {
-            worst = std::max(worst, std::fabs(problem.out.doubles()[i] - expected[i]));
+            worst = std::max(worst, std::fabs(out[i] - expected[i]));
         }
         EXPECT_LE(worst, 5 * kTolerance<TypeParam>)
             << to_string(c.kind) << ' ' << c.rows << 'x' << c.width;

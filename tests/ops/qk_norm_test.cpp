@@ -87,17 +87,18 @@ TYPED_TEST(QkNormTest, ForwardNormalisesHeadsAndKeepsTheirValuesAside) {
                                                                      problem.query_weight.doubles(),
                                                                      problem.key_weight.doubles())),
                   kTolerance<TypeParam>);
+        const std::vector<double> before = problem.before.doubles();
+        const std::vector<double> packed = problem.packed.doubles();
         const std::int64_t normed = problem.heads * c.shape.head_dim;
         for (std::int64_t row = 0; row < c.rows; ++row) {
             const auto at = [&](std::int64_t stride, std::int64_t column) {
                 return static_cast<std::size_t>(row * stride + column);
             };
             for (std::int64_t i = 0; i < normed; ++i) {
-                ASSERT_EQ(problem.before.doubles()[at(normed, i)], raw[at(problem.width, i)]);
+                ASSERT_EQ(before[at(normed, i)], raw[at(problem.width, i)]);
             }
             for (std::int64_t i = normed; i < problem.width; ++i) {
-                ASSERT_EQ(problem.packed.doubles()[at(problem.width, i)],
-                          raw[at(problem.width, i)]);
+                ASSERT_EQ(packed[at(problem.width, i)], raw[at(problem.width, i)]);
             }
         }
     }
