@@ -169,16 +169,19 @@ FamilyOptimum family_optimum(const ModelConfig& config, std::int64_t sequence_le
     result.continuous.loss =
         scaling_law::loss(law, result.continuous.n_params, result.continuous.n_tokens);
     const double layers = static_cast<double>(config.num_hidden_layers) * result.scale;
-    bool first = true;
     for (const double rounded : {std::floor(layers), std::ceil(layers)}) {
         const auto whole = std::max<std::int64_t>(static_cast<std::int64_t>(rounded), 1);
         const ModelConfig member = grid_member(config, result.scale, whole);
+        if (!model::find_inconsistency(member).empty() ||
+            !cost::flops_are_countable(member, 1, sequence_length)) {
+            continue;
+        }
         const Evaluated candidate = evaluate(member, sequence_length, law, compute_flops);
-        if (first || candidate.optimum.loss.total < result.grid.loss.total) {
+        if (!result.on_grid || candidate.optimum.loss.total < result.grid.loss.total) {
             result.grid_config = member;
             result.grid = candidate.optimum;
             result.grid_training_flops_per_token = candidate.training_flops_per_token;
-            first = false;
+            result.on_grid = true;
         }
     }
     return result;

@@ -42,6 +42,9 @@ ordered_json optimum_json(const planner::OptimumComparison& optimum) {
     if (optimum.exact) {
         json["exact"] = to_json(optimum.exact->continuous);
         json["exact"]["scale"] = optimum.exact->scale;
+    }
+    json["architecture"] = nullptr;
+    if (optimum.exact && optimum.exact->on_grid) {
         json["architecture"] = to_json(optimum.exact->grid);
         json["architecture"]["training_flops_per_token"] =
             optimum.exact->grid_training_flops_per_token;

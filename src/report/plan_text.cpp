@@ -183,13 +183,13 @@ void optimum_section(TextReport& report, const BackwardPlan& plan) {
     add("C = 6 N D (closed form)", optimum.six_nd);
     if (optimum.exact) {
         add("exact FLOPs, same proportions", optimum.exact->continuous);
-        add("  as a real architecture", optimum.exact->grid);
+        if (optimum.exact->on_grid) add("  as a real architecture", optimum.exact->grid);
     }
     add("this plan", {.n_params = plan.tokens.n_tokens / optimum.tokens_per_parameter,
                       .n_tokens = plan.tokens.n_tokens,
                       .loss = plan.loss});
     report.table(table);
-    if (optimum.exact) {
+    if (optimum.exact && optimum.exact->on_grid) {
         report.row("Real architecture", architecture_line(optimum.exact->grid_config));
     }
     report.row("Verdict", verdict(plan),

@@ -31,6 +31,9 @@ struct ShapeFamily {
 struct FamilyOptimum {
     double scale = 1;  ///< continuous optimum
     scaling_law::Optimum continuous;
+    /// False when the nearest architecture is beyond the sizes that can be counted; the three below
+    /// are then empty.
+    bool on_grid = false;
     model::ModelConfig
         grid_config;  ///< nearest real architecture: whole layers, heads and tile-friendly widths
     scaling_law::Optimum grid;  ///< re-evaluated exactly for grid_config
