@@ -7,17 +7,20 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/model/trainable.hpp"
 
 namespace isoflop::planner {
 namespace {
 
-/// What keeps the trainer from running this plan; empty when nothing does.
+/// What keeps the trainer from running this plan, or a training config from saying it; empty when
+/// nothing does.
 std::string obstacle(const BackwardPlan& plan) {
     const model::ModelConfig& model = plan.model;
-    if (model.moe) return "mixture of experts";
-    if (model.mla) return "multi-head latent attention";
-    if (model.norm_position == model::NormPosition::sandwich) return "four norms per block";
-    if (model.position_encoding == model::PositionEncoding::alibi) return "ALiBi positions";
+    if (std::string reason = model::untrainable_reason(model, plan.execution.sequence_length);
+        !reason.empty()) {
+        return reason;
+    }
+    // block_size is both the context and the number of learned positions there.
     if (model.position_encoding == model::PositionEncoding::learned_absolute &&
         model.max_position_embeddings != plan.execution.sequence_length) {
         return fmt::format(
@@ -28,15 +31,8 @@ std::string obstacle(const BackwardPlan& plan) {
     if (model.rope_scaling && model.rope_scaling->type != "llama3") {
         return fmt::format("rope_scaling of type {}", model.rope_scaling->type);
     }
-    if (model.model_type == "gemma") return "Gemma's scaled embeddings";
     if (model.qkv_bias != model.attention_output_bias)
         return "biases on queries, keys and values only";
-    if (model.parallel_residual) return "parallel attention and FFN";
-    if (model.embedding_norm) return "a norm after the embedding";
-    if (model.qk_norm == model::QkNorm::full_width) return "full-width QK norm";
-    if (model.sliding_window && *model.sliding_window < plan.execution.sequence_length) {
-        return "a sliding window shorter than the context";
-    }
     if (plan.execution.parallelism == cost::Parallelism::zero2)
         return "parallelism zero2 (use zero1 or fsdp)";
     return {};
@@ -86,7 +82,6 @@ void write_model(JsoncWriter& writer, const model::ModelConfig& model,
     writer.entry("qk_norm", model.qk_norm != model::QkNorm::none);
     writer.entry("dropout", model.dropout);
     writer.entry("rope_theta", model.rope_theta);
-    if (model.rotary_fraction != 1) writer.entry("partial_rotary_factor", model.rotary_fraction);
     if (model.rope_scaling) {
         const model::RopeScaling& scaling = *model.rope_scaling;
         writer.entry(

@@ -8,8 +8,10 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/cost/flop_count.hpp"
+#include "isoflop/cost/memory_plan.hpp"
 #include "isoflop/model/model_reader.hpp"
-#include "isoflop/transformer/transformer.hpp"
+#include "isoflop/model/trainable.hpp"
 
 namespace isoflop::trainer {
 namespace {
@@ -194,18 +196,12 @@ TrainConfig resolve_train_config(const TrainKeys& keys, const model::ModelConfig
     config.keys = keys;
     config.world_size = world_size;
     config.model = model;
-    if (const std::string reason = transformer::unsupported_reason(config.model); !reason.empty()) {
-        throw ConfigError("the trainer does not run " + reason);
-    }
     config.execution.sequence_length =
         keys.model.max_position_embeddings.value_or(model.max_position_embeddings);
     if (config.execution.sequence_length <= 0) throw ConfigError("missing key 'block_size'");
-    if (config.execution.sequence_length > model.max_position_embeddings &&
-        model.position_encoding == model::PositionEncoding::learned_absolute) {
-        throw ConfigError(fmt::format("block_size {} is over the model's {} learned positions",
-                                      config.execution.sequence_length,
-                                      model.max_position_embeddings));
-    }
+    const std::string reason =
+        model::untrainable_reason(config.model, config.execution.sequence_length);
+    if (!reason.empty()) throw ConfigError("the trainer does not run " + reason);
     resolve_batch(config);
     resolve_schedule(config);
     resolve_execution(config);

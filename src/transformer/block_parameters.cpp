@@ -7,7 +7,7 @@
 #include <stdexcept>
 
 #include "isoflop/base/error.hpp"
-#include "isoflop/transformer/transformer.hpp"
+#include "isoflop/model/trainable.hpp"
 
 namespace isoflop::transformer {
 namespace {
@@ -120,8 +120,10 @@ ops::Linear LinearSlots::in(const TensorView& unit) const {
     return {product, weight.in(unit), bias.in(unit), order};
 }
 
-ModelSlots bind_slots(const model::ModelConfig& config, const cost::StateLayout& layout) {
-    if (const std::string reason = unsupported_reason(config); !reason.empty()) {
+ModelSlots bind_slots(const model::ModelConfig& config, const cost::StateLayout& layout,
+                      std::int64_t sequence_length) {
+    if (const std::string reason = model::untrainable_reason(config, sequence_length);
+        !reason.empty()) {
         throw ConfigError("the trainer does not run " + reason);
     }
     const bool gpt2 = config.naming == model::TensorNaming::gpt2;

@@ -63,8 +63,8 @@ struct ModelSlots {
     Slot lm_head;  ///< in the head unit; does not exist when tied
 };
 
-/// Throws ConfigError for architectures that the transformer does not run.
+/// Throws ConfigError for architectures that the transformer does not run at this context.
 [[nodiscard]] ModelSlots bind_slots(const model::ModelConfig& config,
-                                    const cost::StateLayout& layout);
+                                    const cost::StateLayout& layout, std::int64_t sequence_length);
 
 }  // namespace isoflop::transformer

@@ -28,7 +28,7 @@ public:
           weights_(weights),
           context_(context),
           max_tokens_(max_tokens),
-          slots_(bind_slots(config_, layout)),
+          slots_(bind_slots(config_, layout, max_tokens_)),
           attention_(
               attention::make_backend(cost::AttentionBackend::manual, cost::DeviceKind::cpu)) {
         if (config_.position_encoding == model::PositionEncoding::rope) {

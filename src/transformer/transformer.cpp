@@ -8,24 +8,6 @@
 
 namespace isoflop::transformer {
 
-std::string unsupported_reason(const model::ModelConfig& config) {
-    using model::NormPosition;
-    using model::PositionEncoding;
-    using model::TensorNaming;
-    if (config.moe) return "mixture of experts";
-    if (config.mla) return "multi-head latent attention";
-    if (config.norm_position == NormPosition::sandwich) return "four norms per block";
-    if (config.position_encoding == PositionEncoding::alibi) return "ALiBi positions";
-    if (config.parallel_residual) return "parallel attention and FFN";
-    if (config.embedding_norm) return "a norm after the embedding";
-    if (config.qk_norm == model::QkNorm::full_width) return "full-width QK norm";
-    if (config.sliding_window) return "sliding windows";
-    if (config.naming != TensorNaming::llama && config.naming != TensorNaming::gpt2) {
-        return "models of type " + config.model_type;
-    }
-    return {};
-}
-
 Transformer::Implementation::Implementation(TransformerOptions options,
                                             const cost::StateLayout& layout,
                                             device::PlannedMemory& memory, device::Context& context,
@@ -36,7 +18,7 @@ Transformer::Implementation::Implementation(TransformerOptions options,
       memory_(memory),
       context_(context),
       strategy_(strategy),
-      slots_(bind_slots(config_, layout)),
+      slots_(bind_slots(config_, layout, execution_.sequence_length)),
       attention_(attention::make_backend(execution_.attention_backend, execution_.device)) {
     if (config_.position_encoding == model::PositionEncoding::rope) {
         rope_ = ops::RopeTable(config_, execution_.sequence_length);

@@ -10,6 +10,7 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/cost/flop_count.hpp"
+#include "isoflop/model/trainable.hpp"
 #include "isoflop/transformer/generator.hpp"
 #include "transformer/tiny_model.hpp"
 
@@ -242,7 +243,7 @@ TEST(Transformer, RefusesWhatItDoesNotRun) {
     const auto moe = model::parse_model(
         R"({"model_type": "mixtral", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
             "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 32, "num_local_experts": 4})");
-    EXPECT_NE(transformer::unsupported_reason(moe.config).find("mixture of experts"),
+    EXPECT_NE(model::untrainable_reason(moe.config, 8).find("mixture of experts"),
               std::string::npos);
 }
 

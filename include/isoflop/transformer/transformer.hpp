@@ -25,10 +25,6 @@
 
 namespace isoflop::transformer {
 
-/// What keeps the transformer from running an architecture ("mixture of experts"); empty when it
-/// runs.
-[[nodiscard]] std::string unsupported_reason(const model::ModelConfig& config);
-
 /// B sequences of sequence_length tokens; B may be smaller than the planned micro-batch.
 struct Batch {
     std::span<const std::int32_t> tokens;

@@ -1,0 +1,44 @@
+#include "isoflop/model/trainable.hpp"
+
+#include <gtest/gtest.h>
+
+#include "isoflop/model/model_reader.hpp"
+
+namespace isoflop::model {
+namespace {
+
+std::string reason(const std::string& keys, std::int64_t sequence_length = 64) {
+    const std::string sizes =
+        R"("num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4,
+           "intermediate_size": 128, "vocab_size": 100, "max_position_embeddings": 64, )";
+    return untrainable_reason(parse_model("{" + sizes + keys + "}").config, sequence_length);
+}
+
+TEST(Trainable, PresetsAndLlamasAre) {
+    for (const char* preset : {"llama", "gpt2", "qwen3", "hybrid", "custom"}) {
+        EXPECT_EQ(reason(R"("arch_preset": ")" + std::string(preset) + "\""), "") << preset;
+    }
+    EXPECT_EQ(reason(R"("model_type": "llama")"), "");
+}
+
+// These would run, and compute something else than the model they name.
+TEST(Trainable, LookalikesAreNot) {
+    EXPECT_NE(reason(R"("model_type": "gemma", "num_key_value_heads": 4)").find("Gemma"),
+              std::string::npos);
+    EXPECT_NE(reason(R"("arch_preset": "llama", "partial_rotary_factor": 0.5)").find("8 of 16"),
+              std::string::npos);
+    EXPECT_NE(reason(R"("model_type": "gpt_neox")").find("parallel"), std::string::npos);
+}
+
+TEST(Trainable, WindowsAndPositionsMatterOnlyWhenShorterThanTheContext) {
+    const std::string mistral =
+        R"("model_type": "mistral", "num_key_value_heads": 4, "sliding_window": 32)";
+    EXPECT_EQ(reason(mistral, 32), "");
+    EXPECT_NE(reason(mistral, 33).find("window"), std::string::npos);
+    EXPECT_EQ(reason(R"("arch_preset": "gpt2")", 64), "");
+    EXPECT_NE(reason(R"("arch_preset": "gpt2")", 65).find("64 learned positions"),
+              std::string::npos);
+}
+
+}  // namespace
+}  // namespace isoflop::model
