@@ -74,35 +74,21 @@ void backward_all(Context& context, const Shape& shape, const BackwardArguments&
     }
 }
 
-class FlashAttention2Cpu final : public Backend {
-public:
-    [[nodiscard]] cost::AttentionBackend kind() const override {
-        return cost::AttentionBackend::flash_attn_2;
+struct FlashAttention2Cpu {
+    template <class T>
+    static void forward(Context& context, const Shape& shape, const ForwardArguments& arguments) {
+        forward_all<T>(context, shape, arguments);
     }
-
-    void forward(Context& context, const Shape& shape,
-                 const ForwardArguments& arguments) const override {
-        check_forward(kind(), shape, arguments);
-        record_forward(context, kind(), shape, arguments.pass);
-        device::visit_dtype(arguments.q.dtype, [&](auto zero) {
-            forward_all<decltype(zero)>(context, shape, arguments);
-        });
-    }
-
-    void backward(Context& context, const Shape& shape,
-                  const BackwardArguments& arguments) const override {
-        check_backward(kind(), shape, arguments);
-        record_backward(context, kind(), shape);
-        device::visit_dtype(arguments.q.dtype, [&](auto zero) {
-            backward_all<decltype(zero)>(context, shape, arguments);
-        });
+    template <class T>
+    static void backward(Context& context, const Shape& shape, const BackwardArguments& arguments) {
+        backward_all<T>(context, shape, arguments);
     }
 };
 
 }  // namespace
 
 std::unique_ptr<Backend> make_flash_attn_2_cpu() {
-    return std::make_unique<FlashAttention2Cpu>();
+    return std::make_unique<CpuBackend<cost::AttentionBackend::flash_attn_2, FlashAttention2Cpu>>();
 }
 
 }  // namespace isoflop::attention

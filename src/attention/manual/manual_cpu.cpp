@@ -183,44 +183,26 @@ void backward_keys(const Shape& shape, const BackwardArguments& arguments, const
     }
 }
 
-class ManualCpu final : public Backend {
-public:
-    [[nodiscard]] cost::AttentionBackend kind() const override {
-        return cost::AttentionBackend::manual;
+struct ManualCpu {
+    template <class T>
+    static void forward(Context& context, const Shape& shape, const ForwardArguments& arguments) {
+        for_all_blocks(context, shape, shape.heads, shape.query_length,
+                       [&](const RowBlock& block) { forward_block<T>(shape, arguments, block); });
     }
-
-    void forward(Context& context, const Shape& shape,
-                 const ForwardArguments& arguments) const override {
-        check_forward(kind(), shape, arguments);
-        record_forward(context, kind(), shape, arguments.pass);
-        device::visit_dtype(arguments.q.dtype, [&](auto zero) {
-            for_all_blocks(context, shape, shape.heads, shape.query_length,
-                           [&](const RowBlock& block) {
-                               forward_block<decltype(zero)>(shape, arguments, block);
-                           });
+    template <class T>
+    static void backward(Context& context, const Shape& shape, const BackwardArguments& arguments) {
+        for_all_blocks(context, shape, shape.heads, shape.query_length, [&](const RowBlock& block) {
+            backward_queries<T>(shape, arguments, block);
         });
-    }
-
-    void backward(Context& context, const Shape& shape,
-                  const BackwardArguments& arguments) const override {
-        check_backward(kind(), shape, arguments);
-        record_backward(context, kind(), shape);
-        device::visit_dtype(arguments.q.dtype, [&](auto zero) {
-            using T = decltype(zero);
-            for_all_blocks(
-                context, shape, shape.heads, shape.query_length,
-                [&](const RowBlock& block) { backward_queries<T>(shape, arguments, block); });
-            for_all_blocks(
-                context, shape, shape.kv_heads, shape.key_length,
-                [&](const RowBlock& block) { backward_keys<T>(shape, arguments, block); });
-        });
+        for_all_blocks(context, shape, shape.kv_heads, shape.key_length,
+                       [&](const RowBlock& block) { backward_keys<T>(shape, arguments, block); });
     }
 };
 
 }  // namespace
 
 std::unique_ptr<Backend> make_manual_cpu() {
-    return std::make_unique<ManualCpu>();
+    return std::make_unique<CpuBackend<cost::AttentionBackend::manual, ManualCpu>>();
 }
 
 }  // namespace isoflop::attention

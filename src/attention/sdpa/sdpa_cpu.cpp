@@ -77,35 +77,21 @@ void backward_all(Context& context, const Shape& shape, const BackwardArguments&
     });
 }
 
-class SdpaCpu final : public Backend {
-public:
-    [[nodiscard]] cost::AttentionBackend kind() const override {
-        return cost::AttentionBackend::sdpa;
+struct SdpaCpu {
+    template <class T>
+    static void forward(Context& context, const Shape& shape, const ForwardArguments& arguments) {
+        forward_all<T>(context, shape, arguments);
     }
-
-    void forward(Context& context, const Shape& shape,
-                 const ForwardArguments& arguments) const override {
-        check_forward(kind(), shape, arguments);
-        record_forward(context, kind(), shape, arguments.pass);
-        device::visit_dtype(arguments.q.dtype, [&](auto zero) {
-            forward_all<decltype(zero)>(context, shape, arguments);
-        });
-    }
-
-    void backward(Context& context, const Shape& shape,
-                  const BackwardArguments& arguments) const override {
-        check_backward(kind(), shape, arguments);
-        record_backward(context, kind(), shape);
-        device::visit_dtype(arguments.q.dtype, [&](auto zero) {
-            backward_all<decltype(zero)>(context, shape, arguments);
-        });
+    template <class T>
+    static void backward(Context& context, const Shape& shape, const BackwardArguments& arguments) {
+        backward_all<T>(context, shape, arguments);
     }
 };
 
 }  // namespace
 
 std::unique_ptr<Backend> make_sdpa_cpu() {
-    return std::make_unique<SdpaCpu>();
+    return std::make_unique<CpuBackend<cost::AttentionBackend::sdpa, SdpaCpu>>();
 }
 
 }  // namespace isoflop::attention
