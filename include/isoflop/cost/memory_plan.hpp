@@ -1,6 +1,8 @@
 // Every buffer of one training step on one rank, with its size, lifetime and place in one arena.
-// The trainer allocates that arena and nothing else, so predicted and used memory are equal to the
-// byte; only the device context and library workspaces are estimates, and are named so.
+// The trainer puts every tensor of a step into that arena, so planned and allocated tensors are
+// equal to the byte. The device context and library workspaces are estimates, and are named so.
+// Kernels keep small scratch of their own beside the arena (packed panels and attention tiles,
+// under a few MiB per thread).
 //
 // Recipe ("isoflop", the default): 16-bit runs keep bf16 or fp16 weights and gradients, fp32 master
 // weights and two fp32 moments: 2 + 2 + 4 + 8 = 16 bytes per parameter; fp32 runs keep fp32

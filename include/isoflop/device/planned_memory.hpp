@@ -1,5 +1,4 @@
-// The buffers of a MemoryPlan as tensors in one arena: what the planner listed is what exists, and
-// nothing else.
+// The buffers of a MemoryPlan as tensors in one arena: the planner's list is the allocation.
 #pragma once
 
 #include <initializer_list>
