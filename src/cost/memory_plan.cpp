@@ -231,7 +231,10 @@ std::int64_t loss_chunk_tokens(const Execution& execution, std::int64_t vocab_si
         execution.device == DeviceKind::cpu ? kLossChunkBytesCpu : kLossChunkBytesCuda;
     const std::uint64_t row =
         static_cast<std::uint64_t>(vocab_size) * size_in_bytes(execution.storage_dtype());
-    return std::clamp<std::int64_t>(static_cast<std::int64_t>(limit / row), 1, tokens);
+    const auto largest =
+        std::clamp<std::int64_t>(static_cast<std::int64_t>(limit / row), 1, tokens);
+    const std::int64_t chunks = (tokens + largest - 1) / largest;
+    return (tokens + chunks - 1) / chunks;
 }
 
 MegatronEstimate megatron_estimate(const ModelConfig& config,

@@ -135,7 +135,7 @@ void add_execution(Schema& schema) {
              .unit = "tokens",
              .minimum = 0,
              .maximum = kMaxCount,
-             .default_help = "as many as keep the logits within 32 MiB on a CPU, 256 MiB on a GPU"})
+             .default_help = "as many as keep the logits within 128 MiB on a CPU, 256 MiB on a GPU"})
         .field(&ExecutionKeys::seed, {.key = "seed",
                                       .help = "Of initial weights, data order and dropout.",
                                       .minimum = 0,

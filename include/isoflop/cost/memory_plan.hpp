@@ -24,11 +24,11 @@ namespace isoflop::cost {
 
 /// Bytes; alignment of every buffer in the arena.
 inline constexpr std::uint64_t kBufferAlignment = 256;
-/// Largest logits buffer that the automatic loss chunk allows, bytes. Small chunks keep memory low;
-/// each chunk reads and writes the gradient of the LM head once, which costs a CPU more time than
-/// it costs a GPU.
+/// Largest logits buffer that the automatic loss chunk allows, bytes. Small chunks keep memory low,
+/// but each reads the LM head and reads and writes its gradient once: 32 MiB made whole steps 8 %
+/// slower than 128 MiB on a CPU (vocabulary 50304, 384 wide).
 inline constexpr std::uint64_t kLossChunkBytesCuda = 256ULL << 20U;
-inline constexpr std::uint64_t kLossChunkBytesCpu = 32ULL << 20U;
+inline constexpr std::uint64_t kLossChunkBytesCpu = 128ULL << 20U;
 
 enum class MemoryCategory {
     weights,
@@ -117,8 +117,8 @@ struct MemoryPlan {
 [[nodiscard]] std::vector<Buffer> layer_activations(const model::ModelConfig& config,
                                                     const Execution& execution, bool moe_layer);
 
-/// Tokens per chunk of LM head and loss: execution.loss_chunk, or as many as keep the logits within
-/// the device's limit (at least 1, at most all).
+/// Tokens per chunk of LM head and loss: execution.loss_chunk, or all tokens in the fewest equal
+/// parts whose logits keep within the device's limit.
 [[nodiscard]] std::int64_t loss_chunk_tokens(const Execution& execution, std::int64_t vocab_size);
 
 /// Named estimate for Megatron-LM: 18 bytes per parameter, activations of Korthikanti 2022 (arXiv

@@ -17,7 +17,7 @@ struct CpuInfo {
 [[nodiscard]] CpuInfo cpu_info();
 
 /// fp32 multiply-add rate of a register-only loop on all pool threads, FLOP/s. Takes about
-/// `seconds`.
+/// `seconds`; up to six times that while other programs hold cores that the threads could use.
 [[nodiscard]] double measure_fma_peak(ThreadPool& pool, double seconds = 0.05);
 /// Rate of a 2048^3 fp32 product (once, after a small warm-up), FLOP/s.
 [[nodiscard]] double measure_gemm_rate(Context& context);
