@@ -14,6 +14,7 @@
 #include "isoflop/ops/linear.hpp"
 #include "isoflop/ops/norm.hpp"
 #include "isoflop/ops/qk_norm.hpp"
+#include "isoflop/ops/random.hpp"
 #include "isoflop/ops/reduction.hpp"
 #include "isoflop/ops/rope.hpp"
 
@@ -74,6 +75,9 @@ void qk_norm_backward(Context& context, const QkNormShape& shape, const TensorVi
                       const TensorView& key_weight, const TensorView& before,
                       const TensorView& statistics, const TensorView& d_packed,
                       const TensorView& d_query_weight, const TensorView& d_key_weight);
+
+void fill_normal(Context& context, double deviation, std::uint64_t seed, std::uint64_t stream,
+                 const TensorView& x);
 
 [[nodiscard]] double sum_of_squares(Context& context, const TensorView& x);
 [[nodiscard]] TensorStatistics statistics(Context& context, const TensorView& x);

@@ -48,6 +48,86 @@ namespace isoflop::ops {
     return std::exp(x);
 }
 
+/// ln x for positive normal x, within 2 units in the last place.
+///
+/// x = 2^n m with m in [sqrt(1/2), sqrt 2); the polynomial for ln(1 + f), f = m - 1, is that of
+/// Cephes' logf.
+[[gnu::always_inline]] inline float logarithm(float x) {
+    constexpr std::int32_t kSqrtHalfBits = 0x3F3504F3;
+    constexpr std::int32_t kOneBits = 0x3F800000;
+    constexpr float kLn2High = 0.693359375F;
+    constexpr float kLn2Low = -2.12194440e-4F;
+    const std::int32_t offset = std::bit_cast<std::int32_t>(x) - kSqrtHalfBits;
+    const std::int32_t n = offset >> 23;
+    const float f = std::bit_cast<float>((offset & 0x007FFFFF) + kSqrtHalfBits) -
+                    std::bit_cast<float>(kOneBits);
+
+    float series = 7.0376836292e-2F;
+    series = series * f - 1.1514610310e-1F;
+    series = series * f + 1.1676998740e-1F;
+    series = series * f - 1.2420140846e-1F;
+    series = series * f + 1.4249322787e-1F;
+    series = series * f - 1.6668057665e-1F;
+    series = series * f + 2.0000714765e-1F;
+    series = series * f - 2.4999993993e-1F;
+    series = series * f + 3.3333331174e-1F;
+    const float whole = static_cast<float>(n);
+    const float square = f * f;
+    const float log_m = f * square * series + whole * kLn2Low - 0.5F * square + f;
+    return log_m + whole * kLn2High;
+}
+[[gnu::always_inline]] inline double logarithm(double x) {
+    return std::log(x);
+}
+
+/// In (0, 1], from 32 random bits; 0 is left out for logarithms.
+template <class T>
+[[gnu::always_inline]] inline T positive_unit(std::uint32_t bits) {
+    // Through the signed type: that conversion has an instruction everywhere.
+    const T centred = static_cast<T>(static_cast<std::int32_t>(bits ^ 0x80000000U));
+    const T shifted = T(0.5) + T(0x1.0p-33) + centred * T(0x1.0p-32);
+    return shifted < T(0x1.0p-33) ? T(0x1.0p-33) : shifted;
+}
+
+template <class T>
+struct SineCosine {
+    T sine;
+    T cosine;
+};
+
+/// Sine and cosine of 2 pi bits / 2^32. The top bits count eighths of a turn, so that no reduction
+/// rounds; polynomials of Cephes' sinf and cosf on an eighth of a turn to either side.
+template <class T>
+[[gnu::always_inline]] inline SineCosine<T> sine_cosine_of_turn(std::uint32_t bits);
+
+template <>
+[[gnu::always_inline]] inline SineCosine<float> sine_cosine_of_turn<float>(std::uint32_t bits) {
+    constexpr float kRadians = 1.46291807927e-9F;  // 2 pi / 2^32
+    const std::uint32_t quadrant = (bits + 0x20000000U) >> 30U;
+    const float r =
+        static_cast<float>(static_cast<std::int32_t>(bits - (quadrant << 30U))) * kRadians;
+    const float square = r * r;
+    float sine = -1.9515295891e-4F;
+    sine = sine * square + 8.3321608736e-3F;
+    sine = sine * square - 1.6666654611e-1F;
+    sine = sine * square * r + r;
+    float cosine = 2.443315711809948e-5F;
+    cosine = cosine * square - 1.388731625493765e-3F;
+    cosine = cosine * square + 4.166664568298827e-2F;
+    cosine = cosine * square * square - 0.5F * square + 1.0F;
+
+    const bool odd = (quadrant & 1U) != 0;
+    const float a = odd ? cosine : sine;
+    const float b = odd ? sine : cosine;
+    return {(quadrant & 2U) != 0 ? -a : a, ((quadrant + 1U) & 2U) != 0 ? -b : b};
+}
+template <>
+[[gnu::always_inline]] inline SineCosine<double> sine_cosine_of_turn<double>(std::uint32_t bits) {
+    constexpr double kRadians = 1.4629180792671596e-9;  // 2 pi / 2^32
+    const double angle = static_cast<double>(bits) * kRadians;
+    return {std::sin(angle), std::cos(angle)};
+}
+
 /// 1 / (1 + e^-x)
 template <class T>
 [[gnu::always_inline]] inline T sigmoid(T x) {

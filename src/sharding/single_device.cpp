@@ -15,10 +15,8 @@ SingleDevice::SingleDevice(const cost::StateLayout& layout, TensorView weights,
 
 TensorView SingleDevice::slice(const TensorView& flat, std::size_t unit) const {
     const cost::StateUnit& part = layout_.units.at(unit);
-    auto* bytes = static_cast<std::byte*>(flat.data());
-    return {bytes + part.offset * size_in_bytes(flat.dtype()),
-            flat.dtype(),
-            {static_cast<std::int64_t>(part.elements)}};
+    return flat.flat_range(static_cast<std::int64_t>(part.offset),
+                           static_cast<std::int64_t>(part.elements));
 }
 
 TensorView SingleDevice::acquire_weights(std::size_t unit) {

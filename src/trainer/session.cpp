@@ -76,9 +76,6 @@ Session::Session(RunPlan plan, device::ThreadPool& pool)
 void Session::initialize_from_scratch() {
     initialize_weights(context_, plan_.config.model, plan_.state,
                        static_cast<std::uint64_t>(plan_.config.keys.execution.seed), weights_);
-    ops::fill(context_, 0.0, first_moment_);
-    ops::fill(context_, 0.0, second_moment_);
-    updates_ = 0;
 }
 
 void Session::micro_step(std::int64_t iteration, std::int64_t micro_step,
@@ -147,9 +144,8 @@ void Session::update(std::int64_t iteration, double grad_norm) {
 
 namespace {
 
-TensorView slice(const TensorView& flat, std::uint64_t offset, std::uint64_t count) {
-    auto* data = static_cast<std::byte*>(flat.data()) + offset * size_in_bytes(flat.dtype());
-    return {data, flat.dtype(), {static_cast<std::int64_t>(count)}};
+TensorView elements_of(const cost::StateTensor& tensor, const TensorView& flat) {
+    return flat.flat_range(static_cast<std::int64_t>(tensor.offset), tensor.spec.elements());
 }
 
 }  // namespace
@@ -164,9 +160,7 @@ GradientRecord Session::gradient_record(double norm) {
         for (const cost::StateTensor& tensor : plan_.state.tensors) {
             if (tensor.offset < unit.offset || tensor.offset >= unit.offset + unit.elements)
                 continue;
-            const auto part = ops::statistics(
-                context_, slice(gradients_, tensor.offset,
-                                static_cast<std::uint64_t>(tensor.spec.elements())));
+            const auto part = ops::statistics(context_, elements_of(tensor, gradients_));
             squares += part.sum_of_squares;
             all = ops::combine(all, part);
         }
@@ -241,7 +235,7 @@ std::vector<checkpoint::NamedTensor> Session::named(const TensorView& flat) cons
         named.name = tensor.name;
         named.shape = {tensor.spec.shape[0]};
         if (tensor.spec.is_matrix()) named.shape.push_back(tensor.spec.shape[1]);
-        named.data = slice(flat, tensor.offset, static_cast<std::uint64_t>(tensor.spec.elements()));
+        named.data = elements_of(tensor, flat);
         tensors.push_back(std::move(named));
     }
     return tensors;

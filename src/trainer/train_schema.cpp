@@ -128,14 +128,14 @@ void add_execution(Schema& schema) {
         .field(&ExecutionKeys::recompute,
                {.key = "recompute",
                 .help = "Activations that backward recomputes instead of loading."})
-        .field(
-            &ExecutionKeys::loss_chunk,
-            {.key = "loss_chunk",
-             .help = "Tokens per chunk of LM head and loss; 0 computes all logits at once.",
-             .unit = "tokens",
-             .minimum = 0,
-             .maximum = kMaxCount,
-             .default_help = "as many as keep the logits within 128 MiB on a CPU, 256 MiB on a GPU"})
+        .field(&ExecutionKeys::loss_chunk,
+               {.key = "loss_chunk",
+                .help = "Tokens per chunk of LM head and loss; 0 computes all logits at once.",
+                .unit = "tokens",
+                .minimum = 0,
+                .maximum = kMaxCount,
+                .default_help =
+                    "as many as keep the logits within 128 MiB on a CPU, 256 MiB on a GPU"})
         .field(&ExecutionKeys::seed, {.key = "seed",
                                       .help = "Of initial weights, data order and dropout.",
                                       .minimum = 0,

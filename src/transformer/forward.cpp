@@ -142,32 +142,13 @@ LossSum Implementation::loss(bool train, double loss_scale) {
     return result;
 }
 
-namespace {
-
-/// Rows [first, first + rows) of a matrix.
-TensorView row_range(const TensorView& matrix, std::int64_t first, std::int64_t rows) {
-    const std::int64_t width = matrix.dim(1);
-    auto* data = static_cast<std::byte*>(matrix.data()) +
-                 static_cast<std::uint64_t>(first * width) * size_in_bytes(matrix.dtype());
-    return {data, matrix.dtype(), {rows, width}};
-}
-
-TensorView element_range(const TensorView& vector, std::int64_t first, std::int64_t count) {
-    auto* data = static_cast<std::byte*>(vector.data()) +
-                 static_cast<std::uint64_t>(first) * size_in_bytes(vector.dtype());
-    return {data, vector.dtype(), {count}};
-}
-
-}  // namespace
-
 /// Logits of some tokens, their losses and, in training, the gradients of the head and of the final
 /// norm's output.
 void Implementation::loss_chunk(std::int64_t first, std::int64_t rows,
                                 const TensorView& head_weight, bool train, double loss_scale) {
-    const TensorView input = row_range(hidden("final_norm.output"), first, rows);
+    const TensorView input = hidden("final_norm.output").row_range(first, rows);
     const TensorView logits = memory_.tensor("logits", 0, {rows, config_.vocab_size});
-    const TensorView losses =
-        element_range(memory_.statistics("losses", 0, {tokens()}), first, rows);
+    const TensorView losses = memory_.statistics("losses", 0, {tokens()}).flat_range(first, rows);
     const auto targets =
         batch_.targets.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows));
     const ops::Linear head{"lm_head", head_weight, {}, ops::WeightOrder::out_in};
@@ -183,7 +164,7 @@ void Implementation::loss_chunk(std::int64_t first, std::int64_t rows,
     const TensorView d_weight = (is_tied() ? slots_.token_embedding : slots_.lm_head).in(gradients);
     ops::linear_backward_weight(context_, head, input, logits, d_weight, {});
     ops::linear_backward_input(context_, head, logits, false,
-                               row_range(hidden("grad.residual"), first, rows));
+                               hidden("grad.residual").row_range(first, rows));
 }
 
 }  // namespace isoflop::transformer

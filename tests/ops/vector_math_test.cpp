@@ -89,6 +89,54 @@ TEST(VectorMath, NormalDistributionIsAccurateInBothTails) {
     });
 }
 
+TEST(VectorMath, LogarithmIsAccurateOverAllNormalNumbers) {
+    for_each_instruction_set([] {
+        for (const auto& [from, to] : {std::pair{1.2e-38, 1e-30}, std::pair{1e-10, 2.0},
+                                       std::pair{0.99, 1.01}, std::pair{2.0, 3e38}}) {
+            const std::vector<float> points = grid(from, to, 100'001);
+            const auto results = evaluate(points, [](float x) { return logarithm(x); });
+            for (std::size_t i = 0; i < points.size(); ++i) {
+                const double exact = std::log(static_cast<double>(points[i]));
+                ASSERT_LE(std::fabs(results[i] - exact), 2.5e-7 * std::fabs(exact)) << points[i];
+            }
+        }
+    });
+}
+
+TEST(VectorMath, SineAndCosineOfATurnAreAccurateInEveryEighth) {
+    std::vector<std::uint32_t> turns;
+    for (std::uint32_t part = 0; part < 8; ++part) {
+        const std::uint32_t corner = part << 29U;
+        for (const std::uint32_t nudge : {0U, 1U, 2U}) turns.push_back(corner + nudge);
+        turns.push_back(corner - 1);
+        for (std::uint32_t i = 0; i < 10'000; ++i) turns.push_back(corner + i * 53'687U);
+    }
+    for_each_instruction_set([&] {
+        std::vector<SineCosine<float>> results(turns.size());
+        run_vectorized([&] {
+            for_each_independent(std::ssize(turns), [&](std::int64_t i) {
+                const auto index = static_cast<std::size_t>(i);
+                results[index] = sine_cosine_of_turn<float>(turns[index]);
+            });
+        });
+        for (std::size_t i = 0; i < turns.size(); ++i) {
+            const double angle = 2 * M_PI * 0x1p-32 * static_cast<double>(turns[i]);
+            ASSERT_NEAR(results[i].sine, std::sin(angle), 1.5e-7) << turns[i];
+            ASSERT_NEAR(results[i].cosine, std::cos(angle), 1.5e-7) << turns[i];
+        }
+    });
+}
+
+TEST(VectorMath, PositiveUnitIsNeverZeroAndCoversTheInterval) {
+    EXPECT_GT(positive_unit<float>(0), 0.0F);
+    EXPECT_LT(positive_unit<float>(0), 1e-9F);
+    EXPECT_EQ(positive_unit<float>(0xFFFFFFFFU), 1.0F);
+    EXPECT_NEAR(positive_unit<float>(0x80000000U), 0.5F, 1e-7F);
+    EXPECT_GT(positive_unit<double>(0), 0.0);
+    EXPECT_LE(positive_unit<double>(0xFFFFFFFFU), 1.0);
+    EXPECT_NEAR(positive_unit<double>(0x40000000U), 0.25, 1e-9);
+}
+
 TEST(VectorMath, SigmoidIsAccurateInBothTails) {
     const std::vector<float> points = grid(-80, 80, 10'001);
     const auto results = evaluate(points, [](float x) { return sigmoid(x); });

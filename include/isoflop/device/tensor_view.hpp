@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <span>
@@ -49,6 +50,14 @@ public:
     [[nodiscard]] std::uint64_t bytes() const {
         return static_cast<std::uint64_t>(size()) * size_in_bytes(dtype_);
     }
+    /// Elements [first, first + count) in memory order, as a vector.
+    [[nodiscard]] TensorView flat_range(std::int64_t first, std::int64_t count) const {
+        return {address(first), dtype_, {count}};
+    }
+    /// Rows [first, first + count) of a matrix.
+    [[nodiscard]] TensorView row_range(std::int64_t first, std::int64_t count) const {
+        return {address(first * dim(1)), dtype_, {count, dim(1)}};
+    }
     /// Elements as T; throws std::logic_error when the tensor has another type.
     template <class T>
     [[nodiscard]] std::span<T> as() const {
@@ -57,6 +66,11 @@ public:
     }
 
 private:
+    [[nodiscard]] void* address(std::int64_t element) const {
+        return static_cast<std::byte*>(data_) +
+               static_cast<std::size_t>(element) * size_in_bytes(dtype_);
+    }
+
     void* data_ = nullptr;
     DType dtype_ = DType::float32;
     std::size_t rank_ = 0;

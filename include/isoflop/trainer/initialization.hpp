@@ -16,7 +16,7 @@ namespace isoflop::trainer {
 
 inline constexpr double kInitialDeviation = 0.02;
 
-/// weights: flat, layout.elements long; padding becomes 0.
+/// weights: flat, layout.elements long; padding is not written.
 void initialize_weights(device::Context& context, const model::ModelConfig& config,
                         const cost::StateLayout& layout, std::uint64_t seed,
                         const device::TensorView& weights);

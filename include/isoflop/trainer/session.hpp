@@ -57,6 +57,8 @@ public:
     /// Allocates the planned memory; weights are not set yet.
     Session(RunPlan plan, device::ThreadPool& pool);
 
+    /// Random weights, for a session that has done nothing yet: its moments are still zero, as
+    /// the arena came, and stay untouched so that the first step need not wait for their pages.
     void initialize_from_scratch();
     /// Weights, moments and the number of finished iterations. Throws IoError when tensors are
     /// missing or misshapen.

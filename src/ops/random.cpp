@@ -1,0 +1,14 @@
+#include "isoflop/ops/random.hpp"
+
+#include "ops/checks.hpp"
+#include "ops/cpu_kernels.hpp"
+
+namespace isoflop::ops {
+
+void fill_normal(Context& context, double deviation, std::uint64_t seed, std::uint64_t stream,
+                 const TensorView& x) {
+    (void)check_any_rank("fill_normal", "x", x);
+    cpu::fill_normal(context, deviation, seed, stream, x);
+}
+
+}  // namespace isoflop::ops
