@@ -284,13 +284,25 @@ void SchemaBase::read_into(void* target, const Document& document, const Value& 
     }
 }
 
+namespace {
+
+/// Command lines written for Python trainers spell these words in Python's way.
+std::string_view without_python_words(std::string_view text) {
+    if (text == "True") return "true";
+    if (text == "False") return "false";
+    if (text == "None") return "null";
+    return text;
+}
+
+}  // namespace
+
 Assignment SchemaBase::parse_assignment(std::string_view key, std::string_view text) const {
     const auto [section, field] = locate(key);
     const std::string full_path = dotted(section->name, field->info.key);
     Value value(std::string(text), {});
     if (field->type != FieldType::text && field->type != FieldType::choice) {
         try {
-            value = parse_jsonc(std::string(text), full_path).root;
+            value = parse_jsonc(std::string(without_python_words(text)), full_path).root;
         } catch (const ConfigError&) {
             // Not JSON: stays a string, and the type check below words the refusal.
         }
