@@ -43,7 +43,9 @@ LoadedModel load_checkpoint(const fs::path& path) {
     LoadedModel model;
     model.keys = train_keys_from_json(state.at("config"),
                                       (reader.directory() / "trainer_state.json").string());
-    model.config = resolve_train_config(model.keys).model;
+    const auto imported = state.find(kImportedModelKey);
+    model.config = imported != state.end() ? imported_model_config(*imported)
+                                           : resolve_train_config(model.keys).model;
     model.directory = reader.directory();
     model.step = reader.step();
     prepare_layout(model);
@@ -99,6 +101,10 @@ checkpoint::TokenizerInformation tokenizer_information(const LoadedModel& model)
 
 device::TensorView LoadedModel::view() {
     return {weights.data(), DType::float32, {static_cast<std::int64_t>(weights.size())}};
+}
+
+model::ModelConfig imported_model_config(const nlohmann::ordered_json& config_json) {
+    return model::parse_model(config_json.dump(), "config.json of the imported model").config;
 }
 
 LoadedModel load_model(const fs::path& path, const fs::path& tokenizer_folder) {

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/device/cpu_info.hpp"
+#include "isoflop/trainer/loaded_model.hpp"
 #include "report/common_sections.hpp"
 
 namespace isoflop::trainer {
@@ -27,6 +29,10 @@ data::TokenDataset open_data(const DataKeys& keys, data::Split split) {
     return data::TokenDataset::open(given.empty() ? dataset_location(keys.dataset) : given, split);
 }
 
+nlohmann::ordered_json imported_model_of(const checkpoint::CheckpointReader& reader) {
+    return reader.trainer_state().value(std::string(kImportedModelKey), nlohmann::ordered_json());
+}
+
 void open_initial_state(RunSetup& setup, const RunKeys& keys) {
     if (keys.init_from == "scratch") return;
     if (keys.init_from == "resume") {
@@ -40,19 +46,26 @@ void open_initial_state(RunSetup& setup, const RunKeys& keys) {
             throw ConfigError(
                 fmt::format("{}: holds no checkpoint to resume from", setup.place.folder.string()));
         }
+        setup.imported_model = imported_model_of(*setup.resumed);
         return;
     }
     const fs::path path(keys.init_from);
     if (!fs::is_directory(path)) {
         throw ConfigError(
             fmt::format("init_from must be scratch, resume or the folder of a checkpoint or "
-                        "Hugging Face model; found \"{}\"",
-                        keys.init_from));
+                        "Hugging Face model; found \"{}\"{}",
+                        keys.init_from,
+                        keys.init_from.starts_with("gpt2")
+                            ? ". Nothing is downloaded: give the folder of the published model"
+                            : ""));
     }
     if (fs::exists(path / "config.json")) {
         setup.hugging_face = checkpoint::import_hugging_face(path);
+        std::ifstream file(path / "config.json");
+        setup.imported_model = nlohmann::ordered_json::parse(file);
     } else {
         setup.initial_weights = checkpoint::CheckpointReader::open(path);
+        setup.imported_model = imported_model_of(*setup.initial_weights);
     }
 }
 
@@ -81,12 +94,13 @@ RunSetup prepare_run(TrainKeys keys, bool dry_run) {
     setup.validation_data = open_data(keys.data, data::Split::validation);
     setup.tokenizer = setup.train_data.tokenizer();
     open_initial_state(setup, keys.run);
-    if (!keys.model.vocab_size && !setup.hugging_face && setup.train_data.vocab_size() > 0) {
+    const bool imported = !setup.imported_model.is_null();
+    if (!keys.model.vocab_size && !imported && setup.train_data.vocab_size() > 0) {
         keys.model.vocab_size = setup.train_data.vocab_size();  // as the data say
     }
-    TrainConfig config = setup.hugging_face
-                             ? resolve_train_config(keys, setup.hugging_face->config())
-                             : resolve_train_config(keys);
+    TrainConfig config =
+        imported ? resolve_train_config(keys, imported_model_config(setup.imported_model))
+                 : resolve_train_config(keys);
     setup.train_data.set_model_vocab_size(config.model.vocab_size);
     setup.validation_data.set_model_vocab_size(config.model.vocab_size);
     setup.plan = plan_run(std::move(config));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "isoflop/checkpoint/checkpoint.hpp"
@@ -23,6 +24,9 @@ struct RunSetup {
     std::optional<checkpoint::CheckpointReader> resumed;          ///< init_from=resume
     std::optional<checkpoint::CheckpointReader> initial_weights;  ///< init_from=<checkpoint>
     std::optional<checkpoint::HuggingFaceModel> hugging_face;  ///< init_from=<Hugging Face folder>
+    /// The config.json that the model came with; checkpoints keep it, as the run's own keys do not
+    /// describe the model. Null for a model of ours.
+    nlohmann::ordered_json imported_model;
 };
 
 /// Throws ConfigError or IoError; Error with exit code 5 when the plan does not fit this machine's

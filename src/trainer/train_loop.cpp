@@ -13,6 +13,7 @@
 #include "isoflop/data/token_dataset.hpp"
 #include "isoflop/data/tokenizer.hpp"
 #include "isoflop/model/model_reader.hpp"
+#include "isoflop/trainer/loaded_model.hpp"
 #include "isoflop/trainer/progress.hpp"
 #include "isoflop/trainer/run_log.hpp"
 #include "isoflop/trainer/sampling.hpp"
@@ -266,6 +267,9 @@ private:
                                      {"best_val_loss", nullptr},
                                      {"config", to_json(config().keys)}};
         if (best_validation_loss_) state["best_val_loss"] = *best_validation_loss_;
+        if (!setup_.imported_model.is_null()) {
+            state[std::string(kImportedModelKey)] = setup_.imported_model;
+        }
         if (validation_loss && std::isfinite(*validation_loss)) {
             state[std::string(checkpoint::kValidationLossKey)] = *validation_loss;
         }

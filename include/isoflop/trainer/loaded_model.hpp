@@ -4,6 +4,8 @@
 
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string_view>
 #include <vector>
 
 #include "isoflop/cost/state_layout.hpp"
@@ -13,6 +15,10 @@
 #include "isoflop/trainer/train_config.hpp"
 
 namespace isoflop::trainer {
+
+/// Under this key a checkpoint's state keeps the config.json of the Hugging Face model that its run
+/// started from: the run's own keys do not describe that model.
+inline constexpr std::string_view kImportedModelKey = "imported_model";
 
 struct LoadedModel {
     TrainKeys keys;  ///< of the run; of a Hugging Face folder only the model keys
@@ -30,6 +36,9 @@ struct LoadedModel {
 /// IoError.
 [[nodiscard]] LoadedModel load_model(const std::filesystem::path& path,
                                      const std::filesystem::path& tokenizer_folder = {});
+
+/// The model that such a config.json describes. Throws ConfigError.
+[[nodiscard]] model::ModelConfig imported_model_config(const nlohmann::ordered_json& config_json);
 
 /// Writes config.json, model.safetensors and tokenizer files for transformers. `dtype`: float32,
 /// bfloat16 or float16.
