@@ -110,8 +110,9 @@ private:
                                                   {"compile", false},
                                                   {"use_zero1", false},
                                                   {"use_fsdp", false}};
-            log_ = RunLog::create(setup_.place.folder, setup_.place.name, to_json(config().keys),
-                                  metadata, startup_record(setup_.plan, hardware_), options);
+            log_ =
+                RunLog::create(setup_.place.folder, setup_.place.name, config_record(setup_.plan),
+                               metadata, startup_record(setup_.plan, hardware_), options);
             if (setup_.tokenizer) data::save_tokenizer(*setup_.tokenizer, setup_.place.folder);
         }
         if (run_keys().tensorboard) {

@@ -2,6 +2,7 @@
 // what to expect.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "isoflop/device/cpu_info.hpp"
@@ -25,6 +26,9 @@ struct Hardware {
 [[nodiscard]] std::string startup_text(const RunPlan& plan, const Hardware& hardware,
                                        report::Colour colour);
 [[nodiscard]] StartupRecord startup_record(const RunPlan& plan, const Hardware& hardware);
+/// Every key with the value that the run uses: what a preset, the data or a rule filled in stands
+/// there too. Keys that the earlier Python trainer had keep its names (n_layer, block_size, ...).
+[[nodiscard]] nlohmann::ordered_json config_record(const RunPlan& plan);
 
 /// Planned against measured, at the end of a run.
 struct MeasuredRun {
