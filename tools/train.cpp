@@ -110,7 +110,10 @@ void declare_import(CLI::App& app, TrainOptions& options) {
 }
 
 void declare_compare(CLI::App& app, TrainOptions& options) {
-    app.add_option("runs", options.files, "Run folders or run_*.json files")->required();
+    app.add_option("runs", options.files,
+                   "Run folders, run_*.json files or folders of either; without any: --out_dir");
+    app.add_option("--latest", options.latest, "Only the N runs written last")->type_name("N");
+    app.add_option("--out_dir", options.out_dir, "Folder of runs")->capture_default_str();
     app.add_flag("--json", options.json, "Print JSON");
 }
 

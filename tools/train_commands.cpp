@@ -163,8 +163,9 @@ int run_import(const TrainOptions& options) {
 }
 
 int run_compare(const TrainOptions& options) {
-    const std::vector<std::filesystem::path> paths(options.files.begin(), options.files.end());
-    const trainer::Comparison comparison = trainer::compare_runs(paths);
+    std::vector<std::filesystem::path> paths(options.files.begin(), options.files.end());
+    if (paths.empty()) paths.emplace_back(options.out_dir);
+    const trainer::Comparison comparison = trainer::compare_runs(paths, options.latest);
     if (options.json) {
         std::cout << trainer::comparison_json(comparison).dump(2) << '\n';
     } else {

@@ -1,6 +1,7 @@
 // The commands of train.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -17,6 +18,8 @@ struct TrainOptions {
     bool selfcheck = false;
     std::string print_keys;  ///< "markdown" or "schema"
     bool json = false;
+    std::size_t latest = 0;
+    std::string out_dir = "out";
     std::string input;
     std::string tokenizer = "byte";
     double validation_fraction = 0.1;

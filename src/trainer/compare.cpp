@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <tuple>
+#include <utility>
 
 #include "compare_reader.hpp"
 #include "isoflop/base/error.hpp"
@@ -131,6 +133,17 @@ std::string state_notes(const std::vector<ComparedRun>& runs) {
     return notes;
 }
 
+void keep_latest(std::vector<std::filesystem::path>& logs, std::size_t latest) {
+    std::vector<std::pair<std::filesystem::file_time_type, std::filesystem::path>> by_time;
+    for (const std::filesystem::path& log : logs) {
+        std::error_code missing;  // reading the log reports it
+        by_time.emplace_back(std::filesystem::last_write_time(log, missing), log);
+    }
+    std::sort(by_time.rbegin(), by_time.rend());
+    logs.clear();
+    for (std::size_t i = 0; i < latest; ++i) logs.push_back(by_time[i].second);
+}
+
 ordered_json json_of(const std::optional<double>& value) {
     return value ? ordered_json(*value) : ordered_json(nullptr);
 }
@@ -141,17 +154,20 @@ ordered_json json_of(const std::string& text) {
 
 }  // namespace
 
-Comparison compare_runs(std::span<const std::filesystem::path> paths) {
+Comparison compare_runs(std::span<const std::filesystem::path> paths, std::size_t latest) {
     if (paths.empty()) throw ConfigError("compare needs run folders or run_*.json files");
-    Comparison comparison;
+    std::vector<std::filesystem::path> logs;
     for (const std::filesystem::path& path : paths) {
-        const std::vector<std::filesystem::path> logs = find_logs(path);
-        if (logs.empty()) {
+        const std::vector<std::filesystem::path> found = find_logs(path);
+        if (found.empty()) {
             throw IoError(fmt::format("'{}' holds no run: neither metrics.jsonl nor run_*.json",
                                       path.string()));
         }
-        for (const auto& log : logs) comparison.runs.push_back(read_compared_run(log));
+        logs.insert(logs.end(), found.begin(), found.end());
     }
+    if (latest > 0 && latest < logs.size()) keep_latest(logs, latest);
+    Comparison comparison;
+    for (const auto& log : logs) comparison.runs.push_back(read_compared_run(log));
     std::stable_sort(comparison.runs.begin(), comparison.runs.end(), ranks_before);
     comparison.presets = preset_averages(comparison.runs);
     comparison.improvement_percent = improvement_percent(comparison.runs);

@@ -5,6 +5,7 @@
 // it uses arch_preset, normalization, position_encoding, ffn_type and attention_backend.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
@@ -48,7 +49,9 @@ struct Comparison {
 };
 
 /// IoError that names the path when one is no run or cannot be read; ConfigError without paths.
-[[nodiscard]] Comparison compare_runs(std::span<const std::filesystem::path> paths);
+/// `latest`: of the runs found, only so many, those written last; 0: all.
+[[nodiscard]] Comparison compare_runs(std::span<const std::filesystem::path> paths,
+                                      std::size_t latest = 0);
 
 [[nodiscard]] std::string comparison_text(const Comparison& comparison,
                                           report::Colour colour = report::Colour::off);
