@@ -21,7 +21,7 @@ struct RetiredKey {
     std::string_view advice;
 };
 
-constexpr std::array<RetiredKey, 10> kRetiredKeys = {{
+constexpr std::array<RetiredKey, 12> kRetiredKeys = {{
     {"compile", "nothing is compiled at run time; leave it out"},
     {"backend",
      "the library for communication follows the device; for attention use attention_backend"},
@@ -31,9 +31,11 @@ constexpr std::array<RetiredKey, 10> kRetiredKeys = {{
     {"wandb_run_name", "use run_name"},
     {"attention_dropout", "attention has no dropout; use dropout for the branches"},
     {"residual_dropout", "use dropout"},
-    {"use_cuda_graphs", "use cuda_graphs, on a build with CUDA"},
+    {"use_cuda_graphs", "nothing is captured on a CPU; leave it out"},
     {"use_sparse_specs", "peaks are dense; sparse figures exist nowhere here"},
     {"use_dataloader", "data are memory-mapped; leave it out"},
+    {"eval_at_start", "use eval_only for the loss before training"},
+    {"keep_all_checkpoints", "use keep_checkpoints=0"},
 }};
 
 /// A config written in the earlier system's way: presets stay presets when single keys are

@@ -104,7 +104,7 @@ void add_choice_fields(Builder& builder) {
                {.key = "arch_preset",
                 .help = "Starting point of a model of ours; every other key overrides it. custom "
                         "is llama under a name that says that choices follow.",
-                .default_help = "llama's choices, without its sizes"})
+                .default_help = "llama's choices, without its sizes; for train gpt2"})
         .field(&ModelKeys::normalization,
                {.key = "normalization", .help = "Kind of norm.", .default_help = "of the preset"})
         .field(&ModelKeys::norm_position,
@@ -156,7 +156,7 @@ void add_choice_fields(Builder& builder) {
                 .default_help = "1e-5, or as the model_type"})
         .field(&ModelKeys::dropout,
                {.key = "dropout",
-                .help = "Dropout in embeddings, attention and residual branches.",
+                .help = "Dropout of the embeddings and of both residual branches.",
                 .minimum = 0,
                 .maximum = 1,
                 .default_help = "0"})

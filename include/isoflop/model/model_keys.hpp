@@ -107,6 +107,7 @@ inline constexpr auto enum_names<model::ArchPreset> =
     std::to_array<EnumName<model::ArchPreset>>({{model::ArchPreset::llama, "llama"},
                                                 {model::ArchPreset::llama, "team"},
                                                 {model::ArchPreset::gpt2, "gpt2"},
+                                                {model::ArchPreset::gpt2, "legacy"},
                                                 {model::ArchPreset::qwen3, "qwen3"},
                                                 {model::ArchPreset::hybrid, "hybrid"},
                                                 {model::ArchPreset::custom, "custom"}});
