@@ -1,0 +1,53 @@
+// Configurations from overrides, and a session with the built-in corpus, for tests.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "isoflop/data/token_dataset.hpp"
+#include "isoflop/trainer/session.hpp"
+
+namespace isoflop::trainer {
+
+using Overrides = std::vector<std::string>;
+
+inline TrainConfig config_of(const Overrides& overrides, std::int64_t world_size = 1) {
+    return resolve_train_config(train_keys_from(overrides), world_size);
+}
+
+inline RunPlan plan_of(const Overrides& overrides) {
+    return plan_run(config_of(overrides));
+}
+
+/// Two layers of 32 on the built-in corpus, and whatever else is asked for.
+inline Overrides tiny_run(Overrides more = {}) {
+    Overrides all = {"n_layer=2",     "n_head=4",       "n_embd=32",      "vocab_size=257",
+                     "block_size=16", "batch_size=2",   "warmup_iters=0", "max_iters=8",
+                     "min_lr=0",      "eval_interval=0"};
+    all.insert(all.end(), std::make_move_iterator(more.begin()),
+               std::make_move_iterator(more.end()));
+    return all;
+}
+
+struct TestRun {
+    explicit TestRun(const Overrides& overrides)
+        : data(data::TokenDataset::open("builtin", data::Split::train)),
+          session(plan_of(overrides), pool),
+          samples(data, session.plan().config.execution.sequence_length,
+                  static_cast<std::uint64_t>(session.plan().config.keys.execution.seed)) {
+        session.initialize_from_scratch();
+    }
+
+    IterationOutcome iterate(std::int64_t iteration, bool with_gradients = false) {
+        return session.train_iteration(iteration, samples, with_gradients);
+    }
+
+    device::ThreadPool pool{1};
+    data::TokenDataset data;
+    Session session;
+    data::BatchSampler samples;
+};
+
+}  // namespace isoflop::trainer
