@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <ostream>
 
 #include "isoflop/cost/flop_count.hpp"
 #include "trainer/session_test_support.hpp"
@@ -18,6 +19,10 @@ struct RunCase {
     std::string name;
     Overrides overrides;
 };
+
+void PrintTo(const RunCase& run, std::ostream* out) {
+    *out << run.name;
+}
 
 Overrides sized(Overrides choices) {
     Overrides all = {"n_layer=4",      "n_head=4",     "n_embd=256",    "vocab_size=4096",
