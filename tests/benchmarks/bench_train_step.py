@@ -94,13 +94,13 @@ def ours(train, folder, preset, vocab, steps, threads):
 def contestants(options, folder, preset, vocab, threads):
     found = {"isoflop": lambda: ours(options.train, folder, preset, vocab, options.steps, threads)}
     if options.torch:
-        shape = [N_EMBD, N_LAYER, N_HEAD, INTERMEDIATE_SIZE, BLOCK_SIZE, BATCH, vocab, options.steps, threads]
-        found["PyTorch"] = lambda: printed_steps(
-            [options.torch, HERE / "peers/torch_step.py", preset, *map(str, shape)], OMP_NUM_THREADS=str(threads)
-        )
+        torch_arguments = [N_EMBD, N_LAYER, N_HEAD, INTERMEDIATE_SIZE, BLOCK_SIZE, BATCH, vocab, options.steps, threads]
+        command = [options.torch, HERE / "peers/torch_step.py", preset, *map(str, torch_arguments)]
+        found["PyTorch"] = lambda: printed_steps(command, OMP_NUM_THREADS=str(threads))
     if options.llm_c and preset == "gpt2":
-        shape = [N_EMBD, N_LAYER, N_HEAD, BLOCK_SIZE, BATCH, vocab, WARMUP_STEPS + 1]
-        found["llm.c"] = lambda: printed_steps([folder / "llm_c_step", *map(str, shape)], OMP_NUM_THREADS=str(threads))
+        llm_c_arguments = [N_EMBD, N_LAYER, N_HEAD, BLOCK_SIZE, BATCH, vocab, WARMUP_STEPS + 1]
+        llm_c_command = [folder / "llm_c_step", *map(str, llm_c_arguments)]
+        found["llm.c"] = lambda: printed_steps(llm_c_command, OMP_NUM_THREADS=str(threads))
     return found
 
 

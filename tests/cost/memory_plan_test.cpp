@@ -306,8 +306,10 @@ TEST(LossChunk, BoundsTheLogits) {
     EXPECT_EQ(logits(512), 512 * row);
     EXPECT_EQ(logits(1'000'000), 8192 * row);
     const std::uint64_t automatic = logits(std::nullopt);
-    EXPECT_LE(automatic, 256ULL << 20U);
-    EXPECT_GT(automatic + row, 256ULL << 20U);  // as many tokens as fit
+    // 1046 tokens would fit; 8 equal parts of 1024 need no more chunks than 7 of 1046 and a rest.
+    EXPECT_LE(1046 * row, 256ULL << 20U);
+    EXPECT_GT(1047 * row, 256ULL << 20U);
+    EXPECT_EQ(automatic, 1024 * row);
     execution.sequence_length = 16;
     EXPECT_EQ(logits(std::nullopt), 16 * row);
 }
