@@ -1,0 +1,93 @@
+// Collective operations of a group of ranks, run one after the other by a thread of their own, so
+// that they overlap with computation.
+//
+// Sums are made in a fixed order: for a group whose size is a power of two, a binary tree over rank
+// numbers, ((0+1)+(2+3))+((4+5)+(6+7)); else in rank order. So every rank gets the same bits, and
+// a tree over micro-batches continues over ranks.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "isoflop/comm/point_to_point.hpp"
+#include "isoflop/device/tensor_view.hpp"
+
+namespace isoflop::comm {
+
+using device::TensorView;
+
+enum class CollectiveKind { all_reduce, reduce_scatter, all_gather, broadcast, barrier };
+inline constexpr std::size_t kCollectiveKinds = 5;
+[[nodiscard]] std::string_view to_string(CollectiveKind kind);
+
+/// An operation under way. Its tensors belong to the communicator until `wait` has returned.
+class Pending {
+public:
+    Pending() = default;  ///< nothing to wait for
+    /// Returns when the operation is done on this rank; rethrows what ended it. Once is enough,
+    /// more often is harmless.
+    void wait();
+    [[nodiscard]] bool done() const;
+
+private:
+    friend class Communicator;
+    struct State;
+    explicit Pending(std::shared_ptr<State> state) : state_(std::move(state)) {}
+    std::shared_ptr<State> state_;
+};
+
+struct CommunicationTotals {
+    /// Bytes that this rank has sent, by kind; indexed by CollectiveKind.
+    std::array<std::uint64_t, kCollectiveKinds> bytes_sent{};
+    std::array<std::uint64_t, kCollectiveKinds> calls{};
+    double seconds = 0;          ///< that the communication thread was at work
+    double exposed_seconds = 0;  ///< that callers waited for it
+};
+
+/// Every rank calls the same operations in the same order, with tensors of equal size and type
+/// (float32, float64, bfloat16 where summed in float32, int64). Operations return at once and run
+/// in the order of calls. Throws std::invalid_argument for tensors that do not fit.
+class Communicator {
+public:
+    /// Takes the transport. `staging_bytes`: scratch for incoming parts, see staging_bytes().
+    Communicator(std::unique_ptr<PointToPoint> transport, std::span<std::byte> staging);
+    ~Communicator();
+    Communicator(const Communicator&) = delete;
+    Communicator& operator=(const Communicator&) = delete;
+
+    [[nodiscard]] int rank() const;
+    [[nodiscard]] int size() const;
+
+    /// Scratch that sums over `size` ranks need for tensors of at most `largest_bytes`: longer
+    /// tensors are summed in pieces.
+    [[nodiscard]] static std::uint64_t staging_bytes(std::uint64_t largest_bytes, int size);
+
+    /// Each element becomes the sum over ranks. The number of elements is a multiple of size();
+    /// sends 2 (n-1)/n of the tensor.
+    [[nodiscard]] Pending all_reduce(const TensorView& tensor);
+    /// Part r of n equal parts becomes the sum over ranks on rank r; the other parts are left
+    /// undefined. Sends (n-1)/n of the tensor.
+    [[nodiscard]] Pending reduce_scatter(const TensorView& tensor);
+    /// Part r of n equal parts is rank r's input; all become known. Sends (n-1)/n of the tensor.
+    [[nodiscard]] Pending all_gather(const TensorView& tensor);
+    [[nodiscard]] Pending broadcast(const TensorView& tensor, int root);
+    void barrier();
+
+    /// Small results of every rank, in rank order: values.size() each. Waits.
+    [[nodiscard]] std::vector<double> gather_values(std::span<const double> values);
+
+    /// Operations that wait and later ones fail on every rank. From any thread.
+    void abort() noexcept;
+
+    [[nodiscard]] CommunicationTotals totals() const;
+
+private:
+    class Worker;
+    std::unique_ptr<Worker> worker_;
+};
+
+}  // namespace isoflop::comm

@@ -1,0 +1,41 @@
+// A key-value store over TCP that rank 0 hosts: where ranks find each other before they are
+// connected.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "isoflop/comm/launch.hpp"
+
+namespace isoflop::comm {
+
+class Store {
+public:
+    virtual ~Store() = default;
+    virtual void set(std::string_view key, std::string_view value) = 0;
+    /// Waits until somebody has set it; LostRank after the store's timeout, naming the key.
+    [[nodiscard]] virtual std::string get(std::string_view key) = 0;
+    /// Adds to a counter that begins at 0 and returns the sum.
+    virtual std::int64_t add(std::string_view key, std::int64_t amount) = 0;
+};
+
+/// Rank 0 listens on master_port and answers everybody, itself included; the others connect,
+/// trying again until the timeout. ConfigError when the port is taken or the address is no address;
+/// LostRank when rank 0 cannot be reached in time.
+[[nodiscard]] std::unique_ptr<Store> open_store(const LaunchInfo& launch,
+                                                std::chrono::milliseconds timeout);
+
+/// What all ranks of a run must agree on before they start.
+struct Handshake {
+    std::string version;  ///< of the program, with its commit
+    std::string config;   ///< the resolved configuration, one "key=value" per line
+};
+
+/// Throws ConfigError on every rank when any differs from rank 0, naming rank, host and what
+/// differs (the first differing lines of the configuration, both versions, or world sizes).
+void agree(Store& store, const LaunchInfo& launch, const Handshake& handshake);
+
+}  // namespace isoflop::comm
