@@ -2,8 +2,8 @@
 // that they overlap with computation.
 //
 // Sums are made in a fixed order: for a group whose size is a power of two, a binary tree over rank
-// numbers, ((0+1)+(2+3))+((4+5)+(6+7)); else in rank order. So every rank gets the same bits, and
-// a tree over micro-batches continues over ranks.
+// numbers, ((0+1)+(2+3))+((4+5)+(6+7)); else in rank order, ((0+1)+2). So every rank gets the same
+// bits, and a tree over micro-batches continues over ranks.
 #pragma once
 
 #include <array>
@@ -20,8 +20,10 @@ namespace isoflop::comm {
 
 using device::TensorView;
 
-enum class CollectiveKind { all_reduce, reduce_scatter, all_gather, broadcast, barrier };
-inline constexpr std::size_t kCollectiveKinds = 5;
+/// `values` are the small results of gather_values, apart so that the other kinds hold the traffic
+/// of tensors and nothing else.
+enum class CollectiveKind { all_reduce, reduce_scatter, all_gather, broadcast, barrier, values };
+inline constexpr std::size_t kCollectiveKinds = 6;
 [[nodiscard]] std::string_view to_string(CollectiveKind kind);
 
 /// An operation under way. Its tensors belong to the communicator until `wait` has returned.
@@ -48,12 +50,18 @@ struct CommunicationTotals {
     double exposed_seconds = 0;  ///< that callers waited for it
 };
 
-/// Every rank calls the same operations in the same order, with tensors of equal size and type
-/// (float32, float64, bfloat16 where summed in float32, int64). Operations return at once and run
-/// in the order of calls. Throws std::invalid_argument for tensors that do not fit.
+/// Every rank calls the same operations in the same order, with tensors of equal size and type.
+/// Sums are of float32, float64, int64, or bfloat16 (each addition in float32, rounded to nearest
+/// even); other operations move elements of any type. Operations return at once and run in the
+/// order of calls. Throws std::invalid_argument for tensors that do not fit.
+///
+/// After a failure (a lost rank, abort) every operation under way and every later one throws the
+/// same LostRank, and the other ranks are told. To destroy a communicator with operations that
+/// nobody waited for is to abort it: their tensors may be gone.
 class Communicator {
 public:
-    /// Takes the transport. `staging_bytes`: scratch for incoming parts, see staging_bytes().
+    /// Takes the transport. `staging`: scratch for incoming parts, staging_bytes() long and aligned
+    /// to 8 bytes; it outlives the communicator.
     Communicator(std::unique_ptr<PointToPoint> transport, std::span<std::byte> staging);
     ~Communicator();
     Communicator(const Communicator&) = delete;
@@ -63,12 +71,14 @@ public:
     [[nodiscard]] int size() const;
 
     /// Scratch that sums over `size` ranks need for tensors of at most `largest_bytes`: longer
-    /// tensors are summed in pieces.
+    /// tensors are summed in pieces. The bits of a sum do not depend on it.
     [[nodiscard]] static std::uint64_t staging_bytes(std::uint64_t largest_bytes, int size);
 
     /// Each element becomes the sum over ranks. The number of elements is a multiple of size();
     /// sends 2 (n-1)/n of the tensor.
     [[nodiscard]] Pending all_reduce(const TensorView& tensor);
+    /// The same for integers (counters, checksums), which no tensor holds; sums wrap around.
+    [[nodiscard]] Pending all_reduce(std::span<std::int64_t> values);
     /// Part r of n equal parts becomes the sum over ranks on rank r; the other parts are left
     /// undefined. Sends (n-1)/n of the tensor.
     [[nodiscard]] Pending reduce_scatter(const TensorView& tensor);

@@ -40,9 +40,9 @@ public:
     [[nodiscard]] virtual int rank() const = 0;
     [[nodiscard]] virtual int size() const = 0;
 
-    /// Sends and receives at the same time, several messages per peer at most one in each
-    /// direction; returns when all are done. Throws LostRank when a peer closes its connection or
-    /// the timeout passes without one of them.
+    /// Sends and receives at the same time; returns when all are done. There may be several
+    /// messages to and from a peer, which meet in the order given. Throws LostRank when a peer
+    /// closes its connection or the timeout passes without one of them.
     virtual void exchange(std::span<const Outgoing> sends, std::span<const Incoming> receives) = 0;
 
     /// Makes exchanges in progress and later ones fail on every rank, at once. From any thread.
