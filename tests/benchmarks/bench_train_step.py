@@ -69,7 +69,7 @@ def run(command, **environment):
 
 def printed_steps(command, **environment):
     out, peak = run(command, **environment)
-    return Timing([float(line.split()[0]) for line in out.splitlines()], peak)
+    return Timing([float(line.split()[1]) for line in out.splitlines() if line.startswith("step ")], peak)
 
 
 def ours(train, folder, preset, vocab, steps, threads):

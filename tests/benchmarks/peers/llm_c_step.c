@@ -3,7 +3,7 @@
 //   cc -Ofast -march=native -fopenmp -DOMP -I LLM_C llm_c_step.c -lm -o llm_c_step
 //   llm_c_step N_EMBD N_LAYER N_HEAD BLOCK_SIZE BATCH VOCAB STEPS
 //
-// Prints one line per step: milliseconds and the loss before the update. Weights are made here
+// Prints "step MILLISECONDS LOSS" per step, the loss before the update. Weights are made here
 // instead of read, because what a step costs does not depend on them.
 #define TESTING  // leaves out its main()
 #include "train_gpt2.c"
@@ -57,7 +57,7 @@ int main(int argc, char** argv) {
         gpt2_zero_grad(&model);
         gpt2_backward(&model);
         gpt2_update(&model, 1e-4f, 0.9f, 0.95f, 1e-8f, 0.1f, step + 1);
-        printf("%.3f %.6f\n", now_ms() - start, model.mean_loss);
+        printf("step %.3f %.6f\n", now_ms() - start, model.mean_loss);
         fflush(stdout);
     }
     free(text);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times training steps of eager PyTorch: one line per step, milliseconds and the loss before the update.
+"""Times training steps of eager PyTorch: "step MILLISECONDS LOSS" per step, the loss before the update.
 
     torch_step.py PRESET N_EMBD N_LAYER N_HEAD INTERMEDIATE_SIZE BLOCK_SIZE BATCH VOCAB STEPS THREADS
 """
@@ -23,7 +23,7 @@ def main():
         text = torch.randint(vocab, (batch, block_size + 1))
         start = time.perf_counter()
         loss = train_step(model, optimizer, text[:, :-1], text[:, 1:]).item()
-        print(f"{1e3 * (time.perf_counter() - start):.3f} {loss:.6f}", flush=True)
+        print(f"step {1e3 * (time.perf_counter() - start):.3f} {loss:.6f}", flush=True)
 
 
 if __name__ == "__main__":
