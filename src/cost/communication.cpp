@@ -26,6 +26,54 @@ std::uint64_t padded_parameters(const model::ParameterLayout& layout, std::int64
     return elements;
 }
 
+namespace {
+
+/// Elements that fsdp gathers in one micro-batch.
+struct Gathered {
+    std::uint64_t forward = 0;
+    std::uint64_t backward = 0;
+};
+
+/// Forward uses every unit, a tied head the embedding once more. Backward begins with the head and
+/// the last block, which are still there, and does not read the embedding.
+Gathered fsdp_gathers(const model::ParameterLayout& layout, std::int64_t world_size) {
+    Gathered gathered;
+    std::int64_t last_layer = -1;
+    std::uint64_t last_block = 0;
+    for (const model::BlockLayout& block : layout.blocks) {
+        const std::uint64_t elements = place_unit(block.tensors, world_size).elements;
+        gathered.backward += elements * static_cast<std::uint64_t>(block.count());
+        if (block.count() > 0 && block.layers.back() > last_layer) {
+            last_layer = block.layers.back();
+            last_block = elements;
+        }
+    }
+    const std::uint64_t embedding = place_unit(layout.embedding, world_size).elements;
+    gathered.forward = gathered.backward + embedding * (layout.tied_head ? 2 : 1) +
+                       place_unit(layout.head, world_size).elements;
+    gathered.backward -= last_block;
+    return gathered;
+}
+
+std::vector<Collective> fsdp_communication(const model::ParameterLayout& layout,
+                                           const Execution& execution, std::uint64_t gradients) {
+    const auto ranks = static_cast<std::uint64_t>(execution.world_size);
+    const auto micro_batches = static_cast<std::uint64_t>(execution.grad_accum_steps);
+    const std::uint64_t weight = size_in_bytes(execution.storage_dtype());
+    const auto sent = [&](std::uint64_t elements) { return elements / ranks * (ranks - 1); };
+    if (!execution.reshard_after_forward) {  // kept until the update
+        return {{"all_gather weights (forward)",
+                 sent(padded_parameters(layout, execution.world_size)) * weight},
+                {"reduce_scatter gradients", gradients * micro_batches}};
+    }
+    const Gathered gathered = fsdp_gathers(layout, execution.world_size);
+    return {{"all_gather weights (forward)", sent(gathered.forward) * weight * micro_batches},
+            {"all_gather weights (backward)", sent(gathered.backward) * weight * micro_batches},
+            {"reduce_scatter gradients", gradients * micro_batches}};
+}
+
+}  // namespace
+
 std::vector<Collective> communication_per_step(const model::ParameterLayout& layout,
                                                const Execution& execution) {
     const auto ranks = static_cast<std::uint64_t>(execution.world_size);
@@ -46,10 +94,7 @@ std::vector<Collective> communication_per_step(const model::ParameterLayout& lay
             // Gradients are kept sharded, so each micro-batch is reduced as it is produced.
             return {{"reduce_scatter gradients", gradients * micro_batches},
                     {"all_gather weights", weights}};
-        case Parallelism::fsdp:
-            return {{"all_gather weights (forward)", weights * micro_batches},
-                    {"all_gather weights (backward)", weights * micro_batches},
-                    {"reduce_scatter gradients", gradients * micro_batches}};
+        case Parallelism::fsdp: return fsdp_communication(layout, execution, gradients);
     }
     return {};
 }

@@ -4,6 +4,7 @@
 #include "isoflop/cost/memory_plan.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "cost/activations.hpp"
@@ -21,7 +22,8 @@ public:
                 const Execution& execution)
         : config_(config),
           execution_(execution),
-          units_(padded_units(layout, execution.world_size)) {
+          units_(padded_units(layout, execution.world_size)),
+          tied_head_(layout.tied_head) {
         plan_.buffers.reserve(64);
     }
 
@@ -46,13 +48,14 @@ private:
 
     [[nodiscard]] bool sharded(Parallelism from) const { return execution_.parallelism >= from; }
 
-    /// One kind of state for every unit; sharded state holds 1 / world_size of each.
+    /// One kind of state for every unit, `copies` times; sharded state holds 1 / world_size of
+    /// each.
     void add_state(std::string_view name, MemoryCategory category, std::uint64_t element_bytes,
-                   bool shard) {
+                   bool shard, std::int64_t copies = 1) {
         const auto ranks = static_cast<std::uint64_t>(shard ? execution_.world_size : 1);
         for (const Unit& unit : units_) {
             add(name, category, Lifetime::persistent, unit.elements / ranks * element_bytes,
-                unit.count);
+                unit.count * copies);
         }
     }
 
@@ -66,25 +69,40 @@ private:
         }
         add_state("gradients", MemoryCategory::gradients, gradient_bytes(),
                   sharded(Parallelism::zero2));
+        add_state("pending_gradients", MemoryCategory::gradients, gradient_bytes(),
+                  sharded(Parallelism::zero2), pending_gradient_sums(execution_));
         const std::uint64_t moment_bytes = size_in_bytes(execution_.statistics_dtype());
         add_state("first_moment", MemoryCategory::optimizer_moments, moment_bytes, shard_optimizer);
         add_state("second_moment", MemoryCategory::optimizer_moments, moment_bytes,
                   shard_optimizer);
     }
 
-    /// Whole units in flight: two of gathered weights (the one in use and the prefetched one), two
-    /// of gradients (the one being computed and the one being reduced).
+    /// Whole units in flight. Weights: the unit in use and the prefetched one, or all when they are
+    /// kept. Gradients: the unit being computed and the one being reduced. A tied head holds the
+    /// embedding beside them.
     void add_communication() {
         if (execution_.world_size <= 1) return;
-        std::uint64_t largest = 0;
-        for (const Unit& unit : units_) largest = std::max(largest, unit.elements);
+        const std::uint64_t largest = largest_unit(units_);
+        const std::int64_t in_flight = tied_head_ ? 3 : 2;
         if (sharded(Parallelism::fsdp)) {
-            add("gathered_weights", MemoryCategory::communication, Lifetime::step,
-                largest * size_in_bytes(execution_.storage_dtype()), 2);
+            const std::uint64_t bytes = size_in_bytes(execution_.storage_dtype());
+            if (execution_.reshard_after_forward) {
+                add("gathered_weights", MemoryCategory::communication, Lifetime::step,
+                    largest * bytes, in_flight);
+            } else {
+                for (const Unit& unit : units_) {
+                    add("gathered_weights", MemoryCategory::communication, Lifetime::step,
+                        unit.elements * bytes, unit.count);
+                }
+            }
         }
         if (sharded(Parallelism::zero2)) {
             add("unreduced_gradients", MemoryCategory::communication, Lifetime::step,
-                largest * gradient_bytes(), 2);
+                largest * gradient_bytes(), in_flight);
+        }
+        if (execution_.device == DeviceKind::cpu) {
+            add("staging", MemoryCategory::communication, Lifetime::step,
+                std::min(kStagingBytes, largest * gradient_bytes()));
         }
     }
 
@@ -197,6 +215,7 @@ private:
     const ModelConfig& config_;
     const Execution& execution_;
     std::vector<Unit> units_;
+    bool tied_head_;
     MemoryPlan plan_;
 };
 
@@ -221,6 +240,11 @@ const Buffer* MemoryPlan::find(std::string_view name) const {
 MemoryPlan memory_plan(const ModelConfig& config, const ParameterLayout& layout,
                        const Execution& execution) {
     return PlanBuilder(config, layout, execution).build();
+}
+
+std::int64_t pending_gradient_sums(const Execution& execution) {
+    if (!execution.reproducible) return 0;
+    return std::bit_width(static_cast<std::uint64_t>(execution.grad_accum_steps - 1));
 }
 
 std::int64_t loss_chunk_tokens(const Execution& execution, std::int64_t vocab_size) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 
 #include "cost/unit_sizes.hpp"
 
@@ -43,6 +44,11 @@ std::uint64_t stored_elements(const TensorSpec& tensor) {
 
 }  // namespace
 
+std::int64_t shard_parts(std::int64_t world_size) {
+    constexpr std::int64_t kReproducibleRanks = 8;
+    return std::lcm(world_size, kReproducibleRanks);
+}
+
 UnitLayout place_unit(const std::vector<TensorSpec>& tensors, std::int64_t world_size) {
     UnitLayout unit;
     unit.placements.reserve(tensors.size());
@@ -74,7 +80,8 @@ UnitLayout place_unit(const std::vector<TensorSpec>& tensors, std::int64_t world
         }
         end = round_up(end, kTensorAlignment);
     }
-    unit.elements = round_up(end, static_cast<std::uint64_t>(world_size) * kTensorAlignment);
+    unit.elements =
+        round_up(end, static_cast<std::uint64_t>(shard_parts(world_size) * kTensorAlignment));
     return unit;
 }
 

@@ -45,6 +45,11 @@ std::int32_t* PlannedMemory::token_ids(std::int64_t index) const {
     return reinterpret_cast<std::int32_t*>(locate("token_ids", index, 0));
 }
 
+std::span<std::byte> PlannedMemory::bytes_of(std::string_view name) const {
+    const cost::Buffer* buffer = plan_.find(name);
+    return {locate(name, 0, 0), buffer->bytes()};
+}
+
 TensorView PlannedMemory::flat_state(std::string_view name, DType dtype) const {
     std::uint64_t bytes = 0;
     std::uint64_t start = 0;

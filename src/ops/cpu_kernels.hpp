@@ -77,7 +77,7 @@ void qk_norm_backward(Context& context, const QkNormShape& shape, const TensorVi
                       const TensorView& d_query_weight, const TensorView& d_key_weight);
 
 void fill_normal(Context& context, double deviation, std::uint64_t seed, std::uint64_t stream,
-                 const TensorView& x);
+                 std::int64_t first, const TensorView& x);
 
 [[nodiscard]] double sum_of_squares(Context& context, const TensorView& x);
 [[nodiscard]] TensorStatistics statistics(Context& context, const TensorView& x);

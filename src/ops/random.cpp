@@ -6,9 +6,9 @@
 namespace isoflop::ops {
 
 void fill_normal(Context& context, double deviation, std::uint64_t seed, std::uint64_t stream,
-                 const TensorView& x) {
+                 std::int64_t first, const TensorView& x) {
     (void)check_any_rank("fill_normal", "x", x);
-    cpu::fill_normal(context, deviation, seed, stream, x);
+    cpu::fill_normal(context, deviation, seed, stream, first, x);
 }
 
 }  // namespace isoflop::ops

@@ -41,21 +41,23 @@ template <class T>
 }  // namespace
 
 void fill_normal(Context& context, double deviation, std::uint64_t seed, std::uint64_t stream,
-                 const TensorView& x) {
+                 std::int64_t first, const TensorView& x) {
     device::visit_dtype(x.dtype(), [&](auto zero) {
         using T = decltype(zero);
         T* const values = x.as<T>().data();
         const PhiloxKey key = philox_key(seed);
-        static_assert(kChunkElements % kBlockValues == 0);
-        vectorized_ranges(context, x.size(), kChunkElements,
-                          [&](std::int64_t begin, std::int64_t end) {
-                              T block[kBlockValues];
-                              for (std::int64_t at = begin; at < end; at += kBlockValues) {
-                                  normal_block(static_cast<T>(deviation), key, stream,
-                                               static_cast<std::uint64_t>(at / 4), block);
-                                  std::copy_n(block, std::min(kBlockValues, end - at), values + at);
-                              }
-                          });
+        const auto body = [&](std::int64_t begin, std::int64_t end) {
+            T block[kBlockValues];
+            for (std::int64_t at = begin; at < end;) {
+                const std::int64_t skipped = (first + at) % 4;
+                const std::int64_t count = std::min(kBlockValues - skipped, end - at);
+                normal_block(static_cast<T>(deviation), key, stream,
+                             static_cast<std::uint64_t>((first + at) / 4), block);
+                std::copy_n(block + skipped, count, values + at);
+                at += count;
+            }
+        };
+        vectorized_ranges(context, x.size(), kChunkElements, body);
     });
 }
 

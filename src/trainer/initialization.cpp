@@ -29,18 +29,18 @@ bool writes_to_residual(std::string_view name) {
 
 void initialize_weights(device::Context& context, const model::ModelConfig& config,
                         const cost::StateLayout& layout, std::uint64_t seed,
-                        const device::TensorView& weights) {
+                        const sharding::StateSlice& slice) {
     const double residual_deviation =
         kInitialDeviation / std::sqrt(2.0 * static_cast<double>(config.num_hidden_layers));
-    for (const cost::StateTensor& tensor : layout.tensors) {
-        const device::TensorView values =
-            weights.flat_range(static_cast<std::int64_t>(tensor.offset), tensor.spec.elements());
-        if (tensor.spec.is_matrix()) {
+    for (const sharding::TensorPart& part : sharding::tensor_parts(layout, slice)) {
+        const std::string& name = part.tensor->name;
+        const device::TensorView values = slice.weights.flat_range(part.offset, part.count);
+        if (part.tensor->spec.is_matrix()) {
             const double deviation =
-                writes_to_residual(tensor.name) ? residual_deviation : kInitialDeviation;
-            ops::fill_normal(context, deviation, seed, name_hash(tensor.name), values);
+                writes_to_residual(name) ? residual_deviation : kInitialDeviation;
+            ops::fill_normal(context, deviation, seed, name_hash(name), part.first, values);
         } else {
-            ops::fill(context, ends_with(tensor.name, ".weight") ? 1.0 : 0.0, values);
+            ops::fill(context, ends_with(name, ".weight") ? 1.0 : 0.0, values);
         }
     }
 }

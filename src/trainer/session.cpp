@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
+#include "gradient_norm.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/ops/adamw.hpp"
-#include "isoflop/ops/reduction.hpp"
 #include "isoflop/trainer/initialization.hpp"
 #include "isoflop/trainer/schedule.hpp"
 
@@ -59,34 +60,48 @@ transformer::TransformerOptions transformer_options(const RunPlan& plan) {
             static_cast<std::int32_t>(plan.config.keys.data.ignore_index)};
 }
 
+std::unique_ptr<comm::Communicator> make_communicator(std::unique_ptr<comm::PointToPoint> transport,
+                                                      const device::PlannedMemory& memory) {
+    if (!transport) return nullptr;
+    return std::make_unique<comm::Communicator>(std::move(transport), memory.bytes_of("staging"));
+}
+
+sharding::DataParallelOptions data_parallel_options(const RunPlan& plan) {
+    constexpr double kMiB = 1 << 20;
+    return {plan.config.execution,
+            static_cast<std::uint64_t>(plan.config.keys.execution.ddp_bucket_mb * kMiB)};
+}
+
 }  // namespace
 
-Session::Session(RunPlan plan, device::ThreadPool& pool)
+Session::Session(RunPlan plan, device::ThreadPool& pool,
+                 std::unique_ptr<comm::PointToPoint> transport)
     : plan_(std::move(plan)),
       context_(pool),
       memory_(plan_.memory, plan_.config.execution),
-      weights_(memory_.flat_state("weights", plan_.config.execution.storage_dtype())),
-      gradients_(memory_.flat_state("gradients", plan_.config.execution.storage_dtype())),
-      first_moment_(memory_.flat_state("first_moment", plan_.config.execution.statistics_dtype())),
-      second_moment_(
-          memory_.flat_state("second_moment", plan_.config.execution.statistics_dtype())),
-      strategy_(plan_.state, weights_, gradients_),
-      transformer_(transformer_options(plan_), plan_.state, memory_, context_, strategy_) {}
+      communicator_(make_communicator(std::move(transport), memory_)),
+      strategy_(sharding::make_data_parallel(data_parallel_options(plan_), plan_.state, memory_,
+                                             context_, communicator_.get())),
+      transformer_(transformer_options(plan_), plan_.state, memory_, context_, *strategy_) {}
 
 void Session::initialize_from_scratch() {
-    initialize_weights(context_, plan_.config.model, plan_.state,
-                       static_cast<std::uint64_t>(plan_.config.keys.execution.seed), weights_);
+    for (const sharding::StateSlice& slice : strategy_->slices()) {
+        initialize_weights(context_, plan_.config.model, plan_.state,
+                           static_cast<std::uint64_t>(plan_.config.keys.execution.seed), slice);
+    }
+    strategy_->weights_changed();
 }
 
-void Session::micro_step(std::int64_t iteration, std::int64_t micro_step,
-                         const data::BatchSampler& samples, transformer::LossSum& total) {
+Session::MicroBatchLoss Session::micro_step(std::int64_t iteration, std::int64_t micro_step,
+                                            const data::BatchSampler& samples) {
     const TrainConfig& config = plan_.config;
     const std::int64_t B = config.execution.micro_batch_size;
     const std::int64_t S = config.execution.sequence_length;
     const auto T = static_cast<std::size_t>(B * S);
     const std::span<std::int32_t> inputs(memory_.token_ids(0), T);
     const std::span<std::int32_t> targets(memory_.token_ids(1), T);
-    const std::int64_t first_sequence = micro_step * B;
+    const std::int64_t index = strategy_->global_micro_step(micro_step);
+    const std::int64_t first_sequence = index * B;
     const std::int64_t per_iteration = config.global_micro_steps * B;
     for (std::int64_t b = 0; b < B; ++b) {
         const auto offset = static_cast<std::size_t>(b * S);
@@ -102,21 +117,45 @@ void Session::micro_step(std::int64_t iteration, std::int64_t micro_step,
     // Windows of training data have a target at every position, so the mean is over all tokens of
     // the iteration.
     const double scale = 1.0 / static_cast<double>(config.tokens_per_iteration);
-    const transformer::LossSum loss = transformer_.forward_backward(batch, scale);
-    total.sum += loss.sum;
-    total.targets += loss.targets;
+    return {index, transformer_.forward_backward(batch, scale)};
+}
+
+transformer::LossSum Session::sum_losses(const std::vector<MicroBatchLoss>& losses) {
+    std::vector<double> values;
+    for (const MicroBatchLoss& each : losses) {
+        values.insert(values.end(), {static_cast<double>(each.index), each.loss.sum,
+                                     static_cast<double>(each.loss.targets)});
+    }
+    if (communicator_) values = communicator_->gather_values(values);
+    std::vector<MicroBatchLoss> all;
+    for (std::size_t i = 0; i < values.size(); i += 3) {
+        all.push_back({static_cast<std::int64_t>(values[i]),
+                       {values[i + 1], static_cast<std::int64_t>(values[i + 2])}});
+    }
+    std::sort(all.begin(), all.end(),
+              [](const MicroBatchLoss& a, const MicroBatchLoss& b) { return a.index < b.index; });
+    transformer::LossSum total;
+    for (const MicroBatchLoss& each : all) {
+        total.sum += each.loss.sum;
+        total.targets += each.loss.targets;
+    }
+    return total;
 }
 
 IterationOutcome Session::train_iteration(std::int64_t iteration, const data::BatchSampler& samples,
                                           bool with_gradients) {
-    ops::fill(context_, 0.0, gradients_);
-    transformer::LossSum total;
-    for (std::int64_t step = 0; step < plan_.config.micro_steps; ++step)
-        micro_step(iteration, step, samples, total);
+    std::vector<MicroBatchLoss> losses;
+    for (std::int64_t step = 0; step < plan_.config.micro_steps; ++step) {
+        strategy_->begin_micro_step(step);
+        losses.push_back(micro_step(iteration, step, samples));
+    }
+    strategy_->finish_gradients();
     IterationOutcome outcome;
-    outcome.loss = total.mean();
-    outcome.grad_norm = std::sqrt(ops::sum_of_squares(context_, gradients_));
-    if (with_gradients) outcome.gradients = gradient_record(outcome.grad_norm);
+    outcome.loss = sum_losses(losses).mean();
+    const std::vector<double> squares =
+        squares_by_unit(context_, *strategy_, plan_.state, communicator_.get());
+    outcome.grad_norm = std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
+    if (with_gradients) outcome.gradients = gradient_record(squares);
     outcome.skipped = !std::isfinite(outcome.grad_norm);
     if (!outcome.skipped) update(iteration, outcome.grad_norm);
     return outcome;
@@ -133,39 +172,24 @@ void Session::update(std::int64_t iteration, double grad_norm) {
     options.step = ++updates_;
     if (keys.grad_clip > 0 && grad_norm > keys.grad_clip)
         options.gradient_scale = keys.grad_clip / grad_norm;
-    std::vector<ops::AdamWSegment> segments;
-    segments.reserve(plan_.state.tensors.size());
-    for (const cost::StateTensor& tensor : plan_.state.tensors) {
-        segments.push_back({static_cast<std::int64_t>(tensor.offset), tensor.spec.elements(),
-                            tensor.spec.weight_decay()});
+    for (const sharding::StateSlice& slice : strategy_->slices()) {
+        std::vector<ops::AdamWSegment> segments;
+        for (const sharding::TensorPart& part : sharding::tensor_parts(plan_.state, slice))
+            segments.push_back({part.offset, part.count, part.tensor->spec.weight_decay()});
+        ops::adamw(context_, options, segments, slice.weights, slice.gradients, slice.first_moment,
+                   slice.second_moment);
     }
-    ops::adamw(context_, options, segments, weights_, gradients_, first_moment_, second_moment_);
+    strategy_->weights_changed();
 }
 
-namespace {
-
-TensorView elements_of(const cost::StateTensor& tensor, const TensorView& flat) {
-    return flat.flat_range(static_cast<std::int64_t>(tensor.offset), tensor.spec.elements());
-}
-
-}  // namespace
-
-GradientRecord Session::gradient_record(double norm) {
+GradientRecord Session::gradient_record(const std::vector<double>& unit_squares) {
     GradientRecord record;
-    record.global_norm = norm;
-    ops::TensorStatistics all;
+    double squares = 0;
     std::int64_t layers = 0;
-    for (const cost::StateUnit& unit : plan_.state.units) {
-        double squares = 0;
-        for (const cost::StateTensor& tensor : plan_.state.tensors) {
-            if (tensor.offset < unit.offset || tensor.offset >= unit.offset + unit.elements)
-                continue;
-            const auto part = ops::statistics(context_, elements_of(tensor, gradients_));
-            squares += part.sum_of_squares;
-            all = ops::combine(all, part);
-        }
-        if (unit.layer < 0) continue;
-        const double layer_norm = std::sqrt(squares);
+    for (std::size_t unit = 0; unit < unit_squares.size(); ++unit) {
+        squares += unit_squares[unit];
+        if (plan_.state.units[unit].layer < 0) continue;
+        const double layer_norm = std::sqrt(unit_squares[unit]);
         record.mean_layer_norm += layer_norm;
         record.max_layer_norm =
             layers == 0 ? layer_norm : std::max(record.max_layer_norm, layer_norm);
@@ -173,7 +197,10 @@ GradientRecord Session::gradient_record(double norm) {
             layers == 0 ? layer_norm : std::min(record.min_layer_norm, layer_norm);
         ++layers;
     }
+    record.global_norm = std::sqrt(squares);
     if (layers > 0) record.mean_layer_norm /= static_cast<double>(layers);
+    const ops::TensorStatistics all =
+        gradient_statistics(context_, *strategy_, plan_.state, communicator_.get());
     record.grad_mean = all.mean();
     record.grad_std = all.standard_deviation();
     record.grad_min = all.minimum;
@@ -181,107 +208,11 @@ GradientRecord Session::gradient_record(double norm) {
     return record;
 }
 
-namespace {
-
-/// Runs `fill(index, inputs, targets)` for windows in micro-batches and sums the losses.
-template <class Fill>
-transformer::LossSum evaluate_range(transformer::Transformer& transformer,
-                                    device::PlannedMemory& memory, const cost::Execution& execution,
-                                    std::uint64_t first, std::uint64_t count, Fill&& fill) {
-    const auto S = static_cast<std::size_t>(execution.sequence_length);
-    const auto B = static_cast<std::uint64_t>(execution.micro_batch_size);
-    transformer::LossSum total;
-    for (std::uint64_t done = 0; done < count; done += B) {
-        const auto rows = static_cast<std::size_t>(std::min(B, count - done));
-        const std::span<std::int32_t> inputs(memory.token_ids(0), rows * S);
-        const std::span<std::int32_t> targets(memory.token_ids(1), rows * S);
-        for (std::size_t row = 0; row < rows; ++row) {
-            fill(first + done + row, inputs.subspan(row * S, S), targets.subspan(row * S, S));
-        }
-        const transformer::LossSum loss =
-            transformer.evaluate({.tokens = inputs, .targets = targets});
-        total.sum += loss.sum;
-        total.targets += loss.targets;
-    }
-    return total;
-}
-
-}  // namespace
-
-transformer::LossSum Session::evaluate_windows(const data::EvalSampler& samples,
-                                               std::uint64_t first, std::uint64_t count) {
-    const auto ignore = static_cast<std::int32_t>(plan_.config.keys.data.ignore_index);
-    return evaluate_range(
-        transformer_, memory_, plan_.config.execution, first, count,
-        [&](std::uint64_t index, std::span<std::int32_t> inputs, std::span<std::int32_t> targets) {
-            samples.fill(index, inputs, targets, ignore);
-        });
-}
-
-transformer::LossSum Session::evaluate_samples(const data::BatchSampler& samples,
-                                               std::uint64_t first, std::uint64_t count) {
-    return evaluate_range(
-        transformer_, memory_, plan_.config.execution, first, count,
-        [&](std::uint64_t index, std::span<std::int32_t> inputs, std::span<std::int32_t> targets) {
-            samples.fill(index, inputs, targets);
-        });
-}
-
-std::vector<checkpoint::NamedTensor> Session::named(const TensorView& flat) const {
-    std::vector<checkpoint::NamedTensor> tensors;
-    tensors.reserve(plan_.state.tensors.size());
-    for (const cost::StateTensor& tensor : plan_.state.tensors) {
-        checkpoint::NamedTensor named;
-        named.name = tensor.name;
-        named.shape = {tensor.spec.shape[0]};
-        if (tensor.spec.is_matrix()) named.shape.push_back(tensor.spec.shape[1]);
-        named.data = elements_of(tensor, flat);
-        tensors.push_back(std::move(named));
-    }
-    return tensors;
-}
-
-std::vector<checkpoint::NamedTensor> Session::weight_tensors() const {
-    return named(weights_);
-}
-std::vector<checkpoint::NamedTensor> Session::first_moment_tensors() const {
-    return named(first_moment_);
-}
-std::vector<checkpoint::NamedTensor> Session::second_moment_tensors() const {
-    return named(second_moment_);
-}
-
-void Session::read_state(const checkpoint::CheckpointReader& reader, std::string_view prefix,
-                         const TensorView& flat) const {
-    for (const checkpoint::NamedTensor& tensor : named(flat)) {
-        std::string name(prefix);
-        name.append(tensor.name);
-        reader.require(name, tensor.shape);
-        device::visit_dtype(flat.dtype(), [&](auto zero) {
-            reader.read(name, 0, tensor.data.as<decltype(zero)>());
-        });
-    }
-}
-
-void Session::load_weights(const checkpoint::CheckpointReader& reader) {
-    ops::fill(context_, 0.0, weights_);
-    ops::fill(context_, 0.0, first_moment_);
-    ops::fill(context_, 0.0, second_moment_);
-    read_state(reader, "", weights_);
-}
-
-void Session::load_weights(const checkpoint::TensorReader& read) {
-    ops::fill(context_, 0.0, weights_);
-    ops::fill(context_, 0.0, first_moment_);
-    ops::fill(context_, 0.0, second_moment_);
-    for (const checkpoint::NamedTensor& tensor : named(weights_))
-        read(tensor.name, 0, tensor.data.as<float>());
-}
-
-void Session::load(const checkpoint::CheckpointReader& reader) {
-    load_weights(reader);
-    read_state(reader, checkpoint::kFirstMomentPrefix, first_moment_);
-    read_state(reader, checkpoint::kSecondMomentPrefix, second_moment_);
+bool Session::any_rank(bool value) {
+    if (!communicator_) return value;
+    const double mine = value ? 1 : 0;
+    const std::vector<double> all = communicator_->gather_values({&mine, 1});
+    return std::any_of(all.begin(), all.end(), [](double each) { return each != 0; });
 }
 
 }  // namespace isoflop::trainer

@@ -106,15 +106,18 @@ void resolve_execution(TrainConfig& config) {
     if (keys.device == DeviceChoice::cuda) {
         throw ConfigError("device cuda: this build has no CUDA backend; use device=cpu or auto");
     }
-    if (keys.use_zero1 || keys.use_fsdp) {
-        throw ConfigError(
-            fmt::format("{} needs several ranks, which this build does not launch; leave it out",
-                        keys.use_zero1 ? "use_zero1" : "use_fsdp"));
+    if (keys.use_zero1 && keys.use_fsdp) {
+        throw ConfigError("use_zero1 and use_fsdp both shard the optimizer; give one");
     }
     cost::Execution& execution = config.execution;
     execution.micro_batch_size = config.keys.batch.batch_size;
     execution.world_size = config.world_size;
     execution.grad_accum_steps = config.micro_steps;
+    execution.parallelism = keys.use_fsdp    ? cost::Parallelism::fsdp
+                            : keys.use_zero1 ? cost::Parallelism::zero1
+                                             : cost::Parallelism::ddp;
+    execution.reshard_after_forward = keys.fsdp_reshard_after_forward;
+    execution.reproducible = keys.reproducible;
     execution.device = cost::DeviceKind::cpu;
     execution.dtype = DType::float32;
     if (keys.dtype != DType::float32 && keys.dtype != DType::tf32) {

@@ -289,9 +289,9 @@ private:
         request.prompt = run_keys().sample_prompt;
         request.max_new_tokens = 100;
         request.sampling.seed = static_cast<std::uint64_t>(config().keys.execution.seed);
-        progress_.line("sample: " + generate_text(config().model, setup_.plan.state,
-                                                  session_.weights(), session_.context(),
-                                                  *setup_.tokenizer, request));
+        const Session::WholeWeights weights = session_.whole_weights();
+        progress_.line("sample: " + generate_text(config().model, setup_.plan.state, weights.view,
+                                                  session_.context(), *setup_.tokenizer, request));
     }
 
     ExitCode diverge() {

@@ -156,6 +156,25 @@ void add_execution(Schema& schema) {
                 .maximum = 1e15})
         .field(&ExecutionKeys::fsdp_activation_checkpointing,
                {.key = "fsdp_activation_checkpointing", .help = "The same as recompute block."})
+        .field(&ExecutionKeys::fsdp_reshard_after_forward,
+               {.key = "fsdp_reshard_after_forward",
+                .help = "Drop gathered weights after forward and gather them again for backward; "
+                        "false keeps them until the update: less traffic, more memory."})
+        .field(&ExecutionKeys::ddp_bucket_mb,
+               {.key = "ddp_bucket_mb",
+                .help = "Gradients are reduced in pieces of this size while backward runs.",
+                .unit = "MiB",
+                .minimum = 0,
+                .maximum = 1e6})
+        .field(&ExecutionKeys::reproducible,
+               {.key = "reproducible",
+                .help = "Sum gradients in a binary tree over micro-batches, so that 1, 2, 4 and 8 "
+                        "ranks give the same bits; accumulation then keeps partial sums."})
+        .field(&ExecutionKeys::verify_replicas_interval,
+               {.key = "verify_replicas_interval",
+                .help = "Compare checksums of the ranks' weights so often; 0: never.",
+                .unit = "iterations",
+                .minimum = 0})
         .field(&ExecutionKeys::comm_timeout_s, {.key = "comm_timeout_s",
                                                 .help = "Longest wait for another rank.",
                                                 .unit = "seconds",

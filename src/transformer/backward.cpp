@@ -31,6 +31,7 @@ void Implementation::block_backward(std::int64_t layer) {
     }
     const std::size_t unit_index = block_unit(layer);
     const TensorView unit = strategy_.acquire_weights(unit_index);
+    if (layer > 0) strategy_.prefetch_weights(block_unit(layer - 1));
     const TensorView gradients = strategy_.acquire_gradients(unit_index);
     ffn_backward(layer, unit, gradients);
     attention_backward(layer, unit, gradients);

@@ -16,6 +16,7 @@ using Implementation = Transformer::Implementation;
 
 void Implementation::embed() {
     const TensorView unit = strategy_.acquire_weights(0);
+    strategy_.prefetch_weights(block_unit(0));
     const TensorView out = block_input(0);
     ops::embedding_forward(context_, batch_.tokens, slots_.token_embedding.in(unit),
                            slots_.position_embedding.in(unit), execution_.sequence_length, 0, out);
@@ -25,6 +26,7 @@ void Implementation::embed() {
 
 void Implementation::block_forward(std::int64_t layer, cost::Pass pass, Extent extent) {
     const TensorView unit = strategy_.acquire_weights(block_unit(layer));
+    if (pass == cost::Pass::forward) strategy_.prefetch_weights(block_unit(layer) + 1);
     const TensorView input = block_input(layer);
     const TensorView branch = hidden("block.branch_output");
     if (is_pre_norm()) {

@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "isoflop/cost/state_layout.hpp"
 #include "support/shipped_configs.hpp"
 
 namespace isoflop::cost {
@@ -25,6 +26,11 @@ protected:
         const auto n = static_cast<std::uint64_t>(ranks);
         return padded_parameters(layout_, ranks) * (n - 1) / n;
     }
+    static std::uint64_t unit_hops(const std::vector<model::TensorSpec>& tensors,
+                                   std::int64_t ranks) {
+        const auto n = static_cast<std::uint64_t>(ranks);
+        return place_unit(tensors, ranks).elements * (n - 1) / n;
+    }
 
     model::ParameterLayout layout_ = model::parameter_layout(
         model::read_model_file(test::source_path("configs/models/llama3_8b.jsonc")).config);
@@ -40,13 +46,28 @@ TEST_F(Communication, FollowsThePublishedVolumes) {
             EXPECT_EQ(sent(Parallelism::ddp, n, m), 2 * gradients);
             EXPECT_EQ(sent(Parallelism::zero1, n, m), gradients + weights);
             EXPECT_EQ(sent(Parallelism::zero2, n, m), gradients * steps + weights);
-            EXPECT_EQ(sent(Parallelism::fsdp, n, m), 2 * weights * steps + gradients * steps);
+            // Backward finds the head and the last block gathered, and needs no embedding.
+            const std::uint64_t kept = unit_hops(layout_.embedding, n) +
+                                       unit_hops(layout_.head, n) +
+                                       unit_hops(layout_.blocks.back().tensors, n);
+            EXPECT_EQ(sent(Parallelism::fsdp, n, m),
+                      (2 * weights - 2 * kept) * steps + gradients * steps);
+            execution_.reshard_after_forward = false;
+            EXPECT_EQ(sent(Parallelism::fsdp, n, m), weights + gradients * steps);
+            execution_.reshard_after_forward = true;
         }
     }
 }
 
-TEST_F(Communication, FsdpSendsHalfAgainAsMuchAsDdp) {
-    EXPECT_EQ(2 * sent(Parallelism::fsdp, 8, 1), 3 * sent(Parallelism::ddp, 8, 1));
+TEST_F(Communication, TiedHeadGathersTheEmbeddingTwice) {
+    const std::uint64_t untied = sent(Parallelism::fsdp, 4, 2);
+    layout_.tied_head = true;
+    EXPECT_EQ(sent(Parallelism::fsdp, 4, 2), untied + 2 * 2 * unit_hops(layout_.embedding, 4));
+}
+
+TEST_F(Communication, FsdpSendsLessThanHalfAgainAsMuchAsDdp) {
+    EXPECT_LT(2 * sent(Parallelism::fsdp, 8, 1), 3 * sent(Parallelism::ddp, 8, 1));
+    EXPECT_GT(sent(Parallelism::fsdp, 8, 1), sent(Parallelism::ddp, 8, 1));
 }
 
 TEST_F(Communication, Float32GradientsDoubleTheirVolume) {
@@ -78,8 +99,9 @@ TEST_F(Communication, IsRefusedBeforeItOverflows) {
     EXPECT_FALSE(traffic_is_countable(layout_, execution_));
     while (!traffic_is_countable(layout_, execution_)) execution_.grad_accum_steps /= 2;
     ASSERT_GE(execution_.grad_accum_steps, 1);
-    const double expected =
-        3.0 * 4.0 * parameters * static_cast<double>(execution_.grad_accum_steps);
+    const double expected = (3.0 - 1.0 / 1024.0) * 4.0 *
+                            parameters *  // backward finds the last of 1024 blocks gathered
+                            static_cast<double>(execution_.grad_accum_steps);
     const auto bytes =
         static_cast<double>(total_bytes_sent(communication_per_step(layout_, execution_)));
     EXPECT_NEAR(bytes / expected, 1.0, 1e-5);  // (n-1)/n

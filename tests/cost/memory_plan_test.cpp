@@ -157,7 +157,7 @@ TEST_P(MemoryOfModel, OneRankHoldsSixteenBytesPerPaddedParameter) {
     }
 }
 
-// Padding: each tensor to 128 elements, each unit to world_size times that.
+// Padding: each tensor to 128 elements, each unit to lcm(world_size, 8) times that.
 TEST_P(MemoryOfModel, PaddingIsLessThanOneAlignmentPerTensorAndUnit) {
     const model::ParameterLayout layout = model::parameter_layout(GetParam().config);
     std::int64_t tensors = static_cast<std::int64_t>(layout.embedding.size() + layout.head.size());
@@ -167,11 +167,35 @@ TEST_P(MemoryOfModel, PaddingIsLessThanOneAlignmentPerTensorAndUnit) {
         units += block.count();
     }
     const std::int64_t total = layout.totals().total;
-    for (const std::int64_t ranks : {1, 2, 3, 4, 8}) {
+    for (const std::int64_t ranks : {1, 2, 3, 4, 8, 12}) {
         const auto padded = static_cast<std::int64_t>(padded_parameters(layout, ranks));
+        const std::int64_t parts = shard_parts(ranks);
         EXPECT_GE(padded, total);
-        EXPECT_LT(padded, total + tensors * kTensorAlignment + units * ranks * kTensorAlignment);
+        EXPECT_LT(padded, total + tensors * kTensorAlignment + units * parts * kTensorAlignment);
         EXPECT_EQ(padded % (ranks * kTensorAlignment), 0);
+    }
+    for (const std::int64_t ranks : {2, 4, 8})
+        EXPECT_EQ(padded_parameters(layout, ranks), padded_parameters(layout, 1));
+}
+
+TEST_P(MemoryOfModel, ReproducibleRunsKeepUnfinishedSums) {
+    const ModelConfig& config = GetParam().config;
+    for (const std::int64_t ranks : {1, 4}) {
+        for (const Parallelism parallelism : kParallelisms) {
+            Execution execution = small_run(ranks);
+            execution.parallelism = parallelism;
+            const auto gradients = [&](bool reproducible, std::int64_t micro_steps) {
+                execution.reproducible = reproducible;
+                execution.grad_accum_steps = micro_steps;
+                return bytes_of(plan_of(config, execution), MemoryCategory::gradients);
+            };
+            const std::uint64_t one = gradients(false, 8);
+            for (const auto& [micro_steps, sums] :
+                 {std::pair{1, 0U}, std::pair{2, 1U}, std::pair{3, 2U}, std::pair{4, 2U},
+                  std::pair{8, 3U}, std::pair{9, 4U}}) {
+                EXPECT_EQ(gradients(true, micro_steps), one * (1 + sums)) << micro_steps;
+            }
+        }
     }
 }
 

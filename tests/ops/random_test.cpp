@@ -10,7 +10,7 @@ template <class T>
 std::vector<T> normals(Context& context, std::int64_t count, std::uint64_t seed,
                        std::uint64_t stream, double deviation = 1.0) {
     Tensor<T> x({count});
-    fill_normal(context, deviation, seed, stream, x.view());
+    fill_normal(context, deviation, seed, stream, 0, x.view());
     return x.values();
 }
 
@@ -46,6 +46,18 @@ TYPED_TEST(FillNormal, ThreadCountsGiveTheSameValues) {
         const auto values = normals<TypeParam>(context, 50'000, 7, 11);
         if (first.empty()) first = values;
         ASSERT_EQ(values, first) << threads << " threads";
+    }
+}
+
+TYPED_TEST(FillNormal, PartsAreThoseOfTheWhole) {
+    ThreadPool pool(2);
+    Context context(pool);
+    const auto whole = normals<TypeParam>(context, 20'000, 7, 11);
+    for (const std::int64_t first : {0, 1, 2, 3, 4, 255, 256, 8193}) {
+        Tensor<TypeParam> part({9001});
+        fill_normal(context, 1.0, 7, 11, first, part.view());
+        const std::vector<TypeParam> expected(whole.begin() + first, whole.begin() + first + 9001);
+        ASSERT_EQ(part.values(), expected) << first;
     }
 }
 

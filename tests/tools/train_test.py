@@ -240,8 +240,7 @@ class Errors(TrainTest):
         for override, word in (("--learning_rate=-1", "learning_rate"), ("--n_layer=0", "num_hidden_layers"),
                                ("--attention_backend=flash", "attention_backend"), ("--n_head=5", "num_attention_heads"),
                                ("--gradient_accumulation_steps=0", "gradient_accumulation_steps"),
-                               ("--total_batch_tokens=100", "total_batch_tokens"), ("--device=cuda", "cuda"),
-                               ("--use_zero1=true", "use_zero1"), ("--use_fsdp=true", "use_fsdp")):
+                               ("--total_batch_tokens=100", "total_batch_tokens"), ("--device=cuda", "cuda")):
             self.assertIn(word, self.run_train(self.config, override, code=2).stderr, override)
 
     def test_a_misspelt_key_gets_a_suggestion(self):

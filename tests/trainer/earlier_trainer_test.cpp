@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "comm/local_ranks.hpp"
 #include "data/data_test_support.hpp"
 #include "isoflop/checkpoint/checkpoint.hpp"
 #include "isoflop/cost/flop_count.hpp"
@@ -148,12 +149,11 @@ TEST_F(EarlierTrainer, Defect10_SecondFfnMatrixMissedItsScaledInitialisation) {
     for (const char* naming : {"arch_preset=gpt2", "arch_preset=hybrid", "arch_preset=llama"}) {
         const RunPlan plan = plan_of(
             {naming, "n_layer=3", "n_head=4", "n_embd=64", "vocab_size=257", "block_size=16"});
-        std::vector<float> weights(plan.state.elements);
         device::ThreadPool pool(1);
-        device::Context context(pool);
-        initialize_weights(
-            context, plan.config.model, plan.state, 1,
-            {weights.data(), DType::float32, {static_cast<std::int64_t>(weights.size())}});
+        Session session(plan, pool);
+        session.initialize_from_scratch();
+        const Session::WholeWeights whole = session.whole_weights();
+        const std::span<const float> weights = whole.view.as<float>();
         int scaled = 0;
         for (const cost::StateTensor& tensor : plan.state.tensors) {
             if (!tensor.spec.is_matrix()) continue;
@@ -201,8 +201,20 @@ TEST_F(EarlierTrainer, Defect12_DefaultsCrashedOnACpu) {
 }
 
 TEST_F(EarlierTrainer, Defect13_ShardedRunsHungInEvaluation) {
-    EXPECT_THAT(refusal_of(tiny_run({"use_fsdp=true"})), HasSubstr("use_fsdp"));
-    EXPECT_THAT(refusal_of(tiny_run({"use_zero1=true"})), HasSubstr("use_zero1"));
+    const auto validation = data::TokenDataset::open("builtin", data::Split::validation);
+    for (const char* strategy : {"use_fsdp=true", "use_zero1=true"}) {
+        auto group = comm::make_local_group(2, comm::kTestTimeoutSeconds);
+        comm::run_threads(2, [&](int rank) {
+            TestRun run(tiny_run({strategy}), std::move(group[static_cast<std::size_t>(rank)]));
+            (void)run.iterate(0);
+            // Five micro-batches for two ranks: one of them has nothing to evaluate in the last
+            // round.
+            const data::EvalSampler windows(validation, 16);
+            EXPECT_EQ(run.session.evaluate_windows(windows, 0, 10).targets, 160) << strategy;
+            (void)run.iterate(1);
+        });
+    }
+    EXPECT_THAT(refusal_of(tiny_run({"use_fsdp=true", "use_zero1=true"})), HasSubstr("give one"));
 }
 
 // ShardedCheckpoint.AnyNumberOfRanksGivesTheSameTensors has the rest.

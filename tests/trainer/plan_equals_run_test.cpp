@@ -133,16 +133,18 @@ TEST_P(PlanEqualsRun, EveryByteOfTheArenaByCategory) {
           cost::MemoryCategory::optimizer_moments, cost::MemoryCategory::inputs}) {
         state_bytes += plan.peak_by_category()[static_cast<std::size_t>(category)];
     }
-    const auto whole = [&](const device::TensorView& view) { return view.bytes(); };
-    const std::uint64_t allocated =
-        whole(session.weights()) + whole(session.gradients()) +
-        whole(session.memory().flat_state("first_moment", DType::float32)) +
-        whole(session.memory().flat_state("second_moment", DType::float32)) +
-        session.memory().plan().find("token_ids")->bytes();
+    std::uint64_t allocated = session.memory().plan().find("token_ids")->bytes();
+    for (const sharding::StateSlice& slice : session.strategy().slices()) {
+        allocated += slice.weights.bytes() + slice.first_moment.bytes() +
+                     slice.second_moment.bytes() +
+                     slice.gradients.bytes() *
+                         static_cast<std::uint64_t>(
+                             1 + cost::pending_gradient_sums(session.plan().config.execution));
+    }
     EXPECT_EQ(allocated, state_bytes);
 
     // The arena begins with the weights.
-    auto* const arena = static_cast<std::byte*>(session.weights().data());
+    auto* const arena = session.memory().bytes_of("weights").data();
     constexpr std::byte kPattern{0xA5};
     std::map<cost::MemoryCategory, std::uint64_t> planned;
     std::map<cost::MemoryCategory, std::uint64_t> used;

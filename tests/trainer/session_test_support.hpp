@@ -17,8 +17,8 @@ inline TrainConfig config_of(const Overrides& overrides, std::int64_t world_size
     return resolve_train_config(train_keys_from(overrides), world_size);
 }
 
-inline RunPlan plan_of(const Overrides& overrides) {
-    return plan_run(config_of(overrides));
+inline RunPlan plan_of(const Overrides& overrides, std::int64_t world_size = 1) {
+    return plan_run(config_of(overrides, world_size));
 }
 
 /// Two layers of 32 on the built-in corpus, and whatever else is asked for.
@@ -32,9 +32,12 @@ inline Overrides tiny_run(Overrides more = {}) {
 }
 
 struct TestRun {
-    explicit TestRun(const Overrides& overrides)
+    /// One of the ranks that `transport` connects; the only one without.
+    explicit TestRun(const Overrides& overrides,
+                     std::unique_ptr<comm::PointToPoint> transport = nullptr)
         : data(data::TokenDataset::open("builtin", data::Split::train)),
-          session(plan_of(overrides), pool),
+          ranks(transport ? transport->size() : 1),
+          session(plan_of(overrides, ranks), pool, std::move(transport)),
           samples(data, session.plan().config.execution.sequence_length,
                   static_cast<std::uint64_t>(session.plan().config.keys.execution.seed)) {
         session.initialize_from_scratch();
@@ -46,6 +49,7 @@ struct TestRun {
 
     device::ThreadPool pool{1};
     data::TokenDataset data;
+    int ranks;
     Session session;
     data::BatchSampler samples;
 };

@@ -42,12 +42,23 @@ private:
     std::shared_ptr<State> state_;
 };
 
+/// Totals of a communicator's life.
 struct CommunicationTotals {
     /// Bytes that this rank has sent, by kind; indexed by CollectiveKind.
     std::array<std::uint64_t, kCollectiveKinds> bytes_sent{};
     std::array<std::uint64_t, kCollectiveKinds> calls{};
     double seconds = 0;          ///< that the communication thread was at work
     double exposed_seconds = 0;  ///< that callers waited for it
+
+    /// Without what keeps ranks in step: barriers and small values.
+    [[nodiscard]] std::uint64_t tensor_bytes_sent() const {
+        std::uint64_t bytes = 0;
+        for (const CollectiveKind kind :
+             {CollectiveKind::all_reduce, CollectiveKind::reduce_scatter,
+              CollectiveKind::all_gather, CollectiveKind::broadcast})
+            bytes += bytes_sent[static_cast<std::size_t>(kind)];
+        return bytes;
+    }
 };
 
 /// Every rank calls the same operations in the same order, with tensors of equal size and type.

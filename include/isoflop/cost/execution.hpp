@@ -44,6 +44,12 @@ struct Execution {
     Recompute recompute = Recompute::none;
     Parallelism parallelism = Parallelism::ddp;
     DeviceKind device = DeviceKind::cuda;
+    /// Gradients of micro-batches are summed in a binary tree over their number in the global
+    /// batch, so that any power of two of ranks gives the same bits. Partial sums wait in buffers
+    /// of their own.
+    bool reproducible = false;
+    /// fsdp: gathered weights are dropped after forward and gathered again for backward.
+    bool reshard_after_forward = true;
     /// Tokens per chunk of the LM head and loss; 0: all at once; nullopt: chosen by
     /// `loss_chunk_tokens`.
     std::optional<std::int64_t> loss_chunk = {};

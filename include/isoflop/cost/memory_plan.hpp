@@ -30,6 +30,9 @@ inline constexpr std::uint64_t kBufferAlignment = 256;
 inline constexpr std::uint64_t kLossChunkBytesCuda = 256ULL << 20U;
 inline constexpr std::uint64_t kLossChunkBytesCpu = 128ULL << 20U;
 
+/// Bytes; scratch of CPU ranks for the parts of a sum that arrive from others.
+inline constexpr std::uint64_t kStagingBytes = 16ULL << 20U;
+
 enum class MemoryCategory {
     weights,
     master_weights,
@@ -116,6 +119,10 @@ struct MemoryPlan {
 /// buffer.
 [[nodiscard]] std::vector<Buffer> layer_activations(const model::ModelConfig& config,
                                                     const Execution& execution, bool moe_layer);
+
+/// Partial sums of gradients that a reproducible run keeps: a binary tree over m micro-batches has
+/// so many unfinished sums at most (the bits of m - 1).
+[[nodiscard]] std::int64_t pending_gradient_sums(const Execution& execution);
 
 /// Tokens per chunk of LM head and loss: execution.loss_chunk, or all tokens in the fewest equal
 /// parts whose logits keep within the device's limit.

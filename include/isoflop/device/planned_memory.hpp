@@ -1,7 +1,9 @@
 // The buffers of a MemoryPlan as tensors in one arena: the planner's list is the allocation.
 #pragma once
 
+#include <cstddef>
 #include <initializer_list>
+#include <span>
 #include <string_view>
 
 #include "isoflop/cost/memory_plan.hpp"
@@ -29,6 +31,9 @@ public:
     /// All copies of all buffers of this name, which lie behind each other: the flat weights,
     /// gradients, moments.
     [[nodiscard]] TensorView flat_state(std::string_view name, DType dtype) const;
+
+    /// The bytes of a buffer that is no tensor.
+    [[nodiscard]] std::span<std::byte> bytes_of(std::string_view name) const;
 
     [[nodiscard]] bool has(std::string_view name) const { return plan_.find(name) != nullptr; }
     [[nodiscard]] const cost::MemoryPlan& plan() const { return plan_; }

@@ -19,6 +19,8 @@ public:
     /// All weights of a unit, flat, valid until released. May be called again while held.
     [[nodiscard]] virtual TensorView acquire_weights(std::size_t unit) = 0;
     virtual void release_weights(std::size_t unit) = 0;
+    /// This unit will be acquired soon: a good time to begin gathering it.
+    virtual void prefetch_weights(std::size_t /*unit*/) {}
 
     /// Flat gradient of a unit to accumulate into, valid until gradients_ready(unit).
     [[nodiscard]] virtual TensorView acquire_gradients(std::size_t unit) = 0;

@@ -9,16 +9,16 @@
 
 #include "isoflop/cost/state_layout.hpp"
 #include "isoflop/device/context.hpp"
-#include "isoflop/device/tensor_view.hpp"
 #include "isoflop/model/model_config.hpp"
+#include "isoflop/sharding/data_parallel.hpp"
 
 namespace isoflop::trainer {
 
 inline constexpr double kInitialDeviation = 0.02;
 
-/// weights: flat, layout.elements long; padding is not written.
+/// Weights of the slice; padding is not written.
 void initialize_weights(device::Context& context, const model::ModelConfig& config,
                         const cost::StateLayout& layout, std::uint64_t seed,
-                        const device::TensorView& weights);
+                        const sharding::StateSlice& slice);
 
 }  // namespace isoflop::trainer

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -13,13 +14,15 @@
 #include "isoflop/attention/attention.hpp"
 #include "isoflop/checkpoint/checkpoint.hpp"
 #include "isoflop/checkpoint/hugging_face.hpp"
+#include "isoflop/comm/communicator.hpp"
 #include "isoflop/cost/memory_plan.hpp"
 #include "isoflop/cost/state_layout.hpp"
 #include "isoflop/data/sampler.hpp"
+#include "isoflop/device/arena.hpp"
 #include "isoflop/device/context.hpp"
 #include "isoflop/device/planned_memory.hpp"
 #include "isoflop/model/parameter_layout.hpp"
-#include "isoflop/sharding/single_device.hpp"
+#include "isoflop/sharding/data_parallel.hpp"
 #include "isoflop/trainer/records.hpp"
 #include "isoflop/trainer/train_config.hpp"
 #include "isoflop/transformer/transformer.hpp"
@@ -54,8 +57,10 @@ struct IterationOutcome {
 
 class Session {
 public:
-    /// Allocates the planned memory; weights are not set yet.
-    Session(RunPlan plan, device::ThreadPool& pool);
+    /// Allocates the planned memory; weights are not set yet. `transport` connects the ranks of a
+    /// run on several; every member function is then called on all of them.
+    Session(RunPlan plan, device::ThreadPool& pool,
+            std::unique_ptr<comm::PointToPoint> transport = nullptr);
 
     /// Random weights, for a session that has done nothing yet: its moments are still zero, as
     /// the arena came, and stay untouched so that the first step need not wait for their pages.
@@ -68,7 +73,7 @@ public:
     void load_weights(const checkpoint::TensorReader& read);
 
     /// Forward, backward and update of one iteration over `samples`; `with_gradients` adds gradient
-    /// statistics.
+    /// statistics. The outcome is that of all ranks together.
     IterationOutcome train_iteration(std::int64_t iteration, const data::BatchSampler& samples,
                                      bool with_gradients);
 
@@ -79,7 +84,8 @@ public:
     [[nodiscard]] transformer::LossSum evaluate_samples(const data::BatchSampler& samples,
                                                         std::uint64_t first, std::uint64_t count);
 
-    /// Tensors as checkpoints store them; views into live memory.
+    /// Tensors as checkpoints store them, or the parts of them that this rank saves; views into
+    /// live memory.
     [[nodiscard]] std::vector<checkpoint::NamedTensor> weight_tensors() const;
     [[nodiscard]] std::vector<checkpoint::NamedTensor> first_moment_tensors() const;
     [[nodiscard]] std::vector<checkpoint::NamedTensor> second_moment_tensors() const;
@@ -91,27 +97,54 @@ public:
     [[nodiscard]] const RunPlan& plan() const { return plan_; }
     [[nodiscard]] device::Context& context() { return context_; }
     [[nodiscard]] device::PlannedMemory& memory() { return memory_; }
-    [[nodiscard]] const device::TensorView& weights() const { return weights_; }
-    [[nodiscard]] const device::TensorView& gradients() const { return gradients_; }
+    /// All weights, flat. Gathered for the purpose where ranks hold parts.
+    struct WholeWeights {
+        device::Arena gathered;  ///< empty when the session holds them all
+        device::TensorView view;
+    };
+    [[nodiscard]] WholeWeights whole_weights();
+    /// Waits for communication that overlaps with what comes next.
+    void synchronize() { strategy_->synchronize(); }
+    [[nodiscard]] const sharding::DataParallel& strategy() const { return *strategy_; }
+
+    /// nullptr on one rank.
+    [[nodiscard]] comm::Communicator* communicator() { return communicator_.get(); }
+    [[nodiscard]] bool is_first_rank() const {
+        return !communicator_ || communicator_->rank() == 0;
+    }
+    /// True on every rank when it is on any.
+    [[nodiscard]] bool any_rank(bool value);
 
 private:
-    void micro_step(std::int64_t iteration, std::int64_t micro_step,
-                    const data::BatchSampler& samples, transformer::LossSum& total);
+    struct MicroBatchLoss {
+        std::int64_t index = 0;  ///< within the global batch
+        transformer::LossSum loss;
+    };
+    using FillBatch = std::function<void(std::uint64_t index, std::span<std::int32_t> inputs,
+                                         std::span<std::int32_t> targets)>;
+
+    [[nodiscard]] MicroBatchLoss micro_step(std::int64_t iteration, std::int64_t micro_step,
+                                            const data::BatchSampler& samples);
+    /// Losses of all ranks, added in order of index.
+    [[nodiscard]] transformer::LossSum sum_losses(const std::vector<MicroBatchLoss>& losses);
+    [[nodiscard]] transformer::LossSum evaluate(std::uint64_t first, std::uint64_t count,
+                                                const FillBatch& fill);
+    [[nodiscard]] transformer::LossSum evaluate_batch(std::uint64_t first, std::size_t rows,
+                                                      const FillBatch& fill);
     void update(std::int64_t iteration, double grad_norm);
-    [[nodiscard]] GradientRecord gradient_record(double norm);
-    [[nodiscard]] std::vector<checkpoint::NamedTensor> named(const device::TensorView& flat) const;
-    void read_state(const checkpoint::CheckpointReader& reader, std::string_view prefix,
-                    const device::TensorView& flat) const;
+    [[nodiscard]] GradientRecord gradient_record(const std::vector<double>& unit_squares);
+    [[nodiscard]] std::vector<checkpoint::NamedTensor> named(
+        device::TensorView sharding::StateSlice::*state) const;
+    /// read(tensor name, first element, where to)
+    template <class Read>
+    void fill_state(device::TensorView sharding::StateSlice::*state, const Read& read);
 
     RunPlan plan_;
     device::Context context_;
     device::PlannedMemory memory_;
-    device::TensorView weights_;
-    device::TensorView gradients_;
-    device::TensorView first_moment_;
-    device::TensorView second_moment_;
+    std::unique_ptr<comm::Communicator> communicator_;
+    std::unique_ptr<sharding::DataParallel> strategy_;
     std::int64_t updates_ = 0;
-    sharding::SingleDevice strategy_;
     transformer::Transformer transformer_;
 };
 

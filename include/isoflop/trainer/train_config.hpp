@@ -57,6 +57,10 @@ struct ExecutionKeys {
     bool use_fsdp = false;
     double fsdp_min_num_params = 1e6;
     bool fsdp_activation_checkpointing = false;
+    bool fsdp_reshard_after_forward = true;
+    double ddp_bucket_mb = 25;
+    bool reproducible = true;
+    std::int64_t verify_replicas_interval = 0;
     double comm_timeout_s = 60;
 };
 

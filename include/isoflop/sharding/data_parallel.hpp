@@ -1,0 +1,88 @@
+// Training on several ranks, each with micro-batches of its own (data parallelism), as the trainer
+// sees it: which micro-batches this rank computes, which part of the state it updates, and when
+// gradients are complete.
+//
+//   ddp    every rank holds everything; gradients are all-reduced in buckets during the last
+//   backward zero1  gradients are reduce-scattered, each rank updates its part, weights are
+//   all-gathered while
+//          the next forward runs (Rajbhandari 2020)
+//   fsdp   weights, gradients and moments are parts; a unit is gathered for the time of its use
+//
+// One rank runs as ddp without communication.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "isoflop/comm/communicator.hpp"
+#include "isoflop/cost/execution.hpp"
+#include "isoflop/cost/state_layout.hpp"
+#include "isoflop/device/context.hpp"
+#include "isoflop/device/planned_memory.hpp"
+#include "isoflop/sharding/strategy.hpp"
+
+namespace isoflop::sharding {
+
+/// The part of one unit that this rank updates or saves. The four views are equally long; moments
+/// and gradients are empty where a strategy has none to give.
+struct StateSlice {
+    std::size_t unit = 0;
+    std::uint64_t first = 0;  ///< element of the flat state that the slice begins with
+    TensorView weights;
+    TensorView gradients;
+    TensorView first_moment;
+    TensorView second_moment;
+};
+
+/// Elements of a tensor that lie in a slice.
+struct TensorPart {
+    const cost::StateTensor* tensor = nullptr;
+    std::int64_t first = 0;   ///< element of the tensor
+    std::int64_t offset = 0;  ///< of it in the slice
+    std::int64_t count = 0;
+};
+/// In memory order, without padding. `layout` must outlive the result.
+[[nodiscard]] std::vector<TensorPart> tensor_parts(const cost::StateLayout& layout,
+                                                   const StateSlice& slice);
+
+class DataParallel : public Strategy {
+public:
+    /// Number of this rank's `micro_step`-th micro-batch within the iteration's global batch.
+    [[nodiscard]] virtual std::int64_t global_micro_step(std::int64_t micro_step) const = 0;
+
+    /// Before each forward and backward; micro-steps are 0 .. grad_accum_steps - 1 and then
+    /// finish_gradients.
+    virtual void begin_micro_step(std::int64_t micro_step) = 0;
+    /// The gradients of slices() are sums over all micro-batches of the iteration after this.
+    virtual void finish_gradients() = 0;
+
+    /// In unit order.
+    [[nodiscard]] const std::vector<StateSlice>& slices() const { return slices_; }
+    /// A division of the whole state over ranks, for checkpoints: every element on one rank.
+    [[nodiscard]] virtual std::vector<StateSlice> disjoint_slices() const { return slices_; }
+
+    /// The weights of slices() have been written, on every rank: brings copies elsewhere up to
+    /// date.
+    virtual void weights_changed() = 0;
+    /// Waits for operations under way.
+    virtual void synchronize() {}
+
+protected:
+    std::vector<StateSlice> slices_;
+};
+
+struct DataParallelOptions {
+    cost::Execution execution;
+    std::uint64_t ddp_bucket_bytes = 25ULL << 20U;
+};
+
+/// Strategy of execution.parallelism over the buffers of the memory plan. `layout`, `memory`,
+/// `context` and `communicator` (nullptr for one rank) must outlive it.
+[[nodiscard]] std::unique_ptr<DataParallel> make_data_parallel(const DataParallelOptions& options,
+                                                               const cost::StateLayout& layout,
+                                                               const device::PlannedMemory& memory,
+                                                               device::Context& context,
+                                                               comm::Communicator* communicator);
+
+}  // namespace isoflop::sharding

@@ -1,0 +1,67 @@
+// fsdp: every rank keeps one part of each unit; whole units exist only while they are used.
+#pragma once
+
+#include <optional>
+
+#include "isoflop/sharding/data_parallel.hpp"
+#include "sharding/gradient_tree.hpp"
+
+namespace isoflop::sharding {
+
+/// Micro-batches go round: rank r of n has r, r + n, ... Each is summed over ranks when its
+/// backward is done, so the tree is one over ranks and then one over micro-steps, in parts.
+class Fsdp final : public DataParallel {
+public:
+    Fsdp(const DataParallelOptions& options, const cost::StateLayout& layout,
+         const device::PlannedMemory& memory, device::Context& context,
+         comm::Communicator& communicator);
+
+    [[nodiscard]] TensorView acquire_weights(std::size_t unit) override;
+    void release_weights(std::size_t unit) override;
+    void prefetch_weights(std::size_t unit) override;
+    [[nodiscard]] TensorView acquire_gradients(std::size_t unit) override;
+    void gradients_ready(std::size_t unit) override;
+    [[nodiscard]] std::int64_t global_micro_step(std::int64_t micro_step) const override;
+    void begin_micro_step(std::int64_t micro_step) override;
+    void finish_gradients() override;
+    void weights_changed() override;
+    void synchronize() override;
+
+private:
+    /// A buffer for one whole unit.
+    struct Slot {
+        TensorView memory;
+        std::optional<std::size_t> unit;  ///< what it holds, or is receiving
+        comm::Pending pending;            ///< gather or reduction under way
+        int holders = 0;                  ///< acquire less release
+        bool reducing = false;            ///< gradients: handed to the communicator
+        std::uint64_t last_use = 0;
+    };
+
+    void make_weight_slots(const device::PlannedMemory& memory);
+    void make_gradient_slots(const device::PlannedMemory& memory);
+    [[nodiscard]] Slot* find(std::vector<Slot>& slots, std::size_t unit);
+    /// The slot that has been unused longest; nullptr when all are held.
+    [[nodiscard]] Slot* free_slot();
+    void gather(Slot& slot, std::size_t unit);
+    void forget_gathered();
+    [[nodiscard]] Slot& free_gradient_slot();
+    /// Waits for a reduction and adds this rank's part to its sum.
+    void collect(Slot& slot);
+    void collect_all();
+    [[nodiscard]] std::int64_t elements(std::size_t unit) const;
+    [[nodiscard]] std::int64_t part_elements(std::size_t unit) const;
+    [[nodiscard]] TensorView own_part(const Slot& slot, std::size_t unit) const;
+
+    cost::Execution execution_;
+    const cost::StateLayout& layout_;
+    device::Context& context_;
+    comm::Communicator& communicator_;
+    TensorView gradients_;
+    std::vector<Slot> weight_slots_;
+    std::vector<Slot> gradient_slots_;
+    GradientTree tree_;
+    std::uint64_t uses_ = 0;
+};
+
+}  // namespace isoflop::sharding

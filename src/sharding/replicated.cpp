@@ -1,0 +1,149 @@
+#include "sharding/replicated.hpp"
+
+#include "isoflop/ops/reduction.hpp"
+
+namespace isoflop::sharding {
+namespace {
+
+TensorView pending_gradients(const cost::Execution& execution,
+                             const device::PlannedMemory& memory) {
+    if (!memory.has("pending_gradients")) return {};
+    return memory.flat_state("pending_gradients", execution.storage_dtype());
+}
+
+/// Part `rank` of `size` equal ones of a unit's slice.
+StateSlice part_of(const StateSlice& slice, std::int64_t rank, std::int64_t size) {
+    const std::int64_t count = slice.weights.size() / size;
+    const auto part = [&](const TensorView& flat) { return flat.flat_range(rank * count, count); };
+    return {slice.unit,
+            slice.first + static_cast<std::uint64_t>(rank * count),
+            part(slice.weights),
+            part(slice.gradients),
+            part(slice.first_moment),
+            part(slice.second_moment)};
+}
+
+}  // namespace
+
+Replicated::Replicated(const DataParallelOptions& options, const cost::StateLayout& layout,
+                       const device::PlannedMemory& memory, device::Context& context,
+                       comm::Communicator* communicator)
+    : execution_(options.execution),
+      layout_(layout),
+      context_(context),
+      communicator_(communicator),
+      weights_(memory.flat_state("weights", execution_.storage_dtype())),
+      gradients_(memory.flat_state("gradients", execution_.storage_dtype())),
+      first_moment_(memory.flat_state("first_moment", execution_.statistics_dtype())),
+      second_moment_(memory.flat_state("second_moment", execution_.statistics_dtype())),
+      tree_(context, gradients_, pending_gradients(execution_, memory),
+            execution_.grad_accum_steps) {}
+
+TensorView Replicated::of_unit(const TensorView& flat, std::size_t unit) const {
+    const cost::StateUnit& place = layout_.units.at(unit);
+    return flat.flat_range(static_cast<std::int64_t>(place.offset),
+                           static_cast<std::int64_t>(place.elements));
+}
+
+TensorView Replicated::acquire_weights(std::size_t unit) {
+    return of_unit(weights_, unit);
+}
+
+TensorView Replicated::acquire_gradients(std::size_t unit) {
+    return of_unit(tree_.target(), unit);
+}
+
+void Replicated::gradients_ready(std::size_t unit) {
+    const cost::StateUnit& place = layout_.units.at(unit);
+    tree_.complete(static_cast<std::int64_t>(place.offset),
+                   static_cast<std::int64_t>(place.elements));
+    if (tree_.is_last() && communicator_ != nullptr) reduce(unit);
+}
+
+std::int64_t Replicated::global_micro_step(std::int64_t micro_step) const {
+    const std::int64_t rank = communicator_ == nullptr ? 0 : communicator_->rank();
+    return rank * execution_.grad_accum_steps + micro_step;
+}
+
+void Replicated::begin_micro_step(std::int64_t micro_step) {
+    tree_.begin(micro_step);
+    if (!tree_.adds()) ops::fill(context_, 0.0, tree_.target());
+}
+
+void Replicated::finish_gradients() {
+    for (comm::Pending& reduction : reductions_) reduction.wait();
+    reductions_.clear();
+}
+
+Ddp::Ddp(const DataParallelOptions& options, const cost::StateLayout& layout,
+         const device::PlannedMemory& memory, device::Context& context,
+         comm::Communicator* communicator)
+    : Replicated(options, layout, memory, context, communicator),
+      bucket_bytes_(options.ddp_bucket_bytes) {
+    for (std::size_t unit = 0; unit < layout_.units.size(); ++unit) {
+        slices_.push_back({unit, layout_.units[unit].offset, of_unit(weights_, unit),
+                           of_unit(gradients_, unit), of_unit(first_moment_, unit),
+                           of_unit(second_moment_, unit)});
+    }
+}
+
+std::vector<StateSlice> Ddp::disjoint_slices() const {
+    if (communicator_ == nullptr) return slices_;
+    std::vector<StateSlice> parts;
+    for (const StateSlice& slice : slices_)
+        parts.push_back(part_of(slice, communicator_->rank(), communicator_->size()));
+    return parts;
+}
+
+/// Units become ready from the last to the first; a bucket is a run of them.
+void Ddp::reduce(std::size_t unit) {
+    if (unit + 1 == layout_.units.size()) bucket_end_ = unit + 1;
+    const cost::StateUnit& first = layout_.units[unit];
+    const cost::StateUnit& last = layout_.units[bucket_end_ - 1];
+    const std::uint64_t elements = last.offset + last.elements - first.offset;
+    const bool full = elements * size_in_bytes(gradients_.dtype()) >= bucket_bytes_;
+    if (!full && unit > 0) return;
+    reductions_.push_back(communicator_->all_reduce(gradients_.flat_range(
+        static_cast<std::int64_t>(first.offset), static_cast<std::int64_t>(elements))));
+    bucket_end_ = unit;
+}
+
+Zero1::Zero1(const DataParallelOptions& options, const cost::StateLayout& layout,
+             const device::PlannedMemory& memory, device::Context& context,
+             comm::Communicator* communicator)
+    : Replicated(options, layout, memory, context, communicator), gathers_(layout.units.size()) {
+    const auto rank = static_cast<std::uint64_t>(communicator_->rank());
+    const auto size = static_cast<std::uint64_t>(communicator_->size());
+    for (std::size_t unit = 0; unit < layout_.units.size(); ++unit) {
+        const cost::StateUnit& place = layout_.units[unit];
+        const std::uint64_t count = place.elements / size;
+        const std::uint64_t first = place.offset + rank * count;
+        const auto range = [&](const TensorView& flat, std::uint64_t begin) {
+            return flat.flat_range(static_cast<std::int64_t>(begin),
+                                   static_cast<std::int64_t>(count));
+        };
+        slices_.push_back({unit, first, range(weights_, first), range(gradients_, first),
+                           range(first_moment_, place.offset / size),
+                           range(second_moment_, place.offset / size)});
+    }
+}
+
+TensorView Zero1::acquire_weights(std::size_t unit) {
+    gathers_[unit].wait();
+    return of_unit(weights_, unit);
+}
+
+void Zero1::weights_changed() {
+    for (std::size_t unit = 0; unit < gathers_.size(); ++unit)
+        gathers_[unit] = communicator_->all_gather(of_unit(weights_, unit));
+}
+
+void Zero1::synchronize() {
+    for (comm::Pending& gather : gathers_) gather.wait();
+}
+
+void Zero1::reduce(std::size_t unit) {
+    reductions_.push_back(communicator_->reduce_scatter(of_unit(gradients_, unit)));
+}
+
+}  // namespace isoflop::sharding
