@@ -54,8 +54,8 @@ public:
             throw ConfigError(fmt::format("{}='{}' is not a whole number", name, *value));
         }
         if (result.ec != std::errc{} || parsed < lowest || parsed > highest) {
-            throw ConfigError(fmt::format("{}={} is out of range: {} to {}", name, *value, lowest,
-                                          highest));
+            throw ConfigError(
+                fmt::format("{}={} is out of range: {} to {}", name, *value, lowest, highest));
         }
         return parsed;
     }
@@ -113,10 +113,10 @@ void check_ranges(const LaunchInfo& info, const Names& names, bool local_size_kn
                                       names.local_rank, info.local_rank, names.rank, info.rank));
     }
     if (info.local_world_size > info.world_size) {
-        throw ConfigError(fmt::format("{}={} contradicts {}={}: more ranks on this machine than in "
-                                      "all",
-                                      names.local_world_size, info.local_world_size,
-                                      names.world_size, info.world_size));
+        throw ConfigError(fmt::format(
+            "{}={} contradicts {}={}: more ranks on this machine than in "
+            "all",
+            names.local_world_size, info.local_world_size, names.world_size, info.world_size));
     }
 }
 

@@ -125,8 +125,8 @@ TEST(Launch, MpirunLeavesTheAddressToMpiAndAgreesOnAPort) {
     EXPECT_EQ(info.local_world_size, 2);
     EXPECT_EQ(info.launcher, "mpirun");
     EXPECT_EQ(info.master_address, "");
-    const LaunchInfo other = launch(with(
-        kOpenMpi, {{"OMPI_COMM_WORLD_RANK", "0"}, {"OMPI_COMM_WORLD_LOCAL_RANK", "0"}}));
+    const LaunchInfo other = launch(
+        with(kOpenMpi, {{"OMPI_COMM_WORLD_RANK", "0"}, {"OMPI_COMM_WORLD_LOCAL_RANK", "0"}}));
     EXPECT_EQ(info.master_port, other.master_port);
     EXPECT_GE(info.master_port, 1024);
     EXPECT_EQ(launch(without(kOpenMpi, "PMIX_NAMESPACE")).master_port, 0);

@@ -20,11 +20,18 @@ public:
     [[nodiscard]] virtual std::string get(std::string_view key) = 0;
     /// Adds to a counter that begins at 0 and returns the sum.
     virtual std::int64_t add(std::string_view key, std::int64_t amount) = 0;
+    /// The numeric address of this machine on the network on which the ranks meet: what a transport
+    /// should listen on. Empty when it is not known.
+    [[nodiscard]] virtual std::string local_address() const { return {}; }
 };
 
 /// Rank 0 listens on master_port and answers everybody, itself included; the others connect,
-/// trying again until the timeout. ConfigError when the port is taken or the address is no address;
-/// LostRank when rank 0 cannot be reached in time.
+/// trying again until the timeout. With an empty master_address MPI tells where, or all ranks are
+/// on this machine. Every rank keeps its store until it has finished, rank 0 the longest: a rank
+/// that closes it without destroying it counts as lost, which ends everybody's waiting at once.
+///
+/// ConfigError when the port is taken, the address is no address, or the ranks do not agree on the
+/// world size or have a rank twice (on every rank); LostRank when rank 0 cannot be reached in time.
 [[nodiscard]] std::unique_ptr<Store> open_store(const LaunchInfo& launch,
                                                 std::chrono::milliseconds timeout);
 
@@ -35,7 +42,7 @@ struct Handshake {
 };
 
 /// Throws ConfigError on every rank when any differs from rank 0, naming rank, host and what
-/// differs (the first differing lines of the configuration, both versions, or world sizes).
+/// differs (the first differing lines of the configuration, or both versions).
 void agree(Store& store, const LaunchInfo& launch, const Handshake& handshake);
 
 }  // namespace isoflop::comm

@@ -1,0 +1,52 @@
+// The store's protocol: every request but `bye` has one reply, both are a StoreMessage.
+//
+// On the wire, in network byte order: "IFS1", kind (1 byte), three zero bytes, number (8), length
+// of the key (4), length of the value (4), key, value. Whoever changes the protocol changes the
+// digit, so that another build is told apart from a stranger's bytes.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+namespace isoflop::comm {
+
+enum class MessageKind : std::uint8_t {
+    hello = 1,     ///< number: rank, key: host, value: world size
+    set,           ///< key, value
+    get,           ///< key, number: milliseconds to wait
+    add,           ///< key, number
+    bye,           ///< the rank ends as it should; no reply
+    ok,            ///< value: of a get, number: sum of an add
+    config_error,  ///< value: the message
+    lost_rank,     ///< number: rank or -1, value: the message
+};
+
+struct StoreMessage {
+    MessageKind kind = MessageKind::ok;
+    std::int64_t number = 0;
+    std::string key = {};
+    std::string value = {};
+};
+
+/// The bytes are no message of ours.
+class BadMessage : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+inline constexpr std::uint32_t kLargestKey = 4096;
+inline constexpr std::uint32_t kLargestValue = 16U << 20U;
+/// Of a hello: a stranger cannot make the server keep more.
+inline constexpr std::uint32_t kLargestHelloValue = 32;
+
+/// Throws std::invalid_argument for a key or value that is too long.
+[[nodiscard]] std::string encode(const StoreMessage& message);
+
+/// Takes a message off the front; nullopt when the bytes are the beginning of one. Throws
+/// BadMessage as soon as they cannot become one.
+[[nodiscard]] std::optional<StoreMessage> take_message(std::string& bytes,
+                                                       std::uint32_t largest_value = kLargestValue);
+
+}  // namespace isoflop::comm

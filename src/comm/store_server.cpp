@@ -1,0 +1,245 @@
+#include "comm/store_server.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <list>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "comm/socket.hpp"
+#include "comm/store_message.hpp"
+#include "comm/store_state.hpp"
+
+namespace isoflop::comm {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// A peer has this long to say who it is.
+constexpr milliseconds kHelloTime{10'000};
+/// Connections beyond the ranks that may be open: strangers, and ranks of another run.
+constexpr int kSpareConnections = 64;
+constexpr int kNoRank = -1;
+
+struct Connection {
+    FileDescriptor socket;
+    std::string in = {};
+    std::string out = {};
+    int rank = kNoRank;
+    bool said_bye = false;
+    bool closing = false;                  ///< once `out` has gone
+    std::optional<StoreMessage> get = {};  ///< that waits
+    Deadline deadline = Deadline::max();   ///< of the hello or the get
+};
+
+bool would_block(int code) {
+    return code == EAGAIN || code == EWOULDBLOCK || code == EINTR;
+}
+
+/// Sends what the socket takes; false when the connection has ended.
+bool flush(Connection& connection) {
+    while (!connection.out.empty()) {
+        const ssize_t sent = ::send(connection.socket.get(), connection.out.data(),
+                                    connection.out.size(), MSG_NOSIGNAL);
+        if (sent < 0) return would_block(errno);
+        connection.out.erase(0, static_cast<std::size_t>(sent));
+    }
+    return true;
+}
+
+/// Reads what has come, up to one buffer; false when the connection has ended.
+bool receive(Connection& connection) {
+    std::array<char, 65536> buffer;
+    const ssize_t count = ::recv(connection.socket.get(), buffer.data(), buffer.size(), 0);
+    if (count == 0) return false;
+    if (count < 0) return would_block(errno);
+    connection.in.append(buffer.data(), static_cast<std::size_t>(count));
+    return true;
+}
+
+}  // namespace
+
+class StoreServer::Thread {
+public:
+    Thread(FileDescriptor listener, int world_size, std::string endpoint, milliseconds timeout)
+        : listener_(std::move(listener)),
+          wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+          most_connections_(world_size + kSpareConnections),
+          linger_(std::min(timeout, milliseconds(5000))),
+          state_(world_size, std::move(endpoint)) {
+        if (!wake_.is_open()) throw std::system_error(errno, std::generic_category(), "eventfd");
+        thread_ = std::thread([this] { run(); });
+    }
+    ~Thread() {
+        stop_ = true;
+        (void)::eventfd_write(wake_.get(), 1);
+        thread_.join();
+    }
+    Thread(const Thread&) = delete;
+    Thread& operator=(const Thread&) = delete;
+
+private:
+    void run() {
+        while (!finished()) {
+            wait();
+            for (auto entry = connections_.begin(); entry != connections_.end();) {
+                const auto current = entry++;
+                if (!serve(*current)) drop(current);
+            }
+            spread_failure();
+            for (auto entry = connections_.begin(); entry != connections_.end();) {
+                const auto current = entry++;
+                if (!flush(*current) || (current->closing && current->out.empty())) drop(current);
+            }
+            accept_all();
+        }
+    }
+
+    /// Polls everything; the sockets' results are not kept, as serving one without data is cheap.
+    void wait() {
+        std::vector<pollfd> entries{{.fd = wake_.get(), .events = POLLIN, .revents = 0}};
+        const bool full = static_cast<int>(connections_.size()) >= most_connections_;
+        entries.push_back({.fd = full ? -1 : listener_.get(), .events = POLLIN, .revents = 0});
+        Deadline deadline = stopping_ ? stop_deadline_ : Deadline::max();
+        for (const Connection& connection : connections_) {
+            const short events =
+                static_cast<short>(POLLIN | (connection.out.empty() ? 0 : POLLOUT));
+            entries.push_back({.fd = connection.socket.get(), .events = events, .revents = 0});
+            deadline = std::min(deadline, connection.deadline);
+        }
+        const int timeout = deadline == Deadline::max() ? -1 : poll_milliseconds(deadline);
+        (void)::poll(entries.data(), entries.size(), timeout);
+        eventfd_t count = 0;
+        (void)::eventfd_read(wake_.get(), &count);
+        if (stop_ && !stopping_) {
+            stopping_ = true;
+            stop_deadline_ = Clock::now() + linger_;
+        }
+    }
+
+    /// A wrong configuration keeps the server up until all ranks have heard of it.
+    [[nodiscard]] bool finished() const {
+        if (!stopping_) return false;
+        if (Clock::now() >= stop_deadline_) return true;
+        const auto unsent = [](const Connection& connection) { return !connection.out.empty(); };
+        const bool flushed = std::none_of(connections_.begin(), connections_.end(), unsent);
+        const bool wrong = state_.failure() && state_.failure()->kind == MessageKind::config_error;
+        return flushed && (!wrong || state_.all_told());
+    }
+
+    void accept_all() {
+        while (static_cast<int>(connections_.size()) < most_connections_) {
+            FileDescriptor socket(
+                ::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+            if (!socket.is_open()) return;
+            connections_.push_back(
+                {.socket = std::move(socket), .deadline = Clock::now() + kHelloTime});
+        }
+    }
+
+    /// False when the connection has ended or is not one of ours.
+    bool serve(Connection& connection) {
+        try {
+            if (!receive(connection)) return false;
+            const auto largest = connection.rank == kNoRank ? kLargestHelloValue : kLargestValue;
+            while (!connection.closing && !connection.get) {
+                const auto message = take_message(connection.in, largest);
+                if (!message) break;
+                handle(connection, *message);
+            }
+            // A client waits for its answer before it asks again; more is not one of ours.
+            if (connection.get && connection.in.size() > kLargestValue) return false;
+        } catch (const BadMessage&) {
+            return false;
+        }
+        if (Clock::now() < connection.deadline) return true;
+        if (!connection.get) return false;  // never said hello
+        reply(connection, state_.give_up(*connection.get));
+        return true;
+    }
+
+    void handle(Connection& connection, const StoreMessage& message) {
+        if (message.kind == MessageKind::bye) {
+            connection.said_bye = true;
+            return;
+        }
+        if (connection.rank == kNoRank) {
+            if (message.kind != MessageKind::hello) throw BadMessage("no hello");
+            const StoreMessage answer = state_.greet(message);
+            reply(connection, answer);
+            connection.closing = answer.kind != MessageKind::ok;
+            if (!connection.closing) {
+                connection.rank = static_cast<int>(message.number);
+            } else if (state_.failure()) {
+                state_.told(static_cast<int>(message.number));
+            }
+            return;
+        }
+        const bool sets = message.kind == MessageKind::set;
+        if (const auto answer = state_.answer(message)) {
+            reply(connection, *answer);
+        } else {
+            connection.get = message;
+            const auto patience = std::clamp<std::int64_t>(message.number, 0, kLongestWait);
+            connection.deadline = Clock::now() + milliseconds(patience);
+        }
+        if (sets) answer_waiting(message.key);
+    }
+
+    void answer_waiting(const std::string& key) {
+        for (Connection& other : connections_) {
+            if (!other.get || other.get->key != key) continue;
+            if (const auto answer = state_.answer(*other.get)) reply(other, *answer);
+        }
+    }
+
+    /// Whoever waits when something goes wrong need not wait any longer.
+    void spread_failure() {
+        if (!state_.failure()) return;
+        for (Connection& connection : connections_) {
+            if (connection.get) reply(connection, *state_.failure());
+        }
+    }
+
+    void reply(Connection& connection, const StoreMessage& answer) {
+        connection.out += encode(answer);
+        connection.get.reset();
+        connection.deadline = Deadline::max();
+        if (answer.kind == MessageKind::config_error && connection.rank != kNoRank) {
+            state_.told(connection.rank);
+        }
+    }
+
+    void drop(std::list<Connection>::iterator connection) {
+        if (connection->rank != kNoRank) state_.leave(connection->rank, connection->said_bye);
+        connections_.erase(connection);
+        spread_failure();
+    }
+
+    static constexpr std::int64_t kLongestWait = 30LL * 24 * 3600 * 1000;
+
+    FileDescriptor listener_;
+    FileDescriptor wake_;
+    int most_connections_;
+    milliseconds linger_;
+    StoreState state_;
+    std::list<Connection> connections_;
+    bool stopping_ = false;
+    Deadline stop_deadline_{};
+    std::atomic<bool> stop_{false};
+    std::thread thread_;
+};
+
+StoreServer::StoreServer(FileDescriptor listener, int world_size, std::string endpoint,
+                         milliseconds timeout)
+    : thread_(std::make_unique<Thread>(std::move(listener), world_size, std::move(endpoint),
+                                       timeout)) {}
+StoreServer::~StoreServer() = default;
+
+}  // namespace isoflop::comm
