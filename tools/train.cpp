@@ -4,14 +4,17 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/base/version.hpp"
+#include "isoflop/comm/launcher.hpp"
 #include "isoflop/config/overrides.hpp"
 #include "isoflop/trainer/doctor.hpp"
 #include "isoflop/trainer/train_config.hpp"
@@ -24,6 +27,8 @@ constexpr std::string_view kExamples = R"(
 Examples:
   train configs/train/shakespeare.jsonc --max_iters=100
   train configs/train/arch_llama.jsonc --attention_backend=manual --dry-run
+  train --nproc-per-node 4 configs/train/arch_llama.jsonc
+  mpirun -n 4 train configs/train/arch_llama.jsonc
   train prepare-data --input TEXT_OR_FOLDER --tokenizer char --val-fraction 0.1 --out data/mine
   train sample --checkpoint out/RUN --prompt "To be" --tokens 200
   train export --checkpoint out/RUN --format hf --out exported
@@ -32,8 +37,8 @@ Examples:
   train --doctor
   train --selfcheck configs/train/arch_llama.jsonc
 
-Exit codes: 0 done, 1 a check failed, 2 usage or configuration, 3 data, checkpoint or disk, 5 does not fit in memory,
-6 training diverged.
+Exit codes: 0 done, 1 a check failed, 2 usage or configuration, 3 data, checkpoint or disk,
+4 lost rank or communication timeout, 5 does not fit in memory, 6 training diverged.
 )";
 
 bool is_key(std::string_view key) {
@@ -62,6 +67,26 @@ void declare_run(CLI::App& app, TrainOptions& options) {
     app.add_option("--print-keys", options.print_keys,
                    "Print all config keys: markdown or schema (JSON Schema)")
         ->type_name("FORM");
+}
+
+/// Options of the built-in launcher; any of them starts it.
+void declare_launcher(CLI::App& app, TrainOptions& options) {
+    comm::LauncherOptions& launcher = options.launcher;
+    const auto add = [&](const std::string& name, auto& value, const std::string& help) {
+        std::string underscored = name;
+        std::replace(underscored.begin() + 2, underscored.end(), '-', '_');
+        if (underscored == name) underscored.clear();
+        app.add_option(underscored.empty() ? name : name + "," + underscored, value, help)
+            ->group("Several processes")
+            ->each([&options](const std::string&) { options.launch = true; });
+    };
+    add("--nproc-per-node", launcher.nproc_per_node, "Start N ranks on this machine");
+    add("--nnodes", launcher.nnodes, "Of N machines, each with a train of its own");
+    add("--node-rank", launcher.node_rank, "Which of them this is, from 0");
+    add("--master-addr", launcher.master_addr, "Name or address of machine 0");
+    add("--master-port", launcher.master_port, "A free port on it; one machine finds its own");
+    add("--max-restarts", launcher.max_restarts,
+        "Resume from the last checkpoint, at most N times, when a rank is lost");
 }
 
 void declare_prepare(CLI::App& app, TrainOptions& options) {
@@ -168,6 +193,18 @@ int parse_and_run(CLI::App& app, std::vector<std::string> arguments, const Train
     return run(options);
 }
 
+/// This program, with the arguments that the ranks get.
+std::vector<std::string> rank_command(const std::vector<std::string>& arguments) {
+    std::vector<std::string> command = comm::without_launcher_options(arguments);
+    command.insert(command.begin(), std::filesystem::read_symlink("/proc/self/exe").string());
+    return command;
+}
+
+int run_or_launch(const TrainOptions& options) {
+    return options.launch ? comm::run_ranks(options.launcher, options.rank_command)
+                          : run_train(options);
+}
+
 int dispatch(std::vector<std::string> arguments) {
     TrainOptions options;
     options.colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr
@@ -185,6 +222,8 @@ int dispatch(std::vector<std::string> arguments) {
     CLI::App app("Trains a LLaMA-style language model exactly as planned.", "train");
     app.set_version_flag("--version", version_text());
     declare_run(app, options);
+    declare_launcher(app, options);
+    options.rank_command = rank_command(arguments);
     app.footer([] {
         std::string text = "\nCommands (train COMMAND --help):\n";
         for (const Command& command : commands())
@@ -193,7 +232,7 @@ int dispatch(std::vector<std::string> arguments) {
         text += std::string(kExamples) + "\nConfig keys:\n";
         return text + config::help_text(trainer::train_schema(), &defaults);
     });
-    return parse_and_run(app, config::rewrite_overrides(arguments, is_key), options, run_train);
+    return parse_and_run(app, config::rewrite_overrides(arguments, is_key), options, run_or_launch);
 }
 
 }  // namespace

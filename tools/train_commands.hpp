@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "isoflop/comm/launcher.hpp"
 #include "isoflop/report/text_report.hpp"
 
 namespace isoflop::tools {
@@ -17,6 +18,9 @@ struct TrainOptions {
     bool doctor = false;
     bool selfcheck = false;
     std::string print_keys;  ///< "markdown" or "schema"
+    bool launch = false;     ///< start ranks, as `launcher` says, that run `rank_command`
+    comm::LauncherOptions launcher;
+    std::vector<std::string> rank_command;
     bool json = false;
     std::size_t latest = 0;
     std::string out_dir = "out";

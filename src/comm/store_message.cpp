@@ -51,7 +51,7 @@ std::optional<StoreMessage> take_message(std::string& bytes, std::uint32_t large
     const std::uint64_t key_size = number_at(bytes, 16, 4);
     const std::uint64_t value_size = number_at(bytes, 20, 4);
     if (kind < static_cast<std::uint64_t>(MessageKind::hello) ||
-        kind > static_cast<std::uint64_t>(MessageKind::lost_rank) || key_size > kLargestKey ||
+        kind > static_cast<std::uint64_t>(MessageKind::occupied) || key_size > kLargestKey ||
         value_size > largest_value) {
         throw BadMessage("a damaged message of the store");
     }

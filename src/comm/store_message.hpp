@@ -21,6 +21,7 @@ enum class MessageKind : std::uint8_t {
     ok,            ///< value: of a get, number: sum of an add
     config_error,  ///< value: the message
     lost_rank,     ///< number: rank or -1, value: the message
+    occupied,      ///< by another run, which may be about to end; value: the message
 };
 
 struct StoreMessage {

@@ -49,11 +49,11 @@ StoreMessage StoreState::greet(const StoreMessage& hello) {
     const std::string& digits = hello.value;
     std::from_chars(digits.data(), digits.data() + digits.size(), world_size);
     const bool complete = static_cast<int>(peers_.size()) == world_size_;
-    if (complete && !failure_) {
-        return config_error(fmt::format(
-            "{} belongs to a run of {} ranks that has already started; choose another port "
-            "(MASTER_PORT) for this run",
-            endpoint_, world_size_));
+    if (complete && (!failure_ || failure_->kind == MessageKind::lost_rank)) {
+        return {.kind = MessageKind::occupied,
+                .value = fmt::format("{} belongs to a run of {} ranks that has already started; "
+                                     "choose another port (MASTER_PORT) for this run",
+                                     endpoint_, world_size_)};
     }
     if (const std::string wrong = contradiction(rank, world_size, hello.key); !wrong.empty()) {
         // Those that believe in a larger world will come too, and want to know why not.

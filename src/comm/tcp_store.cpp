@@ -60,11 +60,17 @@ StoreMessage receive_message(const FileDescriptor& socket, std::string& in, Dead
     }
 }
 
+/// The store of another run answers. It may be the same run before its restart, about to end.
+struct Occupied {
+    std::string message;
+};
+
 void throw_unless_ok(const StoreMessage& answer) {
     if (answer.kind == MessageKind::config_error) throw ConfigError(answer.value);
     if (answer.kind == MessageKind::lost_rank) {
         throw LostRank(static_cast<int>(answer.number), answer.value);
     }
+    if (answer.kind == MessageKind::occupied) throw Occupied{answer.value};
     if (answer.kind != MessageKind::ok) throw BadMessage("not an answer");
 }
 
@@ -117,6 +123,10 @@ bool TcpStore::try_endpoint(const LaunchInfo& launch, const Endpoint& endpoint, 
         } catch (const Broken& broken) {
             error = broken.reason;
             continue;
+        } catch (const Occupied& occupied) {
+            if (Clock::now() + kRetryPause >= deadline) throw ConfigError(occupied.message);
+            error = occupied.message;
+            continue;
         } catch (const BadMessage&) {
             throw not_our_store(endpoint.text());
         }
@@ -146,7 +156,7 @@ void TcpStore::join(const LaunchInfo& launch, std::vector<Endpoint> endpoints) {
                 "host name or address",
                 launch.rank, error));
         }
-        if (Clock::now() + kRetryPause >= deadline) break;
+        if (Clock::now() >= deadline) break;
         std::this_thread::sleep_for(kRetryPause);
     }
     std::string names;

@@ -292,7 +292,7 @@ TEST(Store, ARunUnderWayIsNotDisturbedByRanksOfAnother) {
         if (rank == 0) {
             static_cast<void>(store->get("here 1"));
             try {
-                static_cast<void>(open_store(launch_of(1, 4, port), 1s));
+                static_cast<void>(open_store(launch_of(1, 4, port), 200ms));
                 ADD_FAILURE() << "an intruder was let in";
             } catch (const ConfigError& error) {
                 EXPECT_THAT(error.what(), HasSubstr("already started; choose another port"));
