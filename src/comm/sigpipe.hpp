@@ -1,0 +1,32 @@
+// Gloo writes to sockets whose other end may be gone. The signal that this raises is kept from the
+// thread that writes, so that the process need not change what it does with signals.
+#pragma once
+
+#include <csignal>
+#include <ctime>
+
+namespace isoflop::comm {
+
+class SigpipeBlocked {
+public:
+    SigpipeBlocked() {
+        sigemptyset(&sigpipe_);
+        sigaddset(&sigpipe_, SIGPIPE);
+        pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
+    }
+    ~SigpipeBlocked() {
+        if (sigismember(&before_, SIGPIPE) == 1) return;
+        const timespec at_once{};
+        while (sigtimedwait(&sigpipe_, nullptr, &at_once) == SIGPIPE) {
+        }
+        pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+    SigpipeBlocked(const SigpipeBlocked&) = delete;
+    SigpipeBlocked& operator=(const SigpipeBlocked&) = delete;
+
+private:
+    sigset_t sigpipe_{};
+    sigset_t before_{};
+};
+
+}  // namespace isoflop::comm
