@@ -9,9 +9,9 @@
 namespace isoflop::comm {
 namespace {
 
-// Incoming pieces are added while they are still in a cache near the core; more staging than this
-// makes sums slower, not faster.
-constexpr std::uint64_t kLargestStaging = std::uint64_t{4} << 20U;
+// An exchange costs a few thread wake-ups, milliseconds each where all cores compute; this much is
+// many times longer on its way, and holds half of a usual bucket of gradients.
+constexpr std::uint64_t kLargestStaging = std::uint64_t{16} << 20U;
 // Pieces begin on cache lines of the staging buffer, which also aligns every element type.
 constexpr std::uint64_t kPieceAlignment = 64;
 

@@ -186,8 +186,8 @@ TEST(Collectives, StagingIsHalfOfATensorButBounded) {
     EXPECT_EQ(staging_bytes(1 << 20, 2), 1U << 19);
     EXPECT_EQ(staging_bytes(1 << 20, 8), 1U << 19);
     EXPECT_EQ(staging_bytes(3 << 20, 3), 2U << 20);
-    EXPECT_EQ(staging_bytes(std::uint64_t{1} << 40, 4), 4U << 20);
-    EXPECT_LE(staging_bytes(std::uint64_t{1} << 40, 7), 4U << 20);
+    EXPECT_EQ(staging_bytes(std::uint64_t{1} << 40, 4), 16U << 20);
+    EXPECT_LE(staging_bytes(std::uint64_t{1} << 40, 7), 16U << 20);
     EXPECT_EQ(staging_bytes(8, 4), smallest_staging_bytes(4));
 }
 
