@@ -201,8 +201,10 @@ std::vector<std::string> rank_command(const std::vector<std::string>& arguments)
 }
 
 int run_or_launch(const TrainOptions& options) {
-    return options.launch ? comm::run_ranks(options.launcher, options.rank_command)
-                          : run_train(options);
+    const bool trains =
+        !options.dry_run && !options.doctor && !options.selfcheck && options.print_keys.empty();
+    return options.launch && trains ? comm::run_ranks(options.launcher, options.rank_command)
+                                    : run_train(options);
 }
 
 int dispatch(std::vector<std::string> arguments) {

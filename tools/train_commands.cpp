@@ -82,8 +82,9 @@ int run_train(const TrainOptions& options) {
         return static_cast<int>(passed ? ExitCode::ok : ExitCode::check_failed);
     }
     catch_signals();
-    const trainer::RunEnvironment environment{std::cout, stop_requested, options.colour,
-                                              options.dry_run};
+    trainer::RunEnvironment environment{std::cout, stop_requested, options.colour, options.dry_run};
+    if (options.launch)
+        environment.planned_ranks = options.launcher.nproc_per_node * options.launcher.nnodes;
     return static_cast<int>(trainer::run_training(std::move(keys), environment));
 }
 

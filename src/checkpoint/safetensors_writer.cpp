@@ -7,7 +7,7 @@
 #include "file.hpp"
 #include "isoflop/base/checksum.hpp"
 #include "isoflop/base/error.hpp"
-#include "isoflop/checkpoint/half_precision.hpp"
+#include "isoflop/base/half_precision.hpp"
 #include "isoflop/checkpoint/safetensors.hpp"
 #include "safetensors_header.hpp"
 

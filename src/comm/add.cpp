@@ -1,6 +1,6 @@
 #include "comm/add.hpp"
 
-#include "isoflop/checkpoint/half_precision.hpp"
+#include "isoflop/base/half_precision.hpp"
 
 namespace isoflop::comm {
 namespace {
@@ -13,10 +13,8 @@ void add_numbers(T* __restrict sum, const T* __restrict term, std::uint64_t elem
 // Rounded after each addition, so that partial sums travel as bfloat16 too.
 void add_bfloat16(std::uint16_t* __restrict sum, const std::uint16_t* __restrict term,
                   std::uint64_t elements) {
-    using checkpoint::bfloat16_to_float;
     for (std::uint64_t i = 0; i < elements; ++i) {
-        sum[i] =
-            checkpoint::float_to_bfloat16(bfloat16_to_float(sum[i]) + bfloat16_to_float(term[i]));
+        sum[i] = float_to_bfloat16(bfloat16_to_float(sum[i]) + bfloat16_to_float(term[i]));
     }
 }
 

@@ -33,22 +33,28 @@ nlohmann::ordered_json imported_model_of(const checkpoint::CheckpointReader& rea
     return reader.trainer_state().value(std::string(kImportedModelKey), nlohmann::ordered_json());
 }
 
-void open_initial_state(RunSetup& setup, const RunKeys& keys) {
+void warn_of_damage(const fs::path& path, const std::string& why) {
+    std::cerr << "warning: " << path.string() << " is damaged and passed over: " << why << '\n';
+}
+
+/// Every rank continues from the checkpoint that the first one found.
+void open_resumed(RunSetup& setup, const RunKeys& keys, const World& world) {
+    const std::string run =
+        world.from_first("run to resume", [&] { return existing_run(keys).folder.string(); });
+    setup.place = {fs::path(run).filename().string(), run};
+    const std::string checkpoint = world.from_first("checkpoint", [&] {
+        setup.resumed = checkpoint::open_latest(run, warn_of_damage);
+        if (!setup.resumed)
+            throw ConfigError(fmt::format("{}: holds no checkpoint to resume from", run));
+        return setup.resumed->directory().string();
+    });
+    if (!setup.resumed) setup.resumed = checkpoint::CheckpointReader::open(checkpoint);
+    setup.imported_model = imported_model_of(*setup.resumed);
+}
+
+void open_initial_state(RunSetup& setup, const RunKeys& keys, const World& world) {
     if (keys.init_from == "scratch") return;
-    if (keys.init_from == "resume") {
-        setup.place = existing_run(keys);
-        setup.resumed = checkpoint::open_latest(
-            setup.place.folder, [](const fs::path& path, const std::string& why) {
-                std::cerr << "warning: " << path.string() << " is damaged and passed over: " << why
-                          << '\n';
-            });
-        if (!setup.resumed) {
-            throw ConfigError(
-                fmt::format("{}: holds no checkpoint to resume from", setup.place.folder.string()));
-        }
-        setup.imported_model = imported_model_of(*setup.resumed);
-        return;
-    }
+    if (keys.init_from == "resume") return open_resumed(setup, keys, world);
     const fs::path path(keys.init_from);
     if (!fs::is_directory(path)) {
         throw ConfigError(
@@ -69,17 +75,19 @@ void open_initial_state(RunSetup& setup, const RunKeys& keys) {
     }
 }
 
-void check_memory(const RunPlan& plan) {
-    const std::uint64_t available = device::cpu_info().memory_bytes;
+void check_memory(const RunPlan& plan, const World& world) {
+    const auto ranks_here = static_cast<std::uint64_t>(world.launch().local_world_size);
+    const std::uint64_t available = device::cpu_info().memory_bytes / ranks_here;
     if (plan.memory.total_bytes() <= available) return;
     report::TextReport table(report::Colour::off);
     report::memory_rows(table, plan.memory);
-    throw Error(ExitCode::out_of_memory,
-                fmt::format("the plan needs {} and this machine has {}:\n{}a smaller batch_size, "
-                            "recompute=block or "
-                            "attention_backend=flash_attn_2 need less",
-                            human_bytes(static_cast<double>(plan.memory.total_bytes())),
-                            human_bytes(static_cast<double>(available)), table.str()));
+    throw Error(
+        ExitCode::out_of_memory,
+        fmt::format("the plan needs {} and this machine has {} for it:\n{}a smaller batch_size, "
+                    "recompute=block or "
+                    "attention_backend=flash_attn_2 need less",
+                    human_bytes(static_cast<double>(plan.memory.total_bytes())),
+                    human_bytes(static_cast<double>(available)), table.str()));
 }
 
 }  // namespace
@@ -88,25 +96,30 @@ std::int64_t data_vocab_size(const DataKeys& keys) {
     return open_data(keys, data::Split::train).vocab_size();
 }
 
-RunSetup prepare_run(TrainKeys keys, bool dry_run) {
+RunSetup prepare_run(TrainKeys keys, const World& world, bool dry_run) {
     RunSetup setup;
     setup.train_data = open_data(keys.data, data::Split::train);
     setup.validation_data = open_data(keys.data, data::Split::validation);
     setup.tokenizer = setup.train_data.tokenizer();
-    open_initial_state(setup, keys.run);
+    open_initial_state(setup, keys.run, world);
     const bool imported = !setup.imported_model.is_null();
     if (!keys.model.vocab_size && !imported && setup.train_data.vocab_size() > 0) {
         keys.model.vocab_size = setup.train_data.vocab_size();  // as the data say
     }
     TrainConfig config =
-        imported ? resolve_train_config(keys, imported_model_config(setup.imported_model))
-                 : resolve_train_config(keys);
+        imported
+            ? resolve_train_config(keys, imported_model_config(setup.imported_model), world.size())
+            : resolve_train_config(keys, world.size());
     setup.train_data.set_model_vocab_size(config.model.vocab_size);
     setup.validation_data.set_model_vocab_size(config.model.vocab_size);
     setup.plan = plan_run(std::move(config));
     if (dry_run) return setup;
-    check_memory(setup.plan);
-    if (!setup.resumed && !setup.plan.config.keys.run.eval_only) setup.place = new_run(setup.plan);
+    check_memory(setup.plan, world);
+    if (!setup.resumed && !setup.plan.config.keys.run.eval_only) {
+        const fs::path folder =
+            world.from_first("run", [&] { return new_run(setup.plan).folder.string(); });
+        setup.place = {folder.filename().string(), folder};
+    }
     return setup;
 }
 

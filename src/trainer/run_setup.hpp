@@ -12,6 +12,7 @@
 #include "isoflop/data/tokenizer.hpp"
 #include "isoflop/trainer/session.hpp"
 #include "run_folder.hpp"
+#include "world.hpp"
 
 namespace isoflop::trainer {
 
@@ -31,6 +32,6 @@ struct RunSetup {
 
 /// Throws ConfigError or IoError; Error with exit code 5 when the plan does not fit this machine's
 /// memory (not in a dry run, which shows the plan).
-[[nodiscard]] RunSetup prepare_run(TrainKeys keys, bool dry_run);
+[[nodiscard]] RunSetup prepare_run(TrainKeys keys, const World& world, bool dry_run);
 
 }  // namespace isoflop::trainer

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "isoflop/base/text.hpp"
+#include "isoflop/cost/communication.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/trainer/run_log.hpp"
 #include "report/common_sections.hpp"
@@ -14,6 +15,13 @@ namespace isoflop::trainer {
 namespace {
 
 using report::TextReport;
+
+/// "ddp over 4 ranks"
+std::string parallelism_text(const TrainConfig& config) {
+    if (config.world_size == 1) return "single process";
+    return fmt::format("{} over {} ranks", to_string(config.execution.parallelism),
+                       config.world_size);
+}
 
 void model_section(TextReport& report, const RunPlan& plan) {
     const model::ModelConfig& model = plan.config.model;
@@ -72,13 +80,26 @@ void training_section(TextReport& report, const RunPlan& plan) {
                            optimizer.weight_decay, optimizer.grad_clip));
 }
 
+/// What one rank sends per iteration.
+void communication_section(TextReport& report, const RunPlan& plan) {
+    const auto collectives = cost::communication_per_step(plan.layout, plan.config.execution);
+    if (collectives.empty()) return;
+    report.section("Communication");
+    for (const cost::Collective& collective : collectives) {
+        report.row(std::string(collective.name),
+                   human_bytes(static_cast<double>(collective.bytes_sent)));
+    }
+    report.row("Total", human_bytes(static_cast<double>(cost::total_bytes_sent(collectives))),
+               "sent by each rank per iteration, exact");
+}
+
 void hardware_section(TextReport& report, const RunPlan& plan, const Hardware& hardware) {
     report.section("Hardware");
     report.row("Device", hardware.cpu.model_name, hardware.cpu.instruction_set);
     report.row("Threads", fmt::format("{}", hardware.threads));
     report.row("Memory", human_bytes(static_cast<double>(hardware.cpu.memory_bytes)));
     report.row("Precision", to_string(plan.config.execution.dtype), plan.config.dtype_note);
-    report.row("Parallelism", "single process");
+    report.row("Parallelism", parallelism_text(plan.config));
     report.row("Attention backend", to_string(plan.attention.used),
                plan.attention.used == plan.attention.requested
                    ? std::string("as requested")
@@ -134,6 +155,7 @@ std::string startup_text(const RunPlan& plan, const Hardware& hardware, report::
     training_section(report, plan);
     hardware_section(report, plan, hardware);
     memory_section(report, plan);
+    communication_section(report, plan);
     performance_section(report, plan, hardware);
     return report.str();
 }
@@ -160,7 +182,7 @@ StartupRecord startup_record(const RunPlan& plan, const Hardware& hardware) {
     record.num_gpus = plan.config.world_size;
     record.gpu_memory_gb = static_cast<double>(hardware.cpu.memory_bytes) / kGiB;
     record.precision = std::string(to_string(plan.config.execution.dtype));
-    record.parallelism = "single";
+    record.parallelism = parallelism_text(plan.config);
     record.requested_backend = std::string(to_string(plan.attention.requested));
     record.used_backend = std::string(to_string(plan.attention.used));
     record.backend_reason = plan.attention.reason;

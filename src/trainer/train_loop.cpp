@@ -7,6 +7,7 @@
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <ostream>
 
 #include "isoflop/base/text.hpp"
@@ -15,13 +16,13 @@
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/trainer/loaded_model.hpp"
 #include "isoflop/trainer/progress.hpp"
-#include "isoflop/trainer/run_log.hpp"
 #include "isoflop/trainer/sampling.hpp"
 #include "isoflop/trainer/schedule.hpp"
 #include "isoflop/trainer/startup_report.hpp"
-#include "isoflop/trainer/tensorboard.hpp"
-#include "run_folder.hpp"
+#include "run_outputs.hpp"
 #include "run_setup.hpp"
+#include "save_session.hpp"
+#include "world.hpp"
 
 namespace isoflop::trainer {
 namespace fs = std::filesystem;
@@ -40,17 +41,30 @@ double milliseconds(Clock::time_point from, Clock::time_point to) {
     return std::chrono::duration<double, std::milli>(to - from).count();
 }
 
+/// What all ranks have together: each measures while the others do.
+Hardware measure_all_ranks(Session& session) {
+    Hardware hardware = measure_hardware(session.context());
+    if (comm::Communicator* ranks = session.communicator()) {
+        const std::vector<double> mine{hardware.fma_peak_flops};
+        hardware.fma_peak_flops = 0;
+        for (const double peak : ranks->gather_values(mine)) hardware.fma_peak_flops += peak;
+    }
+    return hardware;
+}
+
 class Run {
 public:
-    Run(RunSetup setup, device::ThreadPool& pool, const RunEnvironment& environment)
+    Run(RunSetup setup, const World& world, device::ThreadPool& pool,
+        const RunEnvironment& environment)
         : setup_(std::move(setup)),
+          world_(world),
           environment_(environment),
-          session_(setup_.plan, pool),
-          hardware_(measure_hardware(session_.context())),
+          session_(setup_.plan, pool, world.connect()),
+          hardware_(measure_all_ranks(session_)),
           train_samples_(setup_.train_data, config().execution.sequence_length,
                          static_cast<std::uint64_t>(config().keys.execution.seed)),
           validation_samples_(setup_.validation_data, config().execution.sequence_length),
-          progress_(environment.out, progress_options()) {}
+          outputs_(setup_, environment.out, environment.colour) {}
 
     ExitCode execute() {
         environment_.out << startup_text(setup_.plan, hardware_, environment_.colour) << '\n';
@@ -61,21 +75,18 @@ public:
                              << '\n';
             return ExitCode::ok;
         }
-        open_logs();
-        return iterate();
+        if (world_.is_first()) outputs_.open(setup_, hardware_, iteration_);
+        try {
+            return iterate();
+        } catch (const comm::LostRank& lost) {
+            throw Error(ExitCode::lost_rank,
+                        fmt::format("{}; in iteration {}", lost.what(), iteration_));
+        }
     }
 
 private:
     [[nodiscard]] const TrainConfig& config() const { return setup_.plan.config; }
     [[nodiscard]] const RunKeys& run_keys() const { return config().keys.run; }
-
-    [[nodiscard]] ProgressOptions progress_options() const {
-        ProgressOptions options = progress_options_for_stdout();
-        options.max_iters = config().max_iters;
-        options.log_interval = run_keys().log_interval;
-        options.colour = environment_.colour;
-        return options;
-    }
 
     void set_initial_state() {
         if (setup_.resumed) {
@@ -85,8 +96,8 @@ private:
             session_.set_updates(state.at("updates").get<std::int64_t>());
             if (!state.at("best_val_loss").is_null())
                 best_validation_loss_ = state.at("best_val_loss").get<double>();
-            progress_.line(fmt::format("resumed {} at iteration {}", setup_.place.folder.string(),
-                                       iteration_));
+            outputs_.line(fmt::format("resumed {} at iteration {}", setup_.place.folder.string(),
+                                      iteration_));
         } else if (setup_.hugging_face) {
             session_.load_weights(setup_.hugging_face->reader());
         } else if (setup_.initial_weights) {
@@ -94,33 +105,6 @@ private:
         } else {
             session_.initialize_from_scratch();
         }
-    }
-
-    void open_logs() {
-        RunLogOptions options;
-        options.save_json = run_keys().save_log_to_json;
-        options.log_save_interval = run_keys().log_save_interval;
-        options.keep_boundary = true;  // step_N and evaluation N are after N iterations
-        if (setup_.resumed) {
-            log_ = RunLog::resume(setup_.place.folder, iteration_, options);
-        } else {
-            const nlohmann::ordered_json metadata{{"world_size", config().world_size},
-                                                  {"device", "cpu"},
-                                                  {"dtype", to_string(config().execution.dtype)},
-                                                  {"compile", false},
-                                                  {"use_zero1", false},
-                                                  {"use_fsdp", false}};
-            log_ =
-                RunLog::create(setup_.place.folder, setup_.place.name, config_record(setup_.plan),
-                               metadata, startup_record(setup_.plan, hardware_), options);
-            if (setup_.tokenizer) data::save_tokenizer(*setup_.tokenizer, setup_.place.folder);
-        }
-        if (run_keys().tensorboard) {
-            tensorboard_.emplace(setup_.place.folder, setup_.resumed
-                                                          ? std::optional<std::int64_t>(iteration_)
-                                                          : std::nullopt);
-        }
-        progress_.line(fmt::format("run {}", setup_.place.folder.string()));
     }
 
     ExitCode iterate() {
@@ -136,11 +120,11 @@ private:
             const bool out_of_time =
                 config().keys.batch.max_hours &&
                 milliseconds(start, Clock::now()) > *config().keys.batch.max_hours * 3.6e6;
-            if (environment_.stop.load() || out_of_time) {
+            if (session_.any_rank(environment_.stop.load() || out_of_time)) {
                 save(last_validation_loss_);
-                progress_.line(fmt::format(
+                outputs_.line(fmt::format(
                     "stopped after iteration {}; continue with init_from=resume", iteration_ - 1));
-                log_->finish(EndState::stopped);
+                outputs_.finish(EndState::stopped);
                 return ExitCode::ok;
             }
             after_iteration();
@@ -159,10 +143,7 @@ private:
         const double time_ms = milliseconds(start, Clock::now());
         skipped_in_a_row_ = outcome.skipped ? skipped_in_a_row_ + 1 : 0;
         ++iterations_here_;
-        const IterationRecord record = make_record(outcome, time_ms);
-        log_->add(record);
-        if (tensorboard_) tensorboard_->add(record);
-        progress_.iteration(record);
+        outputs_.add(make_record(outcome, time_ms));
         ++iteration_;
     }
 
@@ -252,9 +233,7 @@ private:
         const bool best = !best_validation_loss_ || record.val_loss < *best_validation_loss_;
         if (best && std::isfinite(record.val_loss)) best_validation_loss_ = record.val_loss;
         last_validation_loss_ = record.val_loss;
-        log_->add(record);
-        if (tensorboard_) tensorboard_->add(record);
-        progress_.evaluation(record, best_validation_loss_, pause_ms);
+        outputs_.add(record, best_validation_loss_, pause_ms);
         const bool last = iteration_ == config().max_iters;
         const bool with_evaluation = run_keys().checkpoint_interval == 0;
         if (last || (with_evaluation && (best || run_keys().always_save_checkpoint)))
@@ -276,11 +255,11 @@ private:
         }
         checkpoint::CheckpointOptions options;
         options.keep_checkpoints = run_keys().keep_checkpoints;
-        const fs::path folder = checkpoint::write_checkpoint(
-            setup_.place.folder, iteration_, session_.weight_tensors(),
-            session_.first_moment_tensors(), session_.second_moment_tensors(), state, options);
-        log_->add(CheckpointRecord{iteration_, validation_loss, folder.string(), timestamp_now()});
-        progress_.line(fmt::format("saved {}", folder.string()), milliseconds(start, Clock::now()));
+        const fs::path folder =
+            save_session(session_, setup_.place.folder, iteration_, state, options);
+        outputs_.add(
+            CheckpointRecord{iteration_, validation_loss, folder.string(), timestamp_now()},
+            milliseconds(start, Clock::now()));
     }
 
     void print_sample() {
@@ -290,48 +269,57 @@ private:
         request.max_new_tokens = 100;
         request.sampling.seed = static_cast<std::uint64_t>(config().keys.execution.seed);
         const Session::WholeWeights weights = session_.whole_weights();
-        progress_.line("sample: " + generate_text(config().model, setup_.plan.state, weights.view,
-                                                  session_.context(), *setup_.tokenizer, request));
+        if (!world_.is_first()) return;
+        outputs_.line("sample: " + generate_text(config().model, setup_.plan.state, weights.view,
+                                                 session_.context(), *setup_.tokenizer, request));
     }
 
     ExitCode diverge() {
-        progress_.clear();
-        log_->finish(EndState::diverged);
-        environment_.out << fmt::format(
+        outputs_.finish(EndState::diverged);
+        outputs_.print(fmt::format(
             "The run diverged: gradients were not finite {} iterations in a row (last iteration "
             "{}). No update was made "
             "from them; the last checkpoint is intact. Try a lower learning_rate or a longer "
             "warmup_iters.\n",
-            kMostSkippedInARow, iteration_ - 1);
+            kMostSkippedInARow, iteration_ - 1));
         return ExitCode::diverged;
+    }
+
+    [[nodiscard]] std::int64_t parameters_of_all_ranks() {
+        double elements = 0;
+        for (const auto& tensor : session_.weight_tensors())
+            elements += static_cast<double>(tensor.data.size());
+        if (comm::Communicator* ranks = session_.communicator()) {
+            const std::vector<double> all = ranks->gather_values({&elements, 1});
+            elements = std::accumulate(all.begin(), all.end(), 0.0);
+        }
+        return static_cast<std::int64_t>(elements);
     }
 
     void finish() {
         evaluate_and_save();
-        const SummaryRecord summary = log_->finish(EndState::finished);
         MeasuredRun measured;
-        for (const auto& tensor : session_.weight_tensors())
-            measured.parameters += tensor.data.size();
-        measured.executed_flops_per_iteration = counted_flops_;
+        measured.parameters = parameters_of_all_ranks();
+        const std::optional<SummaryRecord> summary = outputs_.finish(EndState::finished);
+        if (!summary) return;
+        measured.executed_flops_per_iteration = counted_flops_ * static_cast<double>(world_.size());
         measured.arena_bytes = session_.memory().bytes();
         measured.resident_bytes = static_cast<std::uint64_t>(peak_resident_gib_ * kGiB);
         const std::int64_t timed = iterations_here_ - kWarmupIterations;
         measured.seconds_per_iteration =
-            timed > 0 ? timed_seconds_ / static_cast<double>(timed) : summary.avg_time_ms / 1000.0;
-        progress_.clear();
-        environment_.out << plan_check_text(setup_.plan, hardware_, measured, environment_.colour);
-        environment_.out << fmt::format("\nlog {}\n", log_->json_path().string());
+            timed > 0 ? timed_seconds_ / static_cast<double>(timed) : summary->avg_time_ms / 1000.0;
+        outputs_.print(plan_check_text(setup_.plan, hardware_, measured, environment_.colour) +
+                       fmt::format("\nlog {}\n", outputs_.log_path()));
     }
 
     RunSetup setup_;
+    const World& world_;
     const RunEnvironment& environment_;
     Session session_;
     Hardware hardware_;
     data::BatchSampler train_samples_;
     data::EvalSampler validation_samples_;
-    Progress progress_;
-    std::optional<RunLog> log_;
-    std::optional<TensorBoardWriter> tensorboard_;
+    RunOutputs outputs_;
     std::int64_t iteration_ = 0;        ///< iterations done
     std::int64_t iterations_here_ = 0;  ///< of them by this process
     std::int64_t skipped_in_a_row_ = 0;
@@ -344,16 +332,38 @@ private:
 
 }  // namespace
 
-ExitCode run_training(TrainKeys keys, const RunEnvironment& environment) {
-    device::ThreadPool pool(keys.execution.threads ? static_cast<int>(*keys.execution.threads)
-                                                   : device::default_thread_count());
-    RunSetup setup = prepare_run(std::move(keys), environment.dry_run);
-    if (environment.dry_run) {  // nothing is allocated: the plan may be for another machine
-        device::Context context(pool);
-        environment.out << startup_text(setup.plan, measure_hardware(context), environment.colour);
-        return ExitCode::ok;
+namespace {
+
+ExitCode dry_run(TrainKeys keys, comm::LaunchInfo launch, const RunEnvironment& environment) {
+    if (environment.planned_ranks > 0) {
+        launch.world_size = environment.planned_ranks;
+        launch.local_world_size = 1;
     }
-    Run run(std::move(setup), pool, environment);
+    device::ThreadPool pool(threads_of_rank(keys.execution, launch));
+    device::Context context(pool);
+    // Nothing is allocated: the plan may be for another machine.
+    const RunSetup setup = prepare_run(std::move(keys), World::planned(launch), true);
+    Hardware hardware = measure_hardware(context);
+    hardware.fma_peak_flops *= static_cast<double>(launch.world_size);
+    environment.out << startup_text(setup.plan, hardware, environment.colour);
+    return ExitCode::ok;
+}
+
+}  // namespace
+
+ExitCode run_training(TrainKeys keys, const RunEnvironment& environment) {
+    const comm::LaunchInfo launch = comm::launch_from_environment();
+    std::ostream silent(nullptr);  // the first rank speaks for all
+    RunEnvironment of_rank{launch.rank == 0 ? environment.out : silent, environment.stop,
+                           environment.colour};
+    if (environment.dry_run) {
+        of_rank.planned_ranks = environment.planned_ranks;
+        return dry_run(std::move(keys), launch, of_rank);
+    }
+    const World world = World::join(launch, keys);
+    device::ThreadPool pool(threads_of_rank(keys.execution, launch));
+    RunSetup setup = prepare_run(std::move(keys), world, false);
+    Run run(std::move(setup), world, pool, of_rank);
     return run.execute();
 }
 

@@ -8,7 +8,7 @@
 
 #include "checkpoint_test_support.hpp"
 #include "hugging_face_models.hpp"
-#include "isoflop/checkpoint/half_precision.hpp"
+#include "isoflop/base/half_precision.hpp"
 
 namespace isoflop::checkpoint {
 namespace {

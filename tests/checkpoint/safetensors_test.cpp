@@ -8,7 +8,7 @@
 
 #include "checkpoint_test_support.hpp"
 #include "isoflop/base/checksum.hpp"
-#include "isoflop/checkpoint/half_precision.hpp"
+#include "isoflop/base/half_precision.hpp"
 
 namespace isoflop::checkpoint {
 namespace {

@@ -13,7 +13,7 @@
 #include <string>
 
 #include "comm/local_ranks.hpp"
-#include "isoflop/checkpoint/half_precision.hpp"
+#include "isoflop/base/half_precision.hpp"
 
 namespace isoflop::comm {
 namespace {
@@ -37,14 +37,13 @@ T add(T a, T b) {
     return a + b;
 }
 Bfloat16 add(Bfloat16 a, Bfloat16 b) {
-    return {checkpoint::float_to_bfloat16(checkpoint::bfloat16_to_float(a.bits) +
-                                          checkpoint::bfloat16_to_float(b.bits))};
+    return {float_to_bfloat16(bfloat16_to_float(a.bits) + bfloat16_to_float(b.bits))};
 }
 
 template <class T>
 T made_from(double value) {
     if constexpr (std::is_same_v<T, Bfloat16>)
-        return {checkpoint::float_to_bfloat16(static_cast<float>(value))};
+        return {float_to_bfloat16(static_cast<float>(value))};
     else if constexpr (std::is_same_v<T, std::int64_t>)
         return static_cast<T>(value * 1e6);
     else
@@ -174,10 +173,10 @@ TEST(Collectives, SumsOfBfloat16KeepNotANumberAndInfinity) {
         for (const float value : special) values.push_back(made_from<Bfloat16>(double{value}));
         Staging staging(smallest_staging_bytes(2));
         all_reduce(transport, tensor_of(values), staging.span());
-        EXPECT_TRUE(std::isnan(checkpoint::bfloat16_to_float(values[0].bits)));
-        EXPECT_EQ(checkpoint::bfloat16_to_float(values[1].bits), infinity);
-        EXPECT_TRUE(std::isnan(checkpoint::bfloat16_to_float(values[2].bits)));
-        EXPECT_EQ(checkpoint::bfloat16_to_float(values[3].bits), 2.0F);
+        EXPECT_TRUE(std::isnan(bfloat16_to_float(values[0].bits)));
+        EXPECT_EQ(bfloat16_to_float(values[1].bits), infinity);
+        EXPECT_TRUE(std::isnan(bfloat16_to_float(values[2].bits)));
+        EXPECT_EQ(bfloat16_to_float(values[3].bits), 2.0F);
     });
 }
 

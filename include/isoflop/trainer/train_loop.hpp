@@ -14,7 +14,8 @@ struct RunEnvironment {
     std::ostream& out;              ///< console
     const std::atomic<bool>& stop;  ///< set by signal handlers: save a checkpoint and end
     report::Colour colour = report::Colour::off;
-    bool dry_run = false;  ///< print the startup report, then stop
+    bool dry_run = false;   ///< print the startup report, then stop
+    int planned_ranks = 0;  ///< of a dry run; 0: as many as the launcher started
 };
 
 /// Returns ok (also after a stop that saved) or diverged; other failures are thrown as Error.

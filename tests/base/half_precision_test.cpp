@@ -1,4 +1,4 @@
-#include "isoflop/checkpoint/half_precision.hpp"
+#include "isoflop/base/half_precision.hpp"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <limits>
 #include <random>
 
-namespace isoflop::checkpoint {
+namespace isoflop {
 namespace {
 
 /// Of the two neighbours around `value` the rounded one must be the nearer, on a tie the even one.
@@ -120,4 +120,4 @@ TEST(HalfPrecision, NanAndInfinityStayWhatTheyAre) {
 }
 
 }  // namespace
-}  // namespace isoflop::checkpoint
+}  // namespace isoflop

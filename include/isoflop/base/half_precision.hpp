@@ -5,7 +5,7 @@
 #include <bit>
 #include <cstdint>
 
-namespace isoflop::checkpoint {
+namespace isoflop {
 
 [[nodiscard]] constexpr float bfloat16_to_float(std::uint16_t bits) {
     return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16U);
@@ -61,4 +61,4 @@ namespace isoflop::checkpoint {
     return static_cast<std::uint16_t>(sign | (kept + up));
 }
 
-}  // namespace isoflop::checkpoint
+}  // namespace isoflop

@@ -1,0 +1,87 @@
+#include "world.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "isoflop/base/error.hpp"
+#include "isoflop/base/version.hpp"
+#include "isoflop/comm/gloo_transport.hpp"
+#include "isoflop/device/thread_pool.hpp"
+
+namespace isoflop::trainer {
+namespace {
+
+/// One "key=value" per line, as ranks compare it.
+std::string config_lines(const TrainKeys& keys) {
+    const nlohmann::ordered_json json = to_json(keys);
+    std::string lines;
+    for (const auto& entry : json.items())
+        lines += fmt::format("{}={}\n", entry.key(), entry.value().dump());
+    return lines;
+}
+
+constexpr char kChosen = '+';
+constexpr char kFailed = '-';
+
+}  // namespace
+
+World World::planned(const comm::LaunchInfo& launch) {
+    World world;
+    world.launch_ = launch;
+    return world;
+}
+
+World World::join(const comm::LaunchInfo& launch, const TrainKeys& keys) {
+    World world;
+    world.launch_ = launch;
+    world.timeout_ = std::chrono::milliseconds(
+        static_cast<std::int64_t>(keys.execution.comm_timeout_s * 1000.0));
+    if (launch.world_size == 1) return world;
+    if (!comm::has_gloo()) {
+        throw ConfigError(
+            "this build has no library for communication; install Gloo (Debian: libgloo-dev) and "
+            "build again, or start one rank");
+    }
+    world.store_ = comm::open_store(launch, world.timeout_);
+    comm::agree(*world.store_, launch,
+                {fmt::format("{} {}", version(), commit()), config_lines(keys)});
+    return world;
+}
+
+std::string World::from_first(std::string_view what,
+                              const std::function<std::string()>& choose) const {
+    if (!store_) return choose();
+    const std::string key = fmt::format("first/{}", what);
+    if (!is_first()) {
+        const std::string answer = store_->get(key);
+        if (answer.front() == kChosen) return answer.substr(1);
+        throw ConfigError(answer.substr(1));
+    }
+    try {
+        const std::string chosen = choose();
+        store_->set(key, kChosen + chosen);
+        return chosen;
+    } catch (const Error& error) {
+        store_->set(key, std::string(1, kFailed) + error.what());
+        throw;
+    }
+}
+
+std::unique_ptr<comm::PointToPoint> World::connect() const {
+    if (!store_) return nullptr;
+    return comm::connect_gloo(*store_, launch_, timeout_);
+}
+
+int threads_of_rank(const ExecutionKeys& keys, const comm::LaunchInfo& launch) {
+    if (keys.threads) return static_cast<int>(*keys.threads);
+    const int usable = device::default_thread_count();
+    // A launcher that binds ranks to cores of their own has divided them already.
+    const bool bound =
+        static_cast<long>(usable) * launch.local_world_size <= sysconf(_SC_NPROCESSORS_ONLN);
+    return bound ? usable : std::max(1, usable / launch.local_world_size);
+}
+
+}  // namespace isoflop::trainer

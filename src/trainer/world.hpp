@@ -1,0 +1,48 @@
+// The ranks of a run: who this one is, how all agree before they start, and how they reach each
+// other. Internal to the trainer.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "isoflop/comm/launch.hpp"
+#include "isoflop/comm/point_to_point.hpp"
+#include "isoflop/comm/store.hpp"
+#include "isoflop/trainer/train_config.hpp"
+
+namespace isoflop::trainer {
+
+class World {
+public:
+    /// One rank without a launcher.
+    World() = default;
+    /// Ranks that are only planned.
+    static World planned(const comm::LaunchInfo& launch);
+    /// Finds the other ranks and compares program and configuration with theirs. Throws ConfigError
+    /// or comm::LostRank.
+    static World join(const comm::LaunchInfo& launch, const TrainKeys& keys);
+
+    [[nodiscard]] const comm::LaunchInfo& launch() const { return launch_; }
+    [[nodiscard]] int size() const { return launch_.world_size; }
+    [[nodiscard]] bool is_first() const { return launch_.rank == 0; }
+
+    /// What `choose` returns on the first rank, on every rank. When it throws, every rank throws.
+    [[nodiscard]] std::string from_first(std::string_view what,
+                                         const std::function<std::string()>& choose) const;
+
+    /// Connects all ranks; nullptr when there is one.
+    [[nodiscard]] std::unique_ptr<comm::PointToPoint> connect() const;
+
+private:
+    comm::LaunchInfo launch_;
+    std::unique_ptr<comm::Store> store_;
+    std::chrono::milliseconds timeout_{};
+};
+
+/// Threads for this rank: its share of the cores that ranks of this machine may use, or what the
+/// configuration says.
+[[nodiscard]] int threads_of_rank(const ExecutionKeys& keys, const comm::LaunchInfo& launch);
+
+}  // namespace isoflop::trainer
