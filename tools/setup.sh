@@ -9,7 +9,8 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 packages=(g++ cmake ninja-build ccache git libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev
     libgtest-dev libgmock-dev libbenchmark-dev python3
     pkg-config libsentencepiece-dev  # optional: SentencePiece tokenizers
-    libgloo-dev)                     # optional: training on several processes
+    libgloo-dev                   # optional: training on several processes
+    libopenmpi-dev openmpi-bin)  # optional: mpirun on several machines without MASTER_ADDR
 
 # clang's runtime library (sanitizers, libFuzzer) has to match the clang of the distribution.
 dev_packages() {

@@ -73,6 +73,10 @@ MpiPlugin::MpiPlugin() {
     library_ = library();
 }
 
+std::string mpi_library() {
+    return MpiPlugin::instance().library();
+}
+
 std::string MpiPlugin::broadcast(const LaunchInfo& launch, const std::string& text,
                                  std::chrono::milliseconds timeout) const {
     constexpr std::size_t kSize = 4096;

@@ -1,4 +1,5 @@
 #include "isoflop/trainer/doctor.hpp"
+#include "isoflop/comm/launch.hpp"
 
 #include <fmt/format.h>
 
@@ -26,6 +27,7 @@ std::string build_features() {
         text += ", " + device::describe(library);
     }
     text += data::has_sentencepiece() ? ", SentencePiece" : "";
+    if (const std::string mpi = comm::mpi_library(); !mpi.empty()) text += ", " + mpi;
     return text;
 }
 

@@ -10,15 +10,18 @@ struct LaunchInfo {
     int world_size = 1;
     int local_rank = 0;          ///< on this machine
     int local_world_size = 1;    ///< on this machine; 1 when the launcher does not say
-    std::string master_address;  ///< of rank 0; empty: mpirun's plug-in tells it
-    int master_port = 0;
+    std::string master_address;  ///< of rank 0; empty: open_store learns it from MPI
+    int master_port = 0;  ///< with an empty address: for when MPI is not there, or 0: not known
     std::string launcher = "none";  ///< "torchrun", "mpirun", "srun", "train", "none"
 };
 
 /// Understands RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT (torchrun,
 /// our own launcher and others), OMPI_COMM_WORLD_* and PMI_* (mpirun), SLURM_* (srun); nothing set
-/// is one rank. Throws ConfigError naming what is missing when they are half-set or contradict each
-/// other.
+/// is one rank, and so is the shell of a SLURM job. Throws ConfigError naming what is missing when
+/// they are half-set or contradict each other.
 [[nodiscard]] LaunchInfo launch_from_environment();
+
+/// The MPI that ranks of mpirun find each other with, such as "Open MPI v4.1.4"; empty without one.
+[[nodiscard]] std::string mpi_library();
 
 }  // namespace isoflop::comm
