@@ -160,7 +160,7 @@ private:
         }
         if (Clock::now() < connection.deadline) return true;
         if (!connection.get) return false;  // never said hello
-        reply(connection, state_.give_up(*connection.get));
+        state_.give_up(*connection.get);    // run() tells everybody that waits
         return true;
     }
 

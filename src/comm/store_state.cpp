@@ -106,10 +106,11 @@ std::string StoreState::absent_ranks(int& first) const {
     return fmt::format("{}", fmt::join(absent, ", "));
 }
 
-StoreMessage StoreState::give_up(const StoreMessage& get) const {
+void StoreState::give_up(const StoreMessage& get) {
+    if (failure_) return;
     int first = -1;
     const std::string absent = absent_ranks(first);
-    return lost_rank(
+    failure_ = lost_rank(
         first,
         fmt::format("waited {} for '{}' of another rank: {}",
                     human_seconds(static_cast<double>(get.number) / 1000.0), get.key,

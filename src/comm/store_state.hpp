@@ -24,8 +24,8 @@ public:
     /// Answers a set, get or add; nullopt for a get that has to wait.
     [[nodiscard]] std::optional<StoreMessage> answer(const StoreMessage& request);
 
-    /// The answer to a get that has waited long enough.
-    [[nodiscard]] StoreMessage give_up(const StoreMessage& get) const;
+    /// A get has waited long enough: a failure of the run, so that all ranks end with one message.
+    void give_up(const StoreMessage& get);
 
     /// The connection of a rank has ended; `orderly`: it had said so.
     void leave(int rank, bool orderly);

@@ -100,13 +100,14 @@ TcpStore::~TcpStore() {
     socket_.close();
 }
 
-bool TcpStore::try_endpoint(const LaunchInfo& launch, const Endpoint& endpoint, Deadline deadline,
-                            std::string& error) {
+TcpStore::Outcome TcpStore::try_endpoint(const LaunchInfo& launch, const Endpoint& endpoint,
+                                         Deadline deadline, std::string& error) {
     const Resolution resolution = resolve(endpoint.host, endpoint.port);
     if (resolution.addresses.empty()) {
         error = fmt::format("'{}': {}", endpoint.host, resolution.error);
-        return resolution.unknown;
+        return resolution.unknown ? Outcome::unknown_name : Outcome::failed;
     }
+    Outcome outcome = Outcome::failed;
     for (const SocketAddress& address : resolution.addresses) {
         const Deadline attempt = std::min(deadline, Clock::now() + kConnectTime);
         FileDescriptor socket = connect_to(address, attempt, error);
@@ -124,8 +125,8 @@ bool TcpStore::try_endpoint(const LaunchInfo& launch, const Endpoint& endpoint, 
             error = broken.reason;
             continue;
         } catch (const Occupied& occupied) {
-            if (Clock::now() + kRetryPause >= deadline) throw ConfigError(occupied.message);
             error = occupied.message;
+            outcome = Outcome::occupied;
             continue;
         } catch (const BadMessage&) {
             throw not_our_store(endpoint.text());
@@ -133,22 +134,27 @@ bool TcpStore::try_endpoint(const LaunchInfo& launch, const Endpoint& endpoint, 
         socket_ = std::move(socket);
         in_ = std::move(in);
         endpoint_ = endpoint.text();
-        return false;
+        return Outcome::joined;
     }
-    return false;
+    return outcome;
 }
 
 void TcpStore::join(const LaunchInfo& launch, std::vector<Endpoint> endpoints) {
     const Deadline start = Clock::now();
     const Deadline deadline = start + timeout_;
     std::string error;
+    std::string occupied;
     for (;;) {
         bool all_unknown = true;
+        bool is_occupied = false;
         for (const Endpoint& endpoint : endpoints) {
-            const bool unknown = try_endpoint(launch, endpoint, deadline, error);
-            if (socket_.is_open()) return;
-            all_unknown = all_unknown && unknown;
+            const Outcome outcome = try_endpoint(launch, endpoint, deadline, error);
+            if (outcome == Outcome::joined) return;
+            all_unknown = all_unknown && outcome == Outcome::unknown_name;
+            is_occupied = is_occupied || outcome == Outcome::occupied;
         }
+        // An attempt that the deadline cut short says nothing new.
+        if (is_occupied || Clock::now() < deadline) occupied = is_occupied ? error : "";
         const milliseconds unknown_time = std::min(timeout_ / 2, kUnknownNameTime);
         if (all_unknown && Clock::now() >= start + unknown_time) {
             throw ConfigError(fmt::format(
@@ -159,6 +165,7 @@ void TcpStore::join(const LaunchInfo& launch, std::vector<Endpoint> endpoints) {
         if (Clock::now() >= deadline) break;
         std::this_thread::sleep_for(kRetryPause);
     }
+    if (!occupied.empty()) throw ConfigError(occupied);
     std::string names;
     for (const Endpoint& endpoint : endpoints) {
         names += (names.empty() ? "" : " or ") + endpoint.text();

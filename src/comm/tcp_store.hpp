@@ -39,8 +39,9 @@ public:
 
 private:
     void join(const LaunchInfo& launch, std::vector<Endpoint> endpoints);
-    [[nodiscard]] bool try_endpoint(const LaunchInfo& launch, const Endpoint& endpoint,
-                                    Deadline deadline, std::string& error);
+    enum class Outcome { joined, failed, unknown_name, occupied };
+    [[nodiscard]] Outcome try_endpoint(const LaunchInfo& launch, const Endpoint& endpoint,
+                                       Deadline deadline, std::string& error);
     /// Sends a request and returns its answer, which is `ok`: anything else is thrown.
     StoreMessage ask(const StoreMessage& request, Deadline deadline);
     [[nodiscard]] Deadline soon() const { return Clock::now() + timeout_; }

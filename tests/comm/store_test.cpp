@@ -144,7 +144,7 @@ TEST(Store, RanksMayComeBeforeRankZero) {
 TEST(Store, WaitingInVainNamesKeyAndAbsentRank) {
     const int port = free_port();
     const auto results = run_ranks(2, [&](int rank) {
-        const auto store = open_store(launch_of(rank, 3, port), 300ms);
+        const auto store = open_store(launch_of(rank, 3, port), 500ms);
         static_cast<void>(store->get("never"));
     });
     EXPECT_THAT(results, Each(AllOf(StartsWith("lost 2:"), HasSubstr("'never'"),
@@ -346,7 +346,7 @@ TEST(Agree, ARankThatNeverComesIsNamedOnEveryRank) {
     const int port = free_port();
     const auto results = run_ranks(2, [&](int rank) {
         const LaunchInfo launch = launch_of(rank, 3, port);
-        const auto store = open_store(launch, 300ms);
+        const auto store = open_store(launch, 500ms);
         agree(*store, launch, {.version = "1", .config = ""});
     });
     EXPECT_THAT(results, Each(StartsWith("lost 2: ")));
