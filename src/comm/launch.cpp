@@ -163,7 +163,11 @@ LaunchInfo from_torchrun(const Environment& environment) {
         require_all(environment, info.launcher,
                     {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"}, kAdvice);
     }
-    read_master(environment, info);
+    // torchrun's agent keeps a store of its own on MASTER_PORT, which it tells its workers to
+    // share.
+    const bool agent_has_port = environment.text("TORCHELASTIC_USE_AGENT_STORE") == "True";
+    if (read_master(environment, info) && agent_has_port)
+        info.master_port += info.master_port < 65535 ? 1 : -1;
     return info;
 }
 

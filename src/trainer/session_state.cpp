@@ -1,4 +1,8 @@
 // A session's state as logical tensors: saved, loaded, gathered.
+#include <fmt/format.h>
+
+#include "isoflop/base/checksum.hpp"
+#include "isoflop/base/error.hpp"
 #include "isoflop/ops/reduction.hpp"
 #include "isoflop/trainer/session.hpp"
 
@@ -107,6 +111,22 @@ Session::WholeWeights Session::whole_weights() {
             .wait();
     }
     return whole;
+}
+
+void Session::verify_replicas() {
+    if (!communicator_ || plan_.config.execution.parallelism == cost::Parallelism::fsdp) return;
+    const WholeWeights whole = whole_weights();
+    const auto* bytes = static_cast<const char*>(whole.view.data());
+    const double checksum = crc32c({bytes, whole.view.bytes()});  // 32 bits, exact in a double
+    const std::vector<double> all = communicator_->gather_values({&checksum, 1});
+    for (std::size_t rank = 1; rank < all.size(); ++rank) {
+        if (all[rank] == all.front()) continue;
+        throw Error(ExitCode::check_failed,
+                    fmt::format("the weights of rank {} differ from those of rank 0 (checksums "
+                                "{} and {}); its memory or arithmetic is not to be trusted",
+                                rank, checksum_text(static_cast<std::uint32_t>(all[rank])),
+                                checksum_text(static_cast<std::uint32_t>(all.front()))));
+    }
 }
 
 }  // namespace isoflop::trainer

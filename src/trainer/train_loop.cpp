@@ -220,6 +220,7 @@ private:
             return interval > 0 && iteration_ % interval == 0;
         };
         const bool last = iteration_ == config().max_iters;
+        if (due(config().keys.execution.verify_replicas_interval)) session_.verify_replicas();
         if (due(keys.eval_interval) && !last) evaluate_and_save();
         if (keys.checkpoint_interval > 0 && due(keys.checkpoint_interval) && !last)
             save(std::nullopt);

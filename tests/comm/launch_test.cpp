@@ -80,6 +80,17 @@ TEST(Launch, ReadsTorchrun) {
     EXPECT_EQ(launch(with(kTorchrun, {{"ISOFLOP_LAUNCHER", "train"}})).launcher, "train");
 }
 
+TEST(Launch, LeavesMasterPortToTheStoreOfTorchrunsAgent) {
+    const auto port = [](const char* shares, const char* given) {
+        return launch(with(kTorchrun,
+                           {{"TORCHELASTIC_USE_AGENT_STORE", shares}, {"MASTER_PORT", given}}))
+            .master_port;
+    };
+    EXPECT_EQ(port("True", "29500"), 29501);
+    EXPECT_EQ(port("True", "65535"), 65534);
+    EXPECT_EQ(port("False", "29500"), 29500);
+}
+
 TEST(Launch, HalfSetTorchrunNamesWhatIsMissing) {
     for (const auto* name : {"WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"}) {
         EXPECT_THAT(refusal(without(kTorchrun, name)),

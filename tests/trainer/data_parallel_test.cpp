@@ -2,7 +2,7 @@
 // the tools' tests start processes.
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <cmath>
 #include <map>
 #include <mutex>
 
@@ -222,6 +222,31 @@ TEST_P(UnevenRuns, MemoryIsAsPlanned) {
                                    cost::MemoryCategory::optimizer_moments)]);
         });
     }
+}
+
+/// One weight of one rank changes by one bit in its last place.
+TEST_P(UnevenRuns, DriftOfAReplicaIsFound) {
+    Overrides run = tiny_run({"arch_preset=llama", "gradient_accumulation_steps=3"});
+    run.insert(run.end(), GetParam().overrides.begin(), GetParam().overrides.end());
+    const bool has_copies = GetParam().name.find("fsdp") == std::string::npos;
+    auto group = comm::make_local_group(3, comm::kTestTimeoutSeconds);
+    comm::run_threads(3, [&](int rank) {
+        TestRun one(run, std::move(group[static_cast<std::size_t>(rank)]));
+        (void)one.iterate(0);
+        EXPECT_NO_THROW(one.session.verify_replicas());
+        if (!has_copies) return;
+        if (rank == 2) {
+            float& weight = one.session.whole_weights().view.as<float>()[40];
+            weight = std::nextafter(weight, 1.0F);
+        }
+        try {
+            one.session.verify_replicas();
+            ADD_FAILURE() << "not found by rank " << rank;
+        } catch (const Error& error) {
+            EXPECT_EQ(error.exit_code(), ExitCode::check_failed);
+            EXPECT_NE(std::string(error.what()).find("rank 2"), std::string::npos) << error.what();
+        }
+    });
 }
 
 INSTANTIATE_TEST_SUITE_P(Strategies, UnevenRuns, ::testing::ValuesIn(strategies()),

@@ -107,6 +107,11 @@ public:
     void synchronize() { strategy_->synchronize(); }
     [[nodiscard]] const sharding::DataParallel& strategy() const { return *strategy_; }
 
+    /// Compares checksums of the weights that every rank holds whole (ddp, zero1; fsdp has no
+    /// copies). Throws Error (exit code 1) on every rank, naming a rank whose weights differ from
+    /// the first's.
+    void verify_replicas();
+
     /// nullptr on one rank.
     [[nodiscard]] comm::Communicator* communicator() { return communicator_.get(); }
     [[nodiscard]] bool is_first_rank() const {
