@@ -203,8 +203,7 @@ std::vector<std::string> rank_command(const std::vector<std::string>& arguments)
 int run_or_launch(const TrainOptions& options) {
     const bool trains =
         !options.dry_run && !options.doctor && !options.selfcheck && options.print_keys.empty();
-    return options.launch && trains ? comm::run_ranks(options.launcher, options.rank_command)
-                                    : run_train(options);
+    return options.launch && trains ? launch_train(options) : run_train(options);
 }
 
 int dispatch(std::vector<std::string> arguments) {

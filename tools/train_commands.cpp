@@ -1,11 +1,13 @@
 #include "train_commands.hpp"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <ctime>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -57,7 +59,28 @@ trainer::TrainKeys keys_of(const TrainOptions& options) {
     return trainer::read_train_keys(options.files.front(), options.overrides);
 }
 
+/// A run that may be restarted needs a name that all its starts know.
+void name_run(const TrainOptions& options, std::vector<std::string>& command) {
+    if (options.launcher.nnodes > 1) {
+        throw ConfigError(
+            "--max-restarts on several machines needs run_name, for all to resume the same run");
+    }
+    const std::time_t now = std::time(nullptr);
+    command.push_back(fmt::format("--run_name={:%Y%m%d_%H%M%S}", fmt::localtime(now)));
+}
+
 }  // namespace
+
+int launch_train(const TrainOptions& options) {
+    const trainer::TrainKeys keys = keys_of(options);  // a mistake is told once, not by every rank
+    comm::LauncherOptions launcher = options.launcher;
+    std::vector<std::string> command = options.rank_command;
+    if (launcher.max_restarts > 0 && keys.run.init_from != "resume") {
+        if (keys.run.run_name.empty()) name_run(options, command);
+        launcher.restart_argument = "--init_from=auto";
+    }
+    return comm::run_ranks(launcher, command);
+}
 
 int run_train(const TrainOptions& options) {
     if (options.doctor) {

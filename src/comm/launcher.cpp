@@ -255,7 +255,7 @@ int run_ranks(const LauncherOptions& options, std::span<const std::string> comma
         }
         say(fmt::format("starting all ranks again from the last checkpoint (restart {} of {})",
                         restart + 1, options.max_restarts));
-        if (restart == 0) current.emplace_back("--init_from=resume");
+        if (restart == 0) current.push_back(options.restart_argument);
     }
 }
 

@@ -37,7 +37,7 @@ RunPlace new_run(const RunPlan& plan) {
     if (!keys.run_name.empty()) {
         check_name(keys.run_name);
         const fs::path folder = out / keys.run_name;
-        if (fs::exists(folder)) {
+        if (fs::exists(folder) && keys.init_from != "auto") {
             throw ConfigError(
                 fmt::format("{}: this run exists already; continue it with init_from=resume or "
                             "choose another run_name",

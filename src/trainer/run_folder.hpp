@@ -13,8 +13,8 @@ struct RunPlace {
     std::filesystem::path folder;
 };
 
-/// run_name as given, or YYYYmmdd_HHMMSS_<preset>_<backend> made unique. Throws ConfigError when a
-/// given name is taken.
+/// run_name as given (with init_from=auto also one that has not come to a checkpoint), or
+/// YYYYmmdd_HHMMSS_<preset>_<backend> made unique. Throws ConfigError when a given name is taken.
 [[nodiscard]] RunPlace new_run(const RunPlan& plan);
 /// The run to resume: run_name if given, else the newest in out_dir. Throws ConfigError when there
 /// is none.

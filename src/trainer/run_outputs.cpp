@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 namespace isoflop::trainer {
@@ -35,7 +36,8 @@ void RunOutputs::open(const RunSetup& setup, const Hardware& hardware, std::int6
     options.save_json = keys.save_log_to_json;
     options.log_save_interval = keys.log_save_interval;
     options.keep_boundary = true;  // step_N and evaluation N are after N iterations
-    if (setup.resumed) {
+    // A run that was lost before its first checkpoint left a log, which begins anew.
+    if (setup.resumed || std::filesystem::exists(setup.place.folder / "metrics.jsonl")) {
         log_ = RunLog::resume(setup.place.folder, iteration, options);
     } else {
         log_ = RunLog::create(setup.place.folder, setup.place.name, config_record(setup.plan),

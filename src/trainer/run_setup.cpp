@@ -55,10 +55,19 @@ void open_resumed(RunSetup& setup, const RunKeys& keys, const World& world) {
 void open_initial_state(RunSetup& setup, const RunKeys& keys, const World& world) {
     if (keys.init_from == "scratch") return;
     if (keys.init_from == "resume") return open_resumed(setup, keys, world);
+    if (keys.init_from == "auto") {
+        if (keys.run_name.empty()) throw ConfigError("init_from=auto needs run_name");
+        const std::string start = world.from_first("start", [&] {
+            const fs::path run = fs::path(keys.out_dir) / keys.run_name;
+            return std::string(fs::exists(run / "latest") ? "resume" : "scratch");
+        });
+        if (start == "resume") open_resumed(setup, keys, world);
+        return;
+    }
     const fs::path path(keys.init_from);
     if (!fs::is_directory(path)) {
         throw ConfigError(
-            fmt::format("init_from must be scratch, resume or the folder of a checkpoint or "
+            fmt::format("init_from must be scratch, resume, auto or the folder of a checkpoint or "
                         "Hugging Face model; found \"{}\"{}",
                         keys.init_from,
                         keys.init_from.starts_with("gpt2")

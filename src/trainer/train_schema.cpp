@@ -211,7 +211,9 @@ void add_run(Schema& schema) {
                                     .default_help = "YYYYmmdd_HHMMSS_<preset>_<backend>"})
         .field(&RunKeys::init_from,
                {.key = "init_from",
-                .help = "scratch, resume, or the folder of a checkpoint or Hugging Face model."})
+                .help = "scratch, resume, auto (resume when the run of this run_name has a "
+                        "checkpoint, else scratch), or the folder of a checkpoint or Hugging Face "
+                        "model."})
         .field(&RunKeys::eval_interval,
                {.key = "eval_interval",
                 .help = "Iterations between evaluations; one more at the end. 0: only at the end.",

@@ -15,7 +15,8 @@ struct LauncherOptions {
     std::string master_addr = {};  ///< of node 0; needed for several nodes
     int master_port = 0;           ///< needed for several nodes; 0: a free one
     int max_restarts = 0;
-    std::chrono::milliseconds grace{10'000};  ///< between SIGTERM and SIGKILL
+    std::string restart_argument = "--init_from=resume";  ///< added to the command of a restart
+    std::chrono::milliseconds grace{10'000};              ///< between SIGTERM and SIGKILL
 };
 
 /// Runs `command` once per rank, with RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR,
@@ -24,7 +25,7 @@ struct LauncherOptions {
 /// go on to all ranks. When one fails, all are ended. No rank outlives the launcher.
 ///
 /// Returns 0 or the exit code of the first rank that failed, ExitCode::lost_rank for one that a
-/// signal ended. After either of the last two, all ranks start again with "--init_from=resume", up
+/// signal ended. After either of the last two, all ranks start again with `restart_argument`, up
 /// to max_restarts times. Throws ConfigError for options that contradict each other.
 ///
 /// To be called from the thread that lives longest: when the calling thread ends, so do the ranks.
