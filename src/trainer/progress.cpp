@@ -143,6 +143,12 @@ std::string detail_block(const IterationRecord& record) {
             fmt::format("    process memory           now/peak {}\n",
                         memory_amounts(record.memory->reserved_gb, record.memory->max_reserved_gb));
     }
+    if (record.communication) {
+        const CommunicationRecord& communication = *record.communication;
+        block += fmt::format("    communication            {} sent, {:.1f} ms, {:.1f} ms exposed\n",
+                             human_bytes(static_cast<double>(communication.bytes_sent)),
+                             communication.ms, communication.exposed_ms);
+    }
     if (record.utilisation) {
         block += fmt::format(
             "    model FLOPs per token    {:.3f} GFLOP (palm), attention/FFN {:.3f}\n",

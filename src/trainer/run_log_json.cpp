@@ -55,6 +55,12 @@ ordered_json memory_json(const MemoryRecord& record) {
             {"max_reserved_gb", number(record.max_reserved_gb)}};
 }
 
+ordered_json communication_json(const CommunicationRecord& record) {
+    return {{"bytes_sent", record.bytes_sent},
+            {"ms", number(record.ms)},
+            {"exposed_ms", number(record.exposed_ms)}};
+}
+
 ordered_json gradients_json(const GradientRecord& record) {
     return {{"global_norm", number(record.global_norm)},
             {"mean_layer_norm", number(record.mean_layer_norm)},
@@ -93,6 +99,7 @@ ordered_json iteration_json(const IterationRecord& record) {
     json["mfu"] =
         record.utilisation ? utilisation_json(*record.utilisation) : ordered_json(nullptr);
     if (record.memory) json["memory"] = memory_json(*record.memory);
+    if (record.communication) json["communication"] = communication_json(*record.communication);
     if (record.gradients) json["gradients"] = gradients_json(*record.gradients);
     json["lr"] = number(record.lr);
     json["grad_norm"] = number(record.grad_norm);

@@ -206,6 +206,12 @@ std::string plan_check_text(const RunPlan& plan, const Hardware& hardware,
                human_bytes(static_cast<double>(measured.arena_bytes))});
     table.row({"peak anonymous memory", human_bytes(static_cast<double>(plan.memory.total_bytes())),
                human_bytes(static_cast<double>(measured.resident_bytes))});
+    if (plan.config.world_size > 1) {
+        table.row({"sent per rank and iteration, bytes",
+                   with_separators(cost::total_bytes_sent(
+                       cost::communication_per_step(plan.layout, plan.config.execution))),
+                   with_separators(measured.bytes_sent)});
+    }
     const double half_peak = plan.palm_flops_per_token *
                              static_cast<double>(plan.config.tokens_per_iteration) /
                              (0.5 * hardware.fma_peak_flops);

@@ -113,9 +113,12 @@ private:
         const std::int64_t first = iteration_;
         while (iteration_ < config().max_iters) {
             session_.context().recorder = iteration_ == first ? &recorder : nullptr;
+            if (iteration_ == first) counted_bytes_sent_ = bytes_sent();
             train_one();
-            if (iteration_ == first + 1)
+            if (iteration_ == first + 1) {
                 counted_flops_ = static_cast<double>(recorder.total_flops());
+                counted_bytes_sent_ = bytes_sent() - counted_bytes_sent_;
+            }
             if (skipped_in_a_row_ >= kMostSkippedInARow) return diverge();
             const bool out_of_time =
                 config().keys.batch.max_hours &&
@@ -158,10 +161,22 @@ private:
         record.skipped = outcome.skipped;
         record.gradients = outcome.gradients;
         record.memory = memory_record();
+        record.communication = communication_record();
         if (iterations_here_ > kWarmupIterations) {
             record.utilisation = utilisation(time_ms / 1000.0);
             timed_seconds_ += time_ms / 1000.0;
         }
+        return record;
+    }
+
+    [[nodiscard]] std::optional<CommunicationRecord> communication_record() {
+        if (session_.communicator() == nullptr) return std::nullopt;
+        const comm::CommunicationTotals now = session_.communicator()->totals();
+        const comm::CommunicationTotals& before = communication_before_;
+        const CommunicationRecord record{now.tensor_bytes_sent() - before.tensor_bytes_sent(),
+                                         1000.0 * (now.seconds - before.seconds),
+                                         1000.0 * (now.exposed_seconds - before.exposed_seconds)};
+        communication_before_ = now;
         return record;
     }
 
@@ -286,6 +301,13 @@ private:
         return ExitCode::diverged;
     }
 
+    /// By this rank so far, with what was under way.
+    [[nodiscard]] std::uint64_t bytes_sent() {
+        if (session_.communicator() == nullptr) return 0;
+        session_.synchronize();
+        return session_.communicator()->totals().tensor_bytes_sent();
+    }
+
     [[nodiscard]] std::int64_t parameters_of_all_ranks() {
         double elements = 0;
         for (const auto& tensor : session_.weight_tensors())
@@ -305,6 +327,7 @@ private:
         if (!summary) return;
         measured.executed_flops_per_iteration = counted_flops_ * static_cast<double>(world_.size());
         measured.arena_bytes = session_.memory().bytes();
+        measured.bytes_sent = counted_bytes_sent_;
         measured.resident_bytes = static_cast<std::uint64_t>(peak_resident_gib_ * kGiB);
         const std::int64_t timed = iterations_here_ - kWarmupIterations;
         measured.seconds_per_iteration =
@@ -329,6 +352,8 @@ private:
     double peak_resident_gib_ = 0;
     double timed_seconds_ = 0;
     double counted_flops_ = 0;
+    std::uint64_t counted_bytes_sent_ = 0;
+    comm::CommunicationTotals communication_before_;
 };
 
 }  // namespace

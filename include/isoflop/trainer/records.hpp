@@ -37,6 +37,13 @@ struct MemoryRecord {
     double max_reserved_gb = 0;   ///< highest `reserved_gb` seen
 };
 
+/// Of one rank since the iteration before.
+struct CommunicationRecord {
+    std::uint64_t bytes_sent = 0;  ///< in collectives on tensors
+    double ms = 0;                 ///< that communication was under way
+    double exposed_ms = 0;         ///< of those, that computation waited
+};
+
 /// Of the gradients before clipping.
 struct GradientRecord {
     double global_norm = 0;
@@ -60,7 +67,8 @@ struct IterationRecord {
     std::optional<UtilisationRecord>
         utilisation;  ///< "mfu" in the JSON: null for the first five iterations
     std::optional<MemoryRecord> memory;
-    std::optional<GradientRecord> gradients;  ///< every gradient_log_interval iterations
+    std::optional<CommunicationRecord> communication;  ///< of the first of several ranks
+    std::optional<GradientRecord> gradients;           ///< every gradient_log_interval iterations
 };
 
 struct EvalRecord {

@@ -35,6 +35,7 @@ struct MeasuredRun {
     std::int64_t parameters = 0;
     double executed_flops_per_iteration = 0;  ///< counted by the recorder; 0 when it was off
     std::uint64_t arena_bytes = 0;
+    std::uint64_t bytes_sent = 0;      ///< by this rank in one iteration
     std::uint64_t resident_bytes = 0;  ///< peak RssAnon
     double seconds_per_iteration = 0;
 };
