@@ -131,7 +131,7 @@ std::string human_bytes(double bytes) {
     const double magnitude = std::abs(bytes);
     if (magnitude == 0.0) return "0 B";
     if (magnitude < kMiB) return fmt::format("{:.2f} KiB", bytes / kKiB);
-    if (magnitude < 0.01 * kGiB) return fmt::format("{:.2f} MiB", bytes / kMiB);
+    if (magnitude < 0.1 * kGiB) return fmt::format("{:.2f} MiB", bytes / kMiB);
     return fmt::format("{:.2f} GiB", bytes / kGiB);
 }
 

@@ -5,15 +5,6 @@
 #include "isoflop/ops/reduction.hpp"
 
 namespace isoflop::sharding {
-namespace {
-
-TensorView pending_gradients(const cost::Execution& execution,
-                             const device::PlannedMemory& memory) {
-    if (!memory.has("pending_gradients")) return {};
-    return memory.flat_state("pending_gradients", execution.storage_dtype());
-}
-
-}  // namespace
 
 Fsdp::Fsdp(const DataParallelOptions& options, const cost::StateLayout& layout,
            const device::PlannedMemory& memory, device::Context& context,
@@ -22,9 +13,7 @@ Fsdp::Fsdp(const DataParallelOptions& options, const cost::StateLayout& layout,
       layout_(layout),
       context_(context),
       communicator_(communicator),
-      gradients_(memory.flat_state("gradients", execution_.storage_dtype())),
-      tree_(context, gradients_, pending_gradients(execution_, memory),
-            execution_.grad_accum_steps) {
+      tree_(context, execution_, memory) {
     const TensorView weights = memory.flat_state("weights", execution_.storage_dtype());
     const TensorView first_moment =
         memory.flat_state("first_moment", execution_.statistics_dtype());
@@ -39,7 +28,7 @@ Fsdp::Fsdp(const DataParallelOptions& options, const cost::StateLayout& layout,
                                    part_elements(unit));
         };
         slices_.push_back({unit, place.offset + rank * (place.elements / size), range(weights),
-                           range(gradients_), range(first_moment), range(second_moment)});
+                           range(tree_.sum()), range(first_moment), range(second_moment)});
     }
     make_weight_slots(memory);
     make_gradient_slots(memory);

@@ -57,7 +57,6 @@ private:
     const cost::StateLayout& layout_;
     device::Context& context_;
     comm::Communicator& communicator_;
-    TensorView gradients_;
     std::vector<Slot> weight_slots_;
     std::vector<Slot> gradient_slots_;
     GradientTree tree_;

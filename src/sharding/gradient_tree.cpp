@@ -8,14 +8,16 @@ namespace isoflop::sharding {
 
 using device::TensorView;
 
-GradientTree::GradientTree(device::Context& context, TensorView sum, TensorView pending,
-                           std::int64_t micro_steps)
+GradientTree::GradientTree(device::Context& context, const cost::Execution& execution,
+                           const device::PlannedMemory& memory)
     : context_(context),
-      sum_(sum),
-      pending_(pending),
-      target_(sum),
-      levels_(pending.empty() ? 0 : pending.size() / sum.size()),
-      micro_steps_(micro_steps) {}
+      sum_(memory.flat_state("gradients", execution.storage_dtype())),
+      target_(sum_),
+      micro_steps_(execution.grad_accum_steps) {
+    if (!memory.has("pending_gradients")) return;
+    pending_ = memory.flat_state("pending_gradients", execution.storage_dtype());
+    levels_ = pending_.size() / sum_.size();
+}
 
 TensorView GradientTree::level(std::int64_t index) const {
     return pending_.flat_range(index * sum_.size(), sum_.size());

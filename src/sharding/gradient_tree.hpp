@@ -8,18 +8,22 @@
 
 #include <cstdint>
 
+#include "isoflop/cost/execution.hpp"
 #include "isoflop/device/context.hpp"
+#include "isoflop/device/planned_memory.hpp"
 #include "isoflop/device/tensor_view.hpp"
 
 namespace isoflop::sharding {
 
 class GradientTree {
 public:
-    /// sum: flat. pending: as many times as large as there are levels; empty for sums in turn.
-    GradientTree(device::Context& context, device::TensorView sum, device::TensorView pending,
-                 std::int64_t micro_steps);
+    /// Over the buffers "gradients" and "pending_gradients"; without the latter sums are in turn.
+    GradientTree(device::Context& context, const cost::Execution& execution,
+                 const device::PlannedMemory& memory);
 
     void begin(std::int64_t micro_step);
+    /// Where the sum over all micro-steps ends up, flat.
+    [[nodiscard]] const device::TensorView& sum() const { return sum_; }
     [[nodiscard]] bool is_last() const { return micro_step_ + 1 == micro_steps_; }
 
     /// Where the gradients of the current micro-step go.
@@ -36,7 +40,7 @@ private:
     device::TensorView sum_;
     device::TensorView pending_;
     device::TensorView target_;
-    std::int64_t levels_;
+    std::int64_t levels_ = 0;
     std::int64_t micro_steps_;
     std::int64_t micro_step_ = 0;
 };

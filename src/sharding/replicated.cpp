@@ -5,12 +5,6 @@
 namespace isoflop::sharding {
 namespace {
 
-TensorView pending_gradients(const cost::Execution& execution,
-                             const device::PlannedMemory& memory) {
-    if (!memory.has("pending_gradients")) return {};
-    return memory.flat_state("pending_gradients", execution.storage_dtype());
-}
-
 /// Part `rank` of `size` equal ones of a unit's slice.
 StateSlice part_of(const StateSlice& slice, std::int64_t rank, std::int64_t size) {
     const std::int64_t count = slice.weights.size() / size;
@@ -33,11 +27,10 @@ Replicated::Replicated(const DataParallelOptions& options, const cost::StateLayo
       context_(context),
       communicator_(communicator),
       weights_(memory.flat_state("weights", execution_.storage_dtype())),
-      gradients_(memory.flat_state("gradients", execution_.storage_dtype())),
+      tree_(context, execution_, memory),
+      gradients_(tree_.sum()),
       first_moment_(memory.flat_state("first_moment", execution_.statistics_dtype())),
-      second_moment_(memory.flat_state("second_moment", execution_.statistics_dtype())),
-      tree_(context, gradients_, pending_gradients(execution_, memory),
-            execution_.grad_accum_steps) {}
+      second_moment_(memory.flat_state("second_moment", execution_.statistics_dtype())) {}
 
 TensorView Replicated::of_unit(const TensorView& flat, std::size_t unit) const {
     const cost::StateUnit& place = layout_.units.at(unit);

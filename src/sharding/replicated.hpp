@@ -32,13 +32,11 @@ protected:
     device::Context& context_;
     comm::Communicator* communicator_;
     TensorView weights_;
+    GradientTree tree_;
     TensorView gradients_;
     TensorView first_moment_;
     TensorView second_moment_;
     std::vector<comm::Pending> reductions_;
-
-private:
-    GradientTree tree_;
 };
 
 class Ddp final : public Replicated {

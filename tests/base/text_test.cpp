@@ -124,7 +124,8 @@ TEST(HumanFlops, HasThreeSignificantDigits) {
 
 TEST(HumanBytes, UsesGibibytesUnlessTheyRoundToNothing) {
     EXPECT_EQ(human_bytes(78.65 * kGiB), "78.65 GiB");
-    EXPECT_EQ(human_bytes(0.01 * kGiB), "0.01 GiB");
+    EXPECT_EQ(human_bytes(0.1 * kGiB), "0.10 GiB");
+    EXPECT_EQ(human_bytes(0.05 * kGiB), "51.20 MiB");
     EXPECT_EQ(human_bytes(5.0 * 1024 * 1024), "5.00 MiB");
     EXPECT_EQ(human_bytes(512), "0.50 KiB");
     EXPECT_EQ(human_bytes(0), "0 B");
