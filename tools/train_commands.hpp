@@ -41,9 +41,9 @@ struct TrainOptions {
     report::Colour colour = report::Colour::off;
 };
 
-/// A run, --dry-run, --doctor or --selfcheck.
 /// Starts the ranks of `launcher`, which run `rank_command`.
 [[nodiscard]] int launch_train(const TrainOptions& options);
+/// A run, --dry-run, --doctor or --selfcheck.
 [[nodiscard]] int run_train(const TrainOptions& options);
 [[nodiscard]] int run_prepare(const TrainOptions& options);
 [[nodiscard]] int run_sample(const TrainOptions& options);

@@ -117,8 +117,8 @@ void resolve_execution(TrainConfig& config) {
                             : keys.use_zero1 ? cost::Parallelism::zero1
                                              : cost::Parallelism::ddp;
     execution.reshard_after_forward = keys.fsdp_reshard_after_forward;
-    execution.reproducible = keys.reproducible;
     execution.device = cost::DeviceKind::cpu;
+    execution.reproducible = keys.reproducible.value_or(execution.device == cost::DeviceKind::cpu);
     execution.dtype = DType::float32;
     if (keys.dtype != DType::float32 && keys.dtype != DType::tf32) {
         if (keys.dtype != DType::bfloat16 && keys.dtype != DType::float16) {

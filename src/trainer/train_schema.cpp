@@ -169,7 +169,8 @@ void add_execution(Schema& schema) {
         .field(&ExecutionKeys::reproducible,
                {.key = "reproducible",
                 .help = "Sum gradients in a binary tree over micro-batches, so that 1, 2, 4 and 8 "
-                        "ranks give the same bits; accumulation then keeps partial sums."})
+                        "ranks give the same bits; accumulation then keeps partial sums.",
+                .default_help = "true on a CPU, false on a GPU"})
         .field(&ExecutionKeys::verify_replicas_interval,
                {.key = "verify_replicas_interval",
                 .help = "Compare checksums of the ranks' weights so often; 0: never.",

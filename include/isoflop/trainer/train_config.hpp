@@ -59,7 +59,7 @@ struct ExecutionKeys {
     bool fsdp_activation_checkpointing = false;
     bool fsdp_reshard_after_forward = true;
     double ddp_bucket_mb = 25;
-    bool reproducible = true;
+    std::optional<bool> reproducible;  ///< default: true on a CPU, false on a GPU
     std::int64_t verify_replicas_interval = 0;
     double comm_timeout_s = 60;
 };
