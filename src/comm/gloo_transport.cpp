@@ -44,12 +44,14 @@ private:
     std::string prefix_;
 };
 
-std::shared_ptr<gloo::transport::Device> make_device(const LaunchInfo& launch) {
+std::shared_ptr<gloo::transport::Device> make_device(const Store& store, const LaunchInfo& launch) {
     gloo::transport::tcp::attr attributes;
     const char* const interface = std::getenv("ISOFLOP_NETWORK_INTERFACE");
     if (interface != nullptr && *interface != '\0')
         attributes.iface = interface;
-    else
+    else if (const std::string met_on = store.local_address(); !is_loopback(met_on))
+        attributes.hostname = met_on;
+    else  // perhaps rank 0's machine, whose own name leads to loopback (Debian)
         attributes.hostname = own_address_towards(launch.master_address);
     try {
         return gloo::transport::tcp::CreateDevice(attributes);
@@ -90,7 +92,7 @@ std::unique_ptr<PointToPoint> connect_gloo_group(Store& store, const LaunchInfo&
 
     const SigpipeBlocked guard;  // Gloo's own thread inherits it
     const std::string prefix = "gloo/" + name + "/";
-    auto device = make_device(launch);
+    auto device = make_device(store, launch);
     store.set(prefix + "host/" + std::to_string(rank), host_name());
     auto context = std::make_shared<gloo::rendezvous::Context>(rank, size);
     // Gloo waits five times as long for a connection.

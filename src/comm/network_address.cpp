@@ -16,11 +16,6 @@ namespace {
 
 constexpr const char* kLoopback = "127.0.0.1";
 
-bool is_loopback(const std::string& address) {
-    return address.empty() || address == "localhost" || address == "::1" ||
-           address.starts_with("127.");
-}
-
 std::string numeric(const sockaddr* address, socklen_t length) {
     std::array<char, NI_MAXHOST> text{};
     const int status =
@@ -58,6 +53,11 @@ std::string first_outside_address() {
 }
 
 }  // namespace
+
+bool is_loopback(const std::string& address) {
+    return address.empty() || address == "localhost" || address == "::1" ||
+           address.starts_with("127.");
+}
 
 std::string own_address_towards(const std::string& master_address) {
     if (is_loopback(master_address)) return kLoopback;

@@ -5,6 +5,9 @@
 
 namespace isoflop::comm {
 
+/// Also true for an empty one: no other machine is meant.
+[[nodiscard]] bool is_loopback(const std::string& address);
+
 /// Numeric address of this machine on the way to the master: loopback when the master's address is
 /// loopback as written. The host's own name often means loopback too (Debian's /etc/hosts), where
 /// other machines cannot reach it; then it is the first address that is not. Throws ConfigError
