@@ -23,8 +23,18 @@ std::string config_lines(const TrainKeys& keys) {
     return lines;
 }
 
-constexpr char kChosen = '+';
-constexpr char kFailed = '-';
+/// The first rank's answer to the others: an exit code, then what it chose or why it failed.
+std::string encode(ExitCode code, std::string_view text) {
+    return fmt::format("{} {}", static_cast<int>(code), text);
+}
+
+std::string decode(const std::string& answer) {
+    const std::size_t space = answer.find(' ');
+    const auto code = static_cast<ExitCode>(std::stoi(answer.substr(0, space)));
+    std::string text = answer.substr(space + 1);
+    if (code != ExitCode::ok) throw Error(code, text);
+    return text;
+}
 
 }  // namespace
 
@@ -55,17 +65,23 @@ std::string World::from_first(std::string_view what,
                               const std::function<std::string()>& choose) const {
     if (!store_) return choose();
     const std::string key = fmt::format("first/{}", what);
+    const auto read_by = [&](int rank) { return fmt::format("{}/read by {}", key, rank); };
     if (!is_first()) {
         const std::string answer = store_->get(key);
-        if (answer.front() == kChosen) return answer.substr(1);
-        throw ConfigError(answer.substr(1));
+        store_->set(read_by(launch_.rank), "");
+        return decode(answer);
     }
     try {
         const std::string chosen = choose();
-        store_->set(key, kChosen + chosen);
+        store_->set(key, encode(ExitCode::ok, chosen));
         return chosen;
     } catch (const Error& error) {
-        store_->set(key, std::string(1, kFailed) + error.what());
+        store_->set(key, encode(error.exit_code(), error.what()));
+        // The store ends with this rank; others that had not read it would call this rank lost.
+        try {
+            for (int rank = 1; rank < size(); ++rank) (void)store_->get(read_by(rank));
+        } catch (const comm::LostRank&) {
+        }
         throw;
     }
 }
