@@ -1,10 +1,11 @@
 #include "isoflop/trainer/doctor.hpp"
-#include "isoflop/comm/launch.hpp"
 
 #include <fmt/format.h>
 
 #include "isoflop/base/text.hpp"
 #include "isoflop/base/version.hpp"
+#include "isoflop/comm/gloo_transport.hpp"
+#include "isoflop/comm/launch.hpp"
 #include "isoflop/data/tokenizer.hpp"
 #include "isoflop/device/cpu_info.hpp"
 #include "isoflop/device/gemm.hpp"
@@ -27,6 +28,7 @@ std::string build_features() {
         text += ", " + device::describe(library);
     }
     text += data::has_sentencepiece() ? ", SentencePiece" : "";
+    text += comm::has_gloo() ? ", Gloo" : "";
     if (const std::string mpi = comm::mpi_library(); !mpi.empty()) text += ", " + mpi;
     return text;
 }
@@ -65,7 +67,11 @@ std::string doctor_text(device::Context& context, report::Colour colour) {
             device::describe(device::GemmLibrary::onednn), "nothing is lost: own kernels are used");
     library("SentencePiece", data::has_sentencepiece(), "found",
             "sentencepiece tokenizers are refused; byte and char work");
-    library("MPI, Gloo, NCCL", false, "", "one process trains; use_zero1 and use_fsdp are refused");
+    library("Gloo", comm::has_gloo(), "found", "one process trains");
+    const std::string mpi = comm::mpi_library();
+    library("MPI", !mpi.empty(), mpi,
+            "mpirun on several machines needs MASTER_ADDR and MASTER_PORT; other launchers work");
+    library("NCCL", false, "", "nothing is lost without CUDA");
     return report.str();
 }
 
