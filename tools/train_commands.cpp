@@ -77,7 +77,9 @@ int launch_train(const TrainOptions& options) {
     std::vector<std::string> command = options.rank_command;
     if (launcher.max_restarts > 0 && keys.run.init_from != "resume") {
         if (keys.run.run_name.empty()) name_run(options, command);
-        launcher.restart_argument = "--init_from=auto";
+        // A run from a folder only resumes: auto would begin without the folder's weights.
+        const bool from_folder = keys.run.init_from != "scratch" && keys.run.init_from != "auto";
+        if (!from_folder) launcher.restart_argument = "--init_from=auto";
     }
     return comm::run_ranks(launcher, command);
 }

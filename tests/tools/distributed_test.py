@@ -267,6 +267,7 @@ class Launchers(DistributedTest):
 
     RANKS = 4
     OPTIONS = ["--checkpoint_interval=2", "--use_zero1=true"]
+    NO_CHECKPOINTS = ["--checkpoint_interval=0", "--eval_interval=0"]
 
     @classmethod
     def setUpClass(cls):
@@ -298,6 +299,21 @@ class Launchers(DistributedTest):
         self.assertEqual(self.folder("restarted").losses(), self.one.losses())
         self.assert_same_state(self.folder("restarted"), self.one)
 
+    def test_a_rank_lost_before_the_first_checkpoint_starts_the_run_anew(self):
+        launcher = self.start_run("anew", "--max-restarts", 1, *self.NO_CHECKPOINTS)
+        self.kill_rank(1)
+        self.assertEqual(launcher.wait(), [0], launcher.text())
+        self.assertEqual(self.folder("anew").iterations(), TINY["max_iters"])
+        self.assertEqual(self.folder("anew").losses(), self.one.losses())
+        self.assert_same_state(self.folder("anew"), self.one)
+
+    def test_a_run_from_a_folder_is_not_started_anew_without_its_weights(self):
+        weights = f"--init_from={self.one.folder / 'latest'}"
+        launcher = self.start_run("tuned", "--max-restarts", 1, weights, *self.NO_CHECKPOINTS)
+        self.kill_rank(1)
+        self.assertEqual(launcher.wait(), [2], launcher.text())
+        self.assertIn("holds no checkpoint", launcher.text())
+
     def test_a_killed_launcher_takes_its_ranks_along(self):
         launcher = self.start_run("orphans")
         launcher.signal(0, signal.SIGKILL)
@@ -308,7 +324,7 @@ class Launchers(DistributedTest):
         for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(signal=number):
                 name = number.name.lower()
-                launcher = self.start_run(name, "--checkpoint_interval=0", "--eval_interval=0")
+                launcher = self.start_run(name, *self.NO_CHECKPOINTS)
                 launcher.signal(0, number)
                 self.assertEqual(launcher.wait(), [0], launcher.text())
                 self.assertIn("init_from=resume", launcher.text())
