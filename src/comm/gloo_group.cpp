@@ -215,19 +215,21 @@ void GlooGroup::throw_if_doomed() const {
 void GlooGroup::give_up(int waiting_for) {
     std::unique_lock lock(mutex_);
     doomed_ = true;
+    // Whoever was told by others began to wait later than they: start from their suspect.
+    const int suspect = words_.first_speaker() >= 0 ? words_.first_speaker() : waiting_for;
     if (waiting_for >= 0) {
-        // Whoever was told by others began to wait later than they: start from their suspect.
-        const int suspect = words_.first_speaker() >= 0 ? words_.first_speaker() : waiting_for;
-        words_.hear(rank(), waiting_for);
+        // A rank that died while we waited for another is what the others need to know.
+        const int to_blame = words_.closed().value_or(waiting_for);
+        words_.hear(rank(), to_blame);
         lock.unlock();
-        say(waiting_for);
+        say(to_blame);
         lock.lock();
+    }
+    if (suspect >= 0) {
         changed_.wait_for(lock, kLastWordsTime,
                           [&] { return lost_.has_value() || words_.is_certain(suspect); });
-        if (!lost_) lost_ = words_.verdict(suspect);
-    } else if (!lost_) {
-        lost_ = words_.verdict(words_.first_speaker());
     }
+    if (!lost_) lost_ = words_.verdict(suspect);
     const Lost lost = *lost_;
     lock.unlock();
     say(lost.rank >= 0 ? lost.rank : kEnded);

@@ -36,6 +36,8 @@ public:
         return names_[static_cast<std::size_t>(rank)];
     }
 
+    /// A rank whose connection closed without a word.
+    [[nodiscard]] std::optional<int> closed() const;
     /// Whether more words could not change the verdict.
     [[nodiscard]] bool is_certain(int suspect) const;
     /// Who is lost, from a rank that is to blame unless it blames another.
@@ -47,7 +49,6 @@ private:
         int end;
     };
     [[nodiscard]] Chain follow(int suspect) const;
-    [[nodiscard]] std::optional<int> closed() const;
     [[nodiscard]] LastWord said(int rank) const { return said_[static_cast<std::size_t>(rank)]; }
 
     int own_rank_;
