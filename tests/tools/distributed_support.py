@@ -55,14 +55,14 @@ def free_port():
 
 
 def wait_until(condition, what, seconds=PATIENCE, pause=0.01):
-    """Polls; returns what the condition gave."""
+    """Polls; returns what the condition gave. `what` is a text or makes one of how things are in the end."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         result = condition()
         if result:
             return result
         time.sleep(pause)
-    raise AssertionError(f"not within {seconds} s: {what}")
+    raise AssertionError(f"not within {seconds} s: {what() if callable(what) else what}")
 
 
 def processes_in(folder):
@@ -169,7 +169,7 @@ class Ranks:
         """Exit codes of all ranks (except `but`) once they have ended."""
         awaited = [rank for rank in range(len(self.processes)) if rank not in but]
         wait_until(lambda: all(self.codes()[rank] is not None for rank in awaited),
-                   f"all ranks end; {self.codes()}: {self.text()}", seconds)
+                   lambda: f"all ranks end; {self.codes()}: {self.text()}", seconds)
         return self.codes()
 
     def words(self, rank):
