@@ -26,7 +26,7 @@ TINY = {
     "arch_preset": "llama", "n_layer": 2, "n_head": 4, "n_kv_head": 2, "n_embd": 64, "intermediate_size": 128,
     "block_size": 32, "batch_size": 1, "gradient_accumulation_steps": 8, "max_iters": 20, "lr_decay_iters": 20,
     "warmup_iters": 3, "learning_rate": 3e-3, "grad_clip": 0.5, "eval_interval": 10, "eval_iters": 3,
-    "keep_checkpoints": 0, "log_interval": 100, "tensorboard": False,
+    "keep_checkpoints": 0, "log_interval": 100, "tensorboard": False, "reproducible": True,
 }
 STRATEGIES = {"ddp": [], "zero1": ["--use_zero1=true"], "fsdp": ["--use_fsdp=true"]}
 OF_LAUNCHERS = re.compile(r"(RANK|WORLD_SIZE|LOCAL_|MASTER_|ISOFLOP_|SLURM|OMPI_|PMI|MPI_)")
