@@ -68,9 +68,9 @@ private:
     void post(Message message, std::vector<Message>& messages);
     void wait_for(Message& message);
     [[noreturn]] void give_up(int waiting_for);
-    void listen_to(int peer);
+    void listen_to(int other);
     void watch_the_clock();
-    void heard(int peer, LastWord word);
+    void heard(int other, LastWord word);
     void end_waits(const std::vector<int>& peers);
     void end_all_waits();
     void say(LastWord word);

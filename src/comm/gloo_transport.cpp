@@ -106,6 +106,7 @@ std::unique_ptr<PointToPoint> connect_gloo_group(Store& store, const LaunchInfo&
         throw LostRank(-1, std::string("cannot connect to the other ranks: ") + error.what());
     }
     std::vector<std::string> names;
+    names.reserve(members.size());
     for (int other = 0; other < size; ++other) {
         names.push_back("rank " + std::to_string(members[static_cast<std::size_t>(other)]) +
                         " on " + store.get(prefix + "host/" + std::to_string(other)));

@@ -229,8 +229,8 @@ void read_slurm_master(const Environment& environment, bool one_node, LaunchInfo
     info.master_address = one_node ? "127.0.0.1" : slurm_first_host(environment);
     const auto job = environment.number("SLURM_JOB_ID");
     std::vector<std::string_view> missing;
-    if (info.master_address.empty()) missing.push_back("SLURM_NODELIST");
-    if (!job) missing.push_back("SLURM_JOB_ID");
+    if (info.master_address.empty()) missing.emplace_back("SLURM_NODELIST");
+    if (!job) missing.emplace_back("SLURM_JOB_ID");
     if (!missing.empty()) {
         refuse_half_set("srun", {"SLURM_PROCID", slurm_size_name(environment)}, missing,
                         "set them, or MASTER_ADDR and MASTER_PORT");

@@ -121,6 +121,7 @@ private:
 std::vector<std::unique_ptr<PointToPoint>> make_local_group(int size, double timeout_seconds) {
     const auto group = std::make_shared<Group>(size, timeout_seconds);
     std::vector<std::unique_ptr<PointToPoint>> ranks;
+    ranks.reserve(static_cast<std::size_t>(size));
     for (int rank = 0; rank < size; ++rank)
         ranks.push_back(std::make_unique<LocalRank>(group, rank));
     return ranks;

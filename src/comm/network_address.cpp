@@ -72,7 +72,7 @@ std::string own_address_towards(const std::string& master_address) {
     }
     const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, freeaddrinfo);
     for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
-        const std::string address = source_address(*entry);
+        std::string address = source_address(*entry);
         if (!is_loopback(address)) return address;
     }
     const std::string outside = first_outside_address();

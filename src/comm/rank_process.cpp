@@ -53,13 +53,15 @@ std::vector<std::string> changed_environment(const std::map<std::string, std::st
             variables.emplace_back(text);
         }
     }
-    for (const auto& [name, value] : changes) variables.push_back(name + "=" + value);
+    for (const auto& [name, value] : changes)
+        variables.push_back(std::string(name).append("=").append(value));
     return variables;
 }
 
 /// Null-terminated, as exec wants it; valid as long as the texts are.
 std::vector<char*> pointers(std::vector<std::string>& texts) {
     std::vector<char*> result;
+    result.reserve(texts.size() + 1);
     for (std::string& text : texts) result.push_back(text.data());
     result.push_back(nullptr);
     return result;
@@ -95,7 +97,7 @@ struct ChildPlan {
 }  // namespace
 
 void PrefixedStream::pump() {
-    std::array<char, 65536> buffer;
+    std::array<char, 65536> buffer{};
     while (pipe_.is_open()) {
         const ssize_t count = ::read(pipe_.get(), buffer.data(), buffer.size());
         if (count < 0 && errno == EINTR) continue;

@@ -55,7 +55,7 @@ bool flush(Connection& connection) {
 
 /// Reads what has come, up to one buffer; false when the connection has ended.
 bool receive(Connection& connection) {
-    std::array<char, 65536> buffer;
+    std::array<char, 65536> buffer{};
     const ssize_t count = ::recv(connection.socket.get(), buffer.data(), buffer.size(), 0);
     if (count == 0) return false;
     if (count < 0) return would_block(errno);

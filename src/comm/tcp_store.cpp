@@ -50,7 +50,7 @@ StoreMessage receive_message(const FileDescriptor& socket, std::string& in, Dead
     for (;;) {
         if (auto message = take_message(in)) return *std::move(message);
         if (!wait_for(socket, POLLIN, deadline)) throw Broken{"it does not answer"};
-        std::array<char, 65536> buffer;
+        std::array<char, 65536> buffer{};
         const ssize_t count = ::recv(socket.get(), buffer.data(), buffer.size(), 0);
         if (count > 0) {
             in.append(buffer.data(), static_cast<std::size_t>(count));
@@ -84,10 +84,11 @@ ConfigError not_our_store(const std::string& endpoint) {
 
 }  // namespace
 
-TcpStore::TcpStore(const LaunchInfo& launch, std::vector<Endpoint> endpoints, milliseconds timeout,
-                   std::unique_ptr<StoreServer> server, std::string local_address)
+TcpStore::TcpStore(const LaunchInfo& launch, const std::vector<Endpoint>& endpoints,
+                   milliseconds timeout, std::unique_ptr<StoreServer> server,
+                   std::string local_address)
     : server_(std::move(server)), timeout_(timeout), local_address_(std::move(local_address)) {
-    join(launch, std::move(endpoints));
+    join(launch, endpoints);
     if (local_address_.empty()) local_address_ = local_end(socket_).host();
 }
 
@@ -139,7 +140,7 @@ TcpStore::Outcome TcpStore::try_endpoint(const LaunchInfo& launch, const Endpoin
     return outcome;
 }
 
-void TcpStore::join(const LaunchInfo& launch, std::vector<Endpoint> endpoints) {
+void TcpStore::join(const LaunchInfo& launch, const std::vector<Endpoint>& endpoints) {
     const Deadline start = Clock::now();
     const Deadline deadline = start + timeout_;
     std::string error;

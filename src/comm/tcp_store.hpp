@@ -25,7 +25,7 @@ class TcpStore : public Store {
 public:
     /// Connects to one of the endpoints and says hello. Rank 0 gives the server, which ends after
     /// this client.
-    TcpStore(const LaunchInfo& launch, std::vector<Endpoint> endpoints,
+    TcpStore(const LaunchInfo& launch, const std::vector<Endpoint>& endpoints,
              std::chrono::milliseconds timeout, std::unique_ptr<StoreServer> server,
              std::string local_address);
     ~TcpStore() override;
@@ -38,7 +38,7 @@ public:
     [[nodiscard]] std::string local_address() const override { return local_address_; }
 
 private:
-    void join(const LaunchInfo& launch, std::vector<Endpoint> endpoints);
+    void join(const LaunchInfo& launch, const std::vector<Endpoint>& endpoints);
     enum class Outcome { joined, failed, unknown_name, occupied };
     [[nodiscard]] Outcome try_endpoint(const LaunchInfo& launch, const Endpoint& endpoint,
                                        Deadline deadline, std::string& error);

@@ -244,7 +244,8 @@ MemoryPlan memory_plan(const ModelConfig& config, const ParameterLayout& layout,
 
 std::int64_t pending_gradient_sums(const Execution& execution) {
     if (!execution.reproducible) return 0;
-    return std::bit_width(static_cast<std::uint64_t>(execution.grad_accum_steps - 1));
+    return static_cast<std::int64_t>(
+        std::bit_width(static_cast<std::uint64_t>(execution.grad_accum_steps - 1)));
 }
 
 std::int64_t loss_chunk_tokens(const Execution& execution, std::int64_t vocab_size) {

@@ -13,8 +13,6 @@
 
 namespace isoflop::trainer {
 
-using device::TensorView;
-
 RunPlan plan_run(TrainConfig config) {
     RunPlan plan;
     cost::Execution& execution = config.execution;

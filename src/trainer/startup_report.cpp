@@ -208,9 +208,9 @@ std::string plan_check_text(const RunPlan& plan, const Hardware& hardware,
                human_bytes(static_cast<double>(measured.resident_bytes))});
     if (plan.config.world_size > 1) {
         table.row({"sent per rank and iteration, bytes",
-                   with_separators(cost::total_bytes_sent(
-                       cost::communication_per_step(plan.layout, plan.config.execution))),
-                   with_separators(measured.bytes_sent)});
+                   with_separators(static_cast<std::int64_t>(cost::total_bytes_sent(
+                       cost::communication_per_step(plan.layout, plan.config.execution)))),
+                   with_separators(static_cast<std::int64_t>(measured.bytes_sent))});
     }
     const double half_peak = plan.palm_flops_per_token *
                              static_cast<double>(plan.config.tokens_per_iteration) /

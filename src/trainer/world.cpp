@@ -72,7 +72,7 @@ std::string World::from_first(std::string_view what,
         return decode(answer);
     }
     try {
-        const std::string chosen = choose();
+        std::string chosen = choose();
         store_->set(key, encode(ExitCode::ok, chosen));
         return chosen;
     } catch (const Error& error) {

@@ -32,7 +32,7 @@ public:
 ///
 /// ConfigError when the port is taken, the address is no address, or the ranks do not agree on the
 /// world size or have a rank twice (on every rank); LostRank when rank 0 cannot be reached in time.
-[[nodiscard]] std::unique_ptr<Store> open_store(const LaunchInfo& launch,
+[[nodiscard]] std::unique_ptr<Store> open_store(const LaunchInfo& given,
                                                 std::chrono::milliseconds timeout);
 
 /// What all ranks of a run must agree on before they start.
