@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "comm/add.hpp"
@@ -17,6 +19,10 @@ constexpr std::uint64_t kPieceAlignment = 64;
 
 bool is_power_of_two(int size) {
     return std::has_single_bit(static_cast<unsigned>(size));
+}
+
+int highest_bit(int value) {
+    return static_cast<int>(std::bit_floor(static_cast<unsigned>(value)));
 }
 
 /// Pieces that arrive at the same time: half of the parts in the first step of halving, or one
@@ -219,14 +225,14 @@ std::uint64_t all_reduce(PointToPoint& transport, const SumTensor& tensor,
            all_gather(transport, {tensor.data, tensor.elements * element_bytes(tensor.type)});
 }
 
+// A binomial tree over ranks counted from the root: rank p, with highest bit h, hears from p - h
+// and tells p + d for each power of two d above h.
 std::uint64_t broadcast(PointToPoint& transport, std::span<std::byte> tensor, int root) {
     if (tensor.empty()) return 0;
-    // A binomial tree over ranks counted from the root: rank p, with highest bit h, hears from
-    // p - h and tells p + d for each power of two d above h.
     const int size = transport.size();
     const int place = (transport.rank() - root + size) % size;
     const auto rank_at = [&](int p) { return (p + root) % size; };
-    const int highest = static_cast<int>(std::bit_floor(static_cast<unsigned>(place)));
+    const int highest = highest_bit(place);
     if (place > 0) {
         Messages messages;
         messages.receive(rank_at(place - highest), tensor);
@@ -236,6 +242,14 @@ std::uint64_t broadcast(PointToPoint& transport, std::span<std::byte> tensor, in
     for (int distance = std::max(1, 2 * highest); place + distance < size; distance *= 2)
         messages.send(rank_at(place + distance), tensor);
     return messages.exchange(transport);
+}
+
+int broadcast_receivers(int rank, int size, int root) {
+    const int place = (rank - root + size) % size;
+    int receivers = 0;
+    for (int distance = std::max(1, 2 * highest_bit(place)); place + distance < size; distance *= 2)
+        ++receivers;
+    return receivers;
 }
 
 std::uint64_t barrier(PointToPoint& transport) {
@@ -252,6 +266,13 @@ std::uint64_t barrier(PointToPoint& transport) {
         sent += messages.exchange(transport);
     }
     return sent;
+}
+
+void require_equal_parts(std::int64_t elements, int size) {
+    if (elements % size == 0) return;
+    throw std::invalid_argument("collective: " + std::to_string(elements) +
+                                " elements are not equal parts for " + std::to_string(size) +
+                                " ranks");
 }
 
 }  // namespace isoflop::comm

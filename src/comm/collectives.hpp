@@ -2,7 +2,8 @@
 // this rank has sent.
 //
 // A tensor is n parts of equal length. Every element's order of additions is fixed (see
-// communicator.hpp), so neither the length of the staging buffer nor timing has a say in the bits.
+// threaded_communicator.hpp), so neither the length of the staging buffer nor timing has a say in
+// the bits.
 #pragma once
 
 #include <cstddef>
@@ -40,6 +41,12 @@ std::uint64_t all_reduce(PointToPoint& transport, const SumTensor& tensor,
 
 std::uint64_t broadcast(PointToPoint& transport, std::span<std::byte> tensor, int root);
 
+/// Ranks to which `rank` sends in a broadcast.
+[[nodiscard]] int broadcast_receivers(int rank, int size, int root);
+
 std::uint64_t barrier(PointToPoint& transport);
+
+/// Throws std::invalid_argument unless `elements` are parts of equal length for `size` ranks.
+void require_equal_parts(std::int64_t elements, int size);
 
 }  // namespace isoflop::comm

@@ -2,36 +2,15 @@
 // depend on how many threads a library would have taken.
 #include "device/gemm_libraries.hpp"
 
-#include <dlfcn.h>
 #include <fmt/format.h>
 
-#include <initializer_list>
 #include <stdexcept>
 #include <string_view>
 
+#include "device/shared_library.hpp"
+
 namespace isoflop::device {
 namespace {
-
-/// A library that stays loaded until the process ends.
-class SharedLibrary {
-public:
-    explicit SharedLibrary(std::initializer_list<const char*> names) {
-        for (const char* name : names) {
-            handle_ = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-            if (handle_ != nullptr) return;
-        }
-    }
-    [[nodiscard]] bool loaded() const { return handle_ != nullptr; }
-
-    /// Null when there is no such symbol in the library or what it depends on.
-    template <class Function>
-    [[nodiscard]] Function* find(const char* symbol) const {
-        return handle_ == nullptr ? nullptr : reinterpret_cast<Function*>(dlsym(handle_, symbol));
-    }
-
-private:
-    void* handle_ = nullptr;
-};
 
 // --- OpenBLAS, through CBLAS with 32-bit integers.
 struct OpenBlas {

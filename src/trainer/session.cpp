@@ -6,6 +6,7 @@
 
 #include "gradient_norm.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/comm/threaded_communicator.hpp"
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/ops/adamw.hpp"
 #include "isoflop/trainer/initialization.hpp"
@@ -58,10 +59,13 @@ transformer::TransformerOptions transformer_options(const RunPlan& plan) {
             static_cast<std::int32_t>(plan.config.keys.data.ignore_index)};
 }
 
-std::unique_ptr<comm::Communicator> make_communicator(std::unique_ptr<comm::PointToPoint> transport,
-                                                      const device::PlannedMemory& memory) {
-    if (!transport) return nullptr;
-    return std::make_unique<comm::Communicator>(std::move(transport), memory.bytes_of("staging"));
+/// A factory may be copied and a transport may not, so the copies share it.
+CommunicatorFactory over(std::unique_ptr<comm::PointToPoint> transport) {
+    if (!transport) return {};
+    auto shared = std::make_shared<std::unique_ptr<comm::PointToPoint>>(std::move(transport));
+    return [shared](std::span<std::byte> staging) {
+        return std::make_unique<comm::ThreadedCommunicator>(std::move(*shared), staging);
+    };
 }
 
 sharding::DataParallelOptions data_parallel_options(const RunPlan& plan) {
@@ -74,10 +78,13 @@ sharding::DataParallelOptions data_parallel_options(const RunPlan& plan) {
 
 Session::Session(RunPlan plan, device::ThreadPool& pool,
                  std::unique_ptr<comm::PointToPoint> transport)
+    : Session(std::move(plan), pool, over(std::move(transport))) {}
+
+Session::Session(RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect)
     : plan_(std::move(plan)),
       context_(pool),
       memory_(plan_.memory, plan_.config.execution),
-      communicator_(make_communicator(std::move(transport), memory_)),
+      communicator_(connect ? connect(memory_.bytes_of("staging")) : nullptr),
       strategy_(sharding::make_data_parallel(data_parallel_options(plan_), plan_.state, memory_,
                                              context_, communicator_.get())),
       transformer_(transformer_options(plan_), plan_.state, memory_, context_, *strategy_) {}

@@ -1,5 +1,5 @@
 // The queue, its thread and its errors, with ranks as threads.
-#include "isoflop/comm/communicator.hpp"
+#include "isoflop/comm/threaded_communicator.hpp"
 
 #include <gtest/gtest.h>
 
@@ -29,7 +29,8 @@ void on_ranks(int size, double timeout_seconds, const Body& body) {
     auto group = make_local_group(size, timeout_seconds);
     run_threads(size, [&](int rank) {
         Staging staging(kStagingBytes);
-        Communicator communicator(std::move(group[static_cast<std::size_t>(rank)]), staging.span());
+        ThreadedCommunicator communicator(std::move(group[static_cast<std::size_t>(rank)]),
+                                          staging.span());
         body(communicator);
     });
 }
@@ -125,7 +126,7 @@ TEST(Communicator, GathersSmallValuesInRankOrder) {
 }
 
 TEST(Communicator, OneRankAloneHasNothingToSend) {
-    Communicator communicator(std::move(make_local_group(1, 1).front()), {});
+    ThreadedCommunicator communicator(std::move(make_local_group(1, 1).front()), {});
     std::vector<float> values(7, 3.0F);
     communicator.all_reduce(view(values)).wait();
     communicator.all_gather(view(values)).wait();
@@ -144,7 +145,7 @@ TEST(Communicator, RefusesTensorsThatDoNotFit) {
         EXPECT_THROW((void)communicator.reduce_scatter({odd.data(), DType::int8, {4}}),
                      std::invalid_argument);
     });
-    EXPECT_THROW(Communicator(std::move(make_local_group(2, 1).front()), {}),
+    EXPECT_THROW(ThreadedCommunicator(std::move(make_local_group(2, 1).front()), {}),
                  std::invalid_argument);
 }
 
@@ -228,7 +229,7 @@ TEST(Communicator, APendingMayOutliveItsCommunicator) {
     {
         auto group = make_local_group(2, kTestTimeoutSeconds);
         Staging staging(kStagingBytes);
-        Communicator communicator(std::move(group.front()), staging.span());
+        ThreadedCommunicator communicator(std::move(group.front()), staging.span());
         sum = communicator.all_reduce(view(values));
     }
     EXPECT_TRUE(failure_of(sum));

@@ -18,7 +18,7 @@
 #include <string>
 
 #include "comm/local_ranks.hpp"
-#include "isoflop/comm/communicator.hpp"
+#include "isoflop/comm/threaded_communicator.hpp"
 
 namespace isoflop::comm {
 namespace {
@@ -93,7 +93,7 @@ protected:
     void on_ranks(int size, milliseconds timeout, const Body& body) const {
         run_threads(size, [&](int rank) {
             Staging staging(1 << 16);
-            Communicator communicator(connect(rank, size, timeout), staging.span());
+            ThreadedCommunicator communicator(connect(rank, size, timeout), staging.span());
             body(communicator);
         });
     }
@@ -153,12 +153,13 @@ TEST_F(Gloo, ASubsetOfRanksIsAGroupOfItsOwn) {
         if (rank == 1) return;
         FileStore store(folder_);
         Staging staging(1 << 10);
-        Communicator pair(connect_gloo_group(store, launch(rank, 3), "pair", {0, 2}, kLong),
-                          staging.span());
+        ThreadedCommunicator pair(connect_gloo_group(store, launch(rank, 3), "pair", {0, 2}, kLong),
+                                  staging.span());
         EXPECT_EQ(pair.rank(), rank / 2);
         const double mine[] = {1.0 * rank};
         EXPECT_EQ(pair.gather_values(mine), (std::vector<double>{0, 2}));
-        Communicator alone(connect_gloo_group(store, launch(rank, 3), "alone", {rank}, kLong), {});
+        ThreadedCommunicator alone(
+            connect_gloo_group(store, launch(rank, 3), "alone", {rank}, kLong), {});
         EXPECT_EQ(alone.gather_values(mine), std::vector<double>{mine[0]});
     });
 }
@@ -254,7 +255,7 @@ constexpr int kKilled = 2;
 /// Exit code of a process that communicates until it fails: 0 when it names the killed rank.
 int sum_until_failure(std::unique_ptr<PointToPoint> transport) {
     Staging staging(1 << 20);
-    Communicator communicator(std::move(transport), staging.span());
+    ThreadedCommunicator communicator(std::move(transport), staging.span());
     std::vector<float> values(std::size_t{1} << 20U, 1.0F);
     try {
         for (int round = 0; round < 100'000; ++round) {

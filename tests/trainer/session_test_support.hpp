@@ -42,6 +42,15 @@ struct TestRun {
                   static_cast<std::uint64_t>(session.plan().config.keys.execution.seed)) {
         session.initialize_from_scratch();
     }
+    /// One of `size` ranks, over a communicator that `connect` makes.
+    TestRun(const Overrides& overrides, int size, const CommunicatorFactory& connect)
+        : data(data::TokenDataset::open("builtin", data::Split::train)),
+          ranks(size),
+          session(plan_of(overrides, ranks), pool, connect),
+          samples(data, session.plan().config.execution.sequence_length,
+                  static_cast<std::uint64_t>(session.plan().config.keys.execution.seed)) {
+        session.initialize_from_scratch();
+    }
 
     IterationOutcome iterate(std::int64_t iteration, bool with_gradients = false) {
         return session.train_iteration(iteration, samples, with_gradients);

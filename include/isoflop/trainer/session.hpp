@@ -15,6 +15,7 @@
 #include "isoflop/checkpoint/checkpoint.hpp"
 #include "isoflop/checkpoint/hugging_face.hpp"
 #include "isoflop/comm/communicator.hpp"
+#include "isoflop/comm/point_to_point.hpp"
 #include "isoflop/cost/memory_plan.hpp"
 #include "isoflop/cost/state_layout.hpp"
 #include "isoflop/data/sampler.hpp"
@@ -55,12 +56,19 @@ struct IterationOutcome {
     std::optional<GradientRecord> gradients;
 };
 
+/// Makes the communicator of a run on several ranks. `staging`: scratch of the planned memory,
+/// which outlives it.
+using CommunicatorFactory =
+    std::function<std::unique_ptr<comm::Communicator>(std::span<std::byte> staging)>;
+
 class Session {
 public:
     /// Allocates the planned memory; weights are not set yet. `transport` connects the ranks of a
     /// run on several; every member function is then called on all of them.
     Session(RunPlan plan, device::ThreadPool& pool,
             std::unique_ptr<comm::PointToPoint> transport = nullptr);
+    /// The same over a communicator of another kind; an empty `connect` is one rank.
+    Session(RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect);
 
     /// Random weights, for a session that has done nothing yet: its moments are still zero, as
     /// the arena came, and stay untouched so that the first step need not wait for their pages.
