@@ -1,0 +1,50 @@
+#include "isoflop/comm/nccl.hpp"
+
+#include <algorithm>
+#include <string>
+
+#include "comm/nccl_communicator.hpp"
+
+namespace isoflop::comm {
+namespace {
+
+constexpr std::string_view kKey = "nccl/unique_id";
+constexpr char kMade = '+';
+constexpr char kFailed = '-';
+
+}  // namespace
+
+std::unique_ptr<Communicator> connect_nccl_with(const std::function<NcclLibraries()>& load,
+                                                Store& store, std::unique_ptr<PointToPoint> control,
+                                                const NcclOptions& options) {
+    NcclUniqueId id;
+    NcclLibraries libraries;
+    if (control->rank() == 0) {
+        try {
+            libraries = load();
+            libraries.check_nccl(libraries.nccl.get_unique_id(&id), "ncclGetUniqueId");
+        } catch (const std::exception& error) {
+            store.set(kKey, std::string(1, kFailed) + error.what());
+            throw;
+        }
+        store.set(kKey, kMade + std::string(id.internal.begin(), id.internal.end()));
+    } else {
+        const std::string answer = store.get(kKey);
+        if (answer.front() == kFailed) throw ConfigError("rank 0: " + answer.substr(1));
+        std::copy_n(answer.begin() + 1, id.internal.size(), id.internal.begin());
+        libraries = load();
+    }
+    return std::make_unique<NcclCommunicator>(std::move(libraries), options, id,
+                                              std::move(control));
+}
+
+std::unique_ptr<Communicator> connect_nccl(Store& store, std::unique_ptr<PointToPoint> control,
+                                           const NcclOptions& options) {
+    return connect_nccl_with(
+        [] {
+            return NcclLibraries{load_nccl(), load_cuda_runtime()};
+        },
+        store, std::move(control), options);
+}
+
+}  // namespace isoflop::comm

@@ -1,0 +1,92 @@
+#include "comm/nccl_functions.hpp"
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+
+#include "device/shared_library.hpp"
+#include "isoflop/base/error.hpp"
+
+namespace isoflop::comm {
+namespace {
+
+/// Fills tables from one library; every function is needed.
+class Loader {
+public:
+    Loader(LibraryNames names, const char* title, const char* advice)
+        : library_(names), title_(title) {
+        if (library_.loaded()) return;
+        throw ConfigError(fmt::format("{}: {} was not found; {}", title, *names.begin(), advice));
+    }
+
+    template <class Signature>
+    void operator()(std::function<Signature>& function, const char* symbol) const {
+        auto* found = library_.find<Signature>(symbol);
+        if (found == nullptr) {
+            throw ConfigError(
+                fmt::format("{}: found, but it lacks {}; install a newer one", title_, symbol));
+        }
+        function = found;
+    }
+
+private:
+    device::SharedLibrary library_;
+    const char* title_;
+};
+
+}  // namespace
+
+NcclFunctions load_nccl(LibraryNames names) {
+    const Loader load(names, "NCCL",
+                      "training on several GPUs needs it (NVIDIA's package repository: libnccl2; "
+                      "PyPI: nvidia-nccl-cu13, with its lib folder in LD_LIBRARY_PATH)");
+    NcclFunctions table;
+    load(table.get_version, "ncclGetVersion");
+    load(table.get_error_string, "ncclGetErrorString");
+    load(table.get_unique_id, "ncclGetUniqueId");
+    load(table.comm_init_rank, "ncclCommInitRank");
+    load(table.comm_destroy, "ncclCommDestroy");
+    load(table.comm_abort, "ncclCommAbort");
+    load(table.comm_get_async_error, "ncclCommGetAsyncError");
+    load(table.all_reduce, "ncclAllReduce");
+    load(table.reduce_scatter, "ncclReduceScatter");
+    load(table.all_gather, "ncclAllGather");
+    load(table.broadcast, "ncclBroadcast");
+    load(table.group_start, "ncclGroupStart");
+    load(table.group_end, "ncclGroupEnd");
+    return table;
+}
+
+CudaRuntimeFunctions load_cuda_runtime(LibraryNames names) {
+    const Loader load(names, "CUDA runtime",
+                      "training on several GPUs needs it (NVIDIA's package repository: "
+                      "cuda-cudart-13-0; PyPI: nvidia-cuda-runtime, with its lib folder in "
+                      "LD_LIBRARY_PATH)");
+    CudaRuntimeFunctions table;
+    load(table.get_error_string, "cudaGetErrorString");
+    load(table.set_device, "cudaSetDevice");
+    load(table.stream_create_with_flags, "cudaStreamCreateWithFlags");
+    load(table.stream_destroy, "cudaStreamDestroy");
+    load(table.stream_wait_event, "cudaStreamWaitEvent");
+    load(table.event_create_with_flags, "cudaEventCreateWithFlags");
+    load(table.event_destroy, "cudaEventDestroy");
+    load(table.event_record, "cudaEventRecord");
+    load(table.event_query, "cudaEventQuery");
+    return table;
+}
+
+void NcclLibraries::check_nccl(int result, const char* call) const {
+    if (result == kNcclSuccess) return;
+    throw std::runtime_error(fmt::format("{}: {}", call, nccl.get_error_string(result)));
+}
+
+void NcclLibraries::check_cuda(int error, const char* call) const {
+    if (error == kCudaSuccess) return;
+    throw std::runtime_error(fmt::format("{}: {}", call, cuda.get_error_string(error)));
+}
+
+std::string nccl_version_text(int version) {
+    return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+}
+
+}  // namespace isoflop::comm

@@ -1,0 +1,103 @@
+// NCCL and the CUDA runtime as tables of functions, so that a program starts without either and a
+// test puts others in their place.
+//
+// Declared here rather than taken from their headers, which need not be installed: handles are
+// pointers to the same incomplete types, enumerations are passed as int. nccl_signatures.cpp holds
+// both against the headers where there are some.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <functional>
+#include <initializer_list>
+#include <string>
+
+struct ncclComm;
+struct CUstream_st;
+struct CUevent_st;
+
+namespace isoflop::comm {
+
+using NcclComm = ncclComm*;
+using CudaStream = CUstream_st*;
+using CudaEvent = CUevent_st*;
+
+struct NcclUniqueId {
+    std::array<char, 128> internal{};
+};
+
+inline constexpr int kNcclSuccess = 0;
+inline constexpr int kNcclRemoteError = 6;
+inline constexpr int kNcclInProgress = 7;
+inline constexpr int kNcclSum = 0;
+
+inline constexpr int kNcclInt8 = 0;
+inline constexpr int kNcclFloat16 = 6;
+inline constexpr int kNcclFloat32 = 7;
+inline constexpr int kNcclFloat64 = 8;
+inline constexpr int kNcclBfloat16 = 9;
+
+inline constexpr int kCudaSuccess = 0;
+inline constexpr int kCudaErrorNotReady = 600;
+inline constexpr unsigned kCudaStreamNonBlocking = 1;
+inline constexpr unsigned kCudaEventDisableTiming = 2;
+
+/// Names as in nccl.h, without their prefix.
+struct NcclFunctions {
+    std::function<int(int* version)> get_version;
+    std::function<const char*(int result)> get_error_string;
+    std::function<int(NcclUniqueId* id)> get_unique_id;
+    std::function<int(NcclComm* comm, int ranks, NcclUniqueId id, int rank)> comm_init_rank;
+    std::function<int(NcclComm comm)> comm_destroy;
+    std::function<int(NcclComm comm)> comm_abort;
+    std::function<int(NcclComm comm, int* result)> comm_get_async_error;
+    std::function<int(const void* send, void* receive, std::size_t count, int dtype, int operation,
+                      NcclComm comm, CudaStream stream)>
+        all_reduce;
+    std::function<int(const void* send, void* receive, std::size_t receive_count, int dtype,
+                      int operation, NcclComm comm, CudaStream stream)>
+        reduce_scatter;
+    std::function<int(const void* send, void* receive, std::size_t send_count, int dtype,
+                      NcclComm comm, CudaStream stream)>
+        all_gather;
+    std::function<int(const void* send, void* receive, std::size_t count, int dtype, int root,
+                      NcclComm comm, CudaStream stream)>
+        broadcast;
+    std::function<int()> group_start;
+    std::function<int()> group_end;
+};
+
+/// Names as in cuda_runtime_api.h, without their prefix.
+struct CudaRuntimeFunctions {
+    std::function<const char*(int error)> get_error_string;
+    std::function<int(int device)> set_device;
+    std::function<int(CudaStream* stream, unsigned flags)> stream_create_with_flags;
+    std::function<int(CudaStream stream)> stream_destroy;
+    std::function<int(CudaStream stream, CudaEvent event, unsigned flags)> stream_wait_event;
+    std::function<int(CudaEvent* event, unsigned flags)> event_create_with_flags;
+    std::function<int(CudaEvent event)> event_destroy;
+    std::function<int(CudaEvent event, CudaStream stream)> event_record;
+    std::function<int(CudaEvent event)> event_query;
+};
+
+struct NcclLibraries {
+    NcclFunctions nccl;
+    CudaRuntimeFunctions cuda;
+
+    /// Throw std::runtime_error with the library's own words when a call has failed.
+    void check_nccl(int result, const char* call) const;
+    void check_cuda(int error, const char* call) const;
+};
+
+using LibraryNames = std::initializer_list<const char*>;
+
+/// Each takes the first of the names that is installed. Throw ConfigError that says what to
+/// install.
+[[nodiscard]] NcclFunctions load_nccl(LibraryNames names = {"libnccl.so.2"});
+[[nodiscard]] CudaRuntimeFunctions load_cuda_runtime(LibraryNames names = {"libcudart.so.13",
+                                                                           "libcudart.so.12"});
+
+/// 22809 -> "2.28.9"
+[[nodiscard]] std::string nccl_version_text(int version);
+
+}  // namespace isoflop::comm
