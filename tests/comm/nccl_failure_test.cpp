@@ -1,0 +1,131 @@
+// What ends a rank on GPUs: lost ranks, errors of the libraries, libraries that are not there.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "comm/nccl_ranks.hpp"
+#include "isoflop/base/error.hpp"
+
+namespace isoflop::comm {
+namespace {
+
+using std::chrono::milliseconds;
+
+TEST(NcclFailure, ARankThatHangsEndsTheOthersAfterTheTimeout) {
+    std::atomic<bool> detected = false;
+    on_ranks(2, milliseconds(200), [&](Communicator& communicator, FakeGpu& gpu) {
+        if (communicator.rank() == 1) {
+            while (!detected) std::this_thread::sleep_for(milliseconds(5));
+            EXPECT_TRUE(failure_of([&] { communicator.barrier(); }));  // has been told
+            return;
+        }
+        std::vector<float> values(8);
+        Pending sum = communicator.all_reduce(view(values));
+        const auto error = failure_of([&] { sum.wait(); });
+        const auto later = failure_of([&] { (void)communicator.all_gather(view(values)); });
+        const auto control = failure_of([&] { communicator.barrier(); });
+        detected = true;
+        ASSERT_TRUE(error && later && control);
+        EXPECT_STREQ(error->what(),
+                     "all_reduce number 1 was not done for 0.2 s: another rank is lost or hangs "
+                     "(NCCL does not tell which)");
+        EXPECT_STREQ(later->what(), error->what());
+        EXPECT_STREQ(control->what(), error->what());
+        EXPECT_EQ(error->exit_code(), ExitCode::lost_rank);
+        EXPECT_TRUE(gpu.aborted());
+    });
+}
+
+TEST(NcclFailure, AnErrorOfNcclEndsWhatIsUnderWay) {
+    on_ranks(2, kLong, [](Communicator& communicator, FakeGpu& gpu) {
+        if (communicator.rank() == 1) return;  // its connections are closed
+        std::vector<float> values(8);
+        Pending sum = communicator.all_reduce(view(values));
+        const auto error = failure_of([&] { sum.wait(); });
+        ASSERT_TRUE(error);
+        EXPECT_STREQ(error->what(), "NCCL: fake remote error");
+        EXPECT_TRUE(gpu.aborted());
+    });
+}
+
+TEST(NcclFailure, ALostRankIsNamedByTheControlPlane) {
+    on_ranks(2, kLong, [](Communicator& communicator, FakeGpu& gpu) {
+        if (communicator.rank() == 1) return;
+        const auto error = failure_of([&] { (void)communicator.gather_values(std::vector{1.0}); });
+        ASSERT_TRUE(error);
+        EXPECT_EQ(error->rank(), 1);
+        std::vector<float> values(8);
+        const auto later = failure_of([&] { (void)communicator.all_reduce(view(values)); });
+        ASSERT_TRUE(later);
+        EXPECT_STREQ(later->what(), error->what());
+        EXPECT_TRUE(gpu.aborted());
+    });
+}
+
+TEST(NcclFailure, AbortEndsWhatIsUnderWay) {
+    on_ranks(2, kLong, [](Communicator& communicator, FakeGpu&) {
+        if (communicator.rank() == 1) {
+            EXPECT_TRUE(failure_of([&] { communicator.barrier(); }));
+            return;
+        }
+        std::vector<float> values(8);
+        Pending sum = communicator.all_reduce(view(values));
+        std::thread aborter([&] {
+            std::this_thread::sleep_for(milliseconds(30));
+            communicator.abort();
+        });
+        const auto error = failure_of([&] { sum.wait(); });
+        aborter.join();
+        ASSERT_TRUE(error);
+        EXPECT_STREQ(error->what(), "the communication was aborted");
+    });
+}
+
+TEST(NcclFailure, DestructionWithUnfinishedOperationsAborts) {
+    static std::vector<float> values(8);
+    on_ranks(2, kLong, [](Communicator& communicator, FakeGpu&) {
+        if (communicator.rank() == 0) {
+            (void)communicator.all_reduce(view(values));
+            return;
+        }
+        EXPECT_TRUE(failure_of([&] { communicator.barrier(); }));
+    });
+}
+
+TEST(NcclFailure, AFailedCallSaysWhich) {
+    const Fault broken = [](FakeGpu&, NcclLibraries& libraries) {
+        libraries.cuda.event_record = [](CudaEvent, CudaStream) { return 1; };
+    };
+    on_ranks(
+        1, kLong,
+        [](Communicator& communicator, FakeGpu&) {
+            std::vector<float> values(8);
+            const auto error = failure_of([&] { (void)communicator.all_reduce(view(values)); });
+            ASSERT_TRUE(error);
+            EXPECT_STREQ(error->what(), "cudaEventRecord: fake CUDA error");
+        },
+        broken);
+}
+
+TEST(NcclFailure, AMissingLibraryOfTheFirstRankIsToldToAll) {
+    auto control = make_local_group(2, kTestTimeoutSeconds);
+    MapStore store;
+    run_threads(2, [&](int rank) {
+        const auto load = []() -> NcclLibraries { return {load_nccl({"libnone.so.2"}), {}}; };
+        try {
+            (void)connect_nccl_with(load, store, std::move(control[static_cast<std::size_t>(rank)]),
+                                    {});
+            ADD_FAILURE() << "connected";
+        } catch (const ConfigError& error) {
+            const std::string message = error.what();
+            EXPECT_EQ(message.starts_with("rank 0: "), rank == 1) << message;
+            EXPECT_NE(message.find("libnone.so.2 was not found"), std::string::npos) << message;
+            EXPECT_NE(message.find("libnccl2"), std::string::npos) << message;
+        }
+    });
+}
+
+}  // namespace
+}  // namespace isoflop::comm
