@@ -4,6 +4,7 @@
 #include <string>
 
 #include "comm/nccl_communicator.hpp"
+#include "isoflop/base/error.hpp"
 
 namespace isoflop::comm {
 namespace {
@@ -45,6 +46,17 @@ std::unique_ptr<Communicator> connect_nccl(Store& store, std::unique_ptr<PointTo
             return NcclLibraries{load_nccl(), load_cuda_runtime()};
         },
         store, std::move(control), options);
+}
+
+std::string nccl_library() {
+    try {
+        const NcclFunctions nccl = load_nccl();
+        int version = 0;
+        if (nccl.get_version(&version) != kNcclSuccess) return {};
+        return "NCCL " + nccl_version_text(version);
+    } catch (const ConfigError&) {
+        return {};
+    }
 }
 
 }  // namespace isoflop::comm

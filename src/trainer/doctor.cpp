@@ -6,6 +6,7 @@
 #include "isoflop/base/version.hpp"
 #include "isoflop/comm/gloo_transport.hpp"
 #include "isoflop/comm/launch.hpp"
+#include "isoflop/comm/nccl.hpp"
 #include "isoflop/data/tokenizer.hpp"
 #include "isoflop/device/cpu_info.hpp"
 #include "isoflop/device/gemm.hpp"
@@ -30,6 +31,7 @@ std::string build_features() {
     text += data::has_sentencepiece() ? ", SentencePiece" : "";
     text += comm::has_gloo() ? ", Gloo" : "";
     if (const std::string mpi = comm::mpi_library(); !mpi.empty()) text += ", " + mpi;
+    if (const std::string nccl = comm::nccl_library(); !nccl.empty()) text += ", " + nccl;
     return text;
 }
 
@@ -71,7 +73,8 @@ std::string doctor_text(device::Context& context, report::Colour colour) {
     const std::string mpi = comm::mpi_library();
     library("MPI", !mpi.empty(), mpi,
             "mpirun on several machines needs MASTER_ADDR and MASTER_PORT; other launchers work");
-    library("NCCL", false, "", "nothing is lost without CUDA");
+    const std::string nccl = comm::nccl_library();
+    library("NCCL", !nccl.empty(), nccl, "nothing is lost without CUDA");
     return report.str();
 }
 

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 
 #include "isoflop/comm/communicator.hpp"
 #include "isoflop/comm/point_to_point.hpp"
@@ -28,5 +29,8 @@ struct NcclOptions {
 [[nodiscard]] std::unique_ptr<Communicator> connect_nccl(Store& store,
                                                          std::unique_ptr<PointToPoint> control,
                                                          const NcclOptions& options);
+
+/// Such as "NCCL 2.28.9"; empty where it is not installed.
+[[nodiscard]] std::string nccl_library();
 
 }  // namespace isoflop::comm
