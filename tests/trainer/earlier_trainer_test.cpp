@@ -212,6 +212,7 @@ TEST_F(EarlierTrainer, Defect13_ShardedRunsHungInEvaluation) {
             const data::EvalSampler windows(validation, 16);
             EXPECT_EQ(run.session.evaluate_windows(windows, 0, 10).targets, 160) << strategy;
             (void)run.iterate(1);
+            run.session.synchronize();  // the others still need what this rank sends
         });
     }
     EXPECT_THAT(refusal_of(tiny_run({"use_fsdp=true", "use_zero1=true"})), HasSubstr("give one"));
