@@ -56,20 +56,31 @@ Gathered fsdp_gathers(const model::ParameterLayout& layout, std::int64_t world_s
 }
 
 std::vector<Collective> fsdp_communication(const model::ParameterLayout& layout,
-                                           const Execution& execution, std::uint64_t gradients) {
-    const auto ranks = static_cast<std::uint64_t>(execution.world_size);
+                                           const Execution& execution) {
+    const auto sharers = static_cast<std::uint64_t>(execution.shard_ranks());
+    const auto replicas = static_cast<std::uint64_t>(execution.replicas());
     const auto micro_batches = static_cast<std::uint64_t>(execution.grad_accum_steps);
     const std::uint64_t weight = size_in_bytes(execution.storage_dtype());
-    const auto sent = [&](std::uint64_t elements) { return elements / ranks * (ranks - 1); };
-    if (!execution.reshard_after_forward) {  // kept until the update
-        return {{"all_gather weights (forward)",
-                 sent(padded_parameters(layout, execution.world_size)) * weight},
-                {"reduce_scatter gradients", gradients * micro_batches}};
+    const std::uint64_t gradient =
+        size_in_bytes(execution.gradient_dtype.value_or(execution.storage_dtype()));
+    const std::uint64_t elements = padded_parameters(layout, execution.world_size);
+    const auto sent = [&](std::uint64_t count) { return count / sharers * (sharers - 1); };
+
+    std::vector<Collective> collectives;
+    if (execution.reshard_after_forward) {
+        const Gathered gathered = fsdp_gathers(layout, execution.world_size);
+        collectives = {
+            {"all_gather weights (forward)", sent(gathered.forward) * weight * micro_batches},
+            {"all_gather weights (backward)", sent(gathered.backward) * weight * micro_batches}};
+    } else {  // kept until the update
+        collectives = {{"all_gather weights (forward)", sent(elements) * weight}};
     }
-    const Gathered gathered = fsdp_gathers(layout, execution.world_size);
-    return {{"all_gather weights (forward)", sent(gathered.forward) * weight * micro_batches},
-            {"all_gather weights (backward)", sent(gathered.backward) * weight * micro_batches},
-            {"reduce_scatter gradients", gradients * micro_batches}};
+    collectives.push_back({"reduce_scatter gradients", sent(elements) * gradient * micro_batches});
+    if (replicas > 1) {
+        collectives.push_back({"all_reduce gradients (copies)",
+                               2 * (elements / sharers) / replicas * (replicas - 1) * gradient});
+    }
+    return collectives;
 }
 
 }  // namespace
@@ -94,7 +105,7 @@ std::vector<Collective> communication_per_step(const model::ParameterLayout& lay
             // Gradients are kept sharded, so each micro-batch is reduced as it is produced.
             return {{"reduce_scatter gradients", gradients * micro_batches},
                     {"all_gather weights", weights}};
-        case Parallelism::fsdp: return fsdp_communication(layout, execution, gradients);
+        case Parallelism::fsdp: return fsdp_communication(layout, execution);
     }
     return {};
 }

@@ -48,11 +48,13 @@ private:
 
     [[nodiscard]] bool sharded(Parallelism from) const { return execution_.parallelism >= from; }
 
-    /// One kind of state for every unit, `copies` times; sharded state holds 1 / world_size of
+    /// One kind of state for every unit, `copies` times; sharded state holds this rank's part of
     /// each.
     void add_state(std::string_view name, MemoryCategory category, std::uint64_t element_bytes,
                    bool shard, std::int64_t copies = 1) {
-        const auto ranks = static_cast<std::uint64_t>(shard ? execution_.world_size : 1);
+        const std::int64_t sharers =
+            sharded(Parallelism::fsdp) ? execution_.shard_ranks() : execution_.world_size;
+        const auto ranks = static_cast<std::uint64_t>(shard ? sharers : 1);
         for (const Unit& unit : units_) {
             add(name, category, Lifetime::persistent, unit.elements / ranks * element_bytes,
                 unit.count * copies);
@@ -101,8 +103,10 @@ private:
                 largest * gradient_bytes(), in_flight);
         }
         if (execution_.device == DeviceKind::cpu) {
+            // Sums within a shard and between copies of it may be under way together.
+            const bool copies = sharded(Parallelism::fsdp) && execution_.replicas() > 1;
             add("staging", MemoryCategory::communication, Lifetime::step,
-                std::min(kStagingBytes, largest * gradient_bytes()));
+                std::min(kStagingBytes, largest * gradient_bytes()), copies ? 2 : 1);
         }
     }
 

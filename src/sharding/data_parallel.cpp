@@ -23,22 +23,34 @@ std::vector<TensorPart> tensor_parts(const cost::StateLayout& layout, const Stat
     return parts;
 }
 
+StateSlice part_of(const StateSlice& slice, std::int64_t index, std::int64_t parts) {
+    const std::int64_t count = slice.weights.size() / parts;
+    const auto part = [&](const TensorView& flat) { return flat.flat_range(index * count, count); };
+    return {slice.unit,
+            slice.first + static_cast<std::uint64_t>(index * count),
+            part(slice.weights),
+            part(slice.gradients),
+            part(slice.first_moment),
+            part(slice.second_moment)};
+}
+
 std::unique_ptr<DataParallel> make_data_parallel(const DataParallelOptions& options,
                                                  const cost::StateLayout& layout,
                                                  const device::PlannedMemory& memory,
                                                  device::Context& context,
-                                                 comm::Communicator* communicator) {
-    if (options.execution.world_size == 1)
+                                                 const RankGroups& groups) {
+    const cost::Execution& execution = options.execution;
+    if (execution.world_size == 1)
         return std::make_unique<Ddp>(options, layout, memory, context, nullptr);
-    if (communicator == nullptr || communicator->size() != options.execution.world_size)
+    if (groups.all == nullptr || groups.all->size() != execution.world_size)
         throw std::logic_error("data parallel: the communicator does not span the planned ranks");
-    switch (options.execution.parallelism) {
+    switch (execution.parallelism) {
         case cost::Parallelism::ddp:
-            return std::make_unique<Ddp>(options, layout, memory, context, communicator);
+            return std::make_unique<Ddp>(options, layout, memory, context, groups.all);
         case cost::Parallelism::zero1:
-            return std::make_unique<Zero1>(options, layout, memory, context, communicator);
+            return std::make_unique<Zero1>(options, layout, memory, context, groups.all);
         case cost::Parallelism::fsdp:
-            return std::make_unique<Fsdp>(options, layout, memory, context, *communicator);
+            return std::make_unique<Fsdp>(options, layout, memory, context, groups);
         case cost::Parallelism::zero2: break;
     }
     throw std::logic_error("data parallel: the trainer has no zero2");

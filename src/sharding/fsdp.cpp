@@ -7,12 +7,12 @@
 namespace isoflop::sharding {
 
 Fsdp::Fsdp(const DataParallelOptions& options, const cost::StateLayout& layout,
-           const device::PlannedMemory& memory, device::Context& context,
-           comm::Communicator& communicator)
+           const device::PlannedMemory& memory, device::Context& context, const RankGroups& groups)
     : execution_(options.execution),
       layout_(layout),
       context_(context),
-      communicator_(communicator),
+      communicator_(*groups.shard),
+      copies_(groups.copies),
       tree_(context, execution_, memory) {
     const TensorView weights = memory.flat_state("weights", execution_.storage_dtype());
     const TensorView first_moment =
@@ -170,6 +170,7 @@ void Fsdp::collect(Slot& slot) {
         ops::copy(context_, own_part(slot, unit), sum);
     }
     tree_.complete(first, count);
+    if (tree_.is_last() && copies_ != nullptr) copy_sums_.push_back(copies_->all_reduce(sum));
     slot.unit.reset();
     slot.reducing = false;
 }
@@ -181,7 +182,18 @@ void Fsdp::collect_all() {
 }
 
 std::int64_t Fsdp::global_micro_step(std::int64_t micro_step) const {
-    return micro_step * communicator_.size() + communicator_.rank();
+    const std::int64_t copy = copies_ == nullptr ? 0 : copies_->rank();
+    return (copy * execution_.grad_accum_steps + micro_step) * communicator_.size() +
+           communicator_.rank();
+}
+
+std::vector<StateSlice> Fsdp::disjoint_slices() const {
+    if (copies_ == nullptr) return slices_;
+    std::vector<StateSlice> parts;
+    parts.reserve(slices_.size());
+    for (const StateSlice& slice : slices_)
+        parts.push_back(part_of(slice, copies_->rank(), copies_->size()));
+    return parts;
 }
 
 void Fsdp::begin_micro_step(std::int64_t micro_step) {
@@ -192,6 +204,8 @@ void Fsdp::begin_micro_step(std::int64_t micro_step) {
 
 void Fsdp::finish_gradients() {
     collect_all();
+    for (comm::Pending& sum : copy_sums_) sum.wait();
+    copy_sums_.clear();
 }
 
 void Fsdp::weights_changed() {

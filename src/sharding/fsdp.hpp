@@ -13,8 +13,7 @@ namespace isoflop::sharding {
 class Fsdp final : public DataParallel {
 public:
     Fsdp(const DataParallelOptions& options, const cost::StateLayout& layout,
-         const device::PlannedMemory& memory, device::Context& context,
-         comm::Communicator& communicator);
+         const device::PlannedMemory& memory, device::Context& context, const RankGroups& groups);
 
     [[nodiscard]] TensorView acquire_weights(std::size_t unit) override;
     void release_weights(std::size_t unit) override;
@@ -24,6 +23,7 @@ public:
     [[nodiscard]] std::int64_t global_micro_step(std::int64_t micro_step) const override;
     void begin_micro_step(std::int64_t micro_step) override;
     void finish_gradients() override;
+    [[nodiscard]] std::vector<StateSlice> disjoint_slices() const override;
     void weights_changed() override;
     void synchronize() override;
 
@@ -56,7 +56,9 @@ private:
     cost::Execution execution_;
     const cost::StateLayout& layout_;
     device::Context& context_;
-    comm::Communicator& communicator_;
+    comm::Communicator& communicator_;  ///< within the shard
+    comm::Communicator* copies_;        ///< nullptr when there is one
+    std::vector<comm::Pending> copy_sums_;
     std::vector<Slot> weight_slots_;
     std::vector<Slot> gradient_slots_;
     GradientTree tree_;

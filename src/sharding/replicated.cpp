@@ -3,22 +3,6 @@
 #include "isoflop/ops/reduction.hpp"
 
 namespace isoflop::sharding {
-namespace {
-
-/// Part `rank` of `size` equal ones of a unit's slice.
-StateSlice part_of(const StateSlice& slice, std::int64_t rank, std::int64_t size) {
-    const std::int64_t count = slice.weights.size() / size;
-    const auto part = [&](const TensorView& flat) { return flat.flat_range(rank * count, count); };
-    return {slice.unit,
-            slice.first + static_cast<std::uint64_t>(rank * count),
-            part(slice.weights),
-            part(slice.gradients),
-            part(slice.first_moment),
-            part(slice.second_moment)};
-}
-
-}  // namespace
-
 Replicated::Replicated(const DataParallelOptions& options, const cost::StateLayout& layout,
                        const device::PlannedMemory& memory, device::Context& context,
                        comm::Communicator* communicator)

@@ -14,6 +14,8 @@
 
 namespace isoflop::trainer {
 
+using sharding::RankGroup;
+
 RunPlan plan_run(TrainConfig config) {
     RunPlan plan;
     cost::Execution& execution = config.execution;
@@ -63,9 +65,23 @@ transformer::TransformerOptions transformer_options(const RunPlan& plan) {
 CommunicatorFactory over(std::unique_ptr<comm::PointToPoint> transport) {
     if (!transport) return {};
     auto shared = std::make_shared<std::unique_ptr<comm::PointToPoint>>(std::move(transport));
-    return [shared](std::span<std::byte> staging) {
+    return [shared](RankGroup, std::span<std::byte> staging) {
         return std::make_unique<comm::ThreadedCommunicator>(std::move(*shared), staging);
     };
+}
+
+/// nullptr where the run has no such group. Sums between copies have scratch of their own, as those
+/// within a shard go on beside them.
+std::unique_ptr<comm::Communicator> connect_group(const CommunicatorFactory& connect,
+                                                  RankGroup group,
+                                                  const device::PlannedMemory& memory,
+                                                  const cost::Execution& execution) {
+    const bool several_copies =
+        execution.parallelism == cost::Parallelism::fsdp && execution.replicas() > 1;
+    if (!connect || (group != RankGroup::all && !several_copies)) return nullptr;
+    const std::span<std::byte> staging = memory.bytes_of("staging");
+    const std::size_t each = staging.size() / (several_copies ? 2 : 1);
+    return connect(group, group == RankGroup::copies ? staging.subspan(each) : staging.first(each));
 }
 
 sharding::DataParallelOptions data_parallel_options(const RunPlan& plan) {
@@ -84,10 +100,24 @@ Session::Session(RunPlan plan, device::ThreadPool& pool, const CommunicatorFacto
     : plan_(std::move(plan)),
       context_(pool),
       memory_(plan_.memory, plan_.config.execution),
-      communicator_(connect ? connect(memory_.bytes_of("staging")) : nullptr),
+      communicator_(connect_group(connect, RankGroup::all, memory_, plan_.config.execution)),
+      shard_(connect_group(connect, RankGroup::shard, memory_, plan_.config.execution)),
+      copies_(connect_group(connect, RankGroup::copies, memory_, plan_.config.execution)),
       strategy_(sharding::make_data_parallel(data_parallel_options(plan_), plan_.state, memory_,
-                                             context_, communicator_.get())),
+                                             context_, rank_groups())),
       transformer_(transformer_options(plan_), plan_.state, memory_, context_, *strategy_) {}
+
+sharding::RankGroups Session::rank_groups() const {
+    return {communicator_.get(), shard_ ? shard_.get() : communicator_.get(), copies_.get()};
+}
+
+comm::CommunicationTotals Session::communication_totals() const {
+    comm::CommunicationTotals totals;
+    for (const auto* group : {&communicator_, &shard_, &copies_}) {
+        if (*group) totals += (*group)->totals();
+    }
+    return totals;
+}
 
 void Session::initialize_from_scratch() {
     for (const sharding::StateSlice& slice : strategy_->slices()) {
@@ -158,7 +188,7 @@ IterationOutcome Session::train_iteration(std::int64_t iteration, const data::Ba
     IterationOutcome outcome;
     outcome.loss = sum_losses(losses).mean();
     const std::vector<double> squares =
-        squares_by_unit(context_, *strategy_, plan_.state, communicator_.get());
+        squares_by_unit(context_, *strategy_, plan_.state, rank_groups().shard);
     outcome.grad_norm = std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
     if (with_gradients) outcome.gradients = gradient_record(squares);
     outcome.skipped = !std::isfinite(outcome.grad_norm);
@@ -205,7 +235,7 @@ GradientRecord Session::gradient_record(const std::vector<double>& unit_squares)
     record.global_norm = std::sqrt(squares);
     if (layers > 0) record.mean_layer_norm /= static_cast<double>(layers);
     const ops::TensorStatistics all =
-        gradient_statistics(context_, *strategy_, plan_.state, communicator_.get());
+        gradient_statistics(context_, *strategy_, plan_.state, rank_groups().shard);
     record.grad_mean = all.mean();
     record.grad_std = all.standard_deviation();
     record.grad_min = all.minimum;

@@ -105,7 +105,8 @@ Session::WholeWeights Session::whole_weights() {
         ops::copy(
             context_, slice.weights,
             whole.view.flat_range(static_cast<std::int64_t>(slice.first), slice.weights.size()));
-        communicator_
+        rank_groups()
+            .shard
             ->all_gather(whole.view.flat_range(static_cast<std::int64_t>(unit.offset),
                                                static_cast<std::int64_t>(unit.elements)))
             .wait();

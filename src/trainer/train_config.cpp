@@ -101,6 +101,19 @@ void resolve_schedule(TrainConfig& config) {
     }
 }
 
+/// 0 when one copy is shared by all.
+std::int64_t shard_size_of(const ExecutionKeys& keys, std::int64_t world_size) {
+    const std::int64_t size = keys.fsdp_shard_size;
+    if (size == 0 || size == world_size || world_size == 1) return 0;
+    if (size == 1 || world_size % size != 0) {
+        throw ConfigError(
+            fmt::format("fsdp_shard_size must be 0 or a divisor, over 1, of the number of ranks "
+                        "({}); found {}",
+                        world_size, size));
+    }
+    return size;
+}
+
 void resolve_execution(TrainConfig& config) {
     const ExecutionKeys& keys = config.keys.execution;
     if (keys.device == DeviceChoice::cuda) {
@@ -116,6 +129,7 @@ void resolve_execution(TrainConfig& config) {
     execution.parallelism = keys.use_fsdp    ? cost::Parallelism::fsdp
                             : keys.use_zero1 ? cost::Parallelism::zero1
                                              : cost::Parallelism::ddp;
+    if (keys.use_fsdp) execution.shard_size = shard_size_of(keys, config.world_size);
     execution.reshard_after_forward = keys.fsdp_reshard_after_forward;
     execution.device = cost::DeviceKind::cpu;
     execution.reproducible = keys.reproducible.value_or(execution.device == cost::DeviceKind::cpu);

@@ -59,7 +59,7 @@ public:
         : setup_(std::move(setup)),
           world_(world),
           environment_(environment),
-          session_(setup_.plan, pool, world.connect()),
+          session_(setup_.plan, pool, world.connector(setup_.plan.config.execution)),
           hardware_(measure_all_ranks(session_)),
           train_samples_(setup_.train_data, config().execution.sequence_length,
                          static_cast<std::uint64_t>(config().keys.execution.seed)),
@@ -171,7 +171,7 @@ private:
 
     [[nodiscard]] std::optional<CommunicationRecord> communication_record() {
         if (session_.communicator() == nullptr) return std::nullopt;
-        const comm::CommunicationTotals now = session_.communicator()->totals();
+        const comm::CommunicationTotals now = session_.communication_totals();
         const comm::CommunicationTotals& before = communication_before_;
         const CommunicationRecord record{now.tensor_bytes_sent() - before.tensor_bytes_sent(),
                                          1000.0 * (now.seconds - before.seconds),
@@ -305,7 +305,7 @@ private:
     [[nodiscard]] std::uint64_t bytes_sent() {
         if (session_.communicator() == nullptr) return 0;
         session_.synchronize();
-        return session_.communicator()->totals().tensor_bytes_sent();
+        return session_.communication_totals().tensor_bytes_sent();
     }
 
     [[nodiscard]] std::int64_t parameters_of_all_ranks() {

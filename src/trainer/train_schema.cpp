@@ -156,6 +156,13 @@ void add_execution(Schema& schema) {
                 .maximum = 1e15})
         .field(&ExecutionKeys::fsdp_activation_checkpointing,
                {.key = "fsdp_activation_checkpointing", .help = "The same as recompute block."})
+        .field(&ExecutionKeys::fsdp_shard_size,
+               {.key = "fsdp_shard_size",
+                .help = "Ranks that share a copy of the state, such as those of one machine; "
+                        "gradients are summed between the copies. 0: all ranks share one.",
+                .unit = "ranks",
+                .minimum = 0,
+                .maximum = 1e6})
         .field(&ExecutionKeys::fsdp_reshard_after_forward,
                {.key = "fsdp_reshard_after_forward",
                 .help = "Drop gathered weights after forward and gather them again for backward; "

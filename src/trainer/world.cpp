@@ -9,6 +9,7 @@
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/version.hpp"
 #include "isoflop/comm/gloo_transport.hpp"
+#include "isoflop/comm/threaded_communicator.hpp"
 #include "isoflop/device/thread_pool.hpp"
 
 namespace isoflop::trainer {
@@ -86,9 +87,43 @@ std::string World::from_first(std::string_view what,
     }
 }
 
-std::unique_ptr<comm::PointToPoint> World::connect() const {
-    if (!store_) return nullptr;
-    return comm::connect_gloo(*store_, launch_, timeout_);
+namespace {
+
+struct GroupMembers {
+    std::string name;
+    std::vector<int> ranks;
+};
+
+/// Copies of the state lie on consecutive ranks.
+GroupMembers members_of(sharding::RankGroup group, const comm::LaunchInfo& launch, int shard_size) {
+    const int copy = launch.rank / shard_size;
+    const int part = launch.rank % shard_size;
+    GroupMembers members;
+    for (int rank = 0; rank < launch.world_size; ++rank) {
+        const bool included = group == sharding::RankGroup::all ||
+                              (group == sharding::RankGroup::shard && rank / shard_size == copy) ||
+                              (group == sharding::RankGroup::copies && rank % shard_size == part);
+        if (included) members.ranks.push_back(rank);
+    }
+    switch (group) {
+        case sharding::RankGroup::all: members.name = "all"; break;
+        case sharding::RankGroup::shard: members.name = fmt::format("shard {}", copy); break;
+        case sharding::RankGroup::copies: members.name = fmt::format("copies of {}", part); break;
+    }
+    return members;
+}
+
+}  // namespace
+
+CommunicatorFactory World::connector(const cost::Execution& execution) const {
+    if (!store_) return {};
+    const auto shard_size = static_cast<int>(execution.shard_ranks());
+    return [this, shard_size](sharding::RankGroup group, std::span<std::byte> staging) {
+        const GroupMembers members = members_of(group, launch_, shard_size);
+        return std::make_unique<comm::ThreadedCommunicator>(
+            comm::connect_gloo_group(*store_, launch_, members.name, members.ranks, timeout_),
+            staging);
+    };
 }
 
 int threads_of_rank(const ExecutionKeys& keys, const comm::LaunchInfo& launch) {

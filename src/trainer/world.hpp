@@ -10,6 +10,7 @@
 #include "isoflop/comm/launch.hpp"
 #include "isoflop/comm/point_to_point.hpp"
 #include "isoflop/comm/store.hpp"
+#include "isoflop/trainer/session.hpp"
 #include "isoflop/trainer/train_config.hpp"
 
 namespace isoflop::trainer {
@@ -32,8 +33,9 @@ public:
     [[nodiscard]] std::string from_first(std::string_view what,
                                          const std::function<std::string()>& choose) const;
 
-    /// Connects all ranks; nullptr when there is one.
-    [[nodiscard]] std::unique_ptr<comm::PointToPoint> connect() const;
+    /// Connects this rank with those of a group; empty when there is one rank. This object must
+    /// outlive it.
+    [[nodiscard]] CommunicatorFactory connector(const cost::Execution& execution) const;
 
 private:
     comm::LaunchInfo launch_;

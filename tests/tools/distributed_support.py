@@ -29,6 +29,7 @@ TINY = {
     "keep_checkpoints": 0, "log_interval": 100, "tensorboard": False, "reproducible": True,
 }
 STRATEGIES = {"ddp": [], "zero1": ["--use_zero1=true"], "fsdp": ["--use_fsdp=true"]}
+HYBRID = ["--use_fsdp=true", "--fsdp_shard_size=2"]
 OF_LAUNCHERS = re.compile(r"(RANK|WORLD_SIZE|LOCAL_|MASTER_|ISOFLOP_|SLURM|OMPI_|PMI|MPI_)")
 
 

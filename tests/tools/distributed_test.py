@@ -14,7 +14,7 @@ import sys
 import time
 import unittest
 
-from distributed_support import (HOST, STRATEGIES, TINY, DistributedTest, free_port, processes_in, rank_process,
+from distributed_support import (HOST, HYBRID, STRATEGIES, TINY, DistributedTest, free_port, processes_in, rank_process,
                                  torchrun_variables, wait_until)
 
 LOST = 4  # exit code
@@ -32,6 +32,8 @@ class Equality(DistributedTest):
                     name = f"{strategy}{ranks}"
                     self.launch(name, ranks, *options)
                     self.assert_same_training(self.folder(name), one)
+        self.launch("hybrid", 4, *HYBRID)
+        self.assert_same_training(self.folder("hybrid"), one)
 
 
 class Resharding(DistributedTest):

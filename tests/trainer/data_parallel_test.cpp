@@ -36,13 +36,22 @@ void collect(const std::vector<checkpoint::NamedTensor>& tensors,
 
 constexpr std::int64_t kIterations = 6;
 
+int shard_size_in(const Overrides& overrides) {
+    constexpr std::string_view kKey = "fsdp_shard_size=";
+    for (const std::string& each : overrides) {
+        if (each.starts_with(kKey)) return std::stoi(each.substr(kKey.size()));
+    }
+    return 0;
+}
+
 Outcome train(const Overrides& overrides, int ranks) {
     Outcome outcome;
     std::mutex mutex;
     const data::TokenDataset validation =
         data::TokenDataset::open("builtin", data::Split::validation);
-    const auto run_rank = [&](std::unique_ptr<comm::PointToPoint> transport) {
-        TestRun run(overrides, std::move(transport));
+    LocalWorld world(ranks, shard_size_in(overrides));
+    const auto run_rank = [&](int rank) {
+        TestRun run(overrides, ranks, ranks == 1 ? CommunicatorFactory{} : world.connector(rank));
         std::vector<double> losses;
         std::vector<double> norms;
         for (std::int64_t iteration = 0; iteration < kIterations; ++iteration) {
@@ -65,13 +74,7 @@ Outcome train(const Overrides& overrides, int ranks) {
         collect(run.session.first_moment_tensors(), outcome.moments);
         collect(run.session.second_moment_tensors(), outcome.moments);
     };
-    if (ranks == 1) {
-        run_rank(nullptr);
-        return outcome;
-    }
-    auto group = comm::make_local_group(ranks, comm::kTestTimeoutSeconds);
-    comm::run_threads(
-        ranks, [&](int rank) { run_rank(std::move(group[static_cast<std::size_t>(rank)])); });
+    comm::run_threads(ranks, run_rank);
     return outcome;
 }
 
@@ -150,6 +153,19 @@ INSTANTIATE_TEST_SUITE_P(PowersOfTwo, DataParallelRuns,
                                             ::testing::ValuesIn(runs()), ::testing::Values(2, 4)),
                          kParameterName);
 
+const std::vector<StrategyCase>& hybrid_strategies() {
+    static const std::vector<StrategyCase> cases = {
+        {"hybrid_of_2", {"use_fsdp=true", "fsdp_shard_size=2"}},
+        {"hybrid_of_2_kept",
+         {"use_fsdp=true", "fsdp_shard_size=2", "fsdp_reshard_after_forward=false"}}};
+    return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Hybrid, DataParallelRuns,
+                         ::testing::Combine(::testing::ValuesIn(hybrid_strategies()),
+                                            ::testing::ValuesIn(runs()), ::testing::Values(4)),
+                         kParameterName);
+
 /// Largest relative difference of losses.
 double difference(const std::vector<double>& a, const std::vector<double>& b) {
     double worst = 0;
@@ -158,6 +174,13 @@ double difference(const std::vector<double>& a, const std::vector<double>& b) {
     return worst;
 }
 
+class StrategyRuns : public ::testing::TestWithParam<StrategyCase> {
+protected:
+    /// Hybrid sharding is for several copies.
+    [[nodiscard]] static std::vector<int> rank_counts(const std::vector<int>& plain) {
+        return shard_size_in(GetParam().overrides) > 0 ? std::vector<int>{4, 6} : plain;
+    }
+};
 class UnevenRuns : public ::testing::TestWithParam<StrategyCase> {};
 
 TEST_P(UnevenRuns, ThreeRanksAgreeWithOne) {
@@ -177,17 +200,17 @@ TEST_P(UnevenRuns, WithoutReproducibleModeTheyAgreeToRounding) {
 }
 
 /// Bytes that the collectives of one iteration send, against the plan.
-TEST_P(UnevenRuns, TrafficIsAsPlanned) {
-    for (const int ranks : {2, 3, 4}) {
+TEST_P(StrategyRuns, TrafficIsAsPlanned) {
+    for (const int ranks : rank_counts({2, 3, 4})) {
         for (const char* tying : {"weight_tying=true", "weight_tying=false"}) {
             Overrides run = tiny_run(
                 {"arch_preset=llama", "gradient_accumulation_steps=12", "n_layer=3", tying});
             run.insert(run.end(), GetParam().overrides.begin(), GetParam().overrides.end());
-            auto group = comm::make_local_group(ranks, comm::kTestTimeoutSeconds);
+            LocalWorld world(ranks, shard_size_in(run));
             comm::run_threads(ranks, [&](int rank) {
-                TestRun one(run, std::move(group[static_cast<std::size_t>(rank)]));
+                TestRun one(run, ranks, world.connector(rank));
                 const auto sent = [&] {
-                    return one.session.communicator()->totals().tensor_bytes_sent();
+                    return one.session.communication_totals().tensor_bytes_sent();
                 };
                 (void)one.iterate(0);
                 (void)one.session.whole_weights();  // waits for weights under way
@@ -204,15 +227,13 @@ TEST_P(UnevenRuns, TrafficIsAsPlanned) {
 }
 
 /// The arena is as planned for every rank, and a rank holds no more state than its share.
-TEST_P(UnevenRuns, MemoryIsAsPlanned) {
-    for (const int ranks : {1, 2, 3, 4}) {
+TEST_P(StrategyRuns, MemoryIsAsPlanned) {
+    for (const int ranks : rank_counts({1, 2, 3, 4})) {
         Overrides run = tiny_run({"arch_preset=llama", "gradient_accumulation_steps=12"});
         run.insert(run.end(), GetParam().overrides.begin(), GetParam().overrides.end());
-        auto group = comm::make_local_group(ranks, comm::kTestTimeoutSeconds);
+        LocalWorld world(ranks, shard_size_in(run));
         comm::run_threads(ranks, [&](int rank) {
-            auto transport =
-                ranks == 1 ? nullptr : std::move(group[static_cast<std::size_t>(rank)]);
-            TestRun one(run, std::move(transport));
+            TestRun one(run, ranks, ranks == 1 ? CommunicatorFactory{} : world.connector(rank));
             const RunPlan& plan = one.session.plan();
             EXPECT_EQ(one.session.memory().bytes(), plan.memory.arena_bytes);
             std::uint64_t moments = 0;
@@ -251,6 +272,23 @@ TEST_P(UnevenRuns, DriftOfAReplicaIsFound) {
 
 INSTANTIATE_TEST_SUITE_P(Strategies, UnevenRuns, ::testing::ValuesIn(strategies()),
                          [](const auto& parameter) { return parameter.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Strategies, StrategyRuns, ::testing::ValuesIn(strategies()),
+                         [](const auto& parameter) { return parameter.param.name; });
+INSTANTIATE_TEST_SUITE_P(Hybrid, StrategyRuns, ::testing::ValuesIn(hybrid_strategies()),
+                         [](const auto& parameter) { return parameter.param.name; });
+
+TEST(HybridSharding, RefusesShardsThatDoNotDivideTheRanks) {
+    const Overrides run = tiny_run({"use_fsdp=true", "gradient_accumulation_steps=12"});
+    for (const auto& [size, ranks] : {std::pair{3, 4}, std::pair{1, 4}, std::pair{8, 4}}) {
+        Overrides wrong = run;
+        wrong.push_back("fsdp_shard_size=" + std::to_string(size));
+        EXPECT_THROW((void)config_of(wrong, ranks), ConfigError) << size;
+    }
+    Overrides all = run;
+    all.push_back("fsdp_shard_size=4");
+    EXPECT_EQ(config_of(all, 4).execution.replicas(), 1);
+}
 
 }  // namespace
 }  // namespace isoflop::trainer

@@ -83,7 +83,7 @@ Outcome train(const Overrides& overrides, std::unique_ptr<comm::PointToPoint> co
     Outcome outcome;
     const int ranks = control->size();
     auto transport = std::make_shared<std::unique_ptr<comm::PointToPoint>>(std::move(control));
-    TestRun run(overrides, ranks, [&](std::span<std::byte> staging) {
+    TestRun run(overrides, ranks, [&](sharding::RankGroup, std::span<std::byte> staging) {
         std::unique_ptr<comm::Communicator> inner;
         if (gpu == nullptr) {
             inner = std::make_unique<comm::ThreadedCommunicator>(std::move(*transport), staging);

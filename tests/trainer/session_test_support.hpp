@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "comm/local_ranks.hpp"
+#include "isoflop/comm/threaded_communicator.hpp"
 #include "isoflop/data/token_dataset.hpp"
 #include "isoflop/trainer/session.hpp"
 
@@ -30,6 +32,45 @@ inline Overrides tiny_run(Overrides more = {}) {
                std::make_move_iterator(more.end()));
     return all;
 }
+
+/// Ranks that are threads, with the groups that hybrid sharding needs.
+class LocalWorld {
+public:
+    explicit LocalWorld(int ranks, int shard_size = 0)
+        : shard_size_(shard_size == 0 ? ranks : shard_size),
+          all_(comm::make_local_group(ranks, comm::kTestTimeoutSeconds)) {
+        for (int copy = 0; copy < ranks / shard_size_; ++copy)
+            shards_.push_back(comm::make_local_group(shard_size_, comm::kTestTimeoutSeconds));
+        for (int part = 0; part < shard_size_; ++part) {
+            copies_.push_back(
+                comm::make_local_group(ranks / shard_size_, comm::kTestTimeoutSeconds));
+        }
+    }
+    /// To be used once, in the thread of the rank.
+    [[nodiscard]] CommunicatorFactory connector(int rank) {
+        return [this, rank](sharding::RankGroup group, std::span<std::byte> staging) {
+            return std::make_unique<comm::ThreadedCommunicator>(take(group, rank), staging);
+        };
+    }
+
+private:
+    [[nodiscard]] std::unique_ptr<comm::PointToPoint> take(sharding::RankGroup group, int rank) {
+        const auto copy = static_cast<std::size_t>(rank / shard_size_);
+        const auto part = static_cast<std::size_t>(rank % shard_size_);
+        switch (group) {
+            case sharding::RankGroup::all: return std::move(all_[static_cast<std::size_t>(rank)]);
+            case sharding::RankGroup::shard: return std::move(shards_[copy][part]);
+            case sharding::RankGroup::copies: return std::move(copies_[part][copy]);
+        }
+        return nullptr;
+    }
+
+    using Group = std::vector<std::unique_ptr<comm::PointToPoint>>;
+    int shard_size_;
+    Group all_;
+    std::vector<Group> shards_;
+    std::vector<Group> copies_;
+};
 
 struct TestRun {
     /// One of the ranks that `transport` connects; the only one without.

@@ -59,6 +59,15 @@ struct CommunicationTotals {
     double seconds = 0;          ///< that the communication thread was at work; no GPU's time
     double exposed_seconds = 0;  ///< that callers waited for it
 
+    CommunicationTotals& operator+=(const CommunicationTotals& other) {
+        for (std::size_t kind = 0; kind < kCollectiveKinds; ++kind) {
+            bytes_sent[kind] += other.bytes_sent[kind];
+            calls[kind] += other.calls[kind];
+        }
+        seconds += other.seconds;
+        exposed_seconds += other.exposed_seconds;
+        return *this;
+    }
     /// Without what keeps ranks in step: barriers and small values.
     [[nodiscard]] std::uint64_t tensor_bytes_sent() const {
         std::uint64_t bytes = 0;

@@ -48,6 +48,9 @@ struct Execution {
     /// batch, so that any power of two of ranks gives the same bits. Partial sums wait in buffers
     /// of their own.
     bool reproducible = false;
+    /// fsdp: ranks that share one copy of the state, a divisor of world_size; 0: all. With fewer,
+    /// gradients are then all-reduced between the copies (hybrid sharding).
+    std::int64_t shard_size = 0;
     /// fsdp: gathered weights are dropped after forward and gathered again for backward.
     bool reshard_after_forward = true;
     /// Tokens per chunk of the LM head and loss; 0: all at once; nullopt: chosen by
@@ -55,6 +58,12 @@ struct Execution {
     std::optional<std::int64_t> loss_chunk = {};
 
     [[nodiscard]] std::int64_t tokens() const { return micro_batch_size * sequence_length; }
+    /// Ranks that fsdp spreads the state over.
+    [[nodiscard]] std::int64_t shard_ranks() const {
+        return shard_size == 0 ? world_size : shard_size;
+    }
+    /// Copies of the state under fsdp.
+    [[nodiscard]] std::int64_t replicas() const { return world_size / shard_ranks(); }
     /// What weights and activations are stored in: fp32 and tf32 runs as float32, all else in 16
     /// bits (tests may use float64).
     [[nodiscard]] DType storage_dtype() const {

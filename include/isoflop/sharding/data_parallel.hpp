@@ -6,7 +6,10 @@
 //   backward zero1  gradients are reduce-scattered, each rank updates its part, weights are
 //   all-gathered while
 //          the next forward runs (Rajbhandari 2020)
-//   fsdp   weights, gradients and moments are parts; a unit is gathered for the time of its use
+//   fsdp   weights, gradients and moments are parts; a unit is gathered for the time of its use.
+//   With
+//          execution.shard_size, consecutive ranks share a copy and gradients are all-reduced
+//          between the copies once per iteration
 //
 // One rank runs as ddp without communication.
 #pragma once
@@ -34,6 +37,9 @@ struct StateSlice {
     TensorView first_moment;
     TensorView second_moment;
 };
+
+/// Part `index` of `parts` equal ones of a slice.
+[[nodiscard]] StateSlice part_of(const StateSlice& slice, std::int64_t index, std::int64_t parts);
 
 /// Elements of a tensor that lie in a slice.
 struct TensorPart {
@@ -72,17 +78,32 @@ protected:
     std::vector<StateSlice> slices_;
 };
 
+/// Which ranks a communicator connects.
+enum class RankGroup {
+    all,
+    shard,   ///< those that share this rank's copy of the state
+    copies,  ///< those that hold the same part of other copies
+};
+
+/// The communicators of a rank; `shard` and `copies` are `all` and nullptr unless fsdp keeps
+/// several copies.
+struct RankGroups {
+    comm::Communicator* all = nullptr;  ///< nullptr for one rank
+    comm::Communicator* shard = nullptr;
+    comm::Communicator* copies = nullptr;
+};
+
 struct DataParallelOptions {
     cost::Execution execution;
     std::uint64_t ddp_bucket_bytes = 25ULL << 20U;
 };
 
 /// Strategy of execution.parallelism over the buffers of the memory plan. `layout`, `memory`,
-/// `context` and `communicator` (nullptr for one rank) must outlive it.
+/// `context` and the communicators must outlive it.
 [[nodiscard]] std::unique_ptr<DataParallel> make_data_parallel(const DataParallelOptions& options,
                                                                const cost::StateLayout& layout,
                                                                const device::PlannedMemory& memory,
                                                                device::Context& context,
-                                                               comm::Communicator* communicator);
+                                                               const RankGroups& groups);
 
 }  // namespace isoflop::sharding

@@ -56,15 +56,15 @@ struct IterationOutcome {
     std::optional<GradientRecord> gradients;
 };
 
-/// Makes the communicator of a run on several ranks. `staging`: scratch of the planned memory,
-/// which outlives it.
-using CommunicatorFactory =
-    std::function<std::unique_ptr<comm::Communicator>(std::span<std::byte> staging)>;
+/// Makes the communicators of a run on several ranks. `staging`: scratch of the planned memory,
+/// which outlives them.
+using CommunicatorFactory = std::function<std::unique_ptr<comm::Communicator>(
+    sharding::RankGroup group, std::span<std::byte> staging)>;
 
 class Session {
 public:
     /// Allocates the planned memory; weights are not set yet. `transport` connects the ranks of a
-    /// run on several; every member function is then called on all of them.
+    /// run on several (with one copy of the state); every member function is then called on all.
     Session(RunPlan plan, device::ThreadPool& pool,
             std::unique_ptr<comm::PointToPoint> transport = nullptr);
     /// The same over a communicator of another kind; an empty `connect` is one rank.
@@ -125,6 +125,8 @@ public:
     [[nodiscard]] bool is_first_rank() const {
         return !communicator_ || communicator_->rank() == 0;
     }
+    /// Of all communicators of this rank.
+    [[nodiscard]] comm::CommunicationTotals communication_totals() const;
     /// True on every rank when it is on any.
     [[nodiscard]] bool any_rank(bool value);
 
@@ -152,10 +154,14 @@ private:
     template <class Read>
     void fill_state(device::TensorView sharding::StateSlice::*state, const Read& read);
 
+    [[nodiscard]] sharding::RankGroups rank_groups() const;
+
     RunPlan plan_;
     device::Context context_;
     device::PlannedMemory memory_;
-    std::unique_ptr<comm::Communicator> communicator_;
+    std::unique_ptr<comm::Communicator> communicator_;  ///< of all ranks
+    std::unique_ptr<comm::Communicator> shard_;         ///< only with several copies of the state
+    std::unique_ptr<comm::Communicator> copies_;        ///< the same
     std::unique_ptr<sharding::DataParallel> strategy_;
     std::int64_t updates_ = 0;
     transformer::Transformer transformer_;

@@ -57,6 +57,7 @@ struct ExecutionKeys {
     bool use_fsdp = false;
     double fsdp_min_num_params = 1e6;
     bool fsdp_activation_checkpointing = false;
+    std::int64_t fsdp_shard_size = 0;
     bool fsdp_reshard_after_forward = true;
     double ddp_bucket_mb = 25;
     std::optional<bool> reproducible;  ///< default: true on a CPU, false on a GPU
