@@ -10,7 +10,8 @@ packages=(g++ cmake ninja-build ccache git libcli11-dev libfmt-dev libspdlog-dev
     libgtest-dev libgmock-dev libbenchmark-dev python3
     pkg-config libsentencepiece-dev  # optional: SentencePiece tokenizers
     libgloo-dev                   # optional: training on several processes
-    libopenmpi-dev openmpi-bin)  # optional: mpirun on several machines without MASTER_ADDR
+    libopenmpi-dev openmpi-bin    # optional: mpirun on several machines without MASTER_ADDR
+    libboost-context-dev)  # optional: faster emulation of CUDA kernels in tests
 
 # clang's runtime library (sanitizers, libFuzzer) has to match the clang of the distribution.
 dev_packages() {

@@ -1,0 +1,168 @@
+#include "simt_emulator/shadow_memory.hpp"
+
+namespace isoflop::emulator {
+namespace {
+
+constexpr int lanes = 32;
+
+}  // namespace
+
+void ShadowMemory::grow(std::size_t bytes) {
+    if (bytes > cells_.size()) cells_.resize(bytes);
+}
+
+void ShadowMemory::start_block(int warps) {
+    warps_ = warps;
+    reader_ticks_.clear();
+    // Stamps of earlier blocks are told by their ticks; only this flag is not.
+    for (Cell& cell : cells_) cell.copying = false;
+}
+
+int ShadowMemory::unordered_reader(const Cell& cell, int thread) const {
+    if (cell.read.tick <= clocks_.last_full_barrier()) return -1;
+    if (cell.readers == 0) return ordered(cell.read, thread) ? -1 : cell.read.thread;
+    const Tick* ticks = &reader_ticks_[(cell.readers - 1) * static_cast<std::size_t>(warps_)];
+    for (int warp = 0; warp < warps_; ++warp) {
+        if (ticks[warp] <= clocks_.last_full_barrier()) continue;
+        for (int lane = 0; lane < lanes; ++lane) {
+            const int reader = warp * lanes + lane;
+            if (reader < clocks_.threads() && !clocks_.ordered(reader, ticks[warp], thread)) {
+                return reader;
+            }
+        }
+    }
+    return -1;
+}
+
+std::uint32_t ShadowMemory::make_readers() {
+    const std::size_t index = reader_ticks_.size() / static_cast<std::size_t>(warps_);
+    reader_ticks_.resize(reader_ticks_.size() + static_cast<std::size_t>(warps_), 0U);
+    return static_cast<std::uint32_t>(index + 1);
+}
+
+void ShadowMemory::add_reader(Cell& cell, int thread, Site site) {
+    const bool fresh = cell.read.tick <= clocks_.last_full_barrier();
+    if (fresh || (cell.readers == 0 && ordered(cell.read, thread)) ||
+        (cell.readers != 0 && cell.read.tick != clocks_.now() &&
+         unordered_reader(cell, thread) < 0)) {
+        cell.readers = 0;  // whatever is ordered after this read is ordered after the earlier ones
+        cell.read = stamp(thread, site);
+        return;
+    }
+    if (cell.readers == 0) {
+        cell.readers = make_readers();
+        reader_ticks_[(cell.readers - 1) * static_cast<std::size_t>(warps_) +
+                      cell.read.thread / lanes] = cell.read.tick;
+    }
+    reader_ticks_[(cell.readers - 1) * static_cast<std::size_t>(warps_) +
+                  static_cast<std::size_t>(thread / lanes)] = clocks_.now();
+    cell.read = stamp(thread, site);
+}
+
+Conflict ShadowMemory::check_before_read(const Cell& cell, int thread) const {
+    if (cell.write.tick < clocks_.block_start()) return {.kind = Conflict::Kind::unwritten};
+    if (cell.copying) {
+        return {.kind = Conflict::Kind::copy_under_way,
+                .other_thread = cell.write.thread,
+                .other_site = cell.write.site,
+                .other_action = "began to copy into"};
+    }
+    if (!ordered(cell.write, thread)) {
+        return {.kind = Conflict::Kind::race,
+                .other_thread = cell.write.thread,
+                .other_site = cell.write.site,
+                .other_action = "wrote"};
+    }
+    return {};
+}
+
+Conflict ShadowMemory::check_before_write(const Cell& cell, int thread) const {
+    if (cell.write.tick >= clocks_.block_start() &&
+        (cell.copying || !ordered(cell.write, thread))) {
+        return {.kind = Conflict::Kind::race,
+                .other_thread = cell.write.thread,
+                .other_site = cell.write.site,
+                .other_action = cell.copying ? "began to copy into" : "wrote"};
+    }
+    const int reader = unordered_reader(cell, thread);
+    if (reader >= 0) {
+        return {.kind = Conflict::Kind::race,
+                .other_thread = reader,
+                .other_site = cell.read.site,
+                .other_action = cell.atomic ? "atomically changed" : "read"};
+    }
+    return {};
+}
+
+Conflict ShadowMemory::read(std::size_t begin, std::size_t bytes, int thread, Site site) {
+    for (std::size_t byte = begin; byte < begin + bytes; ++byte) {
+        Cell& cell = cells_[byte];
+        Conflict conflict = check_before_read(cell, thread);
+        if (!conflict && cell.atomic) {
+            const int other = unordered_reader(cell, thread);
+            if (other >= 0) {
+                conflict = {.kind = Conflict::Kind::race,
+                            .other_thread = other,
+                            .other_site = cell.read.site,
+                            .other_action = "atomically changed"};
+            }
+            cell.read.tick = 0;
+            cell.readers = 0;
+            cell.atomic = false;
+        }
+        if (conflict) {
+            conflict.byte = byte;
+            return conflict;
+        }
+        if (cell.read.tick == clocks_.now() && cell.read.thread == thread) continue;
+        add_reader(cell, thread, site);
+    }
+    return {};
+}
+
+Conflict ShadowMemory::write(std::size_t begin, std::size_t bytes, int thread, Site site) {
+    for (std::size_t byte = begin; byte < begin + bytes; ++byte) {
+        Cell& cell = cells_[byte];
+        if (Conflict conflict = check_before_write(cell, thread)) {
+            conflict.byte = byte;
+            return conflict;
+        }
+        cell = Cell{.write = stamp(thread, site), .read = {}};
+    }
+    return {};
+}
+
+Conflict ShadowMemory::atomic(std::size_t begin, std::size_t bytes, int thread, Site site) {
+    for (std::size_t byte = begin; byte < begin + bytes; ++byte) {
+        Cell& cell = cells_[byte];
+        Conflict conflict = check_before_read(cell, thread);
+        if (!conflict && !cell.atomic) {
+            conflict = check_before_write(cell, thread);
+            cell.read.tick = 0;
+            cell.readers = 0;
+            cell.atomic = true;
+        }
+        if (conflict) {
+            conflict.byte = byte;
+            return conflict;
+        }
+        add_reader(cell, thread, site);
+    }
+    return {};
+}
+
+Conflict ShadowMemory::begin_copy(std::size_t begin, std::size_t bytes, int thread, Site site) {
+    const Conflict conflict = write(begin, bytes, thread, site);
+    for (std::size_t byte = begin; byte < begin + bytes && !conflict; ++byte) {
+        cells_[byte].copying = true;
+    }
+    return conflict;
+}
+
+void ShadowMemory::finish_copy(std::size_t begin, std::size_t bytes, int thread, Site site) {
+    for (std::size_t byte = begin; byte < begin + bytes; ++byte) {
+        cells_[byte] = Cell{.write = stamp(thread, site), .read = {}};
+    }
+}
+
+}  // namespace isoflop::emulator
