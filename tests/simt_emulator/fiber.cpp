@@ -1,6 +1,7 @@
 #include "simt_emulator/fiber.hpp"
 
 #include <functional>
+#include <memory>
 #include <utility>
 
 #include "simt_emulator/fiber_sanitizers.hpp"
@@ -28,8 +29,12 @@ struct KeepStack {
 
 class Switch {
 public:
-    Switch(const FiberStack& stack, std::function<void()> body)
-        : body_(std::move(body)), inside_(make(stack)) {}
+    Switch(const FiberStack& stack, std::function<void()> body) : body_(std::move(body)) {
+        std::construct_at(&inside_, make(stack));
+    }
+    ~Switch() {}                     // NOLINT(modernize-use-equals-default): the union needs it
+    Switch(const Switch&) = delete;  // the fiber knows this address
+    Switch& operator=(const Switch&) = delete;
     void enter() { inside_ = std::move(inside_).resume(); }
     void leave() { outside_ = std::move(outside_).resume(); }
 
@@ -49,7 +54,9 @@ private:
 
     std::function<void()> body_;
     boost::context::fiber outside_;
-    boost::context::fiber inside_;
+    union {
+        boost::context::fiber inside_;  // never destroyed: its destructor would enter it once more
+    };
 };
 
 #else
@@ -60,7 +67,7 @@ public:
         getcontext(&inside_);
         inside_.uc_stack.ss_sp = stack.bottom();
         inside_.uc_stack.ss_size = stack.bytes();
-        inside_.uc_link = &outside_;  // where the end of the body leads
+        inside_.uc_link = nullptr;  // the body does not end
         const auto self = reinterpret_cast<std::uintptr_t>(this);
         makecontext(&inside_, reinterpret_cast<void (*)()>(&Switch::entry), 2,
                     static_cast<unsigned>(self >> 32U), static_cast<unsigned>(self));
@@ -101,10 +108,8 @@ Fiber::Fiber() : implementation_(std::make_unique<Implementation>([this] { loop(
     resume();
 }
 
-Fiber::~Fiber() {
-    stopping_ = true;
-    resume();
-}
+/// Between two bodies the loop owns nothing, so it can be left where it waits, and its stack freed.
+Fiber::~Fiber() = default;
 
 void Fiber::start(Body body, void* argument) {
     body_ = body;
@@ -118,7 +123,7 @@ void Fiber::resume() {
 }
 
 void Fiber::suspend() {
-    implementation_->sanitizer.before_leave(false);
+    implementation_->sanitizer.before_leave();
     implementation_->contexts.leave();
     implementation_->sanitizer.entered();
 }
@@ -127,11 +132,9 @@ void Fiber::loop() {
     implementation_->sanitizer.entered();
     for (;;) {
         suspend();
-        if (stopping_) break;
         body_(argument_);
         body_ = nullptr;
     }
-    implementation_->sanitizer.before_leave(true);
 }
 
 }  // namespace isoflop::emulator

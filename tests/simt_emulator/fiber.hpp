@@ -30,11 +30,10 @@ public:
 
 private:
     struct Implementation;
-    void loop();
+    [[noreturn]] void loop();
 
     Body body_ = nullptr;
     void* argument_ = nullptr;
-    bool stopping_ = false;
     std::unique_ptr<Implementation> implementation_;
 };
 

@@ -13,8 +13,7 @@
 #define ISOFLOP_FIBER_ASAN 1
 #include <sanitizer/common_interface_defs.h>
 #endif
-#if defined(__SANITIZE_THREAD__) || ISOFLOP_HAS_FEATURE(thread_sanitizer)
-#define ISOFLOP_FIBER_TSAN 1
+#if defined(ISOFLOP_FIBER_TSAN)
 #include <sanitizer/tsan_interface.h>
 #endif
 
@@ -29,9 +28,8 @@ public:
     void before_enter() { __sanitizer_start_switch_fiber(&outer_fake_stack_, bottom_, bytes_); }
     void after_leave() { __sanitizer_finish_switch_fiber(outer_fake_stack_, nullptr, nullptr); }
     void entered() { __sanitizer_finish_switch_fiber(fake_stack_, &outer_bottom_, &outer_bytes_); }
-    void before_leave(bool for_ever) {
-        __sanitizer_start_switch_fiber(for_ever ? nullptr : &fake_stack_, outer_bottom_,
-                                       outer_bytes_);
+    void before_leave() {
+        __sanitizer_start_switch_fiber(&fake_stack_, outer_bottom_, outer_bytes_);
     }
 
 private:
@@ -57,7 +55,7 @@ public:
     }
     void after_leave() {}
     void entered() {}
-    void before_leave(bool) { __tsan_switch_to_fiber(outer_, 0); }
+    void before_leave() { __tsan_switch_to_fiber(outer_, 0); }
 
 private:
     void* fiber_;
@@ -72,7 +70,7 @@ public:
     void before_enter() {}
     void after_leave() {}
     void entered() {}
-    void before_leave(bool) {}
+    void before_leave() {}
 };
 #endif
 
