@@ -19,7 +19,6 @@ using Tick = std::uint32_t;
 class Clocks {
 public:
     void start_block(int threads);
-    [[nodiscard]] int threads() const { return static_cast<int>(known_.size()); }
     [[nodiscard]] Tick now() const { return now_; }
     /// Older events belong to earlier blocks.
     [[nodiscard]] Tick block_start() const { return block_start_; }

@@ -96,6 +96,7 @@ void multiply(Block& block, std::uint32_t, const std::array<void*, 32>& values) 
     constexpr int depth = 8 * pack;
     double a[16][depth];
     double b[depth][8];
+    double d[16][8];
     for (int lane = 0; lane < 32; ++lane) {
         const auto& mine = of_lane<MmaValues>(values, lane);
         const int group = lane >> 2;
@@ -108,14 +109,17 @@ void multiply(Block& block, std::uint32_t, const std::array<void*, 32>& values) 
             for (int i = 0; i < 2; ++i)
                 b[k + depth / 2 * i][group] = element<type>(mine.b[i], half);
         }
+        for (int i = 0; i < 4; ++i) d[group + 8 * (i >> 1)][2 * in_group + (i & 1)] = mine.d[i];
+    }
+    for (int row = 0; row < 16; ++row) {
+        for (int k = 0; k < depth; ++k) {
+            for (int column = 0; column < 8; ++column) d[row][column] += a[row][k] * b[k][column];
+        }
     }
     for (int lane = 0; lane < 32; ++lane) {
         const auto& mine = of_lane<MmaValues>(values, lane);
         for (int i = 0; i < 4; ++i) {
-            const int row = (lane >> 2) + 8 * (i >> 1);
-            const int column = 2 * (lane & 3) + (i & 1);
-            double sum = mine.d[i];
-            for (int k = 0; k < depth; ++k) sum += a[row][k] * b[k][column];
+            const double sum = d[(lane >> 2) + 8 * (i >> 1)][2 * (lane & 3) + (i & 1)];
             mine.d[i] = static_cast<float>(sum);
         }
     }

@@ -1,5 +1,7 @@
 #include "simt_emulator/shadow_memory.hpp"
 
+#include <bit>
+
 namespace isoflop::emulator {
 namespace {
 
@@ -13,7 +15,7 @@ void ShadowMemory::grow(std::size_t bytes) {
 
 void ShadowMemory::start_block(int warps) {
     warps_ = warps;
-    reader_ticks_.clear();
+    readers_.clear();
     // Stamps of earlier blocks are told by their ticks; only this flag is not.
     for (Cell& cell : cells_) cell.copying = false;
 }
@@ -21,23 +23,20 @@ void ShadowMemory::start_block(int warps) {
 int ShadowMemory::unordered_reader(const Cell& cell, int thread) const {
     if (cell.read.tick <= clocks_.last_full_barrier()) return -1;
     if (cell.readers == 0) return ordered(cell.read, thread) ? -1 : cell.read.thread;
-    const Tick* ticks = &reader_ticks_[(cell.readers - 1) * static_cast<std::size_t>(warps_)];
     for (int warp = 0; warp < warps_; ++warp) {
-        if (ticks[warp] <= clocks_.last_full_barrier()) continue;
-        for (int lane = 0; lane < lanes; ++lane) {
-            const int reader = warp * lanes + lane;
-            if (reader < clocks_.threads() && !clocks_.ordered(reader, ticks[warp], thread)) {
-                return reader;
-            }
+        const WarpReaders& readers = readers_[place(cell, warp)];
+        for (std::uint32_t left = readers.lanes; left != 0; left &= left - 1) {
+            const int reader = warp * lanes + std::countr_zero(left);
+            if (!clocks_.ordered(reader, readers.tick, thread)) return reader;
         }
     }
     return -1;
 }
 
-std::uint32_t ShadowMemory::make_readers() {
-    const std::size_t index = reader_ticks_.size() / static_cast<std::size_t>(warps_);
-    reader_ticks_.resize(reader_ticks_.size() + static_cast<std::size_t>(warps_), 0U);
-    return static_cast<std::uint32_t>(index + 1);
+void ShadowMemory::remember(const Cell& cell, int thread, Tick tick) {
+    WarpReaders& readers = readers_[place(cell, thread / lanes)];
+    readers.tick = tick;
+    readers.lanes |= 1U << static_cast<unsigned>(thread % lanes);
 }
 
 void ShadowMemory::add_reader(Cell& cell, int thread, Site site) {
@@ -50,12 +49,12 @@ void ShadowMemory::add_reader(Cell& cell, int thread, Site site) {
         return;
     }
     if (cell.readers == 0) {
-        cell.readers = make_readers();
-        reader_ticks_[(cell.readers - 1) * static_cast<std::size_t>(warps_) +
-                      cell.read.thread / lanes] = cell.read.tick;
+        const std::size_t warps = static_cast<std::size_t>(warps_);
+        cell.readers = static_cast<std::uint32_t>(readers_.size() / warps + 1);
+        readers_.resize(readers_.size() + warps);
+        remember(cell, cell.read.thread, cell.read.tick);
     }
-    reader_ticks_[(cell.readers - 1) * static_cast<std::size_t>(warps_) +
-                  static_cast<std::size_t>(thread / lanes)] = clocks_.now();
+    remember(cell, thread, clocks_.now());
     cell.read = stamp(thread, site);
 }
 

@@ -33,7 +33,7 @@ public:
     void grow(std::size_t bytes);
     void start_block(int warps);
     /// After a barrier of the whole block no reader before it can be in a race any more.
-    void forget_readers() { reader_ticks_.clear(); }
+    void forget_readers() { readers_.clear(); }
 
     Conflict read(std::size_t begin, std::size_t bytes, int thread, Site site);
     Conflict write(std::size_t begin, std::size_t bytes, int thread, Site site);
@@ -48,10 +48,14 @@ private:
         std::uint16_t thread = 0;
         Site site = 0;
     };
+    struct WarpReaders {
+        Tick tick = 0;
+        std::uint32_t lanes = 0;
+    };
     struct Cell {
         Stamp write;
         Stamp read;                 // the latest; tick 0: none since the write
-        std::uint32_t readers = 0;  // several: 1 + index of their ticks by warp
+        std::uint32_t readers = 0;  // several: 1 + index of their warps
         bool copying = false;
         bool atomic = false;  // the readers are atomics
     };
@@ -65,13 +69,18 @@ private:
     /// -1, or a thread that has read the cell with no order before `thread`.
     [[nodiscard]] int unordered_reader(const Cell& cell, int thread) const;
     void add_reader(Cell& cell, int thread, Site site);
-    std::uint32_t make_readers();
+    /// The place of a warp among the readers of a cell that has several.
+    [[nodiscard]] std::size_t place(const Cell& cell, int warp) const {
+        return (cell.readers - 1) * static_cast<std::size_t>(warps_) +
+               static_cast<std::size_t>(warp);
+    }
+    void remember(const Cell& cell, int thread, Tick tick);
     [[nodiscard]] Conflict check_before_read(const Cell& cell, int thread) const;
     [[nodiscard]] Conflict check_before_write(const Cell& cell, int thread) const;
 
     const Clocks& clocks_;
     std::vector<Cell> cells_;
-    std::vector<Tick> reader_ticks_;
+    std::vector<WarpReaders> readers_;
     int warps_ = 0;
 };
 
