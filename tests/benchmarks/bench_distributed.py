@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Tokens per second of ddp, zero1 and fsdp on two ranks, against one rank, one thread each.
+"""Tokens per second of the strategies on two ranks, against one rank, one thread each.
 
     bench_distributed.py TRAIN [--rounds N] [--iterations N]
 
-A 10M-parameter LLaMA, 8 accumulation steps per rank. Contestants take turns, round after round; ratios are medians over
+A 10M-parameter LLaMA, 8 accumulation steps of 4 sequences of 256 tokens per rank; ddp, zero1, and fsdp with weights
+gathered twice per micro-batch or kept until the update. Contestants take turns, round after round; ratios are medians over
 rounds. `two alone` is two runs of one rank side by side, each with data of its own: the same cores and caches as two
 ranks, without communication. Communication is the time that the first rank's communication thread was at work, of which
 `exposed` made computation wait.
@@ -19,12 +20,15 @@ from pathlib import Path
 
 CONFIG = {
     "arch_preset": "llama", "n_layer": 8, "n_head": 4, "n_embd": 256, "intermediate_size": 768, "vocab_size": 8192,
-    "weight_tying": True, "block_size": 128, "batch_size": 2, "dataset": "builtin", "eval_interval": 0, "eval_iters": 1,
+    "weight_tying": True, "block_size": 256, "batch_size": 4, "dataset": "builtin", "eval_interval": 0, "eval_iters": 1,
     "warmup_iters": 0, "gradient_log_interval": 0, "tensorboard": False, "save_log_to_json": False, "threads": 1,
 }  # fmt: skip
 ACCUMULATION = 8
 WARMUP_ITERATIONS = 2
-STRATEGIES = {"ddp": [], "zero1": ["--use_zero1=true"], "fsdp": ["--use_fsdp=true"]}
+STRATEGIES = {
+    "ddp": [], "zero1": ["--use_zero1=true"], "fsdp": ["--use_fsdp=true"],
+    "fsdp, kept": ["--use_fsdp=true", "--fsdp_reshard_after_forward=false"],
+}  # fmt: skip
 
 
 class Runner:
@@ -63,8 +67,8 @@ def share(records, key):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("train", type=Path, help="our binary")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--iterations", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--iterations", type=int, default=6)
     options = parser.parse_args()
     speeds, communication, exposed = {}, {}, {}
     with tempfile.TemporaryDirectory(prefix="isoflop-bench-") as folder:
