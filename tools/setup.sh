@@ -7,11 +7,13 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 packages=(g++ cmake ninja-build ccache git libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev
-    libgtest-dev libgmock-dev libbenchmark-dev python3
-    pkg-config libsentencepiece-dev  # optional: SentencePiece tokenizers
-    libgloo-dev                   # optional: training on several processes
-    libopenmpi-dev openmpi-bin    # optional: mpirun on several machines without MASTER_ADDR
-    libboost-context-dev)  # optional: faster emulation of CUDA kernels in tests
+    libgtest-dev libgmock-dev libbenchmark-dev python3)
+# What a build does without, saying so: a system that lacks one still gets the others.
+optional_packages=(
+    pkg-config libsentencepiece-dev  # SentencePiece tokenizers
+    libgloo-dev                      # training on several processes
+    libopenmpi-dev openmpi-bin       # mpirun on several machines without MASTER_ADDR
+    libboost-context-dev)            # faster emulation of CUDA kernels in tests
 
 # clang's runtime library (sanitizers, libFuzzer) has to match the clang of the distribution.
 dev_packages() {
@@ -79,9 +81,14 @@ done
 needed=("${packages[@]}")
 if have apt-get && have dpkg-query; then
     mapfile -t needed < <(missing_packages "${packages[@]}")
-    if [[ ${#needed[@]} -eq 0 ]]; then exit 0; fi
-    say "Installing: ${needed[*]}"
-    if apt_install "${needed[@]}"; then exit 0; fi
+    mapfile -t wanted < <(missing_packages "${optional_packages[@]}")
+    if [[ ${#needed[@]} -eq 0 && ${#wanted[@]} -eq 0 ]]; then exit 0; fi
+    say "Installing: ${needed[*]} ${wanted[*]}"
+    if apt_install "${needed[@]}" "${wanted[@]}"; then exit 0; fi
+    for package in "${wanted[@]}"; do
+        apt_install "$package" || say "Optional package $package cannot be installed; CMake says what that leaves out."
+    done
+    if [[ ${#needed[@]} -eq 0 ]] || apt_install "${needed[@]}"; then exit 0; fi
 fi
 
 if cmake_finds_everything; then
