@@ -16,18 +16,12 @@ Replicated::Replicated(const DataParallelOptions& options, const cost::StateLayo
       first_moment_(memory.flat_state("first_moment", execution_.statistics_dtype())),
       second_moment_(memory.flat_state("second_moment", execution_.statistics_dtype())) {}
 
-TensorView Replicated::of_unit(const TensorView& flat, std::size_t unit) const {
-    const cost::StateUnit& place = layout_.units.at(unit);
-    return flat.flat_range(static_cast<std::int64_t>(place.offset),
-                           static_cast<std::int64_t>(place.elements));
-}
-
 TensorView Replicated::acquire_weights(std::size_t unit) {
-    return of_unit(weights_, unit);
+    return unit_range(layout_, weights_, unit);
 }
 
 TensorView Replicated::acquire_gradients(std::size_t unit) {
-    return of_unit(tree_.target(), unit);
+    return unit_range(layout_, tree_.target(), unit);
 }
 
 void Replicated::gradients_ready(std::size_t unit) {
@@ -58,9 +52,10 @@ Ddp::Ddp(const DataParallelOptions& options, const cost::StateLayout& layout,
     : Replicated(options, layout, memory, context, communicator),
       bucket_bytes_(options.ddp_bucket_bytes) {
     for (std::size_t unit = 0; unit < layout_.units.size(); ++unit) {
-        slices_.push_back({unit, layout_.units[unit].offset, of_unit(weights_, unit),
-                           of_unit(gradients_, unit), of_unit(first_moment_, unit),
-                           of_unit(second_moment_, unit)});
+        slices_.push_back({unit, layout_.units[unit].offset, unit_range(layout_, weights_, unit),
+                           unit_range(layout_, gradients_, unit),
+                           unit_range(layout_, first_moment_, unit),
+                           unit_range(layout_, second_moment_, unit)});
     }
 }
 
@@ -107,12 +102,12 @@ Zero1::Zero1(const DataParallelOptions& options, const cost::StateLayout& layout
 
 TensorView Zero1::acquire_weights(std::size_t unit) {
     gathers_[unit].wait();
-    return of_unit(weights_, unit);
+    return unit_range(layout_, weights_, unit);
 }
 
 void Zero1::weights_changed() {
     for (std::size_t unit = 0; unit < gathers_.size(); ++unit)
-        gathers_[unit] = communicator_->all_gather(of_unit(weights_, unit));
+        gathers_[unit] = communicator_->all_gather(unit_range(layout_, weights_, unit));
 }
 
 void Zero1::synchronize() {
@@ -120,7 +115,7 @@ void Zero1::synchronize() {
 }
 
 void Zero1::reduce(std::size_t unit) {
-    reductions_.push_back(communicator_->reduce_scatter(of_unit(gradients_, unit)));
+    reductions_.push_back(communicator_->reduce_scatter(unit_range(layout_, gradients_, unit)));
 }
 
 }  // namespace isoflop::sharding

@@ -23,7 +23,6 @@ public:
     void finish_gradients() override;
 
 protected:
-    [[nodiscard]] TensorView of_unit(const TensorView& flat, std::size_t unit) const;
     /// The sum over this rank's micro-batches is complete for the unit.
     virtual void reduce(std::size_t unit) = 0;
 

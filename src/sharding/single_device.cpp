@@ -13,20 +13,14 @@ SingleDevice::SingleDevice(const cost::StateLayout& layout, TensorView weights,
     }
 }
 
-TensorView SingleDevice::slice(const TensorView& flat, std::size_t unit) const {
-    const cost::StateUnit& part = layout_.units.at(unit);
-    return flat.flat_range(static_cast<std::int64_t>(part.offset),
-                           static_cast<std::int64_t>(part.elements));
-}
-
 TensorView SingleDevice::acquire_weights(std::size_t unit) {
-    return slice(weights_, unit);
+    return unit_range(layout_, weights_, unit);
 }
 
 void SingleDevice::release_weights(std::size_t /*unit*/) {}
 
 TensorView SingleDevice::acquire_gradients(std::size_t unit) {
-    return slice(gradients_, unit);
+    return unit_range(layout_, gradients_, unit);
 }
 
 void SingleDevice::gradients_ready(std::size_t /*unit*/) {}

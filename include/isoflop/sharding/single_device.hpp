@@ -16,7 +16,6 @@ public:
     void gradients_ready(std::size_t unit) override;
 
 private:
-    [[nodiscard]] TensorView slice(const TensorView& flat, std::size_t unit) const;
     const cost::StateLayout& layout_;
     TensorView weights_;
     TensorView gradients_;

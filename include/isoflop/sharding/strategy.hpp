@@ -6,11 +6,20 @@
 
 #include <cstddef>
 
+#include "isoflop/cost/state_layout.hpp"
 #include "isoflop/device/tensor_view.hpp"
 
 namespace isoflop::sharding {
 
 using device::TensorView;
+
+/// A unit's part of a flat state that ranks hold whole.
+[[nodiscard]] inline TensorView unit_range(const cost::StateLayout& layout, const TensorView& flat,
+                                           std::size_t unit) {
+    const cost::StateUnit& place = layout.units.at(unit);
+    return flat.flat_range(static_cast<std::int64_t>(place.offset),
+                           static_cast<std::int64_t>(place.elements));
+}
 
 class Strategy {
 public:
