@@ -1,7 +1,7 @@
 #include "isoflop/ops/activation.hpp"
 
 #include "ops/checks.hpp"
-#include "ops/cpu_kernels.hpp"
+#include "ops/kernels.hpp"
 
 namespace isoflop::ops {
 namespace {
@@ -18,34 +18,34 @@ std::int64_t gated_width(const Checks& checks, const TensorView& gate_up) {
 
 void activation_forward(Context& context, model::Activation kind, const TensorView& x,
                         const TensorView& out) {
-    const Checks checks = check_any_rank("activation_forward", "x", x);
+    const Checks checks = check_any_rank(context, "activation_forward", "x", x);
     checks.same_shape("out", out, x);
-    cpu::activation_forward(context, kind, x, out);
+    kernels(context).activation_forward(context, kind, x, out);
 }
 
 void activation_backward(Context& context, model::Activation kind, const TensorView& x,
                          const TensorView& d_out, const TensorView& d_x) {
-    const Checks checks = check_any_rank("activation_backward", "x", x);
+    const Checks checks = check_any_rank(context, "activation_backward", "x", x);
     checks.same_shape("d_out", d_out, x);
     checks.same_shape("d_x", d_x, x);
-    cpu::activation_backward(context, kind, x, d_out, d_x);
+    kernels(context).activation_backward(context, kind, x, d_out, d_x);
 }
 
 void gated_forward(Context& context, model::Activation kind, const TensorView& gate_up,
                    const TensorView& out) {
-    const Checks checks("gated_forward", "gate_up", gate_up, 2);
+    const Checks checks(context, "gated_forward", "gate_up", gate_up, 2);
     checks.shape("out", out, {gate_up.dim(0), gated_width(checks, gate_up)});
     checks.distinct("out", out, "gate_up", gate_up);
-    cpu::gated_forward(context, kind, gate_up, out);
+    kernels(context).gated_forward(context, kind, gate_up, out);
 }
 
 void gated_backward(Context& context, model::Activation kind, const TensorView& gate_up,
                     const TensorView& d_out, const TensorView& d_gate_up) {
-    const Checks checks("gated_backward", "gate_up", gate_up, 2);
+    const Checks checks(context, "gated_backward", "gate_up", gate_up, 2);
     checks.shape("d_out", d_out, {gate_up.dim(0), gated_width(checks, gate_up)});
     checks.same_shape("d_gate_up", d_gate_up, gate_up);
     checks.distinct("d_gate_up", d_gate_up, "d_out", d_out);
-    cpu::gated_backward(context, kind, gate_up, d_out, d_gate_up);
+    kernels(context).gated_backward(context, kind, gate_up, d_out, d_gate_up);
 }
 
 }  // namespace isoflop::ops

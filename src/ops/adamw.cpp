@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "ops/checks.hpp"
-#include "ops/cpu_kernels.hpp"
+#include "ops/kernels.hpp"
 
 namespace isoflop::ops {
 namespace {
@@ -42,15 +42,19 @@ void check_segments(const Checks& checks, std::span<const AdamWSegment> segments
 }  // namespace
 
 void adamw(Context& context, const AdamWOptions& options, std::span<const AdamWSegment> segments,
-           const TensorView& weights, const TensorView& gradients, const TensorView& first_moment,
-           const TensorView& second_moment) {
-    const Checks checks("adamw", "weights", weights, 1);
-    checks.same_shape("gradients", gradients, weights);
-    checks.same_shape("first_moment", first_moment, weights);
-    checks.same_shape("second_moment", second_moment, weights);
+           const AdamWState& state) {
+    const Checks checks(context, "adamw", "weights", state.weights, 1);
+    const std::int64_t size = state.weights.size();
+    checks.same_shape("gradients", state.gradients, state.weights);
+    checks.statistics("first_moment", state.first_moment, {size});
+    checks.statistics("second_moment", state.second_moment, {size});
+    const bool needs_master = size_in_bytes(state.weights.dtype()) == 2;
+    checks.require(needs_master == !state.master_weights.empty(),
+                   "master weights are for 16-bit weights, which need them");
+    if (needs_master) checks.statistics("master_weights", state.master_weights, {size});
     check_options(checks, options);
-    check_segments(checks, segments, weights.size());
-    cpu::adamw(context, options, segments, weights, gradients, first_moment, second_moment);
+    check_segments(checks, segments, size);
+    kernels(context).adamw(context, options, segments, state);
 }
 
 }  // namespace isoflop::ops

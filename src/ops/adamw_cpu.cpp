@@ -61,10 +61,9 @@ void update(const Coefficients<T>& c, T shrink, std::int64_t count, T* w, const 
 }  // namespace
 
 void adamw(Context& context, const AdamWOptions& options, std::span<const AdamWSegment> segments,
-           const TensorView& weights, const TensorView& gradients, const TensorView& first_moment,
-           const TensorView& second_moment) {
+           const AdamWState& state) {
     const std::vector<std::int64_t> first = first_chunks(segments);
-    device::visit_dtype(weights.dtype(), [&](auto zero) {
+    device::visit_dtype(state.weights.dtype(), [&](auto zero) {
         using T = decltype(zero);
         const Coefficients<T> coefficients(options);
         context.pool.parallel_for(first.back(), [&](std::int64_t chunk) {
@@ -74,9 +73,10 @@ void adamw(Context& context, const AdamWOptions& options, std::span<const AdamWS
             const std::int64_t begin = (chunk - first[index]) * kChunkElements;
             const std::int64_t offset = segment.offset + begin;
             update(coefficients, segment.weight_decay ? coefficients.shrink : T(0),
-                   std::min(kChunkElements, segment.count - begin), weights.as<T>().data() + offset,
-                   gradients.as<T>().data() + offset, first_moment.as<T>().data() + offset,
-                   second_moment.as<T>().data() + offset);
+                   std::min(kChunkElements, segment.count - begin),
+                   state.weights.as<T>().data() + offset, state.gradients.as<T>().data() + offset,
+                   state.first_moment.as<T>().data() + offset,
+                   state.second_moment.as<T>().data() + offset);
         });
     });
 }

@@ -30,11 +30,16 @@ std::string describe(const TensorView& tensor) {
 
 }  // namespace
 
-Checks::Checks(std::string_view op, std::string_view name, const TensorView& first,
-               std::size_t rank)
-    : op_(op), dtype_(first.dtype()) {
-    require(dtype_ == DType::float32 || dtype_ == DType::float64,
-            "{} is {}, the CPU has fp32 and fp64 only", name, short_name(dtype_));
+Checks::Checks(const device::Context& context, std::string_view op, std::string_view name,
+               const TensorView& first, std::size_t rank)
+    : op_(op), dtype_(first.dtype()), on_host_(context.accelerator == nullptr) {
+    if (on_host_) {
+        require(dtype_ == DType::float32 || dtype_ == DType::float64,
+                "{} is {}, the CPU has fp32 and fp64 only", name, short_name(dtype_));
+    } else {
+        require(dtype_ == DType::float32 || size_in_bytes(dtype_) == 2,
+                "{} is {}, GPUs have fp32, bf16 and fp16 only", name, short_name(dtype_));
+    }
     require(first.rank() == rank, "{} is {}, expected {} dimension(s)", name, describe(first),
             rank);
     require(!first.empty() || first.size() == 0, "{} is {}", name, describe(first));
@@ -43,20 +48,35 @@ Checks::Checks(std::string_view op, std::string_view name, const TensorView& fir
     }
 }
 
+void Checks::shape_of_type(std::string_view name, const TensorView& tensor, DType dtype,
+                           std::initializer_list<std::int64_t> expected) const {
+    const std::vector<std::int64_t> shape(expected);
+    const bool fits = tensor.dtype() == dtype && shape_of(tensor) == shape &&
+                      (!tensor.empty() || tensor.size() == 0);
+    require(fits, "{} is {}, expected {}", name, describe(tensor), describe(dtype, shape));
+}
+
 void Checks::shape(std::string_view name, const TensorView& tensor,
                    std::initializer_list<std::int64_t> expected) const {
-    const std::vector<std::int64_t> shape(expected);
-    const bool fits = tensor.dtype() == dtype_ && shape_of(tensor) == shape &&
-                      (!tensor.empty() || tensor.size() == 0);
-    require(fits, "{} is {}, expected {}", name, describe(tensor), describe(dtype_, shape));
+    shape_of_type(name, tensor, dtype_, expected);
+}
+
+void Checks::statistics(std::string_view name, const TensorView& tensor,
+                        std::initializer_list<std::int64_t> expected) const {
+    shape_of_type(name, tensor, size_in_bytes(dtype_) == 2 ? DType::float32 : dtype_, expected);
 }
 
 void Checks::same_shape(std::string_view name, const TensorView& tensor,
                         const TensorView& expected) const {
-    const bool fits = tensor.dtype() == dtype_ && shape_of(tensor) == shape_of(expected) &&
+    same_shape(name, tensor, expected, dtype_);
+}
+
+void Checks::same_shape(std::string_view name, const TensorView& tensor, const TensorView& expected,
+                        DType dtype) const {
+    const bool fits = tensor.dtype() == dtype && shape_of(tensor) == shape_of(expected) &&
                       (!tensor.empty() || tensor.size() == 0);
     require(fits, "{} is {}, expected {}", name, describe(tensor),
-            describe(dtype_, shape_of(expected)));
+            describe(dtype, shape_of(expected)));
 }
 
 void Checks::together(std::string_view name, const TensorView& tensor, std::string_view other_name,
@@ -74,6 +94,7 @@ void Checks::distinct(std::string_view name, const TensorView& tensor, std::stri
 void Checks::indices(std::string_view name, std::span<const std::int32_t> values, std::int64_t rows,
                      std::int64_t limit, const std::int32_t* also_allowed) const {
     require(std::ssize(values) == rows, "{} has {} values for {} rows", name, values.size(), rows);
+    if (!on_host_) return;
     const auto wrong = std::find_if(values.begin(), values.end(), [&](std::int32_t value) {
         const bool allowed = also_allowed != nullptr && value == *also_allowed;
         return (value < 0 || value >= limit) && !allowed;
@@ -83,8 +104,9 @@ void Checks::indices(std::string_view name, std::span<const std::int32_t> values
                                         wrong - values.begin(), *wrong, limit - 1));
 }
 
-Checks check_any_rank(std::string_view op, std::string_view name, const TensorView& first) {
-    return {op, name, first, first.rank()};
+Checks check_any_rank(const device::Context& context, std::string_view op, std::string_view name,
+                      const TensorView& first) {
+    return {context, op, name, first, first.rank()};
 }
 
 }  // namespace isoflop::ops

@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "isoflop/device/context.hpp"
 #include "isoflop/device/tensor_view.hpp"
 
 namespace isoflop::ops {
@@ -18,8 +19,8 @@ class Checks {
 public:
     /// `op` must outlive this object. `first` is the tensor whose element type the others share; it
     /// must have `rank` dimensions.
-    Checks(std::string_view op, std::string_view name, const device::TensorView& first,
-           std::size_t rank);
+    Checks(const device::Context& context, std::string_view op, std::string_view name,
+           const device::TensorView& first, std::size_t rank);
 
     /// "norm_forward: out is float32 [3, 8], expected float32 [3, 7]"
     void shape(std::string_view name, const device::TensorView& tensor,
@@ -27,6 +28,11 @@ public:
     /// As `shape`, against another tensor of any rank.
     void same_shape(std::string_view name, const device::TensorView& tensor,
                     const device::TensorView& expected) const;
+    void same_shape(std::string_view name, const device::TensorView& tensor,
+                    const device::TensorView& expected, DType dtype) const;
+    /// As `shape`, of a tensor that has fp32 elements beside 16-bit ones, else the same type.
+    void statistics(std::string_view name, const device::TensorView& tensor,
+                    std::initializer_list<std::int64_t> expected) const;
     /// An optional parameter and its gradient are both there or both absent.
     void together(std::string_view name, const device::TensorView& tensor,
                   std::string_view other_name, const device::TensorView& other) const;
@@ -41,16 +47,21 @@ public:
     }
 
     /// One index per row, each in [0, limit) or equal to `also_allowed`; std::out_of_range if not.
+    /// Indices in device memory are not looked at: who put them there has.
     void indices(std::string_view name, std::span<const std::int32_t> values, std::int64_t rows,
                  std::int64_t limit, const std::int32_t* also_allowed = nullptr) const;
 
 private:
+    void shape_of_type(std::string_view name, const device::TensorView& tensor, DType dtype,
+                       std::initializer_list<std::int64_t> expected) const;
+
     std::string_view op_;
     DType dtype_;
+    bool on_host_;
 };
 
 /// A flat or shaped tensor of any rank for elementwise ops.
-[[nodiscard]] Checks check_any_rank(std::string_view op, std::string_view name,
-                                    const device::TensorView& first);
+[[nodiscard]] Checks check_any_rank(const device::Context& context, std::string_view op,
+                                    std::string_view name, const device::TensorView& first);
 
 }  // namespace isoflop::ops

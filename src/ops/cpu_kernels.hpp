@@ -1,6 +1,5 @@
 // The CPU side of every op: same signatures as the public functions, arguments already checked.
-// Each `op.cpp` calls these from one place; another device adds its own header of this kind and a
-// branch there.
+// kernels.hpp makes them a table, which `op.cpp` calls.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +29,7 @@ void gated_backward(Context& context, model::Activation kind, const TensorView& 
                     const TensorView& d_out, const TensorView& d_gate_up);
 
 void adamw(Context& context, const AdamWOptions& options, std::span<const AdamWSegment> segments,
-           const TensorView& weights, const TensorView& gradients, const TensorView& first_moment,
-           const TensorView& second_moment);
+           const AdamWState& state);
 
 void cross_entropy_forward(Context& context, const TensorView& logits,
                            std::span<const std::int32_t> targets, std::int32_t ignore_index,
@@ -79,13 +77,15 @@ void qk_norm_backward(Context& context, const QkNormShape& shape, const TensorVi
 void fill_normal(Context& context, double deviation, std::uint64_t seed, std::uint64_t stream,
                  std::int64_t first, const TensorView& x);
 
-[[nodiscard]] double sum_of_squares(Context& context, const TensorView& x);
+[[nodiscard]] device::DeferredValue sum_of_squares(Context& context, const TensorView& x);
 [[nodiscard]] TensorStatistics statistics(Context& context, const TensorView& x);
-[[nodiscard]] double sum(Context& context, const TensorView& x);
+[[nodiscard]] device::DeferredValue sum(Context& context, const TensorView& x);
 void add(Context& context, const TensorView& x, const TensorView& y, const TensorView& out);
 void scale(Context& context, double factor, const TensorView& x);
 void fill(Context& context, double value, const TensorView& x);
+/// Element types may differ.
 void copy(Context& context, const TensorView& from, const TensorView& to);
+[[nodiscard]] std::uint64_t checksum(Context& context, const TensorView& x);
 
 enum class RopeDirection { forward, backward };
 void rope(Context& context, const RopeTable& table, const RopeShape& shape, RopeDirection direction,

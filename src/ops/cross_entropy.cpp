@@ -3,16 +3,17 @@
 #include <cmath>
 
 #include "ops/checks.hpp"
-#include "ops/cpu_kernels.hpp"
+#include "ops/kernels.hpp"
 
 namespace isoflop::ops {
 namespace {
 
-void check(std::string_view op, const TensorView& logits, std::span<const std::int32_t> targets,
-           std::int32_t ignore_index, const TensorView& losses) {
-    const Checks checks(op, "logits", logits, 2);
+void check(const Context& context, std::string_view op, const TensorView& logits,
+           std::span<const std::int32_t> targets, std::int32_t ignore_index,
+           const TensorView& losses) {
+    const Checks checks(context, op, "logits", logits, 2);
     checks.require(logits.dim(1) > 0, "logits have no columns");
-    checks.shape("losses", losses, {logits.dim(0)});
+    checks.statistics("losses", losses, {logits.dim(0)});
     checks.indices("targets", targets, logits.dim(0), logits.dim(1), &ignore_index);
 }
 
@@ -21,16 +22,17 @@ void check(std::string_view op, const TensorView& logits, std::span<const std::i
 void cross_entropy_forward(Context& context, const TensorView& logits,
                            std::span<const std::int32_t> targets, std::int32_t ignore_index,
                            const TensorView& losses) {
-    check("cross_entropy_forward", logits, targets, ignore_index, losses);
-    cpu::cross_entropy_forward(context, logits, targets, ignore_index, losses);
+    check(context, "cross_entropy_forward", logits, targets, ignore_index, losses);
+    kernels(context).cross_entropy_forward(context, logits, targets, ignore_index, losses);
 }
 
 void cross_entropy_forward_backward(Context& context, const TensorView& logits,
                                     std::span<const std::int32_t> targets,
                                     std::int32_t ignore_index, double scale,
                                     const TensorView& losses) {
-    check("cross_entropy_forward_backward", logits, targets, ignore_index, losses);
-    cpu::cross_entropy_forward_backward(context, logits, targets, ignore_index, scale, losses);
+    check(context, "cross_entropy_forward_backward", logits, targets, ignore_index, losses);
+    kernels(context).cross_entropy_forward_backward(context, logits, targets, ignore_index, scale,
+                                                    losses);
 }
 
 }  // namespace isoflop::ops

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "ops/checks.hpp"
-#include "ops/cpu_kernels.hpp"
+#include "ops/kernels.hpp"
 
 namespace isoflop::ops {
 namespace {
@@ -30,24 +30,26 @@ void embedding_forward(Context& context, std::span<const std::int32_t> tokens,
                        const TensorView& table, const TensorView& positions,
                        std::int64_t sequence_length, std::int64_t first_position,
                        const TensorView& out) {
-    const Checks checks("embedding_forward", "table", table, 2);
+    const Checks checks(context, "embedding_forward", "table", table, 2);
     const std::int64_t rows = std::ssize(tokens);
     checks.shape("out", out, {rows, table.dim(1)});
     check_positions(checks, "positions", positions, table.dim(1), rows, sequence_length,
                     first_position);
     checks.indices("tokens", tokens, rows, table.dim(0));
-    cpu::embedding_forward(context, tokens, table, positions, sequence_length, first_position, out);
+    kernels(context).embedding_forward(context, tokens, table, positions, sequence_length,
+                                       first_position, out);
 }
 
 void embedding_backward(Context& context, std::span<const std::int32_t> tokens,
                         const TensorView& d_out, std::int64_t sequence_length,
                         const TensorView& d_table, const TensorView& d_positions) {
-    const Checks checks("embedding_backward", "d_table", d_table, 2);
+    const Checks checks(context, "embedding_backward", "d_table", d_table, 2);
     const std::int64_t rows = std::ssize(tokens);
     checks.shape("d_out", d_out, {rows, d_table.dim(1)});
     check_positions(checks, "d_positions", d_positions, d_table.dim(1), rows, sequence_length, 0);
     checks.indices("tokens", tokens, rows, d_table.dim(0));
-    cpu::embedding_backward(context, tokens, d_out, sequence_length, d_table, d_positions);
+    kernels(context).embedding_backward(context, tokens, d_out, sequence_length, d_table,
+                                        d_positions);
 }
 
 }  // namespace isoflop::ops

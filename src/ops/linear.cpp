@@ -1,7 +1,7 @@
 #include "isoflop/ops/linear.hpp"
 
 #include "ops/checks.hpp"
-#include "ops/cpu_kernels.hpp"
+#include "ops/kernels.hpp"
 
 namespace isoflop::ops {
 namespace {
@@ -35,32 +35,32 @@ void record(const Context& context, const Linear& layer, cost::Pass pass, std::i
 
 void linear_forward(Context& context, const Linear& layer, const TensorView& x, const TensorView& y,
                     cost::Pass pass) {
-    const Checks checks("linear_forward", "weight", layer.weight, 2);
+    const Checks checks(context, "linear_forward", "weight", layer.weight, 2);
     const LinearSize size = size_of(checks, layer);
     const std::int64_t rows = rows_of(checks, "x", x);
     checks.shape("x", x, {rows, size.in});
     checks.shape("y", y, {rows, size.out});
     checks.distinct("y", y, "x", x);
     record(context, layer, pass, rows, size);
-    cpu::linear_forward(context, layer, x, y);
+    kernels(context).linear_forward(context, layer, x, y);
 }
 
 void linear_backward_input(Context& context, const Linear& layer, const TensorView& d_y,
                            bool accumulate, const TensorView& d_x) {
-    const Checks checks("linear_backward_input", "weight", layer.weight, 2);
+    const Checks checks(context, "linear_backward_input", "weight", layer.weight, 2);
     const LinearSize size = size_of(checks, layer);
     const std::int64_t rows = rows_of(checks, "d_y", d_y);
     checks.shape("d_y", d_y, {rows, size.out});
     checks.shape("d_x", d_x, {rows, size.in});
     checks.distinct("d_x", d_x, "d_y", d_y);
     record(context, layer, cost::Pass::backward, rows, size);
-    cpu::linear_backward_input(context, layer, d_y, accumulate, d_x);
+    kernels(context).linear_backward_input(context, layer, d_y, accumulate, d_x);
 }
 
 void linear_backward_weight(Context& context, const Linear& layer, const TensorView& x,
                             const TensorView& d_y, const TensorView& d_weight,
                             const TensorView& d_bias) {
-    const Checks checks("linear_backward_weight", "weight", layer.weight, 2);
+    const Checks checks(context, "linear_backward_weight", "weight", layer.weight, 2);
     const LinearSize size = size_of(checks, layer);
     const std::int64_t rows = rows_of(checks, "x", x);
     checks.shape("x", x, {rows, size.in});
@@ -69,7 +69,7 @@ void linear_backward_weight(Context& context, const Linear& layer, const TensorV
     checks.together("bias", layer.bias, "d_bias", d_bias);
     if (!d_bias.empty()) checks.shape("d_bias", d_bias, {size.out});
     record(context, layer, cost::Pass::backward, rows, size);
-    cpu::linear_backward_weight(context, layer, x, d_y, d_weight, d_bias);
+    kernels(context).linear_backward_weight(context, layer, x, d_y, d_weight, d_bias);
 }
 
 }  // namespace isoflop::ops

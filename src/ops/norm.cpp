@@ -1,7 +1,7 @@
 #include "isoflop/ops/norm.hpp"
 
 #include "ops/checks.hpp"
-#include "ops/cpu_kernels.hpp"
+#include "ops/kernels.hpp"
 
 namespace isoflop::ops {
 namespace {
@@ -20,9 +20,9 @@ void check_norm(const Checks& checks, const NormParameters& parameters, const Te
         checks.shape("bias", parameters.bias, {width});
     }
     if (parameters.kind == model::Normalization::rmsnorm) {
-        checks.shape("statistics", statistics, {rows});
+        checks.statistics("statistics", statistics, {rows});
     } else {
-        checks.shape("statistics", statistics, {2, rows});
+        checks.statistics("statistics", statistics, {2, rows});
     }
 }
 
@@ -30,28 +30,28 @@ void check_norm(const Checks& checks, const NormParameters& parameters, const Te
 
 void norm_forward(Context& context, const NormParameters& parameters, const TensorView& x,
                   const TensorView& out, const TensorView& statistics) {
-    const Checks checks("norm_forward", "x", x, 2);
+    const Checks checks(context, "norm_forward", "x", x, 2);
     check_norm(checks, parameters, x, statistics);
     checks.same_shape("out", out, x);
-    cpu::add_norm_forward(context, parameters, x, {}, {}, out, statistics);
+    kernels(context).add_norm_forward(context, parameters, x, {}, {}, out, statistics);
 }
 
 void add_norm_forward(Context& context, const NormParameters& parameters, const TensorView& x,
                       const TensorView& branch, const TensorView& sum, const TensorView& out,
                       const TensorView& statistics) {
-    const Checks checks("add_norm_forward", "x", x, 2);
+    const Checks checks(context, "add_norm_forward", "x", x, 2);
     check_norm(checks, parameters, x, statistics);
     checks.same_shape("branch", branch, x);
     checks.same_shape("sum", sum, x);
     checks.same_shape("out", out, x);
     checks.distinct("out", out, "sum", sum);
-    cpu::add_norm_forward(context, parameters, x, branch, sum, out, statistics);
+    kernels(context).add_norm_forward(context, parameters, x, branch, sum, out, statistics);
 }
 
 void norm_backward(Context& context, const NormParameters& parameters, const TensorView& d_out,
                    const TensorView& x, const TensorView& statistics, bool accumulate,
                    const TensorView& d_x, const TensorView& d_weight, const TensorView& d_bias) {
-    const Checks checks("norm_backward", "x", x, 2);
+    const Checks checks(context, "norm_backward", "x", x, 2);
     check_norm(checks, parameters, x, statistics);
     checks.same_shape("d_out", d_out, x);
     checks.same_shape("d_x", d_x, x);
@@ -59,8 +59,8 @@ void norm_backward(Context& context, const NormParameters& parameters, const Ten
     checks.together("bias", parameters.bias, "d_bias", d_bias);
     if (!d_bias.empty()) checks.same_shape("d_bias", d_bias, parameters.bias);
     if (accumulate) checks.distinct("d_x", d_x, "d_out", d_out);
-    cpu::norm_backward(context, parameters, d_out, x, statistics, accumulate, d_x, d_weight,
-                       d_bias);
+    kernels(context).norm_backward(context, parameters, d_out, x, statistics, accumulate, d_x,
+                                   d_weight, d_bias);
 }
 
 }  // namespace isoflop::ops

@@ -1,7 +1,7 @@
 #include "isoflop/ops/qk_norm.hpp"
 
 #include "ops/checks.hpp"
-#include "ops/cpu_kernels.hpp"
+#include "ops/kernels.hpp"
 
 namespace isoflop::ops {
 namespace {
@@ -20,7 +20,7 @@ void check(const Checks& checks, const QkNormShape& shape, const TensorView& que
     checks.shape("query_weight", query_weight, {shape.head_dim});
     checks.shape("key_weight", key_weight, {shape.head_dim});
     checks.shape("before", before, {packed.dim(0), heads * shape.head_dim});
-    checks.shape("statistics", statistics, {packed.dim(0), heads});
+    checks.statistics("statistics", statistics, {packed.dim(0), heads});
 }
 
 }  // namespace
@@ -28,23 +28,24 @@ void check(const Checks& checks, const QkNormShape& shape, const TensorView& que
 void qk_norm_forward(Context& context, const QkNormShape& shape, const TensorView& query_weight,
                      const TensorView& key_weight, const TensorView& packed,
                      const TensorView& before, const TensorView& statistics) {
-    const Checks checks("qk_norm_forward", "packed", packed, 2);
+    const Checks checks(context, "qk_norm_forward", "packed", packed, 2);
     check(checks, shape, query_weight, key_weight, "packed", packed, before, statistics);
     checks.distinct("before", before, "packed", packed);
-    cpu::qk_norm_forward(context, shape, query_weight, key_weight, packed, before, statistics);
+    kernels(context).qk_norm_forward(context, shape, query_weight, key_weight, packed, before,
+                                     statistics);
 }
 
 void qk_norm_backward(Context& context, const QkNormShape& shape, const TensorView& query_weight,
                       const TensorView& key_weight, const TensorView& before,
                       const TensorView& statistics, const TensorView& d_packed,
                       const TensorView& d_query_weight, const TensorView& d_key_weight) {
-    const Checks checks("qk_norm_backward", "d_packed", d_packed, 2);
+    const Checks checks(context, "qk_norm_backward", "d_packed", d_packed, 2);
     check(checks, shape, query_weight, key_weight, "d_packed", d_packed, before, statistics);
     checks.shape("d_query_weight", d_query_weight, {shape.head_dim});
     checks.shape("d_key_weight", d_key_weight, {shape.head_dim});
     checks.distinct("d_packed", d_packed, "before", before);
-    cpu::qk_norm_backward(context, shape, query_weight, key_weight, before, statistics, d_packed,
-                          d_query_weight, d_key_weight);
+    kernels(context).qk_norm_backward(context, shape, query_weight, key_weight, before, statistics,
+                                      d_packed, d_query_weight, d_key_weight);
 }
 
 }  // namespace isoflop::ops

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "ops/checks.hpp"
-#include "ops/cpu_kernels.hpp"
+#include "ops/kernels.hpp"
 
 namespace isoflop::ops {
 
@@ -29,42 +29,55 @@ TensorStatistics combine(const TensorStatistics& a, const TensorStatistics& b) {
 }
 
 double sum_of_squares(Context& context, const TensorView& x) {
-    (void)check_any_rank("sum_of_squares", "x", x);
-    return cpu::sum_of_squares(context, x);
-}
-
-TensorStatistics statistics(Context& context, const TensorView& x) {
-    (void)check_any_rank("statistics", "x", x);
-    return cpu::statistics(context, x);
+    return deferred_sum_of_squares(context, x).get();
 }
 
 double sum(Context& context, const TensorView& x) {
-    (void)check_any_rank("sum", "x", x);
-    return cpu::sum(context, x);
+    return deferred_sum(context, x).get();
+}
+
+DeferredValue deferred_sum_of_squares(Context& context, const TensorView& x) {
+    (void)check_any_rank(context, "sum_of_squares", "x", x);
+    return kernels(context).sum_of_squares(context, x);
+}
+
+TensorStatistics statistics(Context& context, const TensorView& x) {
+    (void)check_any_rank(context, "statistics", "x", x);
+    return kernels(context).statistics(context, x);
+}
+
+DeferredValue deferred_sum(Context& context, const TensorView& x) {
+    (void)check_any_rank(context, "sum", "x", x);
+    return kernels(context).sum(context, x);
 }
 
 void add(Context& context, const TensorView& x, const TensorView& y, const TensorView& out) {
-    const Checks checks = check_any_rank("add", "x", x);
+    const Checks checks = check_any_rank(context, "add", "x", x);
     checks.same_shape("y", y, x);
     checks.same_shape("out", out, x);
-    cpu::add(context, x, y, out);
+    kernels(context).add(context, x, y, out);
 }
 
 void scale(Context& context, double factor, const TensorView& x) {
-    (void)check_any_rank("scale", "x", x);
-    cpu::scale(context, factor, x);
+    (void)check_any_rank(context, "scale", "x", x);
+    kernels(context).scale(context, factor, x);
 }
 
 void fill(Context& context, double value, const TensorView& x) {
-    (void)check_any_rank("fill", "x", x);
-    cpu::fill(context, value, x);
+    (void)check_any_rank(context, "fill", "x", x);
+    kernels(context).fill(context, value, x);
 }
 
 void copy(Context& context, const TensorView& from, const TensorView& to) {
-    const Checks checks = check_any_rank("copy", "from", from);
-    checks.same_shape("to", to, from);
+    (void)check_any_rank(context, "copy", "from", from);
+    check_any_rank(context, "copy", "to", to).same_shape("to", to, from, to.dtype());
     if (from.data() == to.data()) return;
-    cpu::copy(context, from, to);
+    kernels(context).copy(context, from, to);
+}
+
+std::uint64_t checksum(Context& context, const TensorView& x) {
+    (void)check_any_rank(context, "checksum", "x", x);
+    return kernels(context).checksum(context, x);
 }
 
 }  // namespace isoflop::ops

@@ -1,7 +1,10 @@
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
+#include "ops/checksum_term.hpp"
 #include "ops/cpu_kernels.hpp"
 #include "ops/vectorize.hpp"
 
@@ -68,12 +71,13 @@ template <class T>
 
 }  // namespace
 
-double sum_of_squares(Context& context, const TensorView& x) {
-    return transformed_sum(context, x, [](double value) { return value * value; });
+device::DeferredValue sum_of_squares(Context& context, const TensorView& x) {
+    return device::DeferredValue(
+        transformed_sum(context, x, [](double value) { return value * value; }));
 }
 
-double sum(Context& context, const TensorView& x) {
-    return transformed_sum(context, x, [](double value) { return value; });
+device::DeferredValue sum(Context& context, const TensorView& x) {
+    return device::DeferredValue(transformed_sum(context, x, [](double value) { return value; }));
 }
 
 TensorStatistics statistics(Context& context, const TensorView& x) {
@@ -122,15 +126,37 @@ void fill(Context& context, double value, const TensorView& x) {
 }
 
 void copy(Context& context, const TensorView& from, const TensorView& to) {
-    device::visit_dtype(from.dtype(), [&](auto zero) {
-        using T = decltype(zero);
-        const T* const source = from.as<T>().data();
-        T* const target = to.as<T>().data();
-        context.pool.parallel_ranges(from.size(), kChunkElements,
-                                     [=](std::int64_t begin, std::int64_t end) {
-                                         std::copy_n(source + begin, end - begin, target + begin);
-                                     });
+    device::visit_dtype(from.dtype(), [&](auto from_zero) {
+        device::visit_dtype(to.dtype(), [&](auto to_zero) {
+            using From = decltype(from_zero);
+            using To = decltype(to_zero);
+            const From* const source = from.as<From>().data();
+            To* const target = to.as<To>().data();
+            context.pool.parallel_ranges(
+                from.size(), kChunkElements, [=](std::int64_t begin, std::int64_t end) {
+                    std::transform(source + begin, source + end, target + begin,
+                                   [](From value) { return static_cast<To>(value); });
+                });
+        });
     });
+}
+
+std::uint64_t checksum(Context& context, const TensorView& x) {
+    const auto* const bytes = static_cast<const std::byte*>(x.data());
+    const auto size = static_cast<std::int64_t>(x.bytes());
+    const std::int64_t words = (size + 3) / 4;
+    std::atomic<std::uint64_t> total = 0;
+    context.pool.parallel_ranges(words, kChunkElements, [&](std::int64_t begin, std::int64_t end) {
+        std::uint64_t sum = 0;
+        for (std::int64_t i = begin; i < end; ++i) {
+            std::uint32_t word = 0;
+            std::memcpy(&word, bytes + 4 * i,
+                        static_cast<std::size_t>(std::min<std::int64_t>(4, size - 4 * i)));
+            sum += checksum_term(word, static_cast<std::uint64_t>(i));
+        }
+        total += sum;
+    });
+    return total;
 }
 
 }  // namespace isoflop::ops::cpu

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "ops/checks.hpp"
-#include "ops/cpu_kernels.hpp"
+#include "ops/kernels.hpp"
 
 namespace isoflop::ops {
 namespace {
@@ -29,16 +29,16 @@ void check(const Checks& checks, std::string_view name, const RopeTable& table,
 
 void rope_forward(Context& context, const RopeTable& table, const RopeShape& shape,
                   const TensorView& packed) {
-    const Checks checks("rope_forward", "packed", packed, 2);
+    const Checks checks(context, "rope_forward", "packed", packed, 2);
     check(checks, "packed", table, shape, packed);
-    cpu::rope(context, table, shape, cpu::RopeDirection::forward, packed);
+    kernels(context).rope(context, table, shape, cpu::RopeDirection::forward, packed);
 }
 
 void rope_backward(Context& context, const RopeTable& table, const RopeShape& shape,
                    const TensorView& d_packed) {
-    const Checks checks("rope_backward", "d_packed", d_packed, 2);
+    const Checks checks(context, "rope_backward", "d_packed", d_packed, 2);
     check(checks, "d_packed", table, shape, d_packed);
-    cpu::rope(context, table, shape, cpu::RopeDirection::backward, d_packed);
+    kernels(context).rope(context, table, shape, cpu::RopeDirection::backward, d_packed);
 }
 
 }  // namespace isoflop::ops

@@ -25,13 +25,16 @@ std::vector<TensorPart> tensor_parts(const cost::StateLayout& layout, const Stat
 
 StateSlice part_of(const StateSlice& slice, std::int64_t index, std::int64_t parts) {
     const std::int64_t count = slice.weights.size() / parts;
-    const auto part = [&](const TensorView& flat) { return flat.flat_range(index * count, count); };
+    const auto part = [&](const TensorView& flat) {
+        return flat.empty() ? TensorView() : flat.flat_range(index * count, count);
+    };
     return {slice.unit,
             slice.first + static_cast<std::uint64_t>(index * count),
             part(slice.weights),
             part(slice.gradients),
             part(slice.first_moment),
-            part(slice.second_moment)};
+            part(slice.second_moment),
+            part(slice.master_weights)};
 }
 
 std::unique_ptr<DataParallel> make_data_parallel(const DataParallelOptions& options,

@@ -19,16 +19,21 @@ Fsdp::Fsdp(const DataParallelOptions& options, const cost::StateLayout& layout,
         memory.flat_state("first_moment", execution_.statistics_dtype());
     const TensorView second_moment =
         memory.flat_state("second_moment", execution_.statistics_dtype());
+    TensorView master_weights;
+    if (execution_.has_master_weights())
+        master_weights = memory.flat_state("master_weights", DType::float32);
     const auto size = static_cast<std::uint64_t>(communicator_.size());
     const auto rank = static_cast<std::uint64_t>(communicator_.rank());
     for (std::size_t unit = 0; unit < layout_.units.size(); ++unit) {
         const cost::StateUnit& place = layout_.units[unit];
         const auto range = [&](const TensorView& flat) {
+            if (flat.empty()) return flat;
             return flat.flat_range(static_cast<std::int64_t>(place.offset / size),
                                    part_elements(unit));
         };
         slices_.push_back({unit, place.offset + rank * (place.elements / size), range(weights),
-                           range(tree_.sum()), range(first_moment), range(second_moment)});
+                           range(tree_.sum()), range(first_moment), range(second_moment),
+                           range(master_weights)});
     }
     make_weight_slots(memory);
     make_gradient_slots(memory);

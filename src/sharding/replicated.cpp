@@ -14,7 +14,10 @@ Replicated::Replicated(const DataParallelOptions& options, const cost::StateLayo
       tree_(context, execution_, memory),
       gradients_(tree_.sum()),
       first_moment_(memory.flat_state("first_moment", execution_.statistics_dtype())),
-      second_moment_(memory.flat_state("second_moment", execution_.statistics_dtype())) {}
+      second_moment_(memory.flat_state("second_moment", execution_.statistics_dtype())) {
+    if (execution_.has_master_weights())
+        master_weights_ = memory.flat_state("master_weights", DType::float32);
+}
 
 TensorView Replicated::acquire_weights(std::size_t unit) {
     return unit_range(layout_, weights_, unit);
@@ -52,10 +55,11 @@ Ddp::Ddp(const DataParallelOptions& options, const cost::StateLayout& layout,
     : Replicated(options, layout, memory, context, communicator),
       bucket_bytes_(options.ddp_bucket_bytes) {
     for (std::size_t unit = 0; unit < layout_.units.size(); ++unit) {
-        slices_.push_back({unit, layout_.units[unit].offset, unit_range(layout_, weights_, unit),
-                           unit_range(layout_, gradients_, unit),
-                           unit_range(layout_, first_moment_, unit),
-                           unit_range(layout_, second_moment_, unit)});
+        slices_.push_back(
+            {unit, layout_.units[unit].offset, unit_range(layout_, weights_, unit),
+             unit_range(layout_, gradients_, unit), unit_range(layout_, first_moment_, unit),
+             unit_range(layout_, second_moment_, unit),
+             master_weights_.empty() ? TensorView() : unit_range(layout_, master_weights_, unit)});
     }
 }
 
@@ -94,9 +98,10 @@ Zero1::Zero1(const DataParallelOptions& options, const cost::StateLayout& layout
             return flat.flat_range(static_cast<std::int64_t>(begin),
                                    static_cast<std::int64_t>(count));
         };
-        slices_.push_back({unit, first, range(weights_, first), range(gradients_, first),
-                           range(first_moment_, place.offset / size),
-                           range(second_moment_, place.offset / size)});
+        slices_.push_back(
+            {unit, first, range(weights_, first), range(gradients_, first),
+             range(first_moment_, place.offset / size), range(second_moment_, place.offset / size),
+             master_weights_.empty() ? TensorView() : range(master_weights_, place.offset / size)});
     }
 }
 

@@ -35,6 +35,7 @@ protected:
     TensorView gradients_;
     TensorView first_moment_;
     TensorView second_moment_;
+    TensorView master_weights_;  ///< empty where weights are not of 16 bits
     std::vector<comm::Pending> reductions_;
 };
 

@@ -211,8 +211,10 @@ void Session::update(std::int64_t iteration, double grad_norm) {
         std::vector<ops::AdamWSegment> segments;
         for (const sharding::TensorPart& part : sharding::tensor_parts(plan_.state, slice))
             segments.push_back({part.offset, part.count, part.tensor->spec.weight_decay()});
-        ops::adamw(context_, options, segments, slice.weights, slice.gradients, slice.first_moment,
-                   slice.second_moment);
+        options.first_element = slice.first;
+        ops::adamw(context_, options, segments,
+                   {slice.weights, slice.gradients, slice.first_moment, slice.second_moment,
+                    slice.master_weights});
     }
     strategy_->weights_changed();
 }

@@ -263,7 +263,7 @@ void bench_adamw(benchmark::State& state) {
     const TensorView v = bench.tensor({kParameters});
     fill(bench.context, 1.0, v);
     const std::vector<AdamWSegment> segments = {{0, kParameters, true}};
-    measure(state, 7 * kParameters, [&] { adamw(bench.context, {}, segments, w, g, m, v); });
+    measure(state, 7 * kParameters, [&] { adamw(bench.context, {}, segments, {w, g, m, v, {}}); });
 }
 BENCHMARK(bench_adamw)->Arg(1)->Arg(2);
 

@@ -52,8 +52,8 @@ struct State {
         Tensor<T> gradients({kSize}, random_values(kSize, 100 + static_cast<std::uint64_t>(t)));
         AdamWOptions options = kOptions;
         options.step = t;
-        adamw(context, options, kSegments, weights.view(), gradients.view(), first.view(),
-              second.view());
+        adamw(context, options, kSegments,
+              {weights.view(), gradients.view(), first.view(), second.view(), {}});
     }
 };
 
@@ -108,7 +108,8 @@ TYPED_TEST(AdamWTest, DecayIsDecoupledFromTheGradient) {
     Tensor<T> first({2});
     Tensor<T> second({2});
     const std::vector<AdamWSegment> segments = {{0, 1, true}, {1, 1, false}};
-    adamw(context, kOptions, segments, weights.view(), zero.view(), first.view(), second.view());
+    adamw(context, kOptions, segments,
+          {weights.view(), zero.view(), first.view(), second.view(), {}});
     // Without a gradient the weight shrinks by lr * decay, and no moment learns of it.
     EXPECT_NEAR(static_cast<double>(weights.values()[0]), 4 * (1 - 1e-3), 4 * kTolerance<T>);
     EXPECT_EQ(weights.values()[1], T(4));
@@ -125,8 +126,8 @@ TYPED_TEST(AdamWTest, FirstStepMovesByTheLearningRate) {
     Tensor<T> first({3});
     Tensor<T> second({3});
     const std::vector<AdamWSegment> segments = {{0, 3, false}};
-    adamw(context, kOptions, segments, weights.view(), gradients.view(), first.view(),
-          second.view());
+    adamw(context, kOptions, segments,
+          {weights.view(), gradients.view(), first.view(), second.view(), {}});
     const double tolerance = 1e-2 * 2e-5 + kTolerance<T>;  // eps against a root of 5e-4
     EXPECT_NEAR(static_cast<double>(weights.values()[0]), 0.99, tolerance);
     EXPECT_NEAR(static_cast<double>(weights.values()[1]), 1.01, tolerance);
@@ -175,8 +176,8 @@ TEST(AdamW, OffsetsBeyond32BitsReachTheirElement) {
     const std::int64_t last = HugeVector::kCount - 1;
     gradients.at(last) = 1;
     const std::vector<AdamWSegment> segments = {{last - 99, 100, true}};
-    adamw(context, kOptions, segments, weights.view(), gradients.view(), first.view(),
-          second.view());
+    adamw(context, kOptions, segments,
+          {weights.view(), gradients.view(), first.view(), second.view(), {}});
     EXPECT_NEAR(static_cast<double>(weights.at(last)), -0.01, 1e-6);
     EXPECT_EQ(weights.at(last - 1), 0.0F);
 }
@@ -187,7 +188,7 @@ TEST(AdamW, RefusesWrongArguments) {
     Tensor<float> flat({10});
     Tensor<float> shorter({9});
     const auto run = [&](const AdamWOptions& options, std::vector<AdamWSegment> segments) {
-        adamw(context, options, segments, flat.view(), flat.view(), flat.view(), flat.view());
+        adamw(context, options, segments, {flat.view(), flat.view(), flat.view(), flat.view(), {}});
     };
     expect_refused<std::invalid_argument>(
         [&] {
@@ -208,7 +209,8 @@ TEST(AdamW, RefusesWrongArguments) {
     expect_refused<std::invalid_argument>([&] { run(options, {}); }, {"beta2 is 1"});
     expect_refused<std::invalid_argument>(
         [&] {
-            adamw(context, kOptions, {}, flat.view(), shorter.view(), flat.view(), flat.view());
+            adamw(context, kOptions, {},
+                  {flat.view(), shorter.view(), flat.view(), flat.view(), {}});
         },
         {"gradients", "[9]", "[10]"});
 }

@@ -131,16 +131,43 @@ TEST(Reduction, ThreadsChangeNoBit) {
     });
 }
 
+TEST(Reduction, CopyConvertsBetweenTypes) {
+    ThreadPool pool(2);
+    Context context(pool);
+    Tensor<double> x({3}, {1.0, 1.0 / 3.0, -2e-30});
+    Tensor<float> rounded({3});
+    copy(context, x.view(), rounded.view());
+    EXPECT_EQ(rounded.values(), (std::vector<float>{1.0F, 1.0F / 3.0F, -2e-30F}));
+    Tensor<double> widened({3});
+    copy(context, rounded.view(), widened.view());
+    EXPECT_EQ(widened.doubles(), rounded.doubles());
+}
+
+TEST(Reduction, ChecksumSeesEveryBitAndPlace) {
+    ThreadPool one(1);
+    ThreadPool two(2);
+    Context context(one);
+    Context parallel(two);
+    Tensor<float> x({100'003}, 1.5F);
+    const std::uint64_t before = checksum(context, x.view());
+    EXPECT_EQ(checksum(parallel, x.view()), before);
+    x.values()[70'000] = std::nextafter(1.5F, 2.0F);
+    const std::uint64_t changed = checksum(context, x.view());
+    EXPECT_NE(changed, before);
+    std::swap(x.values()[70'000], x.values()[3]);
+    EXPECT_NE(checksum(context, x.view()), changed);
+    EXPECT_NE(checksum(context, x.view()), before);
+}
+
 TEST(Reduction, RefusesWrongArguments) {
     ThreadPool pool(1);
     Context context(pool);
     Tensor<float> x({4});
     Tensor<float> longer({5});
-    Tensor<double> other_type({4});
     expect_refused<std::invalid_argument>([&] { add(context, x.view(), longer.view(), x.view()); },
                                           {"add", "y", "[5]", "[4]"});
-    expect_refused<std::invalid_argument>([&] { copy(context, x.view(), other_type.view()); },
-                                          {"copy", "to", "fp64", "fp32"});
+    expect_refused<std::invalid_argument>([&] { copy(context, x.view(), longer.view()); },
+                                          {"copy", "to", "[5]", "[4]"});
     expect_refused<std::invalid_argument>(
         [&] { fill(context, 0, TensorView(nullptr, DType::float32, {4})); }, {"fill", "x"});
 }

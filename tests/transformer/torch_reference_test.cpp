@@ -251,8 +251,8 @@ public:
         const double norm = std::sqrt(ops::sum_of_squares(model_.context, model_.gradients));
         ++options_.step;
         options_.gradient_scale = norm > grad_clip_ ? grad_clip_ / norm : 1.0;
-        ops::adamw(model_.context, options_, segments_, model_.weights, model_.gradients,
-                   first_moment_, second_moment_);
+        ops::adamw(model_.context, options_, segments_,
+                   {model_.weights, model_.gradients, first_moment_, second_moment_, {}});
         return norm;
     }
 

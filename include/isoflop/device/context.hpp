@@ -11,6 +11,8 @@
 
 namespace isoflop::device {
 
+class Accelerator;
+
 /// Collects the matrix products that ops really issue, to hold them against
 /// cost::executed_products.
 class ProductRecorder {
@@ -47,8 +49,11 @@ private:
 
 /// One per rank. Not thread-safe: ops are called from one thread and use the pool inside.
 struct Context {
-    explicit Context(ThreadPool& thread_pool) : pool(thread_pool) {}
+    explicit Context(ThreadPool& thread_pool, Accelerator* device = nullptr)
+        : pool(thread_pool), accelerator(device) {}
     ThreadPool& pool;
+    /// Where tensors are and ops run; nullptr: on the CPU.
+    Accelerator* accelerator = nullptr;
     Workspace workspace;
     ProductRecorder* recorder = nullptr;
 

@@ -23,6 +23,11 @@ struct AdamWOptions {
     double weight_decay = 0.1;
     std::int64_t step = 1;        ///< t, counted from 1, for bias correction
     double gradient_scale = 1.0;  ///< gradients are multiplied by it first (clipping, averaging)
+    /// 16-bit weights: rounded up or down at random, so that the mean is the master weight, instead
+    /// of to nearest. A pure function of (seed, step, first_element + index).
+    bool stochastic_rounding = false;
+    std::uint64_t rounding_seed = 0;
+    std::uint64_t first_element = 0;  ///< of the whole state
 };
 
 /// A run of elements with or without weight decay.
@@ -32,9 +37,18 @@ struct AdamWSegment {
     bool weight_decay = false;
 };
 
-/// weights, gradients, first_moment, second_moment: flat, of equal length; segments lie inside.
+/// Flat, of equal length. Weights of 16 bits are the rounded copy of fp32 master weights, which the
+/// update is made on; moments are fp32 beside them.
+struct AdamWState {
+    TensorView weights;
+    TensorView gradients;
+    TensorView first_moment;
+    TensorView second_moment;
+    TensorView master_weights;  ///< empty where weights are fp32
+};
+
+/// Segments lie inside the tensors.
 void adamw(Context& context, const AdamWOptions& options, std::span<const AdamWSegment> segments,
-           const TensorView& weights, const TensorView& gradients, const TensorView& first_moment,
-           const TensorView& second_moment);
+           const AdamWState& state);
 
 }  // namespace isoflop::ops

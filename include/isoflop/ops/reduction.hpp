@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "isoflop/device/accelerator.hpp"
 #include "isoflop/device/context.hpp"
 #include "isoflop/device/tensor_view.hpp"
 
@@ -23,6 +24,8 @@ struct TensorStatistics {
     [[nodiscard]] double standard_deviation() const;
 };
 
+using device::DeferredValue;
+
 /// Sum of squares; infinite or NaN when any element is.
 [[nodiscard]] double sum_of_squares(Context& context, const TensorView& x);
 [[nodiscard]] TensorStatistics statistics(Context& context, const TensorView& x);
@@ -30,12 +33,20 @@ struct TensorStatistics {
 [[nodiscard]] TensorStatistics combine(const TensorStatistics& a, const TensorStatistics& b);
 /// Sum of all elements in double, fixed order.
 [[nodiscard]] double sum(Context& context, const TensorView& x);
+/// The same for results that are not needed at once: a GPU is not waited for.
+[[nodiscard]] DeferredValue deferred_sum_of_squares(Context& context, const TensorView& x);
+[[nodiscard]] DeferredValue deferred_sum(Context& context, const TensorView& x);
+/// A number that differs, but for one chance in 2^64, when any bit of the tensor does. The sum over
+/// its 32-bit words (the last one filled up with zeros) of mix(word + 2^32 * index), modulo 2^64,
+/// with the finaliser of SplitMix64 (Steele 2014).
+[[nodiscard]] std::uint64_t checksum(Context& context, const TensorView& x);
 
 /// out = x + y (out may alias either).
 void add(Context& context, const TensorView& x, const TensorView& y, const TensorView& out);
 /// x *= factor.
 void scale(Context& context, double factor, const TensorView& x);
 void fill(Context& context, double value, const TensorView& x);
+/// Element types may differ; numbers are then rounded to nearest.
 void copy(Context& context, const TensorView& from, const TensorView& to);
 
 }  // namespace isoflop::ops

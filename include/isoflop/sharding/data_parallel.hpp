@@ -27,8 +27,9 @@
 
 namespace isoflop::sharding {
 
-/// The part of one unit that this rank updates or saves. The four views are equally long; moments
-/// and gradients are empty where a strategy has none to give.
+/// The part of one unit that this rank updates or saves. The views are equally long; moments
+/// and gradients are empty where a strategy has none to give, master weights where the weights are
+/// not of 16 bits.
 struct StateSlice {
     std::size_t unit = 0;
     std::uint64_t first = 0;  ///< element of the flat state that the slice begins with
@@ -36,6 +37,7 @@ struct StateSlice {
     TensorView gradients;
     TensorView first_moment;
     TensorView second_moment;
+    TensorView master_weights;
 };
 
 /// Part `index` of `parts` equal ones of a slice.

@@ -1,0 +1,159 @@
+// Ops that have no kernel yet.
+#include <stdexcept>
+
+#include "ops/cuda_kernels.hpp"
+
+namespace isoflop::ops::cuda {
+namespace {
+
+[[noreturn]] void missing(const char* op) {
+    throw std::logic_error(std::string("no CUDA kernel yet: ") + op);
+}
+
+}  // namespace
+
+void activation_forward(Context& /*context*/, model::Activation /*kind*/, const TensorView& /*x*/,
+                        const TensorView& /*out*/) {
+    missing("activation_forward");
+}
+
+void activation_backward(Context& /*context*/, model::Activation /*kind*/, const TensorView& /*x*/,
+                         const TensorView& /*d_out*/, const TensorView& /*d_x*/) {
+    missing("activation_backward");
+}
+
+void gated_forward(Context& /*context*/, model::Activation /*kind*/, const TensorView& /*gate_up*/,
+                   const TensorView& /*out*/) {
+    missing("gated_forward");
+}
+
+void gated_backward(Context& /*context*/, model::Activation /*kind*/, const TensorView& /*gate_up*/,
+                    const TensorView& /*d_out*/, const TensorView& /*d_gate_up*/) {
+    missing("gated_backward");
+}
+
+void adamw(Context& /*context*/, const AdamWOptions& /*options*/,
+           std::span<const AdamWSegment> /*segments*/, const AdamWState& /*state*/) {
+    missing("adamw");
+}
+
+void cross_entropy_forward(Context& /*context*/, const TensorView& /*logits*/,
+                           std::span<const std::int32_t> /*targets*/, std::int32_t /*ignore_index*/,
+                           const TensorView& /*losses*/) {
+    missing("cross_entropy_forward");
+}
+
+void cross_entropy_forward_backward(Context& /*context*/, const TensorView& /*logits*/,
+                                    std::span<const std::int32_t> /*targets*/,
+                                    std::int32_t /*ignore_index*/, double /*scale*/,
+                                    const TensorView& /*losses*/) {
+    missing("cross_entropy_forward_backward");
+}
+
+void dropout(Context& /*context*/, const DropoutKey& /*key*/, double /*probability*/,
+             std::int64_t /*sequence_length*/, const TensorView& /*x*/) {
+    missing("dropout");
+}
+
+void embedding_forward(Context& /*context*/, std::span<const std::int32_t> /*tokens*/,
+                       const TensorView& /*table*/, const TensorView& /*positions*/,
+                       std::int64_t /*sequence_length*/, std::int64_t /*first_position*/,
+                       const TensorView& /*out*/) {
+    missing("embedding_forward");
+}
+
+void embedding_backward(Context& /*context*/, std::span<const std::int32_t> /*tokens*/,
+                        const TensorView& /*d_out*/, std::int64_t /*sequence_length*/,
+                        const TensorView& /*d_table*/, const TensorView& /*d_positions*/) {
+    missing("embedding_backward");
+}
+
+void linear_forward(Context& /*context*/, const Linear& /*layer*/, const TensorView& /*x*/,
+                    const TensorView& /*y*/) {
+    missing("linear_forward");
+}
+
+void linear_backward_input(Context& /*context*/, const Linear& /*layer*/, const TensorView& /*d_y*/,
+                           bool /*accumulate*/, const TensorView& /*d_x*/) {
+    missing("linear_backward_input");
+}
+
+void linear_backward_weight(Context& /*context*/, const Linear& /*layer*/, const TensorView& /*x*/,
+                            const TensorView& /*d_y*/, const TensorView& /*d_weight*/,
+                            const TensorView& /*d_bias*/) {
+    missing("linear_backward_weight");
+}
+
+void add_norm_forward(Context& /*context*/, const NormParameters& /*parameters*/,
+                      const TensorView& /*x*/, const TensorView& /*branch*/,
+                      const TensorView& /*sum*/, const TensorView& /*out*/,
+                      const TensorView& /*statistics*/) {
+    missing("add_norm_forward");
+}
+
+void norm_backward(Context& /*context*/, const NormParameters& /*parameters*/,
+                   const TensorView& /*d_out*/, const TensorView& /*x*/,
+                   const TensorView& /*statistics*/, bool /*accumulate*/, const TensorView& /*d_x*/,
+                   const TensorView& /*d_weight*/, const TensorView& /*d_bias*/) {
+    missing("norm_backward");
+}
+
+void qk_norm_forward(Context& /*context*/, const QkNormShape& /*shape*/,
+                     const TensorView& /*query_weight*/, const TensorView& /*key_weight*/,
+                     const TensorView& /*packed*/, const TensorView& /*before*/,
+                     const TensorView& /*statistics*/) {
+    missing("qk_norm_forward");
+}
+
+void qk_norm_backward(Context& /*context*/, const QkNormShape& /*shape*/,
+                      const TensorView& /*query_weight*/, const TensorView& /*key_weight*/,
+                      const TensorView& /*before*/, const TensorView& /*statistics*/,
+                      const TensorView& /*d_packed*/, const TensorView& /*d_query_weight*/,
+                      const TensorView& /*d_key_weight*/) {
+    missing("qk_norm_backward");
+}
+
+void fill_normal(Context& /*context*/, double /*deviation*/, std::uint64_t /*seed*/,
+                 std::uint64_t /*stream*/, std::int64_t /*first*/, const TensorView& /*x*/) {
+    missing("fill_normal");
+}
+
+device::DeferredValue sum_of_squares(Context& /*context*/, const TensorView& /*x*/) {
+    missing("sum_of_squares");
+}
+
+TensorStatistics statistics(Context& /*context*/, const TensorView& /*x*/) {
+    missing("statistics");
+}
+
+device::DeferredValue sum(Context& /*context*/, const TensorView& /*x*/) {
+    missing("sum");
+}
+
+void add(Context& /*context*/, const TensorView& /*x*/, const TensorView& /*y*/,
+         const TensorView& /*out*/) {
+    missing("add");
+}
+
+void scale(Context& /*context*/, double /*factor*/, const TensorView& /*x*/) {
+    missing("scale");
+}
+
+void fill(Context& /*context*/, double /*value*/, const TensorView& /*x*/) {
+    missing("fill");
+}
+
+void copy(Context& /*context*/, const TensorView& /*from*/, const TensorView& /*to*/) {
+    missing("copy");
+}
+
+std::uint64_t checksum(Context& /*context*/, const TensorView& /*x*/) {
+    missing("checksum");
+}
+
+void rope(Context& /*context*/, const RopeTable& /*table*/, const RopeShape& /*shape*/,
+          cpu::RopeDirection /*direction*/, const TensorView& /*packed*/) {
+    missing("rope");
+}
+
+}  // namespace isoflop::ops::cuda
