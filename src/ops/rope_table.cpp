@@ -86,4 +86,10 @@ RopeTable::RopeTable(const model::ModelConfig& config, std::int64_t positions)
     sines_fp32_.assign(sines_.begin(), sines_.end());
 }
 
+std::vector<float> RopeTable::device_values() const {
+    std::vector<float> values = cosines_fp32_;
+    values.insert(values.end(), sines_fp32_.begin(), sines_fp32_.end());
+    return values;
+}
+
 }  // namespace isoflop::ops

@@ -30,11 +30,21 @@ public:
     [[nodiscard]] const std::vector<float>& cosines_fp32() const { return cosines_fp32_; }
     [[nodiscard]] const std::vector<float>& sines_fp32() const { return sines_fp32_; }
 
+    /// fp32 values of the table for a GPU: all cosines, then all sines; positions * head_dim.
+    [[nodiscard]] std::vector<float> device_values() const;
+    /// Where device_values() have been copied to; must outlive the use of the table there.
+    void set_device_copy(const float* values) { device_copy_ = values; }
+    [[nodiscard]] const float* device_cosines() const { return device_copy_; }
+    [[nodiscard]] const float* device_sines() const {
+        return device_copy_ + positions_ * half_dim_;
+    }
+
 private:
     std::int64_t positions_ = 0;
     std::int64_t half_dim_ = 0;
     std::vector<double> cosines_, sines_;
     std::vector<float> cosines_fp32_, sines_fp32_;
+    const float* device_copy_ = nullptr;
 };
 
 /// Packed rows [T, row_width]: the first `heads` * head_dim elements of each row (query and key
