@@ -124,6 +124,12 @@ private:
                                   size_in_bytes(execution_.storage_dtype());
         add("token_ids", MemoryCategory::inputs, Lifetime::step, tokens * 4,
             2);  // inputs and targets
+        if (execution_.device == DeviceKind::cuda &&
+            config_.position_encoding == model::PositionEncoding::rope) {
+            // Cosine and sine of every position and frequency, fp32.
+            add("rope.table", MemoryCategory::inputs, Lifetime::persistent,
+                static_cast<std::uint64_t>(execution_.sequence_length * config_.head_dim) * 4);
+        }
         const std::int64_t moe_layers = config_.num_moe_layers();
         add_layers(config_.num_hidden_layers - moe_layers, false);
         add_layers(moe_layers, true);

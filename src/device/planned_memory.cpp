@@ -6,11 +6,15 @@
 
 namespace isoflop::device {
 
-PlannedMemory::PlannedMemory(cost::MemoryPlan plan, const cost::Execution& execution)
+PlannedMemory::PlannedMemory(cost::MemoryPlan plan, const cost::Execution& execution,
+                             Accelerator* accelerator)
     : plan_(std::move(plan)),
       storage_(execution.storage_dtype()),
       statistics_(execution.statistics_dtype()),
-      arena_(plan_.arena_bytes) {}
+      arena_(accelerator == nullptr ? plan_.arena_bytes : 0),
+      device_(accelerator == nullptr ? DeviceBuffer()
+                                     : DeviceBuffer(*accelerator, plan_.arena_bytes)),
+      base_(accelerator == nullptr ? arena_.data() : device_.data()) {}
 
 std::byte* PlannedMemory::locate(std::string_view name, std::int64_t index,
                                  std::uint64_t bytes) const {
@@ -22,7 +26,7 @@ std::byte* PlannedMemory::locate(std::string_view name, std::int64_t index,
             "memory plan: buffer '{}' has {} copies of {} bytes; asked for {} bytes of copy {}",
             name, buffer->count, buffer->bytes_each, bytes, copy));
     }
-    return arena_.data() + buffer->offset + static_cast<std::uint64_t>(copy) * buffer->bytes_each;
+    return base_ + buffer->offset + static_cast<std::uint64_t>(copy) * buffer->bytes_each;
 }
 
 TensorView PlannedMemory::view(std::string_view name, std::int64_t index, DType dtype,
@@ -61,8 +65,7 @@ TensorView PlannedMemory::flat_state(std::string_view name, DType dtype) const {
         }
         bytes += buffer.bytes();
     }
-    return {
-        arena_.data() + start, dtype, {static_cast<std::int64_t>(bytes / size_in_bytes(dtype))}};
+    return {base_ + start, dtype, {static_cast<std::int64_t>(bytes / size_in_bytes(dtype))}};
 }
 
 }  // namespace isoflop::device

@@ -26,6 +26,16 @@ void check_positions(const Checks& checks, std::string_view name, const TensorVi
 
 }  // namespace
 
+void require_token_ids(std::span<const std::int32_t> ids, std::int64_t vocab_size,
+                       const std::int32_t* also_allowed) {
+    for (const std::int32_t id : ids) {
+        if ((id >= 0 && id < vocab_size) || (also_allowed != nullptr && id == *also_allowed))
+            continue;
+        throw std::out_of_range(
+            fmt::format("token id {} is outside a vocabulary of {}", id, vocab_size));
+    }
+}
+
 void embedding_forward(Context& context, std::span<const std::int32_t> tokens,
                        const TensorView& table, const TensorView& positions,
                        std::int64_t sequence_length, std::int64_t first_position,

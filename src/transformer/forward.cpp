@@ -122,7 +122,7 @@ void Implementation::ffn_branch(std::int64_t layer, const TensorView& unit, cons
     apply_dropout(layer, ops::DropoutSite::ffn_branch, branch);
 }
 
-LossSum Implementation::loss(bool train, double loss_scale) {
+device::DeferredValue Implementation::loss(bool train, double loss_scale) {
     const std::size_t table_unit = is_tied() ? 0 : head_unit();
     const TensorView head = strategy_.acquire_weights(head_unit());
     const TensorView table = is_tied() ? strategy_.acquire_weights(0) : head;
@@ -136,12 +136,7 @@ LossSum Implementation::loss(bool train, double loss_scale) {
     if (is_tied()) strategy_.release_weights(table_unit);
     strategy_.release_weights(head_unit());
 
-    LossSum result;
-    result.sum = ops::sum(context_, memory_.statistics("losses", 0, {tokens()}));
-    result.targets = static_cast<std::int64_t>(
-        std::count_if(batch_.targets.begin(), batch_.targets.end(),
-                      [this](std::int32_t target) { return target != ignore_index_; }));
-    return result;
+    return ops::deferred_sum(context_, memory_.statistics("losses", 0, {tokens()}));
 }
 
 /// Logits of some tokens, their losses and, in training, the gradients of the head and of the final

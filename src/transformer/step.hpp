@@ -17,10 +17,15 @@ public:
                    device::PlannedMemory& memory, device::Context& context,
                    sharding::Strategy& strategy);
 
-    LossSum run(const Batch& batch, bool train, double loss_scale);
+    DeferredLoss run(const Batch& batch, bool train, double loss_scale);
 
 private:
     enum class Extent { whole, without_last_product };
+
+    /// Brings the batch to where the ops are.
+    void set_batch(const Batch& batch);
+    /// Forward and, in training, backward. The sum of losses.
+    device::DeferredValue compute(double loss_scale);
 
     // forward.cpp
     void embed();
@@ -30,7 +35,7 @@ private:
     void ffn_branch(std::int64_t layer, const TensorView& unit, const TensorView& input,
                     cost::Pass pass, Extent extent);
     void attend(std::int64_t layer, cost::Pass pass);
-    LossSum loss(bool train, double loss_scale);
+    device::DeferredValue loss(bool train, double loss_scale);
     void loss_chunk(std::int64_t first, std::int64_t rows, const TensorView& head_weight,
                     bool train, double loss_scale);
 

@@ -1,9 +1,13 @@
 // Construction, buffers and the outline of a micro-batch.
 #include "isoflop/transformer/transformer.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/device/accelerator.hpp"
+#include "isoflop/ops/embedding.hpp"
 #include "step.hpp"
 
 namespace isoflop::transformer {
@@ -19,26 +23,52 @@ Transformer::Implementation::Implementation(TransformerOptions options,
       context_(context),
       strategy_(strategy),
       slots_(bind_slots(config_, layout, execution_.sequence_length)),
-      attention_(attention::make_backend(execution_.attention_backend, execution_.device)) {
-    if (config_.position_encoding == model::PositionEncoding::rope) {
-        rope_ = ops::RopeTable(config_, execution_.sequence_length);
-    }
+      attention_(context.accelerator == nullptr
+                     ? attention::make_backend(execution_.attention_backend, execution_.device)
+                     : context.accelerator->make_attention(execution_.attention_backend)) {
+    if (config_.position_encoding != model::PositionEncoding::rope) return;
+    rope_ = ops::RopeTable(config_, execution_.sequence_length);
+    if (context.accelerator == nullptr) return;
+    const std::vector<float> values = rope_.device_values();
+    const std::span<std::byte> copy = memory.bytes_of("rope.table");
+    context.accelerator->copy_in(copy.data(), values.data(), values.size() * sizeof(float));
+    rope_.set_device_copy(reinterpret_cast<const float*>(copy.data()));
 }
 
-LossSum Transformer::Implementation::run(const Batch& batch, bool train, double loss_scale) {
+void Transformer::Implementation::set_batch(const Batch& batch) {
     batch_ = batch;
+    if (context_.accelerator == nullptr) return;
+    ops::require_token_ids(batch.tokens, config_.vocab_size, nullptr);
+    ops::require_token_ids(batch.targets, config_.vocab_size, &ignore_index_);
+    const auto upload = [this](std::int64_t index, std::span<const std::int32_t> ids) {
+        std::int32_t* const place = memory_.token_ids(index);
+        context_.accelerator->copy_in(place, ids.data(), ids.size_bytes());
+        return std::span<const std::int32_t>(place, ids.size());
+    };
+    batch_.tokens = upload(0, batch.tokens);
+    batch_.targets = upload(1, batch.targets);
+}
+
+DeferredLoss Transformer::Implementation::run(const Batch& batch, bool train, double loss_scale) {
+    set_batch(batch);
     training_ = train;
+    return {compute(loss_scale),
+            std::count_if(batch.targets.begin(), batch.targets.end(),
+                          [this](std::int32_t id) { return id != ignore_index_; })};
+}
+
+device::DeferredValue Transformer::Implementation::compute(double loss_scale) {
     embed();
     for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
         block_forward(layer, cost::Pass::forward, Extent::whole);
     }
-    const LossSum result = loss(train, loss_scale);
-    if (!train) return result;
+    const device::DeferredValue sum = loss(training_, loss_scale);
+    if (!training_) return sum;
     final_norm_backward();
     for (std::int64_t layer = config_.num_hidden_layers - 1; layer >= 0; --layer)
         block_backward(layer);
     embed_backward();
-    return result;
+    return sum;
 }
 
 TensorView Transformer::Implementation::hidden(std::string_view name, std::int64_t layer) const {
@@ -117,10 +147,10 @@ Transformer::Transformer(TransformerOptions options, const cost::StateLayout& la
 Transformer::~Transformer() = default;
 
 LossSum Transformer::evaluate(const Batch& batch) {
-    return implementation_->run(batch, false, 0.0);
+    return implementation_->run(batch, false, 0.0).get();
 }
 
-LossSum Transformer::forward_backward(const Batch& batch, double loss_scale) {
+DeferredLoss Transformer::start_forward_backward(const Batch& batch, double loss_scale) {
     return implementation_->run(batch, true, loss_scale);
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "isoflop/cost/memory_plan.hpp"
+#include "isoflop/device/accelerator.hpp"
 #include "isoflop/device/arena.hpp"
 #include "isoflop/device/tensor_view.hpp"
 
@@ -14,8 +15,10 @@ namespace isoflop::device {
 
 class PlannedMemory {
 public:
-    /// Allocates plan.arena_bytes.
-    PlannedMemory(cost::MemoryPlan plan, const cost::Execution& execution);
+    /// Allocates plan.arena_bytes, zero-filled, in one piece: of the device's memory where there is
+    /// one, which must outlive this.
+    PlannedMemory(cost::MemoryPlan plan, const cost::Execution& execution,
+                  Accelerator* accelerator = nullptr);
 
     /// Tensor of `shape` at the start of the named buffer; of its `index`-th copy where there is
     /// one per layer (a buffer of the working set has one copy, which every index means). Throws
@@ -37,7 +40,7 @@ public:
 
     [[nodiscard]] bool has(std::string_view name) const { return plan_.find(name) != nullptr; }
     [[nodiscard]] const cost::MemoryPlan& plan() const { return plan_; }
-    [[nodiscard]] std::uint64_t bytes() const { return arena_.size(); }
+    [[nodiscard]] std::uint64_t bytes() const { return plan_.arena_bytes; }
 
 private:
     [[nodiscard]] std::byte* locate(std::string_view name, std::int64_t index,
@@ -48,6 +51,8 @@ private:
     DType storage_;
     DType statistics_;
     Arena arena_;
+    DeviceBuffer device_;
+    std::byte* base_ = nullptr;  ///< of the one that holds the plan
 };
 
 }  // namespace isoflop::device

@@ -25,7 +25,8 @@
 
 namespace isoflop::transformer {
 
-/// B sequences of sequence_length tokens; B may be smaller than the planned micro-batch.
+/// B sequences of sequence_length tokens in host memory; B may be smaller than the planned
+/// micro-batch.
 struct Batch {
     std::span<const std::int32_t> tokens;
     std::span<const std::int32_t> targets;  ///< ops::kIgnoreIndex where there is none
@@ -41,6 +42,14 @@ struct LossSum {
     [[nodiscard]] double mean() const {
         return targets > 0 ? sum / static_cast<double>(targets) : 0;
     }
+};
+
+/// Losses that a GPU may still be computing.
+struct DeferredLoss {
+    device::DeferredValue sum;
+    std::int64_t targets = 0;
+    /// Waits for them.
+    [[nodiscard]] LossSum get() const { return {sum.get(), targets}; }
 };
 
 struct TransformerOptions {
@@ -61,7 +70,11 @@ public:
     /// Loss without gradients and without dropout.
     [[nodiscard]] LossSum evaluate(const Batch& batch);
     /// Loss; adds loss_scale times the gradient of the summed loss to the strategy's gradients.
-    LossSum forward_backward(const Batch& batch, double loss_scale);
+    LossSum forward_backward(const Batch& batch, double loss_scale) {
+        return start_forward_backward(batch, loss_scale).get();
+    }
+    /// The same without waiting for a GPU.
+    [[nodiscard]] DeferredLoss start_forward_backward(const Batch& batch, double loss_scale);
 
     class Implementation;  ///< internal
 
