@@ -50,8 +50,11 @@ Support unsupported(std::string reason) {
 
 Support supports(AttentionBackend backend, cost::DeviceKind device, const Shape& shape,
                  DType dtype) {
-    if (device == cost::DeviceKind::cuda) return unsupported("this build has no CUDA");
-    if (dtype != DType::float32 && dtype != DType::float64) {
+    if (device == cost::DeviceKind::cuda) {
+        if (size_in_bytes(dtype) != 2 && dtype != DType::float32)
+            return unsupported("no CUDA kernel for " + std::string(to_string(dtype)));
+        if (backend != AttentionBackend::manual) return unsupported("no CUDA kernel yet");
+    } else if (dtype != DType::float32 && dtype != DType::float64) {
         return unsupported("no CPU kernel for " + std::string(to_string(dtype)));
     }
     if (shape.head_dim < 1)

@@ -9,7 +9,6 @@
 namespace isoflop::comm {
 namespace {
 
-constexpr std::string_view kKey = "nccl/unique_id";
 constexpr char kMade = '+';
 constexpr char kFailed = '-';
 
@@ -18,6 +17,7 @@ constexpr char kFailed = '-';
 std::unique_ptr<Communicator> connect_nccl_with(const std::function<NcclLibraries()>& load,
                                                 Store& store, std::unique_ptr<PointToPoint> control,
                                                 const NcclOptions& options) {
+    const std::string key = "nccl/" + options.group + "/unique_id";
     NcclUniqueId id;
     NcclLibraries libraries;
     if (control->rank() == 0) {
@@ -25,12 +25,12 @@ std::unique_ptr<Communicator> connect_nccl_with(const std::function<NcclLibrarie
             libraries = load();
             libraries.check_nccl(libraries.nccl.get_unique_id(&id), "ncclGetUniqueId");
         } catch (const std::exception& error) {
-            store.set(kKey, std::string(1, kFailed) + error.what());
+            store.set(key, std::string(1, kFailed) + error.what());
             throw;
         }
-        store.set(kKey, kMade + std::string(id.internal.begin(), id.internal.end()));
+        store.set(key, kMade + std::string(id.internal.begin(), id.internal.end()));
     } else {
-        const std::string answer = store.get(kKey);
+        const std::string answer = store.get(key);
         if (answer.front() == kFailed) throw ConfigError("rank 0: " + answer.substr(1));
         std::copy_n(answer.begin() + 1, id.internal.size(), id.internal.begin());
         libraries = load();

@@ -8,6 +8,7 @@
 #include "isoflop/comm/launch.hpp"
 #include "isoflop/comm/nccl.hpp"
 #include "isoflop/data/tokenizer.hpp"
+#include "isoflop/device/accelerator.hpp"
 #include "isoflop/device/cpu_info.hpp"
 #include "isoflop/device/gemm.hpp"
 
@@ -19,6 +20,29 @@ bool has(device::GemmLibrary wanted) {
         if (library == wanted) return true;
     }
     return false;
+}
+
+void gpu_rows(report::TextReport& report) {
+    const device::AcceleratorCount count = device::count_accelerators();
+    if (count.devices == 0) {
+        report.row("GPU", "none", count.reason + "; bfloat16 and float16 run as float32");
+        return;
+    }
+    for (int ordinal = 0; ordinal < count.devices; ++ordinal) {
+        const auto gpu = device::open_accelerator({.ordinal = ordinal});
+        const device::AcceleratorInfo& info = gpu->info();
+        const device::DeviceMemoryUse memory = gpu->memory_use();
+        report.row(fmt::format("GPU {}", ordinal), info.name,
+                   fmt::format("sm_{}{}, {} SMs, {} of {} free, {}", info.capability_major,
+                               info.capability_minor, info.multiprocessors,
+                               human_bytes(static_cast<double>(memory.free_bytes)),
+                               human_bytes(static_cast<double>(memory.total_bytes)), info.runtime));
+        if (const auto sensors = gpu->sensors()) {
+            report.row(fmt::format("GPU {} now", ordinal), fmt::format("{:.0f} W", sensors->watts),
+                       fmt::format("SM {:.0f} MHz, memory {:.0f} MHz", sensors->sm_megahertz,
+                                   sensors->memory_megahertz));
+        }
+    }
 }
 
 }  // namespace
@@ -53,8 +77,7 @@ std::string doctor_text(device::Context& context, report::Colour colour) {
                "measured, register loop, fp32");
     report.row("GEMM rate", fmt::format("{:.1f} GFLOP/s", device::measure_gemm_rate(context) / 1e9),
                "measured, 2048^3, fp32");
-    report.row("CUDA", "not in this build",
-               "device=cuda is refused; bfloat16 and float16 run as float32");
+    gpu_rows(report);
     report.section("Libraries");
     report.row("GEMM", device::describe(device::GemmLibrary::own), "always there");
     const auto library = [&](std::string_view name, bool found, const std::string& version,
@@ -74,7 +97,7 @@ std::string doctor_text(device::Context& context, report::Colour colour) {
     library("MPI", !mpi.empty(), mpi,
             "mpirun on several machines needs MASTER_ADDR and MASTER_PORT; other launchers work");
     const std::string nccl = comm::nccl_library();
-    library("NCCL", !nccl.empty(), nccl, "nothing is lost without CUDA");
+    library("NCCL", !nccl.empty(), nccl, "several GPUs cannot train together");
     return report.str();
 }
 

@@ -20,18 +20,22 @@ std::vector<double> squares_by_unit(device::Context& context,
                                     const cost::StateLayout& layout,
                                     comm::Communicator* communicator) {
     const std::int64_t ranks = communicator == nullptr ? 1 : communicator->size();
-    const std::int64_t parts = kParts % ranks == 0 ? kParts : ranks;
+    // A GPU's sums are not promised to be the same bits on any number of ranks.
+    const bool same_bits = context.accelerator == nullptr && kParts % ranks == 0;
+    const std::int64_t parts = same_bits ? kParts : ranks;
     const bool divided = is_divided(strategy, layout);
     const std::int64_t parts_here = divided ? parts / ranks : parts;
 
-    std::vector<double> sums;  // [rank][unit][part]
+    std::vector<device::DeferredValue> deferred;  // [unit][part] of this rank
     for (const sharding::StateSlice& slice : strategy.slices()) {
         const std::int64_t count = slice.gradients.size() / parts_here;
         for (std::int64_t part = 0; part < parts_here; ++part) {
-            sums.push_back(
-                ops::sum_of_squares(context, slice.gradients.flat_range(part * count, count)));
+            deferred.push_back(ops::deferred_sum_of_squares(
+                context, slice.gradients.flat_range(part * count, count)));
         }
     }
+    std::vector<double> sums;  // [rank][unit][part]
+    for (const device::DeferredValue& each : deferred) sums.push_back(each.get());
     if (divided) sums = communicator->gather_values(sums);
 
     const std::size_t units = layout.units.size();

@@ -28,21 +28,15 @@ bool writes_to_residual(std::string_view name) {
 }  // namespace
 
 void initialize_weights(device::Context& context, const model::ModelConfig& config,
-                        const cost::StateLayout& layout, std::uint64_t seed,
-                        const sharding::StateSlice& slice) {
+                        std::uint64_t seed, const sharding::TensorPart& part,
+                        const device::TensorView& values) {
+    const std::string& name = part.tensor->name;
+    if (!part.tensor->spec.is_matrix())
+        return ops::fill(context, ends_with(name, ".weight") ? 1.0 : 0.0, values);
     const double residual_deviation =
         kInitialDeviation / std::sqrt(2.0 * static_cast<double>(config.num_hidden_layers));
-    for (const sharding::TensorPart& part : sharding::tensor_parts(layout, slice)) {
-        const std::string& name = part.tensor->name;
-        const device::TensorView values = slice.weights.flat_range(part.offset, part.count);
-        if (part.tensor->spec.is_matrix()) {
-            const double deviation =
-                writes_to_residual(name) ? residual_deviation : kInitialDeviation;
-            ops::fill_normal(context, deviation, seed, name_hash(name), part.first, values);
-        } else {
-            ops::fill(context, ends_with(name, ".weight") ? 1.0 : 0.0, values);
-        }
-    }
+    const double deviation = writes_to_residual(name) ? residual_deviation : kInitialDeviation;
+    ops::fill_normal(context, deviation, seed, name_hash(name), part.first, values);
 }
 
 }  // namespace isoflop::trainer

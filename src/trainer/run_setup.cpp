@@ -84,19 +84,37 @@ void open_initial_state(RunSetup& setup, const RunKeys& keys, const World& world
     }
 }
 
-void check_memory(const RunPlan& plan, const World& world) {
+/// The GPU of this rank, for a run that wants one.
+std::unique_ptr<device::Accelerator> open_device(const TrainConfig& config, const World& world) {
+    if (config.execution.device == cost::DeviceKind::cpu) return nullptr;
+    const ExecutionKeys& keys = config.keys.execution;
+    return device::open_accelerator(
+        {.ordinal = world.launch().local_rank,
+         .deterministic = keys.deterministic,
+         .allow_tf32 = config.execution.dtype == DType::tf32,
+         .gemm_cache = keys.gemm_autotune
+                           ? (fs::path(config.keys.run.out_dir) / "gemm_autotune.txt").string()
+                           : std::string()});
+}
+
+/// On a GPU what the driver has taken by now is no longer free, so only the arena need fit.
+void check_memory(const RunPlan& plan, const World& world, device::Accelerator* accelerator) {
     const auto ranks_here = static_cast<std::uint64_t>(world.launch().local_world_size);
-    const std::uint64_t available = device::cpu_info().memory_bytes / ranks_here;
-    if (plan.memory.total_bytes() <= available) return;
+    const std::uint64_t available = accelerator != nullptr
+                                        ? accelerator->memory_use().free_bytes
+                                        : device::cpu_info().memory_bytes / ranks_here;
+    const std::uint64_t needed =
+        accelerator != nullptr ? plan.memory.arena_bytes : plan.memory.total_bytes();
+    if (needed <= available) return;
     report::TextReport table(report::Colour::off);
     report::memory_rows(table, plan.memory);
-    throw Error(
-        ExitCode::out_of_memory,
-        fmt::format("the plan needs {} and this machine has {} for it:\n{}a smaller batch_size, "
-                    "recompute=block or "
-                    "attention_backend=flash_attn_2 need less",
-                    human_bytes(static_cast<double>(plan.memory.total_bytes())),
-                    human_bytes(static_cast<double>(available)), table.str()));
+    throw Error(ExitCode::out_of_memory,
+                fmt::format("the plan needs {} and this {} has {} for it:\n{}a smaller batch_size, "
+                            "recompute=block or "
+                            "attention_backend=flash_attn_2 need less",
+                            human_bytes(static_cast<double>(needed)),
+                            accelerator != nullptr ? "GPU" : "machine",
+                            human_bytes(static_cast<double>(available)), table.str()));
 }
 
 }  // namespace
@@ -123,7 +141,8 @@ RunSetup prepare_run(TrainKeys keys, const World& world, bool dry_run) {
     setup.validation_data.set_model_vocab_size(config.model.vocab_size);
     setup.plan = plan_run(std::move(config));
     if (dry_run) return setup;
-    check_memory(setup.plan, world);
+    setup.accelerator = open_device(setup.plan.config, world);
+    check_memory(setup.plan, world, setup.accelerator.get());
     if (!setup.resumed && !setup.plan.config.keys.run.eval_only) {
         const fs::path folder =
             world.from_first("run", [&] { return new_run(setup.plan).folder.string(); });

@@ -9,7 +9,6 @@
 #include "isoflop/comm/threaded_communicator.hpp"
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/ops/adamw.hpp"
-#include "isoflop/trainer/initialization.hpp"
 #include "isoflop/trainer/schedule.hpp"
 
 namespace isoflop::trainer {
@@ -79,6 +78,7 @@ std::unique_ptr<comm::Communicator> connect_group(const CommunicatorFactory& con
     const bool several_copies =
         execution.parallelism == cost::Parallelism::fsdp && execution.replicas() > 1;
     if (!connect || (group != RankGroup::all && !several_copies)) return nullptr;
+    if (!memory.has("staging")) return connect(group, {});
     const std::span<std::byte> staging = memory.bytes_of("staging");
     const std::size_t each = staging.size() / (several_copies ? 2 : 1);
     return connect(group, group == RankGroup::copies ? staging.subspan(each) : staging.first(each));
@@ -96,10 +96,13 @@ Session::Session(RunPlan plan, device::ThreadPool& pool,
                  std::unique_ptr<comm::PointToPoint> transport)
     : Session(std::move(plan), pool, over(std::move(transport))) {}
 
-Session::Session(RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect)
+Session::Session(RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect,
+                 device::Accelerator* accelerator)
     : plan_(std::move(plan)),
-      context_(pool),
-      memory_(plan_.memory, plan_.config.execution),
+      context_(pool, accelerator),
+      host_context_(pool),
+      memory_(plan_.memory, plan_.config.execution, accelerator),
+      loss_scale_(plan_.config.execution.storage_dtype()),
       communicator_(connect_group(connect, RankGroup::all, memory_, plan_.config.execution)),
       shard_(connect_group(connect, RankGroup::shard, memory_, plan_.config.execution)),
       copies_(connect_group(connect, RankGroup::copies, memory_, plan_.config.execution)),
@@ -119,22 +122,21 @@ comm::CommunicationTotals Session::communication_totals() const {
     return totals;
 }
 
-void Session::initialize_from_scratch() {
-    for (const sharding::StateSlice& slice : strategy_->slices()) {
-        initialize_weights(context_, plan_.config.model, plan_.state,
-                           static_cast<std::uint64_t>(plan_.config.keys.execution.seed), slice);
-    }
-    strategy_->weights_changed();
+std::span<std::int32_t> Session::host_ids(std::int64_t index, std::size_t count) {
+    if (context_.accelerator == nullptr) return {memory_.token_ids(index), count};
+    std::vector<std::int32_t>& ids = staged_ids_.at(static_cast<std::size_t>(index));
+    ids.resize(count);
+    return ids;
 }
 
-Session::MicroBatchLoss Session::micro_step(std::int64_t iteration, std::int64_t micro_step,
-                                            const data::BatchSampler& samples) {
+Session::StartedMicroBatch Session::micro_step(std::int64_t iteration, std::int64_t micro_step,
+                                               const data::BatchSampler& samples) {
     const TrainConfig& config = plan_.config;
     const std::int64_t B = config.execution.micro_batch_size;
     const std::int64_t S = config.execution.sequence_length;
     const auto T = static_cast<std::size_t>(B * S);
-    const std::span<std::int32_t> inputs(memory_.token_ids(0), T);
-    const std::span<std::int32_t> targets(memory_.token_ids(1), T);
+    const std::span<std::int32_t> inputs = host_ids(0, T);
+    const std::span<std::int32_t> targets = host_ids(1, T);
     const std::int64_t index = strategy_->global_micro_step(micro_step);
     const std::int64_t first_sequence = index * B;
     const std::int64_t per_iteration = config.global_micro_steps * B;
@@ -151,8 +153,8 @@ Session::MicroBatchLoss Session::micro_step(std::int64_t iteration, std::int64_t
                                    .first_sequence = static_cast<std::uint64_t>(first_sequence)};
     // Windows of training data have a target at every position, so the mean is over all tokens of
     // the iteration.
-    const double scale = 1.0 / static_cast<double>(config.tokens_per_iteration);
-    return {index, transformer_.forward_backward(batch, scale)};
+    const double scale = loss_scale_.value() / static_cast<double>(config.tokens_per_iteration);
+    return {index, transformer_.start_forward_backward(batch, scale)};
 }
 
 transformer::LossSum Session::sum_losses(const std::vector<MicroBatchLoss>& losses) {
@@ -179,20 +181,38 @@ transformer::LossSum Session::sum_losses(const std::vector<MicroBatchLoss>& loss
 
 IterationOutcome Session::train_iteration(std::int64_t iteration, const data::BatchSampler& samples,
                                           bool with_gradients) {
+    // Losses are read at the end, so that a GPU always has the next micro-batch waiting; but before
+    // the device needs their places again.
+    constexpr std::size_t kMostUnread = device::Accelerator::kResultSlots / 2;
+    std::vector<StartedMicroBatch> started;
     std::vector<MicroBatchLoss> losses;
+    const auto read = [&] {
+        for (const StartedMicroBatch& each : started)
+            losses.push_back({each.index, each.loss.get()});
+        started.clear();
+    };
     for (std::int64_t step = 0; step < plan_.config.micro_steps; ++step) {
         strategy_->begin_micro_step(step);
-        losses.push_back(micro_step(iteration, step, samples));
+        started.push_back(micro_step(iteration, step, samples));
+        if (started.size() == kMostUnread) read();
     }
     strategy_->finish_gradients();
+    read();
     IterationOutcome outcome;
     outcome.loss = sum_losses(losses).mean();
-    const std::vector<double> squares =
+    std::vector<double> squares =
         squares_by_unit(context_, *strategy_, plan_.state, rank_groups().shard);
+    const double scale = loss_scale_.value();
+    for (double& each : squares) each /= scale * scale;
     outcome.grad_norm = std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
     if (with_gradients) outcome.gradients = gradient_record(squares);
     outcome.skipped = !std::isfinite(outcome.grad_norm);
-    if (!outcome.skipped) update(iteration, outcome.grad_norm);
+    if (outcome.skipped) {
+        outcome.overflowed = loss_scale_.overflow();
+    } else {
+        update(iteration, outcome.grad_norm);
+        loss_scale_.updated();
+    }
     return outcome;
 }
 
@@ -205,8 +225,9 @@ void Session::update(std::int64_t iteration, double grad_norm) {
     options.eps = keys.adam_eps;
     options.weight_decay = keys.weight_decay;
     options.step = ++updates_;
+    options.gradient_scale = 1 / loss_scale_.value();
     if (keys.grad_clip > 0 && grad_norm > keys.grad_clip)
-        options.gradient_scale = keys.grad_clip / grad_norm;
+        options.gradient_scale *= keys.grad_clip / grad_norm;
     for (const sharding::StateSlice& slice : strategy_->slices()) {
         std::vector<ops::AdamWSegment> segments;
         for (const sharding::TensorPart& part : sharding::tensor_parts(plan_.state, slice))
@@ -238,10 +259,11 @@ GradientRecord Session::gradient_record(const std::vector<double>& unit_squares)
     if (layers > 0) record.mean_layer_norm /= static_cast<double>(layers);
     const ops::TensorStatistics all =
         gradient_statistics(context_, *strategy_, plan_.state, rank_groups().shard);
-    record.grad_mean = all.mean();
-    record.grad_std = all.standard_deviation();
-    record.grad_min = all.minimum;
-    record.grad_max = all.maximum;
+    const double scale = loss_scale_.value();
+    record.grad_mean = all.mean() / scale;
+    record.grad_std = all.standard_deviation() / scale;
+    record.grad_min = all.minimum / scale;
+    record.grad_max = all.maximum / scale;
     return record;
 }
 

@@ -8,8 +8,8 @@ namespace isoflop::trainer {
 transformer::LossSum Session::evaluate_batch(std::uint64_t first, std::size_t rows,
                                              const FillBatch& fill) {
     const auto S = static_cast<std::size_t>(plan_.config.execution.sequence_length);
-    const std::span<std::int32_t> inputs(memory_.token_ids(0), rows * S);
-    const std::span<std::int32_t> targets(memory_.token_ids(1), rows * S);
+    const std::span<std::int32_t> inputs = host_ids(0, rows * S);
+    const std::span<std::int32_t> targets = host_ids(1, rows * S);
     for (std::size_t row = 0; row < rows; ++row)
         fill(first + row, inputs.subspan(row * S, S), targets.subspan(row * S, S));
     return transformer_.evaluate({.tokens = inputs, .targets = targets});

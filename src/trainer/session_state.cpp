@@ -4,6 +4,7 @@
 #include "isoflop/base/checksum.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/ops/reduction.hpp"
+#include "isoflop/trainer/initialization.hpp"
 #include "isoflop/trainer/session.hpp"
 
 namespace isoflop::trainer {
@@ -11,17 +12,53 @@ namespace isoflop::trainer {
 using device::TensorView;
 using sharding::StateSlice;
 
+namespace {
+
+/// Memory of the host for tensors of a GPU.
+struct HostCopy {
+    explicit HostCopy(const TensorView& of)
+        : memory(std::make_shared<std::vector<std::byte>>(of.bytes())),
+          view(memory->data(), of.dtype(), {of.size()}) {}
+
+    std::shared_ptr<std::vector<std::byte>> memory;
+    TensorView view;
+};
+
+}  // namespace
+
+TensorView StateSlice::*Session::weights_of_record(const cost::Execution& execution) {
+    return execution.has_master_weights() ? &StateSlice::master_weights : &StateSlice::weights;
+}
+
+void Session::weights_set() {
+    if (plan_.config.execution.has_master_weights()) {
+        for (const StateSlice& slice : strategy_->slices())
+            ops::copy(context_, slice.master_weights, slice.weights);
+    }
+    strategy_->weights_changed();
+}
+
 std::vector<checkpoint::NamedTensor> Session::named(TensorView StateSlice::*state) const {
     std::vector<checkpoint::NamedTensor> tensors;
+    device::Accelerator* const gpu = context_.accelerator;
     for (const StateSlice& slice : strategy_->disjoint_slices()) {
+        TensorView values = slice.*state;
+        std::shared_ptr<const void> owner;
+        if (gpu != nullptr) {
+            const HostCopy copy(values);
+            gpu->copy_out(copy.view.data(), values.data(), values.bytes());
+            values = copy.view;
+            owner = copy.memory;
+        }
         for (const sharding::TensorPart& part : sharding::tensor_parts(plan_.state, slice)) {
             const model::TensorSpec& spec = part.tensor->spec;
             checkpoint::NamedTensor named;
             named.name = part.tensor->name;
             named.shape = {spec.shape[0]};
             if (spec.is_matrix()) named.shape.push_back(spec.shape[1]);
-            named.data = (slice.*state).flat_range(part.offset, part.count);
+            named.data = values.flat_range(part.offset, part.count);
             named.first_element = part.first;
+            named.owner = owner;
             tensors.push_back(std::move(named));
         }
     }
@@ -29,7 +66,7 @@ std::vector<checkpoint::NamedTensor> Session::named(TensorView StateSlice::*stat
 }
 
 std::vector<checkpoint::NamedTensor> Session::weight_tensors() const {
-    return named(&StateSlice::weights);
+    return named(weights_of_record(plan_.config.execution));
 }
 std::vector<checkpoint::NamedTensor> Session::first_moment_tensors() const {
     return named(&StateSlice::first_moment);
@@ -40,11 +77,38 @@ std::vector<checkpoint::NamedTensor> Session::second_moment_tensors() const {
 
 template <class Read>
 void Session::fill_state(TensorView StateSlice::*state, const Read& read) {
+    device::Accelerator* const gpu = context_.accelerator;
     for (const StateSlice& slice : strategy_->slices()) {
-        ops::fill(context_, 0.0, slice.*state);
-        for (const sharding::TensorPart& part : sharding::tensor_parts(plan_.state, slice))
-            read(part, (slice.*state).flat_range(part.offset, part.count));
+        const TensorView values = slice.*state;
+        for (const sharding::TensorPart& part : sharding::tensor_parts(plan_.state, slice)) {
+            const TensorView to = values.flat_range(part.offset, part.count);
+            if (gpu == nullptr) {
+                read(part, to);
+                continue;
+            }
+            const HostCopy copy(to);
+            read(part, copy.view);
+            gpu->copy_in(to.data(), copy.view.data(), to.bytes());
+        }
     }
+}
+
+void Session::clear_state() {
+    for (const StateSlice& slice : strategy_->slices()) {
+        for (const TensorView& state :
+             {slice.weights, slice.master_weights, slice.first_moment, slice.second_moment}) {
+            if (!state.empty()) ops::fill(context_, 0.0, state);
+        }
+    }
+}
+
+void Session::initialize_from_scratch() {
+    const auto seed = static_cast<std::uint64_t>(plan_.config.keys.execution.seed);
+    fill_state(weights_of_record(plan_.config.execution),
+               [&](const sharding::TensorPart& part, const TensorView& to) {
+                   initialize_weights(host_context(), plan_.config.model, seed, part, to);
+               });
+    weights_set();
 }
 
 namespace {
@@ -63,62 +127,90 @@ auto from_checkpoint(const checkpoint::CheckpointReader& reader, std::string_vie
     };
 }
 
-constexpr auto kLeaveZero = [](const sharding::TensorPart&, const TensorView&) {};
-
 }  // namespace
 
 void Session::load_weights(const checkpoint::CheckpointReader& reader) {
-    fill_state(&StateSlice::weights, from_checkpoint(reader, ""));
-    fill_state(&StateSlice::first_moment, kLeaveZero);
-    fill_state(&StateSlice::second_moment, kLeaveZero);
-    strategy_->weights_changed();
+    clear_state();
+    fill_state(weights_of_record(plan_.config.execution), from_checkpoint(reader, ""));
+    weights_set();
 }
 
 void Session::load_weights(const checkpoint::TensorReader& read) {
-    fill_state(&StateSlice::weights, [&](const sharding::TensorPart& part, const TensorView& to) {
-        read(part.tensor->name, part.first, to.as<float>());
-    });
-    fill_state(&StateSlice::first_moment, kLeaveZero);
-    fill_state(&StateSlice::second_moment, kLeaveZero);
-    strategy_->weights_changed();
+    clear_state();
+    fill_state(weights_of_record(plan_.config.execution),
+               [&](const sharding::TensorPart& part, const TensorView& to) {
+                   read(part.tensor->name, part.first, to.as<float>());
+               });
+    weights_set();
 }
 
 void Session::load(const checkpoint::CheckpointReader& reader) {
-    fill_state(&StateSlice::weights, from_checkpoint(reader, ""));
+    clear_state();
+    fill_state(weights_of_record(plan_.config.execution), from_checkpoint(reader, ""));
     fill_state(&StateSlice::first_moment, from_checkpoint(reader, checkpoint::kFirstMomentPrefix));
     fill_state(&StateSlice::second_moment,
                from_checkpoint(reader, checkpoint::kSecondMomentPrefix));
-    strategy_->weights_changed();
+    weights_set();
 }
 
 Session::WholeWeights Session::whole_weights() {
     strategy_->synchronize();
     const cost::Execution& execution = plan_.config.execution;
     const DType storage = execution.storage_dtype();
-    if (!communicator_ || execution.parallelism != cost::Parallelism::fsdp)
+    const bool divided = communicator_ && execution.parallelism == cost::Parallelism::fsdp;
+    if (!divided && context_.accelerator == nullptr)
         return {device::Arena(0), memory_.flat_state("weights", storage)};
-    WholeWeights whole{device::Arena(plan_.state.elements * size_in_bytes(storage)), {}};
-    const auto elements = static_cast<std::int64_t>(plan_.state.elements);
-    whole.view = TensorView(whole.gathered.data(), storage, {elements});
-    for (const StateSlice& slice : strategy_->slices()) {
-        const cost::StateUnit& unit = plan_.state.units[slice.unit];
-        ops::copy(
-            context_, slice.weights,
-            whole.view.flat_range(static_cast<std::int64_t>(slice.first), slice.weights.size()));
-        rank_groups()
-            .shard
-            ->all_gather(whole.view.flat_range(static_cast<std::int64_t>(unit.offset),
-                                               static_cast<std::int64_t>(unit.elements)))
-            .wait();
+    const DType host_type = context_.accelerator == nullptr ? storage : DType::float32;
+    WholeWeights whole{device::Arena(plan_.state.elements * size_in_bytes(host_type)), {}};
+    whole.view = TensorView(whole.gathered.data(), host_type,
+                            {static_cast<std::int64_t>(plan_.state.elements)});
+    for (std::size_t unit = 0; unit < plan_.state.units.size(); ++unit) {
+        const TensorView to = sharding::unit_range(plan_.state, whole.view, unit);
+        if (context_.accelerator == nullptr) {
+            gather_unit(unit, to);
+        } else {
+            fetch_unit(unit, to);
+        }
     }
     return whole;
 }
 
+/// Weights of a unit that ranks hold in parts, to a tensor of the same memory and type.
+void Session::gather_unit(std::size_t unit, const TensorView& to) {
+    comm::Communicator& shard = *rank_groups().shard;
+    const StateSlice& slice = strategy_->slices().at(unit);
+    const std::int64_t count = slice.weights.size();
+    ops::copy(context_, slice.weights, to.flat_range(shard.rank() * count, count));
+    shard.all_gather(to).wait();
+}
+
+/// Weights of a unit from the GPU to fp32 on the host.
+void Session::fetch_unit(std::size_t unit, const TensorView& to) {
+    device::Accelerator& gpu = *context_.accelerator;
+    const DType storage = plan_.config.execution.storage_dtype();
+    const bool divided =
+        communicator_ && plan_.config.execution.parallelism == cost::Parallelism::fsdp;
+    const auto elements = static_cast<std::uint64_t>(to.size());
+    const device::DeviceBuffer whole(gpu, divided ? elements * size_in_bytes(storage) : 0);
+    TensorView weights(whole.data(), storage, {to.size()});
+    if (divided) {
+        gather_unit(unit, weights);
+    } else {
+        weights = sharding::unit_range(plan_.state, memory_.flat_state("weights", storage), unit);
+    }
+    const device::DeviceBuffer widened(gpu, to.bytes());
+    const TensorView values(widened.data(), DType::float32, {to.size()});
+    ops::copy(context_, weights, values);
+    gpu.copy_out(to.data(), values.data(), values.bytes());
+}
+
 void Session::verify_replicas() {
     if (!communicator_ || plan_.config.execution.parallelism == cost::Parallelism::fsdp) return;
-    const WholeWeights whole = whole_weights();
-    const auto* bytes = static_cast<const char*>(whole.view.data());
-    const double checksum = crc32c({bytes, whole.view.bytes()});  // 32 bits, exact in a double
+    strategy_->synchronize();
+    const std::uint64_t sum = ops::checksum(
+        context_, memory_.flat_state("weights", plan_.config.execution.storage_dtype()));
+    // Halves of 32 bits are exact in a double.
+    const auto checksum = static_cast<double>((sum >> 32U) ^ (sum & 0xFFFF'FFFFU));
     const std::vector<double> all = communicator_->gather_values({&checksum, 1});
     for (std::size_t rank = 1; rank < all.size(); ++rank) {
         if (all[rank] == all.front()) continue;

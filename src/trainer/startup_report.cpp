@@ -7,6 +7,7 @@
 
 #include "isoflop/base/text.hpp"
 #include "isoflop/cost/communication.hpp"
+#include "isoflop/hardware/gpu_table.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/trainer/run_log.hpp"
 #include "report/common_sections.hpp"
@@ -95,9 +96,18 @@ void communication_section(TextReport& report, const RunPlan& plan) {
 
 void hardware_section(TextReport& report, const RunPlan& plan, const Hardware& hardware) {
     report.section("Hardware");
-    report.row("Device", hardware.cpu.model_name, hardware.cpu.instruction_set);
-    report.row("Threads", fmt::format("{}", hardware.threads));
-    report.row("Memory", human_bytes(static_cast<double>(hardware.cpu.memory_bytes)));
+    if (hardware.gpu) {
+        report.row("Device", hardware.gpu->name,
+                   fmt::format("sm_{}{}, {}", hardware.gpu->capability_major,
+                               hardware.gpu->capability_minor, hardware.gpu->runtime));
+    } else if (plan.config.execution.device == cost::DeviceKind::cuda) {
+        report.row("Device", "a GPU", "none is open: this is a plan");
+    } else {
+        report.row("Device", hardware.cpu.model_name, hardware.cpu.instruction_set);
+        report.row("Threads", fmt::format("{}", hardware.threads));
+    }
+    if (hardware.memory_bytes() > 0)
+        report.row("Memory", human_bytes(static_cast<double>(hardware.memory_bytes())));
     report.row("Precision", to_string(plan.config.execution.dtype), plan.config.dtype_note);
     report.row("Parallelism", parallelism_text(plan.config));
     report.row("Attention backend", to_string(plan.attention.used),
@@ -111,7 +121,9 @@ void memory_section(TextReport& report, const RunPlan& plan) {
     report.section("Memory plan");
     report::memory_rows(report, plan.memory);
     report.row("Total", human_bytes(static_cast<double>(plan.memory.total_bytes())),
-               "one arena, exact");
+               plan.memory.context_bytes > 0
+                   ? "the arena, exact, and the device context, an estimate"
+                   : "one arena, exact");
 }
 
 void performance_section(TextReport& report, const RunPlan& plan, const Hardware& hardware) {
@@ -124,28 +136,64 @@ void performance_section(TextReport& report, const RunPlan& plan, const Hardware
     report.row("Attention / FFN",
                fmt::format("{:.3f}", plan.attention_flops_per_layer / plan.ffn_flops_per_layer),
                "forward FLOPs");
-    report.row("FMA peak", fmt::format("{:.1f} GFLOP/s", hardware.fma_peak_flops / 1e9),
-               "measured, register loop; MFU is against this");
-    report.row("GEMM rate", fmt::format("{:.1f} GFLOP/s", hardware.gemm_rate_flops / 1e9),
-               "measured, 2048^3");
+    if (hardware.peak_flops <= 0) return;
+    if (plan.config.execution.device == cost::DeviceKind::cpu) {
+        report.row("FMA peak", fmt::format("{:.1f} GFLOP/s", hardware.peak_flops / 1e9),
+                   hardware.peak_source + "; MFU is against this");
+        report.row("GEMM rate", fmt::format("{:.1f} GFLOP/s", hardware.gemm_rate_flops / 1e9),
+                   "measured, 2048^3");
+    } else {
+        report.row("Peak", fmt::format("{:.1f} TFLOP/s", hardware.peak_flops / 1e12),
+                   hardware.peak_source + "; MFU is against this");
+    }
     report.row("Expected at 50 % MFU",
                fmt::format("{} tokens/s",
-                           human_count(0.5 * hardware.fma_peak_flops / plan.palm_flops_per_token)));
+                           human_count(0.5 * hardware.peak_flops / plan.palm_flops_per_token)));
 }
 
 }  // namespace
 
 std::string Hardware::device_name() const {
+    if (gpu) return gpu->name;
     return fmt::format("{} ({} threads, measured fp32 FMA peak)", cpu.model_name, threads);
 }
 
-Hardware measure_hardware(device::Context& context) {
+namespace {
+
+Hardware measure_cpu(device::Context& context) {
     Hardware hardware;
     hardware.cpu = device::cpu_info();
     hardware.threads = context.pool.num_threads();
     hardware.fma_peak_flops = device::measure_fma_peak(context.pool);
     hardware.gemm_rate_flops = device::measure_gemm_rate(context);
+    hardware.peak_flops = hardware.fma_peak_flops;
+    hardware.peak_source = "measured, register loop";
     return hardware;
+}
+
+}  // namespace
+
+Hardware measure_hardware(device::Context& context, DType dtype) {
+    if (context.accelerator == nullptr) return measure_cpu(context);
+    Hardware hardware;
+    hardware.cpu = device::cpu_info();
+    hardware.threads = context.pool.num_threads();
+    hardware.gpu = context.accelerator->info();
+    const hardware::Gpu* row = hardware::GpuTable::builtin().find(hardware.gpu->name);
+    const auto type = static_cast<std::size_t>(dtype);
+    if (row != nullptr && row->dense_peak_flops.at(type)) {
+        hardware.peak_flops = *row->dense_peak_flops.at(type);
+        hardware.peak_source = fmt::format("data sheet, dense {}", short_name(dtype));
+    } else {
+        hardware.peak_source = fmt::format("unknown: the GPU table has no {} figure of a {}",
+                                           short_name(dtype), hardware.gpu->name);
+    }
+    return hardware;
+}
+
+Hardware planned_hardware(device::Context& host, const cost::Execution& execution) {
+    if (execution.device == cost::DeviceKind::cpu) return measure_cpu(host);
+    return {};
 }
 
 std::string startup_text(const RunPlan& plan, const Hardware& hardware, report::Colour colour) {
@@ -180,7 +228,7 @@ StartupRecord startup_record(const RunPlan& plan, const Hardware& hardware) {
                                        tensors - decayed_tensors, with_separators(plain))};
     record.gpu_name = hardware.device_name();
     record.num_gpus = plan.config.world_size;
-    record.gpu_memory_gb = static_cast<double>(hardware.cpu.memory_bytes) / kGiB;
+    record.gpu_memory_gb = static_cast<double>(hardware.memory_bytes()) / kGiB;
     record.precision = std::string(to_string(plan.config.execution.dtype));
     record.parallelism = parallelism_text(plan.config);
     record.requested_backend = std::string(to_string(plan.attention.requested));
@@ -204,7 +252,8 @@ std::string plan_check_text(const RunPlan& plan, const Hardware& hardware,
     }
     table.row({"arena", human_bytes(static_cast<double>(plan.memory.arena_bytes)),
                human_bytes(static_cast<double>(measured.arena_bytes))});
-    table.row({"peak anonymous memory", human_bytes(static_cast<double>(plan.memory.total_bytes())),
+    table.row({hardware.gpu ? "device memory in use" : "peak anonymous memory",
+               human_bytes(static_cast<double>(plan.memory.total_bytes())),
                human_bytes(static_cast<double>(measured.resident_bytes))});
     if (plan.config.world_size > 1) {
         table.row({"sent per rank and iteration, bytes",
@@ -214,8 +263,9 @@ std::string plan_check_text(const RunPlan& plan, const Hardware& hardware,
     }
     const double half_peak = plan.palm_flops_per_token *
                              static_cast<double>(plan.config.tokens_per_iteration) /
-                             (0.5 * hardware.fma_peak_flops);
-    table.row({"time per iteration (plan: 50 % MFU)", human_seconds(half_peak),
+                             (0.5 * hardware.peak_flops);
+    table.row({"time per iteration (plan: 50 % MFU)",
+               hardware.peak_flops > 0 ? human_seconds(half_peak) : std::string("-"),
                human_seconds(measured.seconds_per_iteration)});
     report.table(table);
     return report.str();

@@ -10,6 +10,7 @@
 #include "isoflop/base/text.hpp"
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/cost/memory_plan.hpp"
+#include "isoflop/device/accelerator.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/model/trainable.hpp"
 
@@ -31,7 +32,7 @@ constexpr std::array<RetiredKey, 12> kRetiredKeys = {{
     {"wandb_run_name", "use run_name"},
     {"attention_dropout", "attention has no dropout; use dropout for the branches"},
     {"residual_dropout", "use dropout"},
-    {"use_cuda_graphs", "nothing is captured on a CPU; leave it out"},
+    {"use_cuda_graphs", "use cuda_graphs"},
     {"use_sparse_specs", "peaks are dense; sparse figures exist nowhere here"},
     {"use_dataloader", "data are memory-mapped; leave it out"},
     {"eval_at_start", "use eval_only for the loss before training"},
@@ -114,11 +115,31 @@ std::int64_t shard_size_of(const ExecutionKeys& keys, std::int64_t world_size) {
     return size;
 }
 
+/// A plan for a GPU needs none here; a run does, and says so when it starts.
+cost::DeviceKind device_of(DeviceChoice choice) {
+    if (choice == DeviceChoice::cuda) return cost::DeviceKind::cuda;
+    const bool takes_gpu =
+        choice == DeviceChoice::automatic && device::count_accelerators().devices > 0;
+    return takes_gpu ? cost::DeviceKind::cuda : cost::DeviceKind::cpu;
+}
+
+void resolve_precision(TrainConfig& config) {
+    const std::optional<DType>& asked = config.keys.execution.dtype;
+    const bool on_gpu = config.execution.device == cost::DeviceKind::cuda;
+    const DType dtype = asked.value_or(on_gpu ? DType::bfloat16 : DType::float32);
+    const bool is_16_bit = dtype == DType::bfloat16 || dtype == DType::float16;
+    if (!is_16_bit && dtype != DType::float32 && dtype != DType::tf32) {
+        throw ConfigError(
+            fmt::format("dtype must be one of float32, tf32, bfloat16, float16; found \"{}\"",
+                        to_string(dtype)));
+    }
+    config.execution.dtype = on_gpu ? dtype : DType::float32;
+    if (is_16_bit && !on_gpu)
+        config.dtype_note = fmt::format("dtype {} runs as float32 on a CPU", to_string(dtype));
+}
+
 void resolve_execution(TrainConfig& config) {
     const ExecutionKeys& keys = config.keys.execution;
-    if (keys.device == DeviceChoice::cuda) {
-        throw ConfigError("device cuda: this build has no CUDA backend; use device=cpu or auto");
-    }
     if (keys.use_zero1 && keys.use_fsdp) {
         throw ConfigError("use_zero1 and use_fsdp both shard the optimizer; give one");
     }
@@ -131,17 +152,9 @@ void resolve_execution(TrainConfig& config) {
                                              : cost::Parallelism::ddp;
     if (keys.use_fsdp) execution.shard_size = shard_size_of(keys, config.world_size);
     execution.reshard_after_forward = keys.fsdp_reshard_after_forward;
-    execution.device = cost::DeviceKind::cpu;
+    execution.device = device_of(keys.device);
     execution.reproducible = keys.reproducible.value_or(execution.device == cost::DeviceKind::cpu);
-    execution.dtype = DType::float32;
-    if (keys.dtype != DType::float32 && keys.dtype != DType::tf32) {
-        if (keys.dtype != DType::bfloat16 && keys.dtype != DType::float16) {
-            throw ConfigError(
-                fmt::format("dtype must be one of float32, bfloat16, float16; found \"{}\"",
-                            to_string(keys.dtype)));
-        }
-        config.dtype_note = fmt::format("dtype {} runs as float32 on a CPU", to_string(keys.dtype));
-    }
+    resolve_precision(config);
     execution.attention_backend = keys.attention_backend;
     execution.recompute =
         keys.fsdp_activation_checkpointing ? cost::Recompute::block : keys.recompute;

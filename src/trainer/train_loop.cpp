@@ -43,11 +43,11 @@ double milliseconds(Clock::time_point from, Clock::time_point to) {
 
 /// What all ranks have together: each measures while the others do.
 Hardware measure_all_ranks(Session& session) {
-    Hardware hardware = measure_hardware(session.context());
+    Hardware hardware = measure_hardware(session.context(), session.plan().config.execution.dtype);
     if (comm::Communicator* ranks = session.communicator()) {
-        const std::vector<double> mine{hardware.fma_peak_flops};
-        hardware.fma_peak_flops = 0;
-        for (const double peak : ranks->gather_values(mine)) hardware.fma_peak_flops += peak;
+        const std::vector<double> mine{hardware.peak_flops};
+        hardware.peak_flops = 0;
+        for (const double peak : ranks->gather_values(mine)) hardware.peak_flops += peak;
     }
     return hardware;
 }
@@ -59,7 +59,9 @@ public:
         : setup_(std::move(setup)),
           world_(world),
           environment_(environment),
-          session_(setup_.plan, pool, world.connector(setup_.plan.config.execution)),
+          session_(setup_.plan, pool,
+                   world.connector(setup_.plan.config.execution, setup_.accelerator.get()),
+                   setup_.accelerator.get()),
           hardware_(measure_all_ranks(session_)),
           train_samples_(setup_.train_data, config().execution.sequence_length,
                          static_cast<std::uint64_t>(config().keys.execution.seed)),
@@ -94,6 +96,7 @@ private:
             const auto state = setup_.resumed->trainer_state();
             iteration_ = state.at("iter").get<std::int64_t>();
             session_.set_updates(state.at("updates").get<std::int64_t>());
+            session_.set_loss_scale(state.value("loss_scale", 1.0));
             if (!state.at("best_val_loss").is_null())
                 best_validation_loss_ = state.at("best_val_loss").get<double>();
             outputs_.line(fmt::format("resumed {} at iteration {}", setup_.place.folder.string(),
@@ -144,7 +147,7 @@ private:
         const IterationOutcome outcome =
             session_.train_iteration(iteration_, train_samples_, details);
         const double time_ms = milliseconds(start, Clock::now());
-        skipped_in_a_row_ = outcome.skipped ? skipped_in_a_row_ + 1 : 0;
+        if (!outcome.overflowed) skipped_in_a_row_ = outcome.skipped ? skipped_in_a_row_ + 1 : 0;
         ++iterations_here_;
         outputs_.add(make_record(outcome, time_ms));
         ++iteration_;
@@ -181,7 +184,10 @@ private:
     }
 
     [[nodiscard]] MemoryRecord memory_record() {
-        const double resident = static_cast<double>(device::resident_anonymous_bytes()) / kGiB;
+        const double resident =
+            static_cast<double>(setup_.accelerator ? setup_.accelerator->memory_use().used_bytes()
+                                                   : device::resident_anonymous_bytes()) /
+            kGiB;
         peak_resident_gib_ = std::max(peak_resident_gib_, resident);
         const double arena = static_cast<double>(session_.memory().bytes()) / kGiB;
         return {arena, resident, arena, peak_resident_gib_};
@@ -195,9 +201,11 @@ private:
         record.flops_per_token = plan.palm_flops_per_token;
         record.tokens_per_sec = tokens_per_second;
         record.flops_achieved = tokens_per_second * plan.palm_flops_per_token;
-        record.hardware_peak_flops = hardware_.fma_peak_flops;
-        record.mfu = record.flops_achieved / hardware_.fma_peak_flops;
-        record.hfu = tokens_per_second * plan.executed_flops_per_token / hardware_.fma_peak_flops;
+        record.hardware_peak_flops = hardware_.peak_flops;
+        if (hardware_.peak_flops > 0) {
+            record.mfu = record.flops_achieved / hardware_.peak_flops;
+            record.hfu = tokens_per_second * plan.executed_flops_per_token / hardware_.peak_flops;
+        }
         record.attention_flops_per_layer = plan.attention_flops_per_layer;
         record.ffn_flops_per_layer = plan.ffn_flops_per_layer;
         record.attention_to_ffn_ratio =
@@ -260,6 +268,7 @@ private:
         const Clock::time_point start = Clock::now();
         nlohmann::ordered_json state{{"iter", iteration_},
                                      {"updates", session_.updates()},
+                                     {"loss_scale", session_.loss_scale()},
                                      {"best_val_loss", nullptr},
                                      {"config", to_json(config().keys)}};
         if (best_validation_loss_) state["best_val_loss"] = *best_validation_loss_;
@@ -287,7 +296,8 @@ private:
         const Session::WholeWeights weights = session_.whole_weights();
         if (!world_.is_first()) return;
         outputs_.line("sample: " + generate_text(config().model, setup_.plan.state, weights.view,
-                                                 session_.context(), *setup_.tokenizer, request));
+                                                 session_.host_context(), *setup_.tokenizer,
+                                                 request));
     }
 
     ExitCode diverge() {
@@ -369,8 +379,8 @@ ExitCode dry_run(TrainKeys keys, comm::LaunchInfo launch, const RunEnvironment& 
     device::Context context(pool);
     // Nothing is allocated: the plan may be for another machine.
     const RunSetup setup = prepare_run(std::move(keys), World::planned(launch), true);
-    Hardware hardware = measure_hardware(context);
-    hardware.fma_peak_flops *= static_cast<double>(launch.world_size);
+    Hardware hardware = planned_hardware(context, setup.plan.config.execution);
+    hardware.peak_flops *= static_cast<double>(launch.world_size);
     environment.out << startup_text(setup.plan, hardware, environment.colour);
     return ExitCode::ok;
 }

@@ -116,7 +116,9 @@ void add_execution(Schema& schema) {
         .field(
             &ExecutionKeys::dtype,
             {.key = "dtype",
-             .help = "Storage of weights and activations; a CPU runs float32 whatever is asked."})
+             .help = "Storage of weights and activations: float32, tf32 (float32 with products in "
+                     "tf32), bfloat16 or float16; a CPU runs float32 whatever is asked.",
+             .default_help = "bfloat16 on a GPU, float32 on a CPU"})
         .field(&ExecutionKeys::attention_backend,
                {.key = "attention_backend",
                 .help = "Attention implementation; falls back flash_attn_2 -> sdpa -> manual with "
@@ -188,7 +190,23 @@ void add_execution(Schema& schema) {
                                                 .unit = "seconds",
                                                 .minimum = 0,
                                                 .maximum = 1e6,
-                                                .exclusive_minimum = true});
+                                                .exclusive_minimum = true})
+        .field(&ExecutionKeys::deterministic,
+               {.key = "deterministic",
+                .help = "On a GPU: the same bits every time; false allows attention to add parts "
+                        "of a gradient in changing order, which can be faster."})
+        .field(&ExecutionKeys::cuda_graphs,
+               {.key = "cuda_graphs",
+                .help = "On one GPU: record a micro-batch once and start it by one call from then "
+                        "on. Not with dropout or reproducible."})
+        .field(&ExecutionKeys::gemm_autotune,
+               {.key = "gemm_autotune",
+                .help = "On a GPU: time the library's algorithms for each product at start instead "
+                        "of trusting its heuristic; results are kept in out_dir."})
+        .field(&ExecutionKeys::stochastic_rounding,
+               {.key = "stochastic_rounding",
+                .help = "Round updated 16-bit weights up or down at random, so that they are right "
+                        "on average, instead of to nearest."});
 }
 
 void add_data(Schema& schema) {

@@ -9,7 +9,9 @@
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/version.hpp"
 #include "isoflop/comm/gloo_transport.hpp"
+#include "isoflop/comm/nccl.hpp"
 #include "isoflop/comm/threaded_communicator.hpp"
+#include "isoflop/device/accelerator.hpp"
 #include "isoflop/device/thread_pool.hpp"
 
 namespace isoflop::trainer {
@@ -115,14 +117,23 @@ GroupMembers members_of(sharding::RankGroup group, const comm::LaunchInfo& launc
 
 }  // namespace
 
-CommunicatorFactory World::connector(const cost::Execution& execution) const {
+CommunicatorFactory World::connector(const cost::Execution& execution,
+                                     device::Accelerator* accelerator) const {
     if (!store_) return {};
     const auto shard_size = static_cast<int>(execution.shard_ranks());
-    return [this, shard_size](sharding::RankGroup group, std::span<std::byte> staging) {
+    return [this, shard_size, accelerator](
+               sharding::RankGroup group,
+               std::span<std::byte> staging) -> std::unique_ptr<comm::Communicator> {
         const GroupMembers members = members_of(group, launch_, shard_size);
-        return std::make_unique<comm::ThreadedCommunicator>(
-            comm::connect_gloo_group(*store_, launch_, members.name, members.ranks, timeout_),
-            staging);
+        auto transport =
+            comm::connect_gloo_group(*store_, launch_, members.name, members.ranks, timeout_);
+        if (accelerator == nullptr)
+            return std::make_unique<comm::ThreadedCommunicator>(std::move(transport), staging);
+        return comm::connect_nccl(*store_, std::move(transport),
+                                  {.device = accelerator->info().ordinal,
+                                   .compute_stream = accelerator->stream(),
+                                   .group = members.name,
+                                   .timeout = timeout_});
     };
 }
 

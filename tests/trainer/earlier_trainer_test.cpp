@@ -75,7 +75,7 @@ TEST_F(EarlierTrainer, Defect04_ReportNamedABackendThatDidNotRun) {
     const RunPlan plan = plan_of(tiny_run({"disable_backends=flash_attn_2,sdpa"}));
     EXPECT_NE(plan.memory.find("attention.probabilities"), nullptr) << "manual is what runs";
     Hardware hardware;
-    hardware.fma_peak_flops = 1e11;
+    hardware.peak_flops = 1e11;
     EXPECT_THAT(startup_text(plan, hardware, report::Colour::off),
                 testing::ContainsRegex("Attention backend +manual +requested flash_attn_2: "));
     EXPECT_EQ(startup_record(plan, hardware).requested_backend, "flash_attn_2");

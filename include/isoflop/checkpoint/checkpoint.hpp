@@ -43,6 +43,7 @@ struct NamedTensor {
     std::vector<std::int64_t> shape;  ///< of the whole tensor
     device::TensorView data;
     std::int64_t first_element = 0;
+    std::shared_ptr<const void> owner = {};  ///< of the data, where it is a copy
 };
 
 struct CheckpointOptions {

@@ -16,6 +16,7 @@ namespace isoflop::comm {
 struct NcclOptions {
     int device = 0;                         ///< CUDA device of this rank
     CUstream_st* compute_stream = nullptr;  ///< on which tensors are made and used
+    std::string group = "all";  ///< of the ranks that are connected; one store serves several
     /// For a collective whose turn it is on this rank, to be done.
     std::chrono::milliseconds timeout{60'000};
 };

@@ -186,9 +186,9 @@ private:
 
 struct AcceleratorOptions {
     int ordinal = 0;
-    bool deterministic = true;  ///< no atomics whose order shows in the result
-    bool allow_tf32 = false;    ///< products of fp32 in tf32
-    std::string gemm_cache;     ///< file of measured algorithms; empty: heuristics only
+    bool deterministic = true;    ///< no atomics whose order shows in the result
+    bool allow_tf32 = false;      ///< products of fp32 in tf32
+    std::string gemm_cache = {};  ///< file of measured algorithms; empty: heuristics only
 };
 
 /// What this program can reach: number of devices, or why there are none.

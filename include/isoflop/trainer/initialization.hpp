@@ -16,9 +16,9 @@ namespace isoflop::trainer {
 
 inline constexpr double kInitialDeviation = 0.02;
 
-/// Weights of the slice; padding is not written.
+/// Weights of a part of a tensor.
 void initialize_weights(device::Context& context, const model::ModelConfig& config,
-                        const cost::StateLayout& layout, std::uint64_t seed,
-                        const sharding::StateSlice& slice);
+                        std::uint64_t seed, const sharding::TensorPart& part,
+                        const device::TensorView& values);
 
 }  // namespace isoflop::trainer

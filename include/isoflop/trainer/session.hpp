@@ -2,6 +2,7 @@
 // time. The loop around it (when to evaluate, save, report) is in train_loop.hpp.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -24,6 +25,7 @@
 #include "isoflop/device/planned_memory.hpp"
 #include "isoflop/model/parameter_layout.hpp"
 #include "isoflop/sharding/data_parallel.hpp"
+#include "isoflop/trainer/loss_scale.hpp"
 #include "isoflop/trainer/records.hpp"
 #include "isoflop/trainer/train_config.hpp"
 #include "isoflop/transformer/transformer.hpp"
@@ -53,6 +55,8 @@ struct IterationOutcome {
     double loss = 0;
     double grad_norm = 0;  ///< before clipping
     bool skipped = false;  ///< gradients were not finite
+    /// They overflowed fp16 and the loss scale has been halved: no sign that the run diverges.
+    bool overflowed = false;
     std::optional<GradientRecord> gradients;
 };
 
@@ -67,8 +71,10 @@ public:
     /// run on several (with one copy of the state); every member function is then called on all.
     Session(RunPlan plan, device::ThreadPool& pool,
             std::unique_ptr<comm::PointToPoint> transport = nullptr);
-    /// The same over a communicator of another kind; an empty `connect` is one rank.
-    Session(RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect);
+    /// The same over a communicator of another kind; an empty `connect` is one rank. `accelerator`:
+    /// of a plan for one; it must outlive the session.
+    Session(RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect,
+            device::Accelerator* accelerator = nullptr);
 
     /// Random weights, for a session that has done nothing yet: its moments are still zero, as
     /// the arena came, and stay untouched so that the first step need not wait for their pages.
@@ -93,7 +99,8 @@ public:
                                                         std::uint64_t first, std::uint64_t count);
 
     /// Tensors as checkpoints store them, or the parts of them that this rank saves; views into
-    /// live memory.
+    /// live memory, or into copies of it where it is a GPU's. Weights are the fp32 master weights
+    /// where there are such.
     [[nodiscard]] std::vector<checkpoint::NamedTensor> weight_tensors() const;
     [[nodiscard]] std::vector<checkpoint::NamedTensor> first_moment_tensors() const;
     [[nodiscard]] std::vector<checkpoint::NamedTensor> second_moment_tensors() const;
@@ -102,10 +109,19 @@ public:
     [[nodiscard]] std::int64_t updates() const { return updates_; }
     void set_updates(std::int64_t updates) { updates_ = updates; }
 
+    /// By which losses are multiplied before backward and gradients divided after it, so that small
+    /// ones keep their bits in fp16; 1 in other types.
+    [[nodiscard]] double loss_scale() const { return loss_scale_.value(); }
+    void set_loss_scale(double scale) { loss_scale_.set(scale); }
+
     [[nodiscard]] const RunPlan& plan() const { return plan_; }
     [[nodiscard]] device::Context& context() { return context_; }
+    /// For work on the host beside a GPU; context() itself without one.
+    [[nodiscard]] device::Context& host_context() {
+        return context_.accelerator != nullptr ? host_context_ : context_;
+    }
     [[nodiscard]] device::PlannedMemory& memory() { return memory_; }
-    /// All weights, flat. Gathered for the purpose where ranks hold parts.
+    /// All weights, flat, in host memory. Gathered for the purpose where ranks hold parts.
     struct WholeWeights {
         device::Arena gathered;  ///< empty when the session holds them all
         device::TensorView view;
@@ -135,11 +151,17 @@ private:
         std::int64_t index = 0;  ///< within the global batch
         transformer::LossSum loss;
     };
+    struct StartedMicroBatch {
+        std::int64_t index = 0;
+        transformer::DeferredLoss loss;
+    };
     using FillBatch = std::function<void(std::uint64_t index, std::span<std::int32_t> inputs,
                                          std::span<std::int32_t> targets)>;
 
-    [[nodiscard]] MicroBatchLoss micro_step(std::int64_t iteration, std::int64_t micro_step,
-                                            const data::BatchSampler& samples);
+    /// Room for the ids of a micro-batch.
+    [[nodiscard]] std::span<std::int32_t> host_ids(std::int64_t index, std::size_t count);
+    [[nodiscard]] StartedMicroBatch micro_step(std::int64_t iteration, std::int64_t micro_step,
+                                               const data::BatchSampler& samples);
     /// Losses of all ranks, added in order of index.
     [[nodiscard]] transformer::LossSum sum_losses(const std::vector<MicroBatchLoss>& losses);
     [[nodiscard]] transformer::LossSum evaluate(std::uint64_t first, std::uint64_t count,
@@ -147,10 +169,18 @@ private:
     [[nodiscard]] transformer::LossSum evaluate_batch(std::uint64_t first, std::size_t rows,
                                                       const FillBatch& fill);
     void update(std::int64_t iteration, double grad_norm);
+    /// What checkpoints hold as weights.
+    [[nodiscard]] static device::TensorView sharding::StateSlice::*weights_of_record(
+        const cost::Execution& execution);
+    /// The weights of slices() have been set, where they are of record.
+    void weights_set();
+    void gather_unit(std::size_t unit, const device::TensorView& to);
+    void fetch_unit(std::size_t unit, const device::TensorView& to);
     [[nodiscard]] GradientRecord gradient_record(const std::vector<double>& unit_squares);
     [[nodiscard]] std::vector<checkpoint::NamedTensor> named(
         device::TensorView sharding::StateSlice::*state) const;
     /// read(tensor name, first element, where to)
+    void clear_state();  ///< what is padding stays zero
     template <class Read>
     void fill_state(device::TensorView sharding::StateSlice::*state, const Read& read);
 
@@ -158,7 +188,10 @@ private:
 
     RunPlan plan_;
     device::Context context_;
+    device::Context host_context_;
     device::PlannedMemory memory_;
+    std::array<std::vector<std::int32_t>, 2> staged_ids_;  ///< inputs and targets for a GPU
+    LossScale loss_scale_;
     std::unique_ptr<comm::Communicator> communicator_;  ///< of all ranks
     std::unique_ptr<comm::Communicator> shard_;         ///< only with several copies of the state
     std::unique_ptr<comm::Communicator> copies_;        ///< the same

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 
+#include "isoflop/device/accelerator.hpp"
 #include "isoflop/device/cpu_info.hpp"
 #include "isoflop/report/text_report.hpp"
 #include "isoflop/trainer/records.hpp"
@@ -18,10 +20,21 @@ struct Hardware {
     int threads = 1;
     double fma_peak_flops = 0;   ///< measured: register-only multiply-adds on all threads
     double gemm_rate_flops = 0;  ///< measured: one 2048^3 product
+    std::optional<device::AcceleratorInfo> gpu;
+    /// What MFU is against: the FMA peak of a CPU, the data sheet's dense peak of a GPU for the
+    /// run's precision (its FMA peak is left 0); of all ranks together.
+    double peak_flops = 0;
+    std::string peak_source;  ///< "measured, register loop"
     [[nodiscard]] std::string device_name() const;
+    [[nodiscard]] std::uint64_t memory_bytes() const {
+        return gpu ? gpu->total_bytes : cpu.memory_bytes;
+    }
 };
 
-[[nodiscard]] Hardware measure_hardware(device::Context& context);
+/// Of the device that a context computes on, in a run's precision.
+[[nodiscard]] Hardware measure_hardware(device::Context& context, DType dtype);
+/// Of one that is planned for and may not be here: nothing but a CPU is measured.
+[[nodiscard]] Hardware planned_hardware(device::Context& host, const cost::Execution& execution);
 
 [[nodiscard]] std::string startup_text(const RunPlan& plan, const Hardware& hardware,
                                        report::Colour colour);

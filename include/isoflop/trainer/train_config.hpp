@@ -46,7 +46,7 @@ struct OptimizerKeys {
 
 struct ExecutionKeys {
     DeviceChoice device = DeviceChoice::automatic;
-    DType dtype = DType::float32;
+    std::optional<DType> dtype;  ///< default: bfloat16 on a GPU, float32 on a CPU
     cost::AttentionBackend attention_backend = cost::AttentionBackend::flash_attn_2;
     cost::Recompute recompute = cost::Recompute::none;
     std::optional<std::int64_t> loss_chunk;
@@ -63,6 +63,10 @@ struct ExecutionKeys {
     std::optional<bool> reproducible;  ///< default: true on a CPU, false on a GPU
     std::int64_t verify_replicas_interval = 0;
     double comm_timeout_s = 60;
+    bool deterministic = true;
+    bool cuda_graphs = true;
+    bool gemm_autotune = false;
+    bool stochastic_rounding = false;
 };
 
 struct DataKeys {
