@@ -2,10 +2,6 @@
 
 namespace isoflop::device {
 
-double* Accelerator::next_result() {
-    return results() + next_slot_++ % kResultSlots;
-}
-
 double DeferredValue::get() const {
     if (device_ == nullptr) return value_;
     double value = 0;

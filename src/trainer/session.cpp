@@ -56,8 +56,11 @@ RunPlan plan_run(TrainConfig config) {
 namespace {
 
 transformer::TransformerOptions transformer_options(const RunPlan& plan) {
-    return {plan.config.model, plan.config.execution,
-            static_cast<std::int32_t>(plan.config.keys.data.ignore_index)};
+    const cost::Execution& execution = plan.config.execution;
+    return {plan.config.model, execution,
+            static_cast<std::int32_t>(plan.config.keys.data.ignore_index),
+            plan.config.keys.execution.cuda_graphs && execution.world_size == 1 &&
+                !execution.reproducible};
 }
 
 /// A factory may be copied and a transport may not, so the copies share it.

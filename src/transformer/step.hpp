@@ -26,6 +26,8 @@ private:
     void set_batch(const Batch& batch);
     /// Forward and, in training, backward. The sum of losses.
     device::DeferredValue compute(double loss_scale);
+    /// The same, from a recording when there is one.
+    device::DeferredValue compute_or_launch(double loss_scale);
 
     // forward.cpp
     void embed();
@@ -88,6 +90,7 @@ private:
     model::ModelConfig config_;
     cost::Execution execution_;
     std::int32_t ignore_index_;
+    bool record_steps_;
     device::PlannedMemory& memory_;
     device::Context& context_;
     sharding::Strategy& strategy_;
@@ -96,6 +99,14 @@ private:
     std::unique_ptr<attention::Backend> attention_;
     Batch batch_;
     bool training_ = false;
+    /// What a recording depends on besides the buffers.
+    struct Recorded {
+        std::int64_t tokens = 0;
+        double loss_scale = 0;
+        bool operator==(const Recorded&) const = default;
+    };
+    Recorded recorded_;
+    std::unique_ptr<device::Accelerator::Graph> graph_;
 };
 
 /// The packed rows of q, k and v heads as attention reads them.

@@ -19,6 +19,7 @@ Transformer::Implementation::Implementation(TransformerOptions options,
     : config_(std::move(options.config)),
       execution_(options.execution),
       ignore_index_(options.ignore_index),
+      record_steps_(options.record_steps && config_.dropout <= 0),
       memory_(memory),
       context_(context),
       strategy_(strategy),
@@ -52,9 +53,34 @@ void Transformer::Implementation::set_batch(const Batch& batch) {
 DeferredLoss Transformer::Implementation::run(const Batch& batch, bool train, double loss_scale) {
     set_batch(batch);
     training_ = train;
-    return {compute(loss_scale),
+    return {compute_or_launch(loss_scale),
             std::count_if(batch.targets.begin(), batch.targets.end(),
                           [this](std::int32_t id) { return id != ignore_index_; })};
+}
+
+device::DeferredValue Transformer::Implementation::compute_or_launch(double loss_scale) {
+    device::Accelerator* const gpu = context_.accelerator;
+    if (gpu == nullptr || !record_steps_ || !training_ || context_.recorder != nullptr)
+        return compute(loss_scale);
+    const Recorded wanted{tokens(), loss_scale};
+    if (recorded_ != wanted) {
+        // The first time libraries choose algorithms and load kernels, which cannot be recorded.
+        graph_.reset();
+        recorded_ = wanted;
+        return compute(loss_scale);
+    }
+    if (graph_ == nullptr) {
+        record_steps_ = gpu->begin_capture();
+        if (!record_steps_) return compute(loss_scale);
+        gpu->set_recording(true);
+        (void)compute(loss_scale);
+        gpu->set_recording(false);
+        graph_ = gpu->end_capture();
+    }
+    graph_->launch();
+    double* const sum = gpu->next_result();
+    gpu->copy(sum, gpu->recorded_result(), sizeof(*sum));
+    return {*gpu, sum};
 }
 
 device::DeferredValue Transformer::Implementation::compute(double loss_scale) {

@@ -129,8 +129,13 @@ public:
     virtual void begin_range(std::string_view /*name*/) {}
     virtual void end_range() {}
 
-    /// Device memory for one of kResultSlots numbers that kernels leave for the host, in turn.
-    [[nodiscard]] double* next_result();
+    /// Device memory for one of the numbers that kernels leave for the host, in turn; while work is
+    /// recorded, the place that recordings have to themselves.
+    [[nodiscard]] double* next_result() {
+        return recording_ ? recorded_result() : results() + next_slot_++ % (kResultSlots - 1);
+    }
+    [[nodiscard]] double* recorded_result() { return results() + kResultSlots - 1; }
+    void set_recording(bool recording) { recording_ = recording; }
     static constexpr std::size_t kResultSlots = 4096;
 
 protected:
@@ -139,6 +144,7 @@ protected:
 
 private:
     std::size_t next_slot_ = 0;
+    bool recording_ = false;
 };
 
 /// A number that the device may still be computing.
@@ -147,7 +153,7 @@ public:
     DeferredValue() = default;
     explicit DeferredValue(double value) : value_(value) {}
     DeferredValue(Accelerator& device, const double* slot) : device_(&device), slot_(slot) {}
-    /// Waits for it. Must be called before kResultSlots others have been made.
+    /// Waits for it. Must be called before kResultSlots - 1 others have been made.
     [[nodiscard]] double get() const;
 
 private:

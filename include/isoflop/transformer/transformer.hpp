@@ -56,6 +56,9 @@ struct TransformerOptions {
     model::ModelConfig config;
     cost::Execution execution;
     std::int32_t ignore_index = -100;
+    /// A device may record a micro-batch's training and start it as one from then on. For one rank
+    /// and gradients that are always added at the same place.
+    bool record_steps = false;
 };
 
 class Transformer {
