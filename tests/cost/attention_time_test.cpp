@@ -1,0 +1,117 @@
+// The analytic model of attention against published figures.
+#include "isoflop/cost/attention_time.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <ostream>
+#include <string>
+
+namespace isoflop::cost {
+namespace {
+
+const AttentionDevice& device_called(const std::string& name) {
+    static thread_local AttentionDevice device;
+    device = attention_device(hardware::GpuTable::builtin().at(name)).value();
+    return device;
+}
+
+/// Forward and backward together, as the published figures are: 16k tokens, 2048 wide.
+double predicted(const std::string& gpu, std::int64_t head_dim, std::int64_t length, bool causal) {
+    const AttentionWorkload workload{.batch = 16384 / length,
+                                     .heads = 2048 / head_dim,
+                                     .kv_heads = 2048 / head_dim,
+                                     .sequence_length = length,
+                                     .head_dim = head_dim,
+                                     .causal = causal};
+    const AttentionDevice& device = device_called(gpu);
+    const AttentionTime forward = attention_time(device, workload, AttentionDirection::forward);
+    const AttentionTime backward = attention_time(device, workload, AttentionDirection::backward);
+    return (forward.flops + backward.flops) / (forward.seconds + backward.seconds) / 1e12;
+}
+
+struct Published {
+    std::string name;
+    std::string gpu;
+    std::int64_t head_dim;
+    bool causal;
+    double tolerance;
+    std::array<double, 6> tflops;  ///< S = 512, 1k, 2k, 4k, 8k, 16k
+};
+
+void PrintTo(const Published& published, std::ostream* out) {
+    *out << published.name;
+}
+
+class PublishedFigures : public ::testing::TestWithParam<Published> {};
+
+TEST_P(PublishedFigures, ArePredicted) {
+    std::int64_t length = 512;
+    for (const double tflops : GetParam().tflops) {
+        EXPECT_NEAR(
+            predicted(GetParam().gpu, GetParam().head_dim, length, GetParam().causal) / tflops, 1,
+            GetParam().tolerance)
+            << length;
+        length *= 2;
+    }
+}
+
+// flash-attention, assets/flash2_a100_fwd_bwd_benchmark.png and flash2_h100_fwd_bwd_benchmark.png.
+// An H100 under this load runs below the boost clock that its peak assumes.
+INSTANTIATE_TEST_SUITE_P(
+    FlashAttention2, PublishedFigures,
+    ::testing::Values(
+        Published{"A100_64_full", "A100-SXM-80GB", 64, false, 0.10, {132, 153, 162, 171, 175, 176}},
+        Published{"A100_64_causal", "A100-SXM-80GB", 64, true, 0.10, {88, 119, 140, 156, 165, 171}},
+        Published{
+            "A100_128_full", "A100-SXM-80GB", 128, false, 0.10, {150, 173, 187, 196, 201, 203}},
+        Published{
+            "A100_128_causal", "A100-SXM-80GB", 128, true, 0.10, {99, 133, 155, 173, 182, 189}},
+        Published{"H100_128_full", "H100-SXM", 128, false, 0.25, {248, 294, 320, 326, 335, 338}},
+        Published{"H100_128_causal", "H100-SXM", 128, true, 0.25, {163, 221, 265, 294, 308, 328}}),
+    [](const auto& parameter) { return parameter.param.name; });
+
+TEST(AttentionTime, FlopsFollowTheConvention) {
+    const AttentionWorkload workload{.batch = 2,
+                                     .heads = 3,
+                                     .kv_heads = 1,
+                                     .sequence_length = 100,
+                                     .head_dim = 64,
+                                     .causal = false};
+    const AttentionDevice& device = device_called("A100-SXM-80GB");
+    const double forward = 4.0 * 2 * 3 * 100 * 100 * 64;
+    EXPECT_EQ(attention_time(device, workload, AttentionDirection::forward).flops, forward);
+    EXPECT_EQ(attention_time(device, workload, AttentionDirection::backward).flops, 2.5 * forward);
+    AttentionWorkload causal = workload;
+    causal.causal = true;
+    EXPECT_EQ(attention_time(device, causal, AttentionDirection::forward).flops, forward / 2);
+}
+
+TEST(AttentionTime, IsNotPredictedWhereTheKernelsDoNotRun) {
+    EXPECT_FALSE(attention_device(hardware::GpuTable::builtin().at("V100-SXM2")));
+    EXPECT_FALSE(attention_device(hardware::GpuTable::builtin().at("MI300X")));
+}
+
+TEST(AttentionTime, NoTimeIsShorterThanAnyOfItsParts) {
+    for (const hardware::Gpu& gpu : hardware::GpuTable::builtin().gpus()) {
+        const auto device = attention_device(gpu);
+        if (!device) continue;
+        for (const std::int64_t head_dim : {32, 64, 96, 128, 256}) {
+            const AttentionTime time = attention_time(*device,
+                                                      {.batch = 8,
+                                                       .heads = 16,
+                                                       .kv_heads = 16,
+                                                       .sequence_length = 4096,
+                                                       .head_dim = head_dim,
+                                                       .causal = false},
+                                                      AttentionDirection::forward);
+            const double scores = 8.0 * 16 * 4096 * 4096;
+            const double clocks = time.seconds * device->multiprocessor_hertz / scores;
+            EXPECT_GE(clocks, time.tensor_core) << gpu.id;
+            EXPECT_GE(clocks, time.exponential) << gpu.id;
+        }
+    }
+}
+
+}  // namespace
+}  // namespace isoflop::cost
