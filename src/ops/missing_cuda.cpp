@@ -130,23 +130,6 @@ device::DeferredValue sum(Context& /*context*/, const TensorView& /*x*/) {
     missing("sum");
 }
 
-void add(Context& /*context*/, const TensorView& /*x*/, const TensorView& /*y*/,
-         const TensorView& /*out*/) {
-    missing("add");
-}
-
-void scale(Context& /*context*/, double /*factor*/, const TensorView& /*x*/) {
-    missing("scale");
-}
-
-void fill(Context& /*context*/, double /*value*/, const TensorView& /*x*/) {
-    missing("fill");
-}
-
-void copy(Context& /*context*/, const TensorView& /*from*/, const TensorView& /*to*/) {
-    missing("copy");
-}
-
 std::uint64_t checksum(Context& /*context*/, const TensorView& /*x*/) {
     missing("checksum");
 }
