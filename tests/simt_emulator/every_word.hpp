@@ -92,7 +92,8 @@ SIMT_KERNEL void every_other_word(Global<float> out, Global<int> counters, Globa
     simt::atomic_max(counters + 1, i + simt::grid_size().x * 0);
     simt::atomic_cas(counters + 2, 0, 1);
     const float power = simt::exp2_approximate(x) * simt::rsqrt_approximate(x * x);
-    const float rounded = simt::to_float(simt::round_to<T>(x));
+    const float rounded = simt::to_float(simt::round_to<T>(x)) +
+                          simt::from_bits(simt::to_bits(simt::sin_pi(x) * simt::cos_pi(x)));
     simt::store(out + (1 + i), block_sum(power + d[0] + last) + rounded);
 }
 

@@ -218,6 +218,18 @@ TEST(Approximations, AreWithinTheirBounds) {
     }
 }
 
+TEST(Approximations, SineAndCosineAreOfHalfTurns) {
+    EXPECT_FLOAT_EQ(simt::sin_pi(0.5F), 1.0F);
+    EXPECT_FLOAT_EQ(simt::sin_pi(0.25F), std::sqrt(0.5F));
+    EXPECT_FLOAT_EQ(simt::cos_pi(1.0F), -1.0F);
+    EXPECT_FLOAT_EQ(simt::cos_pi(-0.25F), std::sqrt(0.5F));
+}
+
+TEST(Packing, BitsOfAFloatAreItsOwn) {
+    EXPECT_EQ(simt::to_bits(-2.0F), 0xC000'0000U);
+    EXPECT_EQ(simt::from_bits(0x3F80'0000U), 1.0F);
+}
+
 TEST(Packing, PutsTheFirstInTheLowHalf) {
     EXPECT_EQ(simt::pack_pair<Bfloat16>(1.0F, -2.0F), 0xC000'3F80U);
     EXPECT_EQ(simt::pack_pair<Float16>(1.0F, -2.0F), 0xC000'3C00U);

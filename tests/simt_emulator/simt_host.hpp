@@ -2,8 +2,10 @@
 // device/cuda/simt.hpp only, which documents it; simt_cuda.hpp is its twin.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstring>
+#include <numbers>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -296,6 +298,18 @@ inline float rsqrt_approximate(float x) {
 }
 inline std::uint32_t round_to_tf32(float x) {
     return emulator::round_to_tf32(x);
+}
+inline std::uint32_t to_bits(float x) {
+    return std::bit_cast<std::uint32_t>(x);
+}
+inline float from_bits(std::uint32_t bits) {
+    return std::bit_cast<float>(bits);
+}
+inline float sin_pi(float x) {
+    return static_cast<float>(std::sin(std::numbers::pi * static_cast<double>(x)));
+}
+inline float cos_pi(float x) {
+    return static_cast<float>(std::cos(std::numbers::pi * static_cast<double>(x)));
 }
 
 inline float to_float(float x) {

@@ -25,7 +25,8 @@
 // ldmatrix_transposed, with
 //                  the fragments of the PTX manual (tests/simt_emulator/instructions.cpp)
 // Numbers          exp2_approximate, rsqrt_approximate, round_to_tf32, to_float, round_to<T>,
-// pack_pair<T>
+// pack_pair<T>, to_bits and from_bits of a float, sin_pi and cos_pi (of pi x; std::sin has a slow
+// path for large numbers, which needs local memory)
 //
 // The last parameter of most functions is where they are called; it is not given by hand, and
 // nothing under nvcc.

@@ -271,6 +271,18 @@ SIMT_DEVICE std::uint32_t round_to_tf32(float x) {
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
     return y;
 }
+SIMT_DEVICE std::uint32_t to_bits(float x) {
+    return __float_as_uint(x);
+}
+SIMT_DEVICE float from_bits(std::uint32_t bits) {
+    return __uint_as_float(bits);
+}
+SIMT_DEVICE float sin_pi(float x) {
+    return sinpif(x);
+}
+SIMT_DEVICE float cos_pi(float x) {
+    return cospif(x);
+}
 
 SIMT_DEVICE float to_float(float x) {
     return x;
