@@ -68,22 +68,6 @@ void embedding_backward(Context& /*context*/, std::span<const std::int32_t> /*to
     missing("embedding_backward");
 }
 
-void linear_forward(Context& /*context*/, const Linear& /*layer*/, const TensorView& /*x*/,
-                    const TensorView& /*y*/) {
-    missing("linear_forward");
-}
-
-void linear_backward_input(Context& /*context*/, const Linear& /*layer*/, const TensorView& /*d_y*/,
-                           bool /*accumulate*/, const TensorView& /*d_x*/) {
-    missing("linear_backward_input");
-}
-
-void linear_backward_weight(Context& /*context*/, const Linear& /*layer*/, const TensorView& /*x*/,
-                            const TensorView& /*d_y*/, const TensorView& /*d_weight*/,
-                            const TensorView& /*d_bias*/) {
-    missing("linear_backward_weight");
-}
-
 void add_norm_forward(Context& /*context*/, const NormParameters& /*parameters*/,
                       const TensorView& /*x*/, const TensorView& /*branch*/,
                       const TensorView& /*sum*/, const TensorView& /*out*/,
