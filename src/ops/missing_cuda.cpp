@@ -102,22 +102,6 @@ void fill_normal(Context& /*context*/, double /*deviation*/, std::uint64_t /*see
     missing("fill_normal");
 }
 
-device::DeferredValue sum_of_squares(Context& /*context*/, const TensorView& /*x*/) {
-    missing("sum_of_squares");
-}
-
-TensorStatistics statistics(Context& /*context*/, const TensorView& /*x*/) {
-    missing("statistics");
-}
-
-device::DeferredValue sum(Context& /*context*/, const TensorView& /*x*/) {
-    missing("sum");
-}
-
-std::uint64_t checksum(Context& /*context*/, const TensorView& /*x*/) {
-    missing("checksum");
-}
-
 void rope(Context& /*context*/, const RopeTable& /*table*/, const RopeShape& /*shape*/,
           cpu::RopeDirection /*direction*/, const TensorView& /*packed*/) {
     missing("rope");
