@@ -32,11 +32,6 @@ void gated_backward(Context& /*context*/, model::Activation /*kind*/, const Tens
     missing("gated_backward");
 }
 
-void adamw(Context& /*context*/, const AdamWOptions& /*options*/,
-           std::span<const AdamWSegment> /*segments*/, const AdamWState& /*state*/) {
-    missing("adamw");
-}
-
 void cross_entropy_forward(Context& /*context*/, const TensorView& /*logits*/,
                            std::span<const std::int32_t> /*targets*/, std::int32_t /*ignore_index*/,
                            const TensorView& /*losses*/) {
