@@ -32,19 +32,6 @@ void gated_backward(Context& /*context*/, model::Activation /*kind*/, const Tens
     missing("gated_backward");
 }
 
-void cross_entropy_forward(Context& /*context*/, const TensorView& /*logits*/,
-                           std::span<const std::int32_t> /*targets*/, std::int32_t /*ignore_index*/,
-                           const TensorView& /*losses*/) {
-    missing("cross_entropy_forward");
-}
-
-void cross_entropy_forward_backward(Context& /*context*/, const TensorView& /*logits*/,
-                                    std::span<const std::int32_t> /*targets*/,
-                                    std::int32_t /*ignore_index*/, double /*scale*/,
-                                    const TensorView& /*losses*/) {
-    missing("cross_entropy_forward_backward");
-}
-
 void dropout(Context& /*context*/, const DropoutKey& /*key*/, double /*probability*/,
              std::int64_t /*sequence_length*/, const TensorView& /*x*/) {
     missing("dropout");
