@@ -37,19 +37,6 @@ void dropout(Context& /*context*/, const DropoutKey& /*key*/, double /*probabili
     missing("dropout");
 }
 
-void embedding_forward(Context& /*context*/, std::span<const std::int32_t> /*tokens*/,
-                       const TensorView& /*table*/, const TensorView& /*positions*/,
-                       std::int64_t /*sequence_length*/, std::int64_t /*first_position*/,
-                       const TensorView& /*out*/) {
-    missing("embedding_forward");
-}
-
-void embedding_backward(Context& /*context*/, std::span<const std::int32_t> /*tokens*/,
-                        const TensorView& /*d_out*/, std::int64_t /*sequence_length*/,
-                        const TensorView& /*d_table*/, const TensorView& /*d_positions*/) {
-    missing("embedding_backward");
-}
-
 void add_norm_forward(Context& /*context*/, const NormParameters& /*parameters*/,
                       const TensorView& /*x*/, const TensorView& /*branch*/,
                       const TensorView& /*sum*/, const TensorView& /*out*/,
