@@ -66,11 +66,6 @@ void qk_norm_backward(Context& /*context*/, const QkNormShape& /*shape*/,
     missing("qk_norm_backward");
 }
 
-void fill_normal(Context& /*context*/, double /*deviation*/, std::uint64_t /*seed*/,
-                 std::uint64_t /*stream*/, std::int64_t /*first*/, const TensorView& /*x*/) {
-    missing("fill_normal");
-}
-
 void rope(Context& /*context*/, const RopeTable& /*table*/, const RopeShape& /*shape*/,
           cpu::RopeDirection /*direction*/, const TensorView& /*packed*/) {
     missing("rope");
