@@ -12,43 +12,9 @@ namespace {
 
 }  // namespace
 
-void activation_forward(Context& /*context*/, model::Activation /*kind*/, const TensorView& /*x*/,
-                        const TensorView& /*out*/) {
-    missing("activation_forward");
-}
-
-void activation_backward(Context& /*context*/, model::Activation /*kind*/, const TensorView& /*x*/,
-                         const TensorView& /*d_out*/, const TensorView& /*d_x*/) {
-    missing("activation_backward");
-}
-
-void gated_forward(Context& /*context*/, model::Activation /*kind*/, const TensorView& /*gate_up*/,
-                   const TensorView& /*out*/) {
-    missing("gated_forward");
-}
-
-void gated_backward(Context& /*context*/, model::Activation /*kind*/, const TensorView& /*gate_up*/,
-                    const TensorView& /*d_out*/, const TensorView& /*d_gate_up*/) {
-    missing("gated_backward");
-}
-
 void dropout(Context& /*context*/, const DropoutKey& /*key*/, double /*probability*/,
              std::int64_t /*sequence_length*/, const TensorView& /*x*/) {
     missing("dropout");
-}
-
-void add_norm_forward(Context& /*context*/, const NormParameters& /*parameters*/,
-                      const TensorView& /*x*/, const TensorView& /*branch*/,
-                      const TensorView& /*sum*/, const TensorView& /*out*/,
-                      const TensorView& /*statistics*/) {
-    missing("add_norm_forward");
-}
-
-void norm_backward(Context& /*context*/, const NormParameters& /*parameters*/,
-                   const TensorView& /*d_out*/, const TensorView& /*x*/,
-                   const TensorView& /*statistics*/, bool /*accumulate*/, const TensorView& /*d_x*/,
-                   const TensorView& /*d_weight*/, const TensorView& /*d_bias*/) {
-    missing("norm_backward");
 }
 
 void qk_norm_forward(Context& /*context*/, const QkNormShape& /*shape*/,

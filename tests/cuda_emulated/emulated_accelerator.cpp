@@ -57,12 +57,13 @@ std::vector<float> matrix(const void* data, DType dtype, std::int64_t first, std
 
 }  // namespace
 
-EmulatedAccelerator::EmulatedAccelerator(const device::AcceleratorOptions& options)
+EmulatedAccelerator::EmulatedAccelerator(const device::AcceleratorOptions& options,
+                                         int multiprocessors)
     : info_{.name = "emulated GPU",
             .ordinal = options.ordinal,
             .capability_major = 8,
             .capability_minor = 0,
-            .multiprocessors = 4,
+            .multiprocessors = multiprocessors,
             .total_bytes = 8ULL << 30U,
             .runtime = "emulator"},
       scratch_(device::kScratchBytes),

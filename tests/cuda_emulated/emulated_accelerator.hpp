@@ -11,7 +11,8 @@ namespace isoflop::emulated {
 
 class EmulatedAccelerator final : public device::Accelerator {
 public:
-    explicit EmulatedAccelerator(const device::AcceleratorOptions& options = {});
+    explicit EmulatedAccelerator(const device::AcceleratorOptions& options = {},
+                                 int multiprocessors = 4);
     ~EmulatedAccelerator() override;
 
     [[nodiscard]] const device::AcceleratorInfo& info() const override { return info_; }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <initializer_list>
 #include <optional>
@@ -102,6 +103,21 @@ private:
     device::DeviceBuffer memory_;
     TensorView view_;
 };
+
+/// Frobenius norm of the difference within `tolerances` roundings of that of the reference, which
+/// is floored where numbers may be so small that they lose precision.
+inline void expect_close(const DeviceTensor& actual, const std::vector<double>& reference,
+                         double tolerances = 1, double floor = 0) {
+    const auto norm = [](const std::vector<double>& values) {
+        return std::sqrt(ops::testing::dot(values, values));
+    };
+    const DType dtype = actual.view().dtype();
+    std::vector<double> differences = actual.values();
+    ASSERT_EQ(differences.size(), reference.size());
+    for (std::size_t i = 0; i < reference.size(); ++i) differences[i] -= reference[i];
+    EXPECT_LE(norm(differences),
+              tolerances * rounding_tolerance(dtype) * std::max(norm(reference), floor));
+}
 
 /// Contexts on the emulated device, with NaN in its scratch memory, and on the host.
 class CudaOp : public testing::Test {
