@@ -27,7 +27,8 @@ SIMT_DEVICE float block_sum(float value) {
 
 /// Each warp multiplies a 16x16 by a 16x8 matrix that come by cp.async, B stored by columns.
 template <class T>
-SIMT_KERNEL void tile_products(Global<float> out, Global<const T> a, Global<const T> b) {
+SIMT_KERNEL SIMT_LAUNCH_BOUNDS(64) void tile_products(Global<float> out, Global<const T> a,
+                                                      Global<const T> b) {
     constexpr int a_elements = 16 * 16;
     constexpr int b_elements = 8 * 16;
     const int lane = simt::lane_index();
@@ -51,6 +52,7 @@ SIMT_KERNEL void tile_products(Global<float> out, Global<const T> a, Global<cons
     simt::ldmatrix(b_fragment, b_tile + (16 * (lane % 8) + 8 * (lane / 8 % 2)));
     float d[4] = {};
     simt::mma_m16n8k16<T>(d, a_fragment, b_fragment);
+    SIMT_UNROLL
     for (int i = 0; i < 4; ++i) {
         const int row = lane / 4 + 8 * (i / 2);
         simt::store(out + (128 * warp + 8 * row + 2 * (lane % 4) + i % 2), d[i]);

@@ -12,6 +12,9 @@
 // load, store, load_vector, store_vector (16 bytes), atomic_add, atomic_max and atomic_cas.
 // SIMT_SHARED_ARRAY(type, name, count) declares static shared memory;
 // dynamic_shared<T>(offset_bytes, elements) is a part of the dynamic one.
+// SIMT_LAUNCH_BOUNDS(threads) after SIMT_KERNEL tells the most threads of a block, so that the
+// compiler knows how many registers each can have. SIMT_UNROLL before a loop that indexes arrays
+// meant for registers unrolls it.
 //
 // Positions        thread_index, block_index, block_size, grid_size, lane_index, warp_index
 // Barriers         sync_threads, sync_barrier and arrive_barrier (number 0 to 15, threads),

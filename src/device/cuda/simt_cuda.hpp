@@ -14,6 +14,8 @@
 
 #define SIMT_KERNEL __global__
 #define SIMT_DEVICE __device__ __forceinline__
+#define SIMT_LAUNCH_BOUNDS(threads) __launch_bounds__(threads)
+#define SIMT_UNROLL _Pragma("unroll")
 #define SIMT_SHARED_ARRAY(type, name, count)               \
     __shared__ __align__(16) type name##_storage[(count)]; \
     const ::isoflop::simt::Shared<type> name = name##_storage
