@@ -1,0 +1,117 @@
+// Tiles of 16-bit rows in shared memory: how they lie there, how they come and go.
+//
+// A row is a sequence of chunks of 16 bytes, which is what one lane of cp.async and of ldmatrix
+// moves. ldmatrix reads one chunk of eight rows below each other: in plain row-major order they
+// would share their banks. So the chunks of a row are permuted by an exclusive or with the row
+// number, which puts any such eight, and any eight neighbours of one row, into different banks.
+// Rows of 64, 128 or 256 elements begin at the same bank, hence three bits of the row; of 32 and 96
+// elements (4 and 12 chunks) every second row begins at the same bank, hence two bits, from the
+// second on.
+#pragma once
+
+#include <cstdint>
+
+#include "device/cuda/simt.hpp"
+
+namespace isoflop::attention::cuda_tiles {
+
+using simt::Global;
+using simt::Shared;
+
+inline constexpr int kChunk = 8;  ///< elements of 16 bytes
+
+template <class T, int tile_rows, int tile_columns>
+struct Tile {
+    using Element = T;
+    static constexpr int rows = tile_rows;
+    static constexpr int columns = tile_columns;
+    static constexpr int row_chunks = columns / kChunk;
+    static constexpr int elements = rows * columns;
+    static constexpr int bytes = elements * static_cast<int>(sizeof(T));
+    static_assert(sizeof(T) == 2 && rows % 8 == 0 && row_chunks % 4 == 0);
+
+    /// Chunks that a row is permuted by.
+    SIMT_DEVICE static int key(int row) { return row_chunks % 8 == 0 ? row & 7 : row >> 1 & 3; }
+
+    /// Element at which chunk `chunk + lane_chunk` of a row begins; the lane's part is 0 or 1, and
+    /// the rest even and known to the compiler. So there are few different exclusive ors, and the
+    /// rest of an address is a constant.
+    SIMT_DEVICE static int offset(int row, int chunk, int lane_chunk) {
+        constexpr int mask = row_chunks % 8 == 0 ? 7 : 3;
+        const int permuted = (chunk & mask) ^ (key(row) ^ lane_chunk);
+        return row * columns + permuted * kChunk + (chunk & ~mask) * kChunk;
+    }
+    SIMT_DEVICE static int offset(int row, int chunk) {
+        return row * columns + (chunk ^ key(row)) * kChunk;
+    }
+};
+
+/// Rows of one head of one sequence in global memory.
+template <class T>
+struct HeadRows {
+    Global<T> data;
+    std::int64_t stride = 0;
+};
+
+/// Which chunks a thread moves: of every `step`-th row, from `row` on, chunks `chunk`,
+/// `chunk + lanes`... Neighbours have neighbouring chunks. The chunks of 32 and 96 columns are
+/// taken four at a time.
+template <class Tile, int threads>
+struct ChunkOwner {
+    static constexpr int lanes = Tile::row_chunks % 8 == 0 ? Tile::row_chunks : 4;
+    static constexpr int step = threads / lanes;
+    int row;
+    int chunk;
+
+    SIMT_DEVICE explicit ChunkOwner(int thread) : row(thread / lanes), chunk(thread % lanes) {}
+};
+
+/// Begins to copy rows [first, first + Tile::rows) to shared memory; those from `end` on become
+/// zero and are not read: of an address with 0 bytes to copy nothing is asked.
+template <class Tile, int threads, class T>
+SIMT_DEVICE void copy_tile(const Shared<typename Tile::Element>& tile, const HeadRows<T>& rows,
+                           int first, int end) {
+    using Owner = ChunkOwner<Tile, threads>;
+    const Owner mine(simt::thread_index().x);
+    Global<T> from = rows.data + ((static_cast<std::int64_t>(first) + mine.row) * rows.stride +
+                                  mine.chunk * kChunk);
+    SIMT_UNROLL
+    for (int begin = 0; begin < Tile::rows; begin += Owner::step) {
+        const int row = begin + mine.row;
+        if (Tile::rows % Owner::step != 0 && row >= Tile::rows) continue;
+        const int bytes = row < end - first ? 16 : 0;
+        SIMT_UNROLL
+        for (int chunk = 0; chunk < Tile::row_chunks; chunk += Owner::lanes) {
+            simt::cp_async_16(tile + Tile::offset(row, mine.chunk + chunk), from + chunk * kChunk,
+                              bytes);
+        }
+        // Added up, as the compiler would keep a product for each row in registers.
+        from += Owner::step * rows.stride;
+    }
+}
+
+/// A warp writes its `count` rows of the tile, from row `local` on, to rows `first + local`... of
+/// global memory; those from `end` on do not exist. 16 bytes per lane, neighbours side by side.
+template <class Tile, int count, class T>
+SIMT_DEVICE void store_rows(const HeadRows<T>& rows, const Shared<T>& tile, int local, int first,
+                            int end) {
+    using Owner = ChunkOwner<Tile, simt::warp_lanes>;
+    const Owner mine(simt::lane_index());
+    static_assert(count % Owner::step == 0);
+    Global<T> to =
+        rows.data +
+        ((static_cast<std::int64_t>(first) + local + mine.row) * rows.stride + mine.chunk * kChunk);
+    SIMT_UNROLL
+    for (int begin = 0; begin < count; begin += Owner::step) {
+        const int row = local + begin + mine.row;
+        SIMT_UNROLL
+        for (int chunk = 0; chunk < Tile::row_chunks; chunk += Owner::lanes) {
+            if (first + row >= end) continue;
+            simt::store_vector(to + chunk * kChunk,
+                               simt::load_vector(tile + Tile::offset(row, mine.chunk + chunk)));
+        }
+        to += Owner::step * rows.stride;
+    }
+}
+
+}  // namespace isoflop::attention::cuda_tiles

@@ -1,0 +1,21 @@
+// flash_attn_2 on a GPU: launches of its kernels, for bfloat16 and float16, head_dim 32, 64, 96,
+// 128 and 256, compute capability 8.0 and up.
+//
+// All memory is of the device. Rows are read and written 16 bytes at a time: data must be aligned
+// to 16 bytes and strides be multiples of 8 elements. Equal inputs give equal bits. What cannot run
+// is refused before anything is launched, with std::invalid_argument that names it.
+#pragma once
+
+#include "device/cuda/simt_types.hpp"
+#include "isoflop/attention/attention.hpp"
+
+namespace isoflop::attention::flash_attn_2 {
+
+/// Writes o and lse.
+void forward(simt::Stream stream, const Shape& shape, const ForwardArguments& arguments);
+
+/// Writes d_q, d_k and d_v, and row_sums on the way. d_q comes from a pass over query tiles of its
+/// own, so that nothing is summed in an order that may change, and no buffer in fp32 is needed.
+void backward(simt::Stream stream, const Shape& shape, const BackwardArguments& arguments);
+
+}  // namespace isoflop::attention::flash_attn_2

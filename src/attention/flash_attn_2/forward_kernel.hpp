@@ -1,0 +1,208 @@
+// Forward pass of FlashAttention-2 (Dao 2023, arXiv 2307.08691, algorithm 1): a block owns some
+// queries of one head, each of its warps 16 or 32 of them, and goes through the keys that they see,
+// from the last tile to the first. So masked tiles come first and no warp ever needs another's
+// results.
+//
+// There is room for one tile of keys and one of values: values are copied while scores are
+// computed, the next keys during softmax and the product with the values.
+#pragma once
+
+#include "attention/cuda_tiles/fragments.hpp"
+#include "attention/cuda_tiles/heads.hpp"
+
+namespace isoflop::attention::flash_attn_2 {
+
+using namespace cuda_tiles;
+
+template <class T, int head_dim_, int query_tile_, int key_tile_, int warps_,
+          class Steps_ = cuda_tiles::Steps>
+struct ForwardConfig {
+    using Element = T;
+    using Steps = Steps_;
+    static constexpr int head_dim = head_dim_;
+    static constexpr int query_tile = query_tile_;
+    static constexpr int key_tile = key_tile_;
+    static constexpr int warps = warps_;
+    static constexpr int threads = warps * simt::warp_lanes;
+    static constexpr int warp_rows = query_tile / warps;
+    using QueryTile = Tile<T, query_tile, head_dim>;
+    using KeyTile = Tile<T, key_tile, head_dim>;
+    static constexpr int shared_bytes = QueryTile::bytes + 2 * KeyTile::bytes;
+    using Scores = Accumulator<warp_rows / 16, key_tile / 8>;
+    using Output = Accumulator<warp_rows / 16, head_dim / 8>;
+    static_assert(warp_rows % 16 == 0 && key_tile % 16 == 0 && head_dim % 32 == 0);
+};
+
+template <class T>
+struct ForwardParameters {
+    Problem problem;
+    TypedHeads<const T> q, k, v;
+    TypedHeads<T> o;
+    Global<float> lse;
+};
+
+/// Of each row that a lane shares: the largest score so far, in units of log2, and this lane's part
+/// of the sum of exp2(score - maximum).
+template <int row_tiles>
+struct SoftmaxRows {
+    float maximum[row_tiles][2];
+    float sum[row_tiles][2];
+
+    SIMT_DEVICE void clear() {
+        SIMT_UNROLL
+        for (int r = 0; r < row_tiles; ++r) {
+            SIMT_UNROLL
+            for (int half = 0; half < 2; ++half) {
+                maximum[r][half] = -kInfinity;
+                sum[r][half] = 0.0F;
+            }
+        }
+    }
+};
+
+/// -inf where a query must not see a key.
+template <class Steps, int m, int n>
+SIMT_DEVICE void mask_scores(Accumulator<m, n>& scores, const Problem& problem, int first_query,
+                             int first_key) {
+    SIMT_UNROLL
+    for (int r = 0; r < m; ++r) {
+        SIMT_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            const int limit =
+                key_limit<Steps>(problem, first_query + 16 * r + row_in_piece(i)) - first_key;
+            SIMT_UNROLL
+            for (int c = 0; c < n; ++c) {
+                if (8 * c + column_in_piece(i) >= limit) scores.at[r][c][i] = -kInfinity;
+            }
+        }
+    }
+}
+
+/// Turns the scores of one row into probabilities times exp2(maximum). Returns by what earlier
+/// results of the row are to be multiplied.
+template <int m, int n>
+SIMT_DEVICE float softmax_row(Accumulator<m, n>& scores, SoftmaxRows<m>& rows, int r, int half,
+                              float scale) {
+    float largest = -kInfinity;
+    SIMT_UNROLL
+    for (int c = 0; c < n; ++c) {
+        largest = fmaxf(largest, fmaxf(scores.at[r][c][2 * half], scores.at[r][c][2 * half + 1]));
+    }
+    const float before = rows.maximum[r][half];
+    const float maximum = fmaxf(before, quad_maximum(largest) * scale);
+    rows.maximum[r][half] = maximum;
+    // Nothing seen yet: subtracting -inf would give NaN.
+    const float subtrahend = maximum == -kInfinity ? 0.0F : maximum;
+    const float factor = simt::exp2_approximate(before - subtrahend);
+    float sum = 0.0F;
+    SIMT_UNROLL
+    for (int c = 0; c < n; ++c) {
+        SIMT_UNROLL
+        for (int i = 2 * half; i < 2 * half + 2; ++i) {
+            scores.at[r][c][i] =
+                simt::exp2_approximate(fmaf(scores.at[r][c][i], scale, -subtrahend));
+            sum += scores.at[r][c][i];
+        }
+    }
+    rows.sum[r][half] = fmaf(rows.sum[r][half], factor, sum);
+    return factor;
+}
+
+/// Online softmax of a tile of scores; the output so far is rescaled where a maximum moved.
+template <int m, int n, int d>
+SIMT_DEVICE void online_softmax(Accumulator<m, n>& scores, Accumulator<m, d>& output,
+                                SoftmaxRows<m>& rows, float scale) {
+    SIMT_UNROLL
+    for (int r = 0; r < m; ++r) {
+        const float factors[2] = {softmax_row(scores, rows, r, 0, scale),
+                                  softmax_row(scores, rows, r, 1, scale)};
+        if (!simt::vote_any(factors[0] != 1.0F || factors[1] != 1.0F)) continue;
+        SIMT_UNROLL
+        for (int c = 0; c < d; ++c) {
+            SIMT_UNROLL
+            for (int i = 0; i < 4; ++i) output.at[r][c][i] *= factors[i / 2];
+        }
+    }
+}
+
+/// Divides by the sums and writes lse. A row without keys becomes 0, its lse +inf.
+template <int m, int d>
+SIMT_DEVICE void finish_rows(Accumulator<m, d>& output, const SoftmaxRows<m>& rows,
+                             const Global<float>& lse, int first_query, int query_length) {
+    SIMT_UNROLL
+    for (int r = 0; r < m; ++r) {
+        SIMT_UNROLL
+        for (int half = 0; half < 2; ++half) {
+            const float sum = quad_sum(rows.sum[r][half]);
+            const float inverse = sum == 0.0F ? 0.0F : 1.0F / sum;
+            SIMT_UNROLL
+            for (int c = 0; c < d; ++c) {
+                output.at[r][c][2 * half] *= inverse;
+                output.at[r][c][2 * half + 1] *= inverse;
+            }
+            const int query = first_query + 16 * r + row_in_piece(2 * half);
+            if (query >= query_length || simt::lane_index() % 4 != 0) continue;
+            const float value = fmaf(rows.maximum[r][half], kLn2, logf(sum));
+            simt::store(lse + query, sum == 0.0F ? kInfinity : value);
+        }
+    }
+}
+
+template <class C>
+SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void forward_kernel(
+    ForwardParameters<typename C::Element> p) {
+    using T = typename C::Element;
+    using S = typename C::Steps;
+    using QueryTile = typename C::QueryTile;
+    using KeyTile = typename C::KeyTile;
+    const Shared<T> queries = simt::dynamic_shared<T>(0, QueryTile::elements);
+    const Shared<T> keys = simt::dynamic_shared<T>(QueryTile::bytes, KeyTile::elements);
+    const Shared<T> values =
+        simt::dynamic_shared<T>(QueryTile::bytes + KeyTile::bytes, KeyTile::elements);
+
+    const QueryBlock block = query_block<S, C::query_tile>(p.problem);
+    const int warp_row = simt::warp_index() * C::warp_rows;
+    const int warp_query = block.first_query + warp_row;
+    const int key_length = p.problem.key_length;
+    const HeadRows<const T> q = head_rows(p.q, block.batch, block.head);
+    const HeadRows<const T> k = head_rows(p.k, block.batch, block.kv_head);
+    const HeadRows<const T> v = head_rows(p.v, block.batch, block.kv_head);
+    const int tiles =
+        visible_key_tiles<S>(p.problem, block.first_query, C::query_tile, C::key_tile);
+    // From here on every row of the block sees every key.
+    const int unmasked = smaller(key_limit<S>(p.problem, block.first_query), key_length);
+
+    if (tiles > 0) {
+        copy_tile<QueryTile, C::threads>(queries, q, block.first_query, p.problem.query_length);
+        copy_tile<KeyTile, C::threads>(keys, k, (tiles - 1) * C::key_tile, key_length);
+    }
+    typename C::Output output;
+    SoftmaxRows<C::Output::row_tiles> rows;
+    output.clear();
+    rows.clear();
+    for (int tile = tiles - 1; tile >= 0; --tile) {
+        const int first_key = tile * C::key_tile;
+        S::advance([&] { copy_tile<KeyTile, C::threads>(values, v, first_key, key_length); });
+        typename C::Scores scores;
+        scores.clear();
+        multiply_tiles<QueryTile, KeyTile, S>(scores, queries, warp_row, keys);
+        if (first_key + C::key_tile > unmasked) {
+            mask_scores<S>(scores, p.problem, warp_query, first_key);
+        }
+        S::advance([&] {
+            if (tile == 0) return;
+            copy_tile<KeyTile, C::threads>(keys, k, first_key - C::key_tile, key_length);
+        });
+        online_softmax(scores, output, rows, p.problem.scale * kLog2E);
+        multiply_values<KeyTile, S>(output, scores, values);
+    }
+    finish_rows(output, rows, p.lse + first_row(p.problem, block.batch, block.head), warp_query,
+                p.problem.query_length);
+    // The queries of this warp have been read, before the last barrier.
+    put_into_tile<QueryTile>(queries, warp_row, output);
+    simt::sync_warp();
+    store_rows<QueryTile, C::warp_rows>(head_rows(p.o, block.batch, block.head), queries, warp_row,
+                                        block.first_query, p.problem.query_length);
+}
+
+}  // namespace isoflop::attention::flash_attn_2

@@ -1,0 +1,243 @@
+// Gradients of keys and values: a block owns some keys of one key/value head, each of its warps 16
+// or 32 of them, and goes through the queries that see them, of all query heads of the group. So
+// d_k and d_v are summed in fp32 registers, in one order, without atomics.
+//
+// Scores are computed transposed, S^T = K Q^T: a warp's probabilities then are, as they lie in the
+// registers, an operand of d_v += P^T dO and d_k += dS^T Q, and nothing is exchanged between warps.
+//
+// Where the registers do not hold both results (head_dim 256), each has a launch of its own.
+#pragma once
+
+#include "attention/flash_attn_2/query_gradient_kernel.hpp"
+
+namespace isoflop::attention::flash_attn_2 {
+
+enum class KeyGradients { both, of_keys, of_values };
+
+template <class T, int head_dim_, int query_tile_, int key_tile_, int warps_, KeyGradients results_,
+          class Steps_ = cuda_tiles::Steps>
+struct KeyGradientsConfig {
+    using Element = T;
+    using Steps = Steps_;
+    static constexpr int head_dim = head_dim_;
+    static constexpr int query_tile = query_tile_;
+    static constexpr int key_tile = key_tile_;
+    static constexpr int warps = warps_;
+    static constexpr int threads = warps * simt::warp_lanes;
+    static constexpr int warp_rows = key_tile / warps;
+    static constexpr bool of_keys = results_ != KeyGradients::of_values;
+    static constexpr bool of_values = results_ != KeyGradients::of_keys;
+    using QueryTile = Tile<T, query_tile, head_dim>;
+    using KeyTile = Tile<T, key_tile, head_dim>;
+    /// Of a stage: lse and row sums, queries and output gradients.
+    static constexpr int statistics_bytes = 2 * query_tile * static_cast<int>(sizeof(float));
+    static constexpr int statistics_offset = 2 * KeyTile::bytes + 4 * QueryTile::bytes;
+    static constexpr int shared_bytes = statistics_offset + 2 * statistics_bytes;
+    using Scores = Accumulator<warp_rows / 16, query_tile / 8>;
+    using Output = Accumulator<warp_rows / 16, head_dim / 8>;
+    static_assert(warp_rows % 16 == 0 && query_tile % 16 == 0 && head_dim % 32 == 0);
+    static_assert(query_tile <= threads);
+};
+
+/// Walks over the query tiles of the heads of a group.
+struct QuerySteps {
+    int head = 0;
+    int tile = 0;
+    int first_tile = 0;
+    int tiles = 0;
+
+    SIMT_DEVICE void next() {
+        if (++tile < tiles) return;
+        tile = first_tile;
+        ++head;
+    }
+};
+
+/// What one thread brings of lse, in units of log2, and row sums: those of one query. Queries past
+/// the end have lse = +inf, which makes their probabilities 0.
+struct QueryStatistics {
+    float lse = kInfinity;
+    float sum = 0.0F;
+};
+
+template <class C>
+SIMT_DEVICE QueryStatistics load_statistics(const BackwardParameters<typename C::Element>& p,
+                                            int batch, const QuerySteps& at) {
+    QueryStatistics result;
+    const int query = at.tile * C::query_tile + simt::thread_index().x;
+    if (simt::thread_index().x >= C::query_tile || query >= p.problem.query_length) return result;
+    const std::int64_t row = first_row(p.problem, batch, at.head) + query;
+    result.lse = simt::load(p.lse + row) * kLog2E;
+    result.sum = simt::load(p.row_sums + row);
+    return result;
+}
+
+template <class C>
+SIMT_DEVICE void store_statistics(const Shared<float>& stage, const QueryStatistics& statistics) {
+    const int query = simt::thread_index().x;
+    if (query >= C::query_tile) return;
+    simt::store(stage + query, statistics.lse);
+    simt::store(stage + (C::query_tile + query), statistics.sum);
+}
+
+/// As recompute_probabilities, with keys as rows.
+template <class Steps, int m, int n>
+SIMT_DEVICE void recompute_transposed(Accumulator<m, n>& scores, const Shared<float>& lse,
+                                      const Problem& problem, int first_key, int first_query,
+                                      bool masked) {
+    SIMT_UNROLL
+    for (int c = 0; c < n; ++c) {
+        SIMT_UNROLL
+        for (int side = 0; side < 2; ++side) {
+            const int column = 8 * c + column_in_piece(side);
+            const float column_lse = simt::load(lse + column);
+            const int limit = masked ? key_limit<Steps>(problem, first_query + column) : 0;
+            SIMT_UNROLL
+            for (int r = 0; r < m; ++r) {
+                SIMT_UNROLL
+                for (int i = side; i < 4; i += 2) {
+                    float& score = scores.at[r][c][i];
+                    score =
+                        simt::exp2_approximate(fmaf(score, problem.scale * kLog2E, -column_lse));
+                    if (masked && first_key + 16 * r + row_in_piece(i) >= limit) score = 0.0F;
+                }
+            }
+        }
+    }
+}
+
+/// P^T becomes dS^T.
+template <int m, int n>
+SIMT_DEVICE void score_gradients(Accumulator<m, n>& probabilities, const Accumulator<m, n>& d_p,
+                                 const Shared<float>& sums) {
+    SIMT_UNROLL
+    for (int c = 0; c < n; ++c) {
+        SIMT_UNROLL
+        for (int side = 0; side < 2; ++side) {
+            const float sum = simt::load(sums + (8 * c + column_in_piece(side)));
+            SIMT_UNROLL
+            for (int r = 0; r < m; ++r) {
+                SIMT_UNROLL
+                for (int i = side; i < 4; i += 2) {
+                    probabilities.at[r][c][i] *= d_p.at[r][c][i] - sum;
+                }
+            }
+        }
+    }
+}
+
+/// Sums of a block, and what it takes to add the products of one query tile.
+template <class C>
+struct KeyGradientSums {
+    typename C::Output d_k;
+    typename C::Output d_v;
+
+    SIMT_DEVICE void clear() {
+        if constexpr (C::of_keys) d_k.clear();
+        if constexpr (C::of_values) d_v.clear();
+    }
+
+    template <class T>
+    SIMT_DEVICE void add(const Problem& problem, const Shared<T>& keys, const Shared<T>& values,
+                         const Shared<T>& queries, const Shared<T>& gradients,
+                         const Shared<float>& statistics, int warp_row, int warp_key,
+                         int first_query, bool masked) {
+        using S = typename C::Steps;
+        using QueryTile = typename C::QueryTile;
+        using KeyTile = typename C::KeyTile;
+        typename C::Scores scores;
+        scores.clear();
+        multiply_tiles<KeyTile, QueryTile, S>(scores, keys, warp_row, queries);
+        recompute_transposed<S>(scores, statistics, problem, warp_key, first_query, masked);
+        if constexpr (C::of_values) multiply_values<QueryTile, S>(d_v, scores, gradients);
+        if constexpr (C::of_keys) {
+            typename C::Scores d_p;
+            d_p.clear();
+            multiply_tiles<KeyTile, QueryTile, S>(d_p, values, warp_row, gradients);
+            score_gradients(scores, d_p, statistics + C::query_tile);
+            multiply_values<QueryTile, S>(d_k, scores, queries);
+        }
+    }
+};
+
+template <class C>
+SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void key_gradients_kernel(
+    BackwardParameters<typename C::Element> p) {
+    using T = typename C::Element;
+    using S = typename C::Steps;
+    using QueryTile = typename C::QueryTile;
+    using KeyTile = typename C::KeyTile;
+    const Shared<T> keys = simt::dynamic_shared<T>(0, KeyTile::elements);
+    const Shared<T> values = simt::dynamic_shared<T>(KeyTile::bytes, KeyTile::elements);
+    const Shared<T> stages = simt::dynamic_shared<T>(2 * KeyTile::bytes, 4 * QueryTile::elements);
+    const Shared<float> statistics =
+        simt::dynamic_shared<float>(C::statistics_offset, 4 * C::query_tile);
+
+    const KeyBlock block = key_block<C::key_tile>(p.problem);
+    const int warp_row = simt::warp_index() * C::warp_rows;
+    const int query_length = p.problem.query_length;
+    const int group = p.problem.heads / p.problem.kv_heads;
+    const int first_tile = first_query_tile(p.problem, block.first_key, C::query_tile);
+    const int tiles = ceil_div(query_length, C::query_tile);
+    const int steps = group * larger(tiles - first_tile, 0);
+
+    const auto copy_queries = [&](const QuerySteps& at, int stage) {
+        const Shared<T> queries = stages + stage * (2 * QueryTile::elements);
+        copy_tile<QueryTile, C::threads>(queries, head_rows(p.q, block.batch, at.head),
+                                         at.tile * C::query_tile, query_length);
+        copy_tile<QueryTile, C::threads>(queries + QueryTile::elements,
+                                         head_rows(p.d_o, block.batch, at.head),
+                                         at.tile * C::query_tile, query_length);
+    };
+    QuerySteps at{.head = block.kv_head * group,
+                  .tile = first_tile,
+                  .first_tile = first_tile,
+                  .tiles = tiles};
+    if (steps > 0) {
+        copy_tile<KeyTile, C::threads>(keys, head_rows(p.k, block.batch, block.kv_head),
+                                       block.first_key, p.problem.key_length);
+        copy_tile<KeyTile, C::threads>(values, head_rows(p.v, block.batch, block.kv_head),
+                                       block.first_key, p.problem.key_length);
+        copy_queries(at, 0);
+        store_statistics<C>(statistics, load_statistics<C>(p, block.batch, at));
+    }
+    KeyGradientSums<C> sums;
+    sums.clear();
+    for (int step = 0; step < steps; ++step) {
+        const int stage = step % 2;
+        const bool last = step + 1 == steps;
+        const int first_query = at.tile * C::query_tile;
+        const bool masked = block.first_key + C::key_tile >
+                            smaller(key_limit<S>(p.problem, first_query), p.problem.key_length);
+        at.next();
+        QueryStatistics next;
+        S::advance([&] {
+            if (last) return;
+            copy_queries(at, 1 - stage);
+            next = load_statistics<C>(p, block.batch, at);
+        });
+        const Shared<T> queries = stages + stage * (2 * QueryTile::elements);
+        sums.add(p.problem, keys, values, queries, queries + QueryTile::elements,
+                 statistics + stage * (2 * C::query_tile), warp_row, block.first_key + warp_row,
+                 first_query, masked);
+        // Late, so that nobody waits for the loads.
+        if (!last) store_statistics<C>(statistics + (1 - stage) * (2 * C::query_tile), next);
+    }
+    simt::sync_warp();  // only this warp reads its keys and values
+    if constexpr (C::of_keys) {
+        sums.d_k.multiply_by(p.problem.scale);
+        put_into_tile<KeyTile>(keys, warp_row, sums.d_k);
+    }
+    if constexpr (C::of_values) put_into_tile<KeyTile>(values, warp_row, sums.d_v);
+    simt::sync_warp();
+    if constexpr (C::of_keys) {
+        store_rows<KeyTile, C::warp_rows>(head_rows(p.d_k, block.batch, block.kv_head), keys,
+                                          warp_row, block.first_key, p.problem.key_length);
+    }
+    if constexpr (C::of_values) {
+        store_rows<KeyTile, C::warp_rows>(head_rows(p.d_v, block.batch, block.kv_head), values,
+                                          warp_row, block.first_key, p.problem.key_length);
+    }
+}
+
+}  // namespace isoflop::attention::flash_attn_2

@@ -1,0 +1,67 @@
+// rowsum(dO * O), the part of the softmax gradient that all keys of a query share.
+#pragma once
+
+#include "attention/cuda_tiles/heads.hpp"
+
+namespace isoflop::attention::flash_attn_2 {
+
+using namespace cuda_tiles;
+
+template <class T, int head_dim>
+struct RowSums {
+    static constexpr int threads = 256;
+    static constexpr int chunks = head_dim / kChunk;
+    /// Lanes that share a row; the chunks of head_dim 96 do not fill a power of two.
+    static constexpr int row_lanes = chunks % 3 == 0 ? chunks / 3 : chunks;
+    static constexpr int block_rows = threads / row_lanes;
+};
+
+template <class T>
+struct RowSumsParameters {
+    Problem problem;
+    std::int64_t rows = 0;
+    TypedHeads<const T> o, d_o;
+    Global<float> row_sums;
+};
+
+template <class T>
+SIMT_DEVICE float chunk_product(const Global<const T>& a, const Global<const T>& b) {
+    const simt::Vector16<T> left = simt::load_vector(a);
+    const simt::Vector16<T> right = simt::load_vector(b);
+    float sum = 0.0F;
+    SIMT_UNROLL
+    for (int i = 0; i < kChunk; ++i) {
+        sum = fmaf(simt::to_float(left.values[i]), simt::to_float(right.values[i]), sum);
+    }
+    return sum;
+}
+
+template <class T, int head_dim>
+SIMT_KERNEL SIMT_LAUNCH_BOUNDS(256) void row_sums_kernel(RowSumsParameters<T> p) {
+    using C = RowSums<T, head_dim>;
+    const int lane = simt::thread_index().x % C::row_lanes;
+    const std::int64_t row = static_cast<std::int64_t>(simt::block_index().x) * C::block_rows +
+                             simt::thread_index().x / C::row_lanes;
+    const bool exists = row < p.rows;
+    float sum = 0.0F;
+    if (exists) {
+        const std::int64_t query = row % p.problem.query_length;
+        const std::int64_t head = row / p.problem.query_length % p.problem.heads;
+        const std::int64_t batch = row / p.problem.query_length / p.problem.heads;
+        const HeadRows<const T> o = head_rows(p.o, batch, head);
+        const HeadRows<const T> d_o = head_rows(p.d_o, batch, head);
+        SIMT_UNROLL
+        for (int chunk = 0; chunk < C::chunks; chunk += C::row_lanes) {
+            const int column = (chunk + lane) * kChunk;
+            sum += chunk_product<T>(o.data + (query * o.stride + column),
+                                    d_o.data + (query * d_o.stride + column));
+        }
+    }
+    SIMT_UNROLL
+    for (int distance = C::row_lanes / 2; distance > 0; distance /= 2) {
+        sum += simt::shuffle_xor(sum, distance);
+    }
+    if (exists && lane == 0) simt::store(p.row_sums + row, sum);
+}
+
+}  // namespace isoflop::attention::flash_attn_2

@@ -1,0 +1,90 @@
+// Tile shapes of every kernel, one for each head_dim and direction, with what a block takes.
+//
+// All fit the 99 KiB of the smallest architecture class, so one shape serves every GPU and few
+// kernels need to be compiled. Registers are what nvcc 13.0 needs at most on any architecture
+// (docs/attention_kernels.md), without spills.
+#pragma once
+
+#include <array>
+#include <cstddef>
+
+namespace isoflop::attention::flash_attn_2 {
+
+/// Shared memory that a block can opt in to.
+struct ArchitectureClass {
+    const char* name;
+    int block_bytes;
+    int multiprocessor_bytes;  ///< a block takes 1 KiB more than it asks for
+};
+inline constexpr ArchitectureClass kArchitectureClasses[] = {
+    {"sm_86, sm_89, sm_120", 99 * 1024, 100 * 1024},
+    {"sm_80", 163 * 1024, 164 * 1024},
+    {"sm_90, sm_100", 227 * 1024, 228 * 1024},
+};
+inline constexpr int kMultiprocessorRegisters = 64 * 1024;
+
+struct TileShape {
+    int head_dim;
+    int query_tile;
+    int key_tile;
+    int warps;
+    int shared_bytes;
+    int registers;  ///< of a thread, at most
+};
+
+inline constexpr std::array<TileShape, 5> kForwardTiles = {{
+    {32, 128, 64, 4, 16384, 255},
+    {64, 128, 64, 4, 32768, 255},
+    {96, 128, 64, 4, 49152, 255},
+    {128, 128, 64, 4, 65536, 255},
+    {256, 64, 64, 4, 98304, 255},
+}};
+/// Query tiles outside, for d_q: queries and their output gradients, two stages of keys and values.
+inline constexpr std::array<TileShape, 5> kQueryGradientTiles = {{
+    {32, 128, 64, 4, 32768, 255},
+    {64, 128, 64, 4, 65536, 255},
+    {96, 64, 64, 4, 73728, 255},
+    {128, 64, 64, 4, 98304, 255},
+    {256, 64, 16, 4, 98304, 255},
+}};
+/// Key tiles outside, for d_k and d_v: keys and values, two stages of queries, output gradients,
+/// lse and row sums.
+inline constexpr std::array<TileShape, 5> kKeyGradientTiles = {{
+    {32, 64, 128, 4, 33792, 255},
+    {64, 32, 128, 4, 49664, 255},
+    {96, 32, 128, 8, 74240, 255},
+    {128, 32, 128, 8, 98816, 255},
+    {256, 16, 64, 4, 98560, 255},
+}};
+
+[[nodiscard]] constexpr TileShape tile_for(const std::array<TileShape, 5>& table, int head_dim) {
+    for (const TileShape& shape : table) {
+        if (shape.head_dim == head_dim) return shape;
+    }
+    return {};
+}
+
+/// Blocks that run side by side on one multiprocessor.
+[[nodiscard]] constexpr int blocks_per_multiprocessor(const TileShape& shape,
+                                                      const ArchitectureClass& architecture) {
+    const int by_memory = architecture.multiprocessor_bytes / (shape.shared_bytes + 1024);
+    const int granted = (shape.registers + 7) / 8 * 8;
+    const int by_registers = kMultiprocessorRegisters / (granted * 32 * shape.warps);
+    return by_memory < by_registers ? by_memory : by_registers;
+}
+
+[[nodiscard]] constexpr bool fits_everywhere(const std::array<TileShape, 5>& table) {
+    for (const TileShape& shape : table) {
+        for (const ArchitectureClass& architecture : kArchitectureClasses) {
+            if (shape.shared_bytes > architecture.block_bytes) return false;
+            if (blocks_per_multiprocessor(shape, architecture) < 1) return false;
+        }
+        if (shape.registers > 255) return false;
+    }
+    return true;
+}
+static_assert(fits_everywhere(kForwardTiles));
+static_assert(fits_everywhere(kQueryGradientTiles));
+static_assert(fits_everywhere(kKeyGradientTiles));
+
+}  // namespace isoflop::attention::flash_attn_2
