@@ -101,7 +101,7 @@ struct HalfOptions {
     double amplitude = 1;  ///< of q and k
     unsigned seed = 1;
     /// Changes the exact inputs before they are rounded.
-    std::function<void(Problem<double>&)> change;
+    std::function<void(Problem<double>&)> change = {};
 };
 
 template <class T>
@@ -109,7 +109,7 @@ struct HalfProblem {
     Shape shape;
     Problem<double> exact;  ///< the same inputs
     HalfTensor<T> q, k, v, o, d_o, d_q, d_k, d_v;
-    std::vector<float> lse, row_sums;
+    emulator::GlobalArray<float> lse, row_sums;
 
     explicit HalfProblem(const Shape& given, const HalfOptions& options = {})
         : shape(given), exact(given, 1, 0) {
@@ -136,13 +136,12 @@ struct HalfProblem {
         v.copy_from(exact.v);
         d_o.copy_from(exact.d_o);
         const auto rows = static_cast<std::size_t>(shape.batch * shape.heads * shape.query_length);
-        lse.assign(rows, std::numeric_limits<float>::quiet_NaN());
+        lse = emulator::GlobalArray<float>(rows, std::numeric_limits<float>::quiet_NaN());
         row_sums = lse;
     }
 
-    [[nodiscard]] device::TensorView rows(std::vector<float>& data) const {
-        return device::TensorView::of(std::span<float>(data),
-                                      {shape.batch, shape.heads, shape.query_length});
+    [[nodiscard]] device::TensorView rows(emulator::GlobalArray<float>& data) const {
+        return {&data[0], DType::float32, {shape.batch, shape.heads, shape.query_length}};
     }
     [[nodiscard]] attention::ForwardArguments forward_arguments() {
         attention::ForwardArguments arguments;
@@ -178,7 +177,8 @@ struct HalfProblem {
         d_q.copy_to(exact.d_q);
         d_k.copy_to(exact.d_k);
         d_v.copy_to(exact.d_v);
-        exact.lse.assign(lse.begin(), lse.end());
+        const std::vector<float> values = lse.values();
+        exact.lse.assign(values.begin(), values.end());
     }
     [[nodiscard]] bool surroundings_are_untouched() const {
         for (const auto* x : {&o, &d_q, &d_k, &d_v}) {
@@ -192,7 +192,7 @@ struct HalfProblem {
         for (const auto* x : {&o, &d_q, &d_k, &d_v}) {
             for (const T value : x->storage->values()) all.push_back(value.bits);
         }
-        for (const float x : lse) all.push_back(std::bit_cast<std::uint32_t>(x));
+        for (const float x : lse.values()) all.push_back(std::bit_cast<std::uint32_t>(x));
         return all;
     }
 

@@ -12,6 +12,7 @@ using simt::Shared;
 /// The sum over the block; all threads get it.
 SIMT_DEVICE float block_sum(float value) {
     SIMT_SHARED_ARRAY(float, partial, 32);
+    SIMT_UNROLL_BY(2)
     for (int distance = 16; distance > 0; distance /= 2) {
         value += simt::shuffle_xor(value, distance);
     }

@@ -19,6 +19,7 @@
 #define SIMT_DEVICE inline
 #define SIMT_LAUNCH_BOUNDS(threads)
 #define SIMT_UNROLL
+#define SIMT_UNROLL_BY(count)
 // The address of the static tells declarations apart, also between instances of a template.
 #define SIMT_SHARED_ARRAY(type, name, count)                                     \
     const ::isoflop::simt::Shared<type> name(::isoflop::emulator::static_shared( \

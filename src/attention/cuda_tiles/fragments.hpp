@@ -52,7 +52,7 @@ template <class Tile>
 SIMT_DEVICE void load_a(std::uint32_t (&a)[4], const Shared<typename Tile::Element>& tile, int row,
                         int step) {
     const int lane = simt::lane_index();
-    simt::ldmatrix(a, tile + Tile::offset(row + (lane & 15), 2 * step, lane >> 4));
+    simt::ldmatrix(a, Tile::lane_address(tile, row, lane & 15, 2 * step, lane >> 4));
 }
 
 /// The same from the values of a product: its columns 16 `step`... become the depth.
@@ -76,8 +76,8 @@ struct Steps {
     SIMT_DEVICE static void load_b(std::uint32_t (&b)[4],
                                    const Shared<typename Tile::Element>& tile, int row, int step) {
         const int lane = simt::lane_index();
-        simt::ldmatrix(
-            b, tile + Tile::offset(row + (lane & 7) + 8 * (lane >> 4), 2 * step, lane >> 3 & 1));
+        simt::ldmatrix(b, Tile::lane_address(tile, row, (lane & 7) + 8 * (lane >> 4), 2 * step,
+                                             lane >> 3 & 1));
     }
     /// The same from a tile that is stored with the depth as rows, `row`..., and columns
     /// 16 `step`...
@@ -86,7 +86,7 @@ struct Steps {
                                               const Shared<typename Tile::Element>& tile, int row,
                                               int step) {
         const int lane = simt::lane_index();
-        simt::ldmatrix_transposed(b, tile + Tile::offset(row + (lane & 15), 2 * step, lane >> 4));
+        simt::ldmatrix_transposed(b, Tile::lane_address(tile, row, lane & 15, 2 * step, lane >> 4));
     }
 
     /// After it all threads may read what all threads have copied, and nobody reads any more what
@@ -106,6 +106,10 @@ struct Steps {
     SIMT_DEVICE static int kv_head(int head, int heads_per_kv_head) {
         return head / heads_per_kv_head;
     }
+    /// First of the heads that read a key/value head.
+    SIMT_DEVICE static int first_head(int kv_head, int heads_per_kv_head) {
+        return kv_head * heads_per_kv_head;
+    }
 };
 
 template <class T, int m, int n>
@@ -120,16 +124,18 @@ SIMT_DEVICE void multiply_pair(Accumulator<m, n>& d, const std::uint32_t (&a)[m]
     }
 }
 
-/// d += A B^T with A rows `row`... of a tile, and B all rows of another.
-template <class ATile, class BTile, class Steps, int m, int n>
+/// d += A B^T with A the first rows of a tile, or of what is left of it, and B all rows of another.
+/// `unroll` is how many steps the compiler may arrange together: with all of them it sometimes
+/// loads so far ahead that registers spill.
+template <class ATile, class BTile, class Steps, int unroll = ATile::columns / 16, int m, int n>
 SIMT_DEVICE void multiply_tiles(Accumulator<m, n>& d, const Shared<typename ATile::Element>& a_tile,
-                                int row, const Shared<typename BTile::Element>& b_tile) {
+                                const Shared<typename BTile::Element>& b_tile) {
     static_assert(BTile::rows == 8 * n && ATile::columns == BTile::columns);
-    SIMT_UNROLL
+    SIMT_UNROLL_BY(unroll)
     for (int step = 0; step < ATile::columns / 16; ++step) {
         std::uint32_t a[m][4];
         SIMT_UNROLL
-        for (int r = 0; r < m; ++r) load_a<ATile>(a[r], a_tile, row + 16 * r, step);
+        for (int r = 0; r < m; ++r) load_a<ATile>(a[r], a_tile, 16 * r, step);
         SIMT_UNROLL
         for (int pair = 0; pair < n / 2; ++pair) {
             std::uint32_t b[4];

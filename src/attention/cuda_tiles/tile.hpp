@@ -33,16 +33,19 @@ struct Tile {
     /// Chunks that a row is permuted by.
     SIMT_DEVICE static int key(int row) { return row_chunks % 8 == 0 ? row & 7 : row >> 1 & 3; }
 
-    /// Element at which chunk `chunk + lane_chunk` of a row begins; the lane's part is 0 or 1, and
-    /// the rest even and known to the compiler. So there are few different exclusive ors, and the
-    /// rest of an address is a constant.
-    SIMT_DEVICE static int offset(int row, int chunk, int lane_chunk) {
-        constexpr int mask = row_chunks % 8 == 0 ? 7 : 3;
-        const int permuted = (chunk & mask) ^ (key(row) ^ lane_chunk);
-        return row * columns + permuted * kChunk + (chunk & ~mask) * kChunk;
-    }
+    /// Element at which a chunk of a row begins.
     SIMT_DEVICE static int offset(int row, int chunk) {
         return row * columns + (chunk ^ key(row)) * kChunk;
+    }
+    /// The address of chunk `chunk + lane_chunk` of row `row + lane_row`. The lane's part of the
+    /// chunk is 0 or 1; the rest is even and `row` a multiple of 8, both known to the compiler. So
+    /// there are few different exclusive ors, which all tiles share, and the rest is a constant.
+    SIMT_DEVICE static Shared<T> lane_address(const Shared<T>& tile, int row, int lane_row,
+                                              int chunk, int lane_chunk) {
+        constexpr int mask = row_chunks % 8 == 0 ? 7 : 3;
+        const int permuted = (chunk & mask) ^ (key(lane_row) ^ lane_chunk);
+        const int lane_part = lane_row * columns + permuted * kChunk;
+        return tile + lane_part + (row * columns + (chunk & ~mask) * kChunk);
     }
 };
 

@@ -185,7 +185,7 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void forward_kernel(
         S::advance([&] { copy_tile<KeyTile, C::threads>(values, v, first_key, key_length); });
         typename C::Scores scores;
         scores.clear();
-        multiply_tiles<QueryTile, KeyTile, S>(scores, queries, warp_row, keys);
+        multiply_tiles<QueryTile, KeyTile, S>(scores, queries + warp_row * C::head_dim, keys);
         if (first_key + C::key_tile > unmasked) {
             mask_scores<S>(scores, p.problem, warp_query, first_key);
         }

@@ -37,6 +37,8 @@ struct KeyGradientsConfig {
     using Output = Accumulator<warp_rows / 16, head_dim / 8>;
     static_assert(warp_rows % 16 == 0 && query_tile % 16 == 0 && head_dim % 32 == 0);
     static_assert(query_tile <= threads);
+    /// 128 sums of a thread with 32 rows of a warp leave few registers.
+    static constexpr int unroll = warp_rows == 32 && head_dim == 64 ? 2 : head_dim / 16;
 };
 
 /// Walks over the query tiles of the heads of a group.
@@ -45,7 +47,9 @@ struct QuerySteps {
     int tile = 0;
     int first_tile = 0;
     int tiles = 0;
+    int end_head = 0;
 
+    SIMT_DEVICE bool more() const { return head < end_head; }
     SIMT_DEVICE void next() {
         if (++tile < tiles) return;
         tile = first_tile;
@@ -147,13 +151,15 @@ struct KeyGradientSums {
         using KeyTile = typename C::KeyTile;
         typename C::Scores scores;
         scores.clear();
-        multiply_tiles<KeyTile, QueryTile, S>(scores, keys, warp_row, queries);
+        multiply_tiles<KeyTile, QueryTile, S, C::unroll>(scores, keys + warp_row * C::head_dim,
+                                                         queries);
         recompute_transposed<S>(scores, statistics, problem, warp_key, first_query, masked);
         if constexpr (C::of_values) multiply_values<QueryTile, S>(d_v, scores, gradients);
         if constexpr (C::of_keys) {
             typename C::Scores d_p;
             d_p.clear();
-            multiply_tiles<KeyTile, QueryTile, S>(d_p, values, warp_row, gradients);
+            multiply_tiles<KeyTile, QueryTile, S, C::unroll>(d_p, values + warp_row * C::head_dim,
+                                                             gradients);
             score_gradients(scores, d_p, statistics + C::query_tile);
             multiply_values<QueryTile, S>(d_k, scores, queries);
         }
@@ -179,7 +185,6 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void key_gradients_kernel(
     const int group = p.problem.heads / p.problem.kv_heads;
     const int first_tile = first_query_tile(p.problem, block.first_key, C::query_tile);
     const int tiles = ceil_div(query_length, C::query_tile);
-    const int steps = group * larger(tiles - first_tile, 0);
 
     const auto copy_queries = [&](const QuerySteps& at, int stage) {
         const Shared<T> queries = stages + stage * (2 * QueryTile::elements);
@@ -189,11 +194,13 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void key_gradients_kernel(
                                          head_rows(p.d_o, block.batch, at.head),
                                          at.tile * C::query_tile, query_length);
     };
-    QuerySteps at{.head = block.kv_head * group,
+    const int first_head = S::first_head(block.kv_head, group);
+    QuerySteps at{.head = first_head,
                   .tile = first_tile,
                   .first_tile = first_tile,
-                  .tiles = tiles};
-    if (steps > 0) {
+                  .tiles = tiles,
+                  .end_head = first_tile < tiles ? first_head + group : 0};
+    if (at.more()) {
         copy_tile<KeyTile, C::threads>(keys, head_rows(p.k, block.batch, block.kv_head),
                                        block.first_key, p.problem.key_length);
         copy_tile<KeyTile, C::threads>(values, head_rows(p.v, block.batch, block.kv_head),
@@ -203,16 +210,14 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void key_gradients_kernel(
     }
     KeyGradientSums<C> sums;
     sums.clear();
-    for (int step = 0; step < steps; ++step) {
-        const int stage = step % 2;
-        const bool last = step + 1 == steps;
+    for (int stage = 0; at.more(); stage = 1 - stage) {
         const int first_query = at.tile * C::query_tile;
         const bool masked = block.first_key + C::key_tile >
                             smaller(key_limit<S>(p.problem, first_query), p.problem.key_length);
         at.next();
         QueryStatistics next;
         S::advance([&] {
-            if (last) return;
+            if (!at.more()) return;
             copy_queries(at, 1 - stage);
             next = load_statistics<C>(p, block.batch, at);
         });
@@ -221,7 +226,7 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void key_gradients_kernel(
                  statistics + stage * (2 * C::query_tile), warp_row, block.first_key + warp_row,
                  first_query, masked);
         // Late, so that nobody waits for the loads.
-        if (!last) store_statistics<C>(statistics + (1 - stage) * (2 * C::query_tile), next);
+        store_statistics<C>(statistics + (1 - stage) * (2 * C::query_tile), next);
     }
     simt::sync_warp();  // only this warp reads its keys and values
     if constexpr (C::of_keys) {

@@ -138,12 +138,12 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void query_gradient_kernel(
         });
         typename C::Scores scores;
         scores.clear();
-        multiply_tiles<QueryTile, KeyTile, S>(scores, queries, warp_row, keys);
+        multiply_tiles<QueryTile, KeyTile, S>(scores, queries + warp_row * C::head_dim, keys);
         recompute_probabilities<S>(scores, rows, p.problem, warp_query, first_key,
                                    first_key + C::key_tile > unmasked);
         typename C::Scores d_p;
         d_p.clear();
-        multiply_tiles<QueryTile, KeyTile, S>(d_p, gradients, warp_row, values);
+        multiply_tiles<QueryTile, KeyTile, S>(d_p, gradients + warp_row * C::head_dim, values);
         SIMT_UNROLL
         for (int r = 0; r < C::Scores::row_tiles; ++r) {
             SIMT_UNROLL

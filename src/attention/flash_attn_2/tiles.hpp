@@ -50,7 +50,7 @@ inline constexpr std::array<TileShape, 5> kQueryGradientTiles = {{
 /// Key tiles outside, for d_k and d_v: keys and values, two stages of queries, output gradients,
 /// lse and row sums.
 inline constexpr std::array<TileShape, 5> kKeyGradientTiles = {{
-    {32, 64, 128, 4, 33792, 255},
+    {32, 32, 128, 4, 25088, 255},
     {64, 32, 128, 4, 49664, 255},
     {96, 32, 128, 8, 74240, 255},
     {128, 32, 128, 8, 98816, 255},

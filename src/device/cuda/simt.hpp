@@ -14,7 +14,7 @@
 // dynamic_shared<T>(offset_bytes, elements) is a part of the dynamic one.
 // SIMT_LAUNCH_BOUNDS(threads) after SIMT_KERNEL tells the most threads of a block, so that the
 // compiler knows how many registers each can have. SIMT_UNROLL before a loop that indexes arrays
-// meant for registers unrolls it.
+// meant for registers unrolls it; SIMT_UNROLL_BY(count) does so partly.
 //
 // Positions        thread_index, block_index, block_size, grid_size, lane_index, warp_index
 // Barriers         sync_threads, sync_barrier and arrive_barrier (number 0 to 15, threads),

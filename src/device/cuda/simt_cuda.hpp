@@ -16,6 +16,8 @@
 #define SIMT_DEVICE __device__ __forceinline__
 #define SIMT_LAUNCH_BOUNDS(threads) __launch_bounds__(threads)
 #define SIMT_UNROLL _Pragma("unroll")
+#define SIMT_PRAGMA(text) _Pragma(#text)
+#define SIMT_UNROLL_BY(count) SIMT_PRAGMA(unroll(count))
 #define SIMT_SHARED_ARRAY(type, name, count)               \
     __shared__ __align__(16) type name##_storage[(count)]; \
     const ::isoflop::simt::Shared<type> name = name##_storage

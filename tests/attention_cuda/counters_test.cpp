@@ -1,0 +1,187 @@
+// What the kernels do to memory, in the tile shapes of the table: no bank conflicts, whole sectors,
+// every tile once, no tile that the mask hides.
+#include "attention/flash_attn_2/tiles.hpp"
+#include "attention_cuda/launch_kernels.hpp"
+
+namespace isoflop::test {
+namespace {
+
+using kernels::TileShape;
+using simt::Bfloat16;
+
+template <int head_dim>
+struct HeadDim {
+    static constexpr int value = head_dim;
+    static constexpr TileShape forward = kernels::tile_for(kernels::kForwardTiles, head_dim);
+    static constexpr TileShape query = kernels::tile_for(kernels::kQueryGradientTiles, head_dim);
+    static constexpr TileShape key = kernels::tile_for(kernels::kKeyGradientTiles, head_dim);
+    using Forward = kernels::ForwardConfig<Bfloat16, head_dim, forward.query_tile, forward.key_tile,
+                                           forward.warps>;
+    using Query = kernels::QueryGradientConfig<Bfloat16, head_dim, query.query_tile, query.key_tile,
+                                               query.warps>;
+    template <kernels::KeyGradients results>
+    using Key = kernels::KeyGradientsConfig<Bfloat16, head_dim, key.query_tile, key.key_tile,
+                                            key.warps, results>;
+};
+
+template <class T>
+class FlashAttn2Counters : public testing::Test {};
+using HeadDims = testing::Types<HeadDim<32>, HeadDim<64>, HeadDim<96>, HeadDim<128>, HeadDim<256>>;
+TYPED_TEST_SUITE(FlashAttn2Counters, HeadDims);
+
+/// Multiples of 8, so that rows of lse fill sectors too; neither is a multiple of a tile.
+Shape counted_shape(int head_dim, bool causal) {
+    return make_shape(136, 200, head_dim, causal, 2, 1);
+}
+
+std::int64_t visited_key_tiles(const Shape& s, std::int64_t first_query, int query_tile,
+                               int key_tile) {
+    const std::int64_t last = std::min<std::int64_t>(first_query + query_tile, s.query_length) - 1;
+    return tiles_of(visible_keys(s, last), key_tile);
+}
+
+/// Of all query tiles of one head: key tiles, and keys in them.
+struct Visits {
+    std::uint64_t tiles = 0;
+    std::uint64_t keys = 0;
+};
+Visits visits(const Shape& s, int query_tile, int key_tile) {
+    Visits sum;
+    for (std::int64_t first = 0; first < s.query_length; first += query_tile) {
+        const std::int64_t tiles = visited_key_tiles(s, first, query_tile, key_tile);
+        sum.tiles += static_cast<std::uint64_t>(tiles);
+        sum.keys += static_cast<std::uint64_t>(std::min(tiles * key_tile, s.key_length));
+    }
+    return sum;
+}
+
+/// The values do not matter for what is counted.
+void fill_rows(HalfProblem<Bfloat16>& p) {
+    p.lse = emulator::GlobalArray<float>(p.lse.size(), 1.0F);
+    p.row_sums = p.lse;
+}
+
+void expect_clean(const emulator::Counters& counters) {
+    EXPECT_EQ(counters.shared_load.extra_wavefronts, 0U);
+    EXPECT_EQ(counters.shared_store.extra_wavefronts, 0U);
+    EXPECT_EQ(32 * counters.global_load.sectors, counters.global_load.bytes);
+    EXPECT_EQ(32 * counters.global_store.sectors, counters.global_store.bytes);
+    EXPECT_EQ(counters.global_atomic.requests, 0U);
+}
+
+/// mma instructions of a product of a query tile and a key tile over head_dim, or the like.
+std::uint64_t tile_products(int query_tile, int key_tile, int head_dim) {
+    return static_cast<std::uint64_t>(query_tile / 16) * static_cast<std::uint64_t>(key_tile / 8) *
+           static_cast<std::uint64_t>(head_dim / 16);
+}
+
+TYPED_TEST(FlashAttn2Counters, ForwardReadsEachVisibleTileOnce) {
+    using C = typename TypeParam::Forward;
+    for (const bool causal : {false, true}) {
+        const Shape s = counted_shape(TypeParam::value, causal);
+        HalfProblem<Bfloat16> p(s);
+        emulator::Session session;
+        launch_forward<C>(p);
+        const auto& counters = session.counters();
+        expect_clean(counters);
+        const Visits per_head = visits(s, C::query_tile, C::key_tile);
+        const auto heads = static_cast<std::uint64_t>(s.heads);
+        const auto rows = static_cast<std::uint64_t>(s.query_length);
+        const std::uint64_t row_bytes = 2 * TypeParam::value;
+        EXPECT_EQ(counters.global_load.bytes, heads * (rows + 2 * per_head.keys) * row_bytes);
+        EXPECT_EQ(counters.global_store.bytes, heads * rows * (row_bytes + sizeof(float)));
+        EXPECT_EQ(counters.matrix_products,
+                  heads * per_head.tiles * 2 *
+                      tile_products(C::query_tile, C::key_tile, TypeParam::value));
+        EXPECT_EQ(counters.block_barriers, heads * per_head.tiles * 2);
+    }
+}
+
+TYPED_TEST(FlashAttn2Counters, QueryGradientReadsEachVisibleTileOnce) {
+    using C = typename TypeParam::Query;
+    for (const bool causal : {false, true}) {
+        const Shape s = counted_shape(TypeParam::value, causal);
+        HalfProblem<Bfloat16> p(s);
+        fill_rows(p);
+        emulator::Session session;
+        launch_query_gradient<C>(p);
+        const auto& counters = session.counters();
+        EXPECT_EQ(counters.shared_load.extra_wavefronts, 0U);
+        EXPECT_EQ(counters.shared_store.extra_wavefronts, 0U);
+        const Visits per_head = visits(s, C::query_tile, C::key_tile);
+        const auto heads = static_cast<std::uint64_t>(s.heads);
+        const auto rows = static_cast<std::uint64_t>(s.query_length);
+        const std::uint64_t row_bytes = 2 * TypeParam::value;
+        // The four lanes of a quad ask for lse and sum of the same row.
+        EXPECT_EQ(counters.global_load.bytes,
+                  heads * ((2 * rows + 2 * per_head.keys) * row_bytes + rows * 4 * 8));
+        EXPECT_EQ(counters.global_load.sectors * 32,
+                  heads * ((2 * rows + 2 * per_head.keys) * row_bytes + rows * 8));
+        EXPECT_EQ(counters.global_store.bytes, heads * rows * row_bytes);
+        EXPECT_EQ(32 * counters.global_store.sectors, counters.global_store.bytes);
+        EXPECT_EQ(counters.matrix_products,
+                  heads * per_head.tiles * 3 *
+                      tile_products(C::query_tile, C::key_tile, TypeParam::value));
+        EXPECT_EQ(counters.block_barriers, heads * per_head.tiles);
+    }
+}
+
+/// Query tiles that see a key tile, and queries in them, over all key tiles of one head.
+Visits query_visits(const Shape& s, int query_tile, int key_tile) {
+    Visits sum;
+    for (std::int64_t first_key = 0; first_key < s.key_length; first_key += key_tile) {
+        for (std::int64_t first = 0; first < s.query_length; first += query_tile) {
+            const std::int64_t end = std::min<std::int64_t>(first + query_tile, s.query_length);
+            if (visible_keys(s, end - 1) <= first_key) continue;
+            ++sum.tiles;
+            sum.keys += static_cast<std::uint64_t>(end - first);
+        }
+    }
+    return sum;
+}
+
+template <class C>
+void check_key_gradients(const Shape& s, std::uint64_t products) {
+    HalfProblem<Bfloat16> p(s);
+    fill_rows(p);
+    emulator::Session session;
+    launch_key_gradients<C>(p);
+    const auto& counters = session.counters();
+    expect_clean(counters);
+    const Visits per_head = query_visits(s, C::query_tile, C::key_tile);
+    const auto heads = static_cast<std::uint64_t>(s.heads);
+    const auto keys = static_cast<std::uint64_t>(s.kv_heads * s.key_length);
+    const std::uint64_t row_bytes = 2 * C::head_dim;
+    EXPECT_EQ(counters.global_load.bytes,
+              heads * per_head.keys * (2 * row_bytes + 8) + keys * 2 * row_bytes);
+    EXPECT_EQ(counters.global_store.bytes, keys * row_bytes * (C::of_keys + C::of_values));
+    EXPECT_EQ(counters.matrix_products, heads * per_head.tiles * products *
+                                            tile_products(C::query_tile, C::key_tile, C::head_dim));
+    EXPECT_EQ(counters.block_barriers, heads * per_head.tiles);
+}
+
+TYPED_TEST(FlashAttn2Counters, KeyGradientsReadEachVisibleTileOnce) {
+    for (const bool causal : {false, true}) {
+        const Shape s = counted_shape(TypeParam::value, causal);
+        if constexpr (TypeParam::value <= 128) {
+            check_key_gradients<typename TypeParam::template Key<kernels::KeyGradients::both>>(s,
+                                                                                               4);
+        } else {
+            check_key_gradients<typename TypeParam::template Key<kernels::KeyGradients::of_values>>(
+                s, 2);
+            check_key_gradients<typename TypeParam::template Key<kernels::KeyGradients::of_keys>>(
+                s, 3);
+        }
+    }
+}
+
+TYPED_TEST(FlashAttn2Counters, RowSumsReadEachRowOnce) {
+    HalfProblem<Bfloat16> p(make_shape(40, 8, TypeParam::value));
+    emulator::Session session;
+    launch_row_sums<Bfloat16, TypeParam::value>(p);
+    EXPECT_EQ(session.counters().global_load.bytes, 80U * 4 * TypeParam::value);
+    EXPECT_EQ(32 * session.counters().global_load.sectors, session.counters().global_load.bytes);
+}
+
+}  // namespace
+}  // namespace isoflop::test

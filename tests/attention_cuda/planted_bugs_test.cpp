@@ -1,0 +1,161 @@
+// Kernels with one step done wrong, in small tiles: each is found, by the emulator or by its
+// result, and the same kernels with all steps right are not.
+#include "attention_cuda/launch_kernels.hpp"
+
+namespace isoflop::test {
+namespace {
+
+using simt::Bfloat16;
+using simt::Shared;
+using Right = attention::cuda_tiles::Steps;
+
+struct NoWait : Right {
+    template <class StartNext>
+    static void advance(const StartNext& start_next) {
+        simt::sync_threads();
+        start_next();
+        simt::cp_async_commit();
+    }
+};
+struct NoBarrierBeforeRead : Right {
+    template <class StartNext>
+    static void advance(const StartNext& start_next) {
+        simt::sync_threads();
+        simt::cp_async_wait_all();  // each thread for its own copies only
+        start_next();
+        simt::cp_async_commit();
+    }
+};
+struct NoBarrierBeforeOverwrite : Right {
+    template <class StartNext>
+    static void advance(const StartNext& start_next) {
+        simt::cp_async_wait_all();
+        start_next();
+        simt::cp_async_commit();
+        simt::sync_threads();
+    }
+};
+struct MaskOffByOne : Right {
+    static int causal_limit(int query, int keys_before_first_query) {
+        return query + 2 + keys_before_first_query;
+    }
+};
+struct MaskWithoutLengthDifference : Right {
+    static int causal_limit(int query, int) { return query + 1; }
+};
+struct SwappedLanes : Right {
+    template <class Tile>
+    static void load_b(std::uint32_t (&b)[4], const Shared<typename Tile::Element>& tile, int row,
+                       int step) {
+        const int lane = simt::lane_index();
+        simt::ldmatrix(b, Tile::lane_address(tile, row, (lane & 7) + 8 * (lane >> 3 & 1), 2 * step,
+                                             lane >> 4));
+    }
+};
+struct NotTransposed : Right {
+    template <class Tile>
+    static void load_b_transposed(std::uint32_t (&b)[4], const Shared<typename Tile::Element>& tile,
+                                  int row, int step) {
+        const int lane = simt::lane_index();
+        simt::ldmatrix(b, Tile::lane_address(tile, row, lane & 15, 2 * step, lane >> 4));
+    }
+};
+struct InterleavedHeads : Right {
+    static int kv_head(int head, int heads_per_kv_head) { return head % heads_per_kv_head; }
+    static int first_head(int kv_head, int) { return kv_head; }
+};
+
+// Two warps, and more tiles than stages.
+template <class Steps>
+using Forward = kernels::ForwardConfig<Bfloat16, 32, 32, 16, 2, Steps>;
+template <class Steps>
+using QueryGradient = kernels::QueryGradientConfig<Bfloat16, 32, 32, 16, 2, Steps>;
+template <class Steps>
+using KeyGradients =
+    kernels::KeyGradientsConfig<Bfloat16, 32, 16, 32, 2, kernels::KeyGradients::both, Steps>;
+
+const Shape kShape = make_shape(70, 83, 32, true, 4, 2);
+
+template <class Steps>
+struct Kernels {
+    static void forward(HalfProblem<Bfloat16>& p) { launch_forward<Forward<Steps>>(p); }
+    static void query_gradient(HalfProblem<Bfloat16>& p) {
+        launch_query_gradient<QueryGradient<Steps>>(p);
+    }
+    static void key_gradients(HalfProblem<Bfloat16>& p) {
+        launch_key_gradients<KeyGradients<Steps>>(p);
+    }
+};
+
+using Launch = void (*)(HalfProblem<Bfloat16>&);
+
+/// "" if nothing is found.
+std::string found(const emulator::Options& options, Launch forward, Launch query, Launch key) {
+    static const Reference reference{HalfProblem<Bfloat16>(kShape).exact};
+    HalfProblem<Bfloat16> p(kShape);
+    const emulator::Outcome outcome = emulator::outcome_of(options, [&] {
+        forward(p);
+        launch_row_sums<Bfloat16, 32>(p);
+        query(p);
+        key(p);
+    });
+    if (outcome.kind.has_value()) return outcome.message;
+    p.read_results();
+    const auto differs = [](const Tensor<double>& a, const Tensor<double>& b, double floor) {
+        return !(relative_error(a.values(), b.values(), floor) <= 4e-3);
+    };
+    if (differs(p.exact.o, reference.o, 0)) return "o";
+    if (differs(p.exact.d_q, reference.d_q, norm(reference.abs_d_q.values()))) return "d_q";
+    if (differs(p.exact.d_k, reference.d_k, norm(reference.abs_d_k.values()))) return "d_k";
+    if (differs(p.exact.d_v, reference.d_v, norm(reference.abs_d_v.values()))) return "d_v";
+    return "";
+}
+
+template <class Steps>
+void expect_found() {
+    using Good = Kernels<Right>;
+    using Bad = Kernels<Steps>;
+    const auto found_in_some_order = [](Launch forward, Launch query, Launch key) {
+        for (const emulator::Options& options : emulator::all_orders()) {
+            if (!found(options, forward, query, key).empty()) return true;
+        }
+        return false;
+    };
+    EXPECT_TRUE(found_in_some_order(Bad::forward, Good::query_gradient, Good::key_gradients));
+    EXPECT_TRUE(found_in_some_order(Good::forward, Bad::query_gradient, Good::key_gradients));
+    EXPECT_TRUE(found_in_some_order(Good::forward, Good::query_gradient, Bad::key_gradients));
+}
+
+TEST(FlashAttn2PlantedBugs, NothingIsFoundWithoutOne) {
+    using Good = Kernels<Right>;
+    for (const emulator::Options& options : emulator::all_orders()) {
+        EXPECT_EQ(found(options, Good::forward, Good::query_gradient, Good::key_gradients), "");
+    }
+}
+TEST(FlashAttn2PlantedBugs, MissingWaitIsFound) {
+    expect_found<NoWait>();
+}
+TEST(FlashAttn2PlantedBugs, MissingBarrierBeforeReadIsFound) {
+    expect_found<NoBarrierBeforeRead>();
+}
+TEST(FlashAttn2PlantedBugs, MissingBarrierBeforeOverwriteIsFound) {
+    expect_found<NoBarrierBeforeOverwrite>();
+}
+TEST(FlashAttn2PlantedBugs, MaskOffByOneIsFound) {
+    expect_found<MaskOffByOne>();
+}
+TEST(FlashAttn2PlantedBugs, MaskThatForgetsTheLengthDifferenceIsFound) {
+    expect_found<MaskWithoutLengthDifference>();
+}
+TEST(FlashAttn2PlantedBugs, SwappedLanesAreFound) {
+    expect_found<SwappedLanes>();
+}
+TEST(FlashAttn2PlantedBugs, MissingTransposeIsFound) {
+    expect_found<NotTransposed>();
+}
+TEST(FlashAttn2PlantedBugs, WrongGroupsOfHeadsAreFound) {
+    expect_found<InterleavedHeads>();
+}
+
+}  // namespace
+}  // namespace isoflop::test
