@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# Compiles the attention kernels for every supported architecture and checks what ptxas reports: no spills (of the forward kernel of head_dim
+# 128 at most 256 bytes), no more registers than the table in tiles.hpp says. In the PTX of sm_80 it counts the tensor-core products, matrix loads and copies of each
+# kernel, which follow from its tiles. Prints the table of docs/attention_kernels.md. Ends with 77, for "skipped", where there is no nvcc.
+#
+#   check_with_nvcc.sh SOURCE_FOLDER WORK_FOLDER [ARCHITECTURE...]
+set -euo pipefail
+
+source_folder=$1
+work_folder=$2
+shift 2
+architectures=("$@")
+[ ${#architectures[@]} -gt 0 ] || architectures=(80 86 89 90 100 120)
+nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
+if [ ! -x "$nvcc" ]; then
+    echo "no nvcc"
+    exit 77
+fi
+
+source="$source_folder/src/attention/flash_attn_2/flash_attn_2_cuda.cu"
+flags=(-std=c++20 -Werror all-warnings -Xcompiler -Wall,-Wextra,-Wconversion
+    -I"$source_folder/include" -I"$source_folder/src")
+mkdir -p "$work_folder"
+
+# One line for each kernel of a log: architecture, kernel, type, template arguments, registers, spilled bytes.
+report() {
+    c++filt | sed -E 's/isoflop::(attention::(flash_attn_2|cuda_tiles)|simt):://g; s/\(KeyGradients\)//g' | awk '
+        /Compiling entry function/ {
+            match($0, /for .sm_[0-9]+/); architecture = substr($0, RSTART + 5, RLENGTH - 5)
+            match($0, /[a-z_]+_kernel</); kernel = substr($0, RSTART, RLENGTH - 1)
+            rest = substr($0, RSTART + RLENGTH); sub(/^[A-Za-z]+</, "", rest)
+            split(rest, part, /[,>]/); type = part[1]
+            shape = part[2]; for (i = 3; i <= 6 && part[i] ~ /^ *[0-9]+$/; ++i) shape = shape part[i]
+        }
+        /bytes spill stores/ { match($0, /[0-9]+ bytes spill stores/); spilled = substr($0, RSTART) + 0 }
+        /Used [0-9]+ registers/ {
+            match($0, /Used [0-9]+/); registers = substr($0, RSTART + 5, RLENGTH - 5)
+            print architecture "," kernel "," type "," shape "," registers "," spilled
+        }'
+}
+
+lines="$work_folder/kernels.csv"
+: > "$lines"
+for architecture in "${architectures[@]}"; do
+    log="$work_folder/sm_$architecture.log"
+    if ! "$nvcc" "${flags[@]}" -Xptxas -v -c -arch="sm_$architecture" -o "$work_folder/sm_$architecture.o" "$source" \
+        > "$log" 2>&1; then
+        cat "$log"
+        exit 1
+    fi
+    report < "$log" >> "$lines"
+done
+
+# Rows are kernels, columns architectures: registers, and spilled bytes after a +.
+awk -F, '
+    FNR == NR {  # the table
+        if (/kForwardTiles = /) table = "forward_kernel"
+        if (/kQueryGradientTiles = /) table = "query_gradient_kernel"
+        if (/kKeyGradientTiles = /) table = "key_gradients_kernel"
+        if (/^ *\{[0-9]+,/) {
+            gsub(/[{}]/, "")
+            budget[table, $1 + 0, $2 + 0, $3 + 0, $4 + 0] = $6 + 0
+        }
+        next
+    }
+    $3 == "Bfloat16" {
+        shape = $4; sub(/^ */, "", shape); gsub(/ +/, " ", shape)
+        key = $2 " | " shape
+        if (!(key in seen)) { seen[key] = 1; keys[++count] = key }
+        if (!($1 in known)) { known[$1] = 1; names[++columns] = $1 }
+        value[key, $1] = $5 ($6 > 0 ? "+" $6 : "")
+    }
+    { allowed = $2 == "forward_kernel" && $4 ~ /^ *128 / ? 256 : 0
+      split($4, part, " ")
+      most = $2 == "row_sums_kernel" ? 64 : budget[$2, part[1], part[2], part[3], part[4]]
+      if ($6 > allowed || $5 > most) { print "too much, of " most " registers: " $0; bad = 1 } }
+    END {
+        head = "| kernel | shape |"; rule = "|---|---|"
+        for (c = 1; c <= columns; ++c) { head = head " " names[c] " |"; rule = rule "---|" }
+        print head; print rule
+        for (k = 1; k <= count; ++k) {
+            row = "| " keys[k] " |"
+            for (c = 1; c <= columns; ++c) row = row " " value[keys[k], names[c]] " |"
+            print row | "sort"
+        }
+        exit bad
+    }' "$source_folder/src/attention/flash_attn_2/tiles.hpp" "$lines"
+
+# Products, matrix loads and copies in the PTX, and those that the tiles tell.
+ptx="$work_folder/sm_80.ptx"
+"$nvcc" "${flags[@]}" -ptx -arch=sm_80 -o "$ptx" "$source"
+c++filt < "$ptx" | sed -E 's/isoflop::(attention::(flash_attn_2|cuda_tiles)|simt):://g; s/\(KeyGradients\)//g' | awk '
+    function expect(what, found, wanted) {
+        if (found == wanted) return
+        print name ": " found " " what ", not " wanted; bad = 1
+    }
+    # Of one thread for a tile: chunks of 96 and 32 columns are taken four at a time.
+    function copies_of(tile_rows) {
+        lanes = d % 64 == 0 ? d / 8 : 4
+        return int((tile_rows + threads / lanes - 1) / (threads / lanes)) * d / 8 / lanes
+    }
+    function check() {
+        if (kernel == "row_sums_kernel" || kernel == "") return
+        d = part[2]; warps = part[5]; threads = 32 * warps
+        if (kernel == "forward_kernel" || kernel == "query_gradient_kernel") {
+            own = part[3]; other = part[4]
+        } else {
+            own = part[4]; other = part[3]
+        }
+        rows = own / warps / 16
+        own_copies = copies_of(own); other_copies = copies_of(other)
+        score_mma = rows * other / 8 * d / 16; score_loads = d / 16 * (rows + other / 16)
+        value_mma = score_mma; value_loads = other / 16 * d / 16
+        if (kernel == "forward_kernel") {
+            scores = 1; values = 1; copies = own_copies + 3 * other_copies
+        } else if (kernel == "query_gradient_kernel") {
+            scores = 2; values = 1; copies = 2 * own_copies + 4 * other_copies
+        } else {
+            scores = part[6] == 2 ? 1 : 2; values = part[6] == 0 ? 2 : 1; copies = 2 * own_copies + 4 * other_copies
+            if (d == 64) { score_mma /= 2; score_loads /= 2 }  # its loop over head_dim is unrolled by 2 of 4
+        }
+        expect("mma", mma, scores * score_mma + values * value_mma)
+        expect("ldmatrix", loads, scores * score_loads + values * value_loads)
+        expect("cp.async", async, copies)
+        expect("local arrays", depot, 0)
+        ++checked
+    }
+    /\.entry/ {
+        check()
+        kernel = ""
+        if (match($0, /[a-z_]+_kernel</)) {
+            kernel = substr($0, RSTART, RLENGTH - 1)
+            rest = substr($0, RSTART + RLENGTH); sub(/^[A-Za-z]+</, "", rest)
+            name = kernel " " rest; split(rest, part, /[,>]/)
+        }
+        mma = loads = async = depot = 0
+    }
+    /mma\.sync/ { ++mma }
+    /ldmatrix\.sync/ { ++loads }
+    /cp\.async\.cg/ { ++async }
+    /__local_depot/ { ++depot }
+    END {
+        check()
+        print checked " kernels hold the products, loads and copies of their tiles"
+        if (checked == 0) bad = 1
+        exit bad
+    }'
