@@ -6,29 +6,34 @@ set(ISOFLOP_SANITIZE "" CACHE STRING
 option(ISOFLOP_COVERAGE "Instrument for coverage (gcov)" OFF)
 
 function(isoflop_set_warnings target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Wshadow -Wpedantic)
+  # What nvcc hands to the host compiler has line markers that -Wpedantic refuses.
+  target_compile_options(${target} PRIVATE
+    "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wconversion;-Wshadow;-Wpedantic>"
+    $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     # GCC 12 reports string concatenation as overlapping copies (GCC bug 105651).
-    target_compile_options(${target} PRIVATE -Wno-restrict)
+    target_compile_options(${target} PRIVATE
+      $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wno-restrict>)
   endif()
   if(ISOFLOP_WARNINGS_AS_ERRORS)
-    target_compile_options(${target} PRIVATE -Werror)
+    target_compile_options(${target} PRIVATE
+      $<$<COMPILE_LANGUAGE:CXX>:-Werror> "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings>")
   endif()
 endfunction()
 
 # The link options are public: whoever links an instrumented static library needs its runtime.
 function(isoflop_set_instrumentation target)
   if(ISOFLOP_SANITIZE)
-    target_compile_options(${target} PRIVATE
-      "-fsanitize=${ISOFLOP_SANITIZE}" -fno-sanitize-recover=all -fno-omit-frame-pointer
+    set(options "-fsanitize=${ISOFLOP_SANITIZE}" -fno-sanitize-recover=all -fno-omit-frame-pointer
       $<$<CONFIG:Debug>:-O1>
       # GCC documents false positives of this warning under sanitizers.
       $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+    target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:${options}>")
     target_compile_definitions(${target} PRIVATE _GLIBCXX_ASSERTIONS)
     target_link_options(${target} PUBLIC "-fsanitize=${ISOFLOP_SANITIZE}")
   endif()
   if(ISOFLOP_COVERAGE)
-    target_compile_options(${target} PRIVATE --coverage)
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:--coverage>)
     target_link_options(${target} PUBLIC --coverage)
   endif()
 endfunction()
