@@ -1,0 +1,75 @@
+#include "device/cuda/cublaslt.hpp"
+
+#include <cuda_runtime_api.h>
+#include <fmt/format.h>
+
+#include "device/shared_library.hpp"
+#include "isoflop/base/error.hpp"
+
+namespace isoflop::device::cuda {
+namespace {
+
+/// That of the toolkit's major version first.
+const SharedLibrary& library() {
+    static const SharedLibrary kLibrary =
+        CUDART_VERSION >= 13000 ? SharedLibrary({"libcublasLt.so.13", "libcublasLt.so.12"})
+                                : SharedLibrary({"libcublasLt.so.12", "libcublasLt.so.13"});
+    return kLibrary;
+}
+
+template <class Function>
+void load(Function*& function, const char* symbol) {
+    function = library().find<Function>(symbol);
+    if (function != nullptr) return;
+    throw ConfigError(
+        fmt::format("device=cuda: cuBLASLt lacks {}; install that of CUDA 12.4 or newer", symbol));
+}
+
+CublasLtFunctions load_all() {
+    if (!library().loaded()) {
+        throw ConfigError(fmt::format(
+            "device=cuda: libcublasLt.so.{} was not found (NVIDIA's package repository: "
+            "libcublas-{}-{}; PyPI: nvidia-cublas, with its lib folder in LD_LIBRARY_PATH)",
+            CUDART_VERSION / 1000, CUDART_VERSION / 1000, CUDART_VERSION / 10 % 100));
+    }
+    CublasLtFunctions table;
+    load(table.get_version, "cublasLtGetVersion");
+    load(table.get_status_string, "cublasLtGetStatusString");
+    load(table.create, "cublasLtCreate");
+    load(table.destroy, "cublasLtDestroy");
+    load(table.matmul_desc_create, "cublasLtMatmulDescCreate");
+    load(table.matmul_desc_destroy, "cublasLtMatmulDescDestroy");
+    load(table.matmul_desc_set_attribute, "cublasLtMatmulDescSetAttribute");
+    load(table.matrix_layout_create, "cublasLtMatrixLayoutCreate");
+    load(table.matrix_layout_destroy, "cublasLtMatrixLayoutDestroy");
+    load(table.matrix_layout_set_attribute, "cublasLtMatrixLayoutSetAttribute");
+    load(table.preference_create, "cublasLtMatmulPreferenceCreate");
+    load(table.preference_destroy, "cublasLtMatmulPreferenceDestroy");
+    load(table.preference_set_attribute, "cublasLtMatmulPreferenceSetAttribute");
+    load(table.algo_get_heuristic, "cublasLtMatmulAlgoGetHeuristic");
+    load(table.algo_check, "cublasLtMatmulAlgoCheck");
+    load(table.matmul, "cublasLtMatmul");
+    return table;
+}
+
+}  // namespace
+
+void CublasLtFunctions::check(int status, const char* call) const {
+    if (status == kCublasSuccess) return;
+    throw Error(ExitCode::check_failed, fmt::format("{}: {}", call, get_status_string(status)));
+}
+
+const CublasLtFunctions& cublaslt() {
+    static const CublasLtFunctions kTable = load_all();
+    return kTable;
+}
+
+std::string cublaslt_version() {
+    using GetVersion = std::size_t();
+    auto* const get_version = library().find<GetVersion>("cublasLtGetVersion");
+    if (get_version == nullptr) return {};
+    const std::size_t version = get_version();
+    return fmt::format("cuBLASLt {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+}
+
+}  // namespace isoflop::device::cuda

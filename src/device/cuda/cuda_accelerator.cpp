@@ -1,0 +1,186 @@
+#include "device/cuda/cuda_accelerator.hpp"
+
+#include <array>
+#include <stdexcept>
+#include <utility>
+
+#include "attention/cuda_backends.hpp"
+#include "device/cuda/profile_ranges.hpp"
+#include "isoflop/attention/attention.hpp"
+#include "ops/cuda_kernels.hpp"
+#include "ops/kernels.hpp"
+
+namespace isoflop::device::cuda {
+namespace {
+
+using OwnedGraph = Owned<cudaGraph_t, cudaGraphDestroy>;
+using ExecutableGraph = Owned<cudaGraphExec_t, cudaGraphExecDestroy>;
+
+class RecordedGraph final : public Accelerator::Graph {
+public:
+    RecordedGraph(int ordinal, const Stream& stream, ExecutableGraph graph)
+        : ordinal_(ordinal), stream_(stream), graph_(std::move(graph)) {}
+    ~RecordedGraph() override { ignore(cudaStreamSynchronize(stream_.get())); }
+    RecordedGraph(const RecordedGraph&) = delete;
+    RecordedGraph& operator=(const RecordedGraph&) = delete;
+
+    void launch() override {
+        use_device(ordinal_);
+        check(cudaGraphLaunch(graph_.get(), stream_.get()), "cudaGraphLaunch");
+    }
+
+private:
+    const int ordinal_;
+    const Stream& stream_;
+    ExecutableGraph graph_;
+};
+
+/// Also makes the device the current one for the members that follow.
+AcceleratorInfo on_device(AcceleratorInfo info) {
+    use_device(info.ordinal);
+    return info;
+}
+
+std::string pci_bus_id(int ordinal) {
+    std::array<char, 32> text{};
+    check(cudaDeviceGetPCIBusId(text.data(), static_cast<int>(text.size()), ordinal),
+          "cudaDeviceGetPCIBusId");
+    return text.data();
+}
+
+}  // namespace
+
+CudaAccelerator::CudaAccelerator(const AcceleratorOptions& options, AcceleratorInfo info)
+    : info_(on_device(std::move(info))),
+      scratch_(kScratchBytes),
+      results_(kResultSlots * sizeof(double)),
+      uploads_(stream_),
+      downloads_(stream_),
+      products_(stream_, options, info_),
+      nvml_(pci_bus_id(info_.ordinal)) {
+    fill_zero(results_.data(), results_.size());
+}
+
+CudaAccelerator::~CudaAccelerator() {
+    ignore(cudaSetDevice(info_.ordinal));
+    if (capturing_) {
+        cudaGraph_t graph = nullptr;
+        ignore(cudaStreamEndCapture(stream_.get(), &graph));
+        if (graph != nullptr) ignore(cudaGraphDestroy(graph));
+    }
+    ignore(cudaStreamSynchronize(stream_.get()));
+}
+
+void CudaAccelerator::prepare_call(const char* call) const {
+    if (capturing_)
+        throw std::logic_error(std::string(call) + " cannot be recorded in a CUDA graph");
+    use_device(info_.ordinal);
+}
+
+std::byte* CudaAccelerator::allocate(std::uint64_t bytes) {
+    prepare_call("allocate");
+    std::byte* const memory = allocate_device(bytes);
+    try {
+        fill_zero(memory, bytes);
+    } catch (...) {
+        free_device(memory);
+        throw;
+    }
+    return memory;
+}
+
+void CudaAccelerator::release(std::byte* memory) noexcept {
+    ignore(cudaSetDevice(info_.ordinal));
+    if (!capturing_) ignore(cudaStreamSynchronize(stream_.get()));
+    free_device(memory);
+}
+
+void CudaAccelerator::copy_in(void* device, const void* host, std::uint64_t bytes) {
+    prepare_call("copy_in");
+    uploads_.copy(device, host, bytes);
+}
+
+void CudaAccelerator::copy_out(void* host, const void* device, std::uint64_t bytes) {
+    prepare_call("copy_out");
+    if (bytes == 0) {
+        stream_.synchronize();
+        return;
+    }
+    downloads_.copy(host, device, bytes);
+}
+
+void CudaAccelerator::copy(void* to, const void* from, std::uint64_t bytes) {
+    use_device(info_.ordinal);
+    if (bytes == 0 || to == from) return;
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_.get()),
+          "cudaMemcpyAsync");
+}
+
+void CudaAccelerator::fill_zero(void* device, std::uint64_t bytes) {
+    use_device(info_.ordinal);
+    if (bytes == 0) return;
+    check(cudaMemsetAsync(device, 0, bytes, stream_.get()), "cudaMemsetAsync");
+}
+
+void CudaAccelerator::synchronize() {
+    prepare_call("synchronize");
+    stream_.synchronize();
+}
+
+void CudaAccelerator::gemm(const DeviceGemm& product) {
+    use_device(info_.ordinal);
+    products_.run(product, !capturing_);
+}
+
+const ops::Kernels& CudaAccelerator::kernels() const {
+    return ops::cuda::kernels();
+}
+
+std::unique_ptr<attention::Backend> CudaAccelerator::make_attention(
+    cost::AttentionBackend backend) {
+    return attention::make_cuda_backend(backend);
+}
+
+bool CudaAccelerator::begin_capture() {
+    prepare_call("begin_capture");
+    // Other threads of the process go on with CUDA as they like.
+    check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal),
+          "cudaStreamBeginCapture");
+    capturing_ = true;
+    return true;
+}
+
+std::unique_ptr<Accelerator::Graph> CudaAccelerator::end_capture() {
+    if (!capturing_) throw std::logic_error("end_capture without begin_capture");
+    capturing_ = false;
+    use_device(info_.ordinal);
+    cudaGraph_t recorded = nullptr;
+    const cudaError_t status = cudaStreamEndCapture(stream_.get(), &recorded);
+    const OwnedGraph graph(recorded);
+    check(status, "cudaStreamEndCapture");
+    cudaGraphExec_t executable = nullptr;
+    check(cudaGraphInstantiate(&executable, graph.get(), 0), "cudaGraphInstantiate");
+    return std::make_unique<RecordedGraph>(info_.ordinal, stream_, ExecutableGraph(executable));
+}
+
+DeviceMemoryUse CudaAccelerator::memory_use() {
+    use_device(info_.ordinal);
+    std::size_t free_bytes = 0;
+    std::size_t total_bytes = 0;
+    check(cudaMemGetInfo(&free_bytes, &total_bytes), "cudaMemGetInfo");
+    return {.free_bytes = free_bytes, .total_bytes = total_bytes};
+}
+
+std::optional<DeviceSensors> CudaAccelerator::sensors() {
+    return nvml_.sensors();
+}
+
+void CudaAccelerator::begin_range(std::string_view name) {
+    push_range(std::string(name));
+}
+
+void CudaAccelerator::end_range() {
+    pop_range();
+}
+
+}  // namespace isoflop::device::cuda

@@ -1,0 +1,28 @@
+// Power and clocks, from the driver's management library, which is loaded when it is there. Its
+// header need not be: what is used of it is declared here.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "isoflop/device/accelerator.hpp"
+
+struct nvmlDevice_st;
+
+namespace isoflop::device::cuda {
+
+class Nvml {
+public:
+    /// Of the GPU at this place on the bus, as CUDA_VISIBLE_DEVICES changes numbers.
+    explicit Nvml(const std::string& pci_bus_id);
+    ~Nvml();
+    Nvml(const Nvml&) = delete;
+    Nvml& operator=(const Nvml&) = delete;
+
+    [[nodiscard]] std::optional<DeviceSensors> sensors() const;
+
+private:
+    nvmlDevice_st* device_ = nullptr;
+};
+
+}  // namespace isoflop::device::cuda

@@ -1,0 +1,73 @@
+// Matrix products by cuBLASLt. A product is prepared once per GemmProblem: descriptors, and the
+// algorithm that the library's heuristic puts first or, where a cache file is given, the fastest
+// of the first few as measured here or in an earlier run.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "device/cuda/cublaslt.hpp"
+#include "device/cuda/memory.hpp"
+#include "device/cuda/runtime.hpp"
+#include "device/gemm_cache.hpp"
+#include "isoflop/device/accelerator.hpp"
+
+namespace isoflop::device::cuda {
+
+class Products {
+public:
+    Products(const Stream& stream, const AcceleratorOptions& options, const AcceleratorInfo& info);
+    ~Products();
+    Products(const Products&) = delete;
+    Products& operator=(const Products&) = delete;
+
+    /// Measuring waits for the GPU, so it is not for a stream that is being recorded.
+    void run(const DeviceGemm& product, bool may_measure);
+
+private:
+    /// Descriptors of one problem. cuBLASLt stores columns one after another and we rows, so it
+    /// sees every matrix transposed and computes the transpose of C, op(B)^T op(A)^T: its first
+    /// factor is our B.
+    struct Prepared {
+        explicit Prepared(const GemmProblem& problem);
+        ~Prepared();
+        Prepared(Prepared&& other) noexcept;
+        Prepared& operator=(Prepared&&) = delete;
+        Prepared(const Prepared&) = delete;
+        Prepared& operator=(const Prepared&) = delete;
+        void set_bias(const void* bias) const;
+
+        CublasLtDescriptor product = nullptr;
+        CublasLtDescriptor a = nullptr;
+        CublasLtDescriptor b = nullptr;
+        CublasLtDescriptor c = nullptr;
+        CublasLtAlgorithm algorithm;
+        bool measured = false;
+    };
+
+    [[nodiscard]] Prepared prepare(const GemmProblem& problem, const DeviceGemm& product) const;
+    [[nodiscard]] std::vector<CublasLtHeuristic> candidates(const GemmProblem& problem,
+                                                            const Prepared& prepared,
+                                                            int most) const;
+    void choose_measured(const GemmProblem& problem, const DeviceGemm& product, Prepared& prepared);
+    /// nullopt when the cache does not have it, or what it has is not for this library.
+    [[nodiscard]] std::optional<CublasLtAlgorithm> from_cache(const GemmProblem& problem,
+                                                              const Prepared& prepared) const;
+    [[nodiscard]] double seconds_of(const DeviceGemm& product, const Prepared& prepared,
+                                    const CublasLtAlgorithm& algorithm, void* output) const;
+    [[nodiscard]] int enqueue(const DeviceGemm& product, const Prepared& prepared,
+                              const CublasLtAlgorithm& algorithm, void* output) const;
+    void multiply_nothing(const DeviceGemm& product) const;
+    void warn_of_cache();
+
+    const Stream& stream_;
+    const bool deterministic_;
+    const bool allow_tf32_;
+    const CublasLtFunctions& cublaslt_;
+    DeviceMemory workspace_;
+    GemmCache cache_;
+    CublasLtHandle handle_ = nullptr;
+    std::map<GemmProblem, Prepared> prepared_;
+};
+
+}  // namespace isoflop::device::cuda
