@@ -40,6 +40,8 @@ endfunction()
 
 function(isoflop_configure_target target)
   target_compile_features(${target} PUBLIC cxx_std_20)
+  # Not as CUDA_STANDARD: CMake 3.25 does not know that nvcc has C++20.
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
   isoflop_set_warnings(${target})
   isoflop_set_instrumentation(${target})
