@@ -46,6 +46,22 @@ Support unsupported(std::string reason) {
     return {.supported = false, .reason = std::move(reason)};
 }
 
+/// The fused kernels of GPUs are compiled for some sizes and for the tensor cores' types.
+Support supports_fused_on_gpu(AttentionBackend backend, const Shape& shape, DType dtype) {
+    if (backend == AttentionBackend::manual) return {};
+    if (size_in_bytes(dtype) != 2)
+        return unsupported("its CUDA kernels are for bfloat16 and float16, not " +
+                           std::string(to_string(dtype)));
+    constexpr std::array kHeadDims = {32, 64, 96, 128, 256};
+    const bool compiled = std::any_of(kHeadDims.begin(), kHeadDims.end(),
+                                      [&](int each) { return each == shape.head_dim; });
+    if (!compiled) {
+        return unsupported("head_dim " + std::to_string(shape.head_dim) +
+                           " is none of 32, 64, 96, 128, 256");
+    }
+    return {};
+}
+
 }  // namespace
 
 Support supports(AttentionBackend backend, cost::DeviceKind device, const Shape& shape,
@@ -53,7 +69,9 @@ Support supports(AttentionBackend backend, cost::DeviceKind device, const Shape&
     if (device == cost::DeviceKind::cuda) {
         if (size_in_bytes(dtype) != 2 && dtype != DType::float32)
             return unsupported("no CUDA kernel for " + std::string(to_string(dtype)));
-        if (backend != AttentionBackend::manual) return unsupported("no CUDA kernel yet");
+        if (backend == AttentionBackend::sdpa) return unsupported("no CUDA kernel yet");
+        if (const Support fused = supports_fused_on_gpu(backend, shape, dtype); !fused.supported)
+            return fused;
     } else if (dtype != DType::float32 && dtype != DType::float64) {
         return unsupported("no CPU kernel for " + std::string(to_string(dtype)));
     }
