@@ -284,18 +284,18 @@ struct RowLaunch {
     std::size_t shared_bytes = 0;
 };
 
-/// Threads for `packs_per_thread` of a row, and as many blocks as run at once: each stays for many
-/// rows, to read the parameters rarely.
+/// A thread for each pack of a row where a block can have so many, and as many blocks as run at
+/// once: each stays for many rows, to read the parameters rarely.
 RowLaunch plan_rows(const Context& context, std::int64_t rows, std::int64_t packs,
-                    int packs_per_thread, std::int64_t shared_bytes) {
-    constexpr std::int64_t most_warps = 16;
-    const std::int64_t lanes = std::int64_t{simt::warp_lanes} * packs_per_thread;
+                    std::int64_t shared_bytes) {
+    constexpr int most_warps = 16;
+    constexpr int busy_threads = 1024;  // of a multiprocessor
     const device::AcceleratorInfo& gpu = context.accelerator->info();
     RowLaunch plan;
-    plan.threads = simt::warp_lanes * blocks_for(packs, lanes, most_warps);
+    plan.threads = simt::warp_lanes * blocks_for(packs, simt::warp_lanes, most_warps);
     plan.is_cached = shared_bytes <= kMostSharedBytes;
     if (plan.is_cached) plan.shared_bytes = static_cast<std::size_t>(shared_bytes);
-    std::int64_t at_once = std::min(1024 / plan.threads, 16);
+    std::int64_t at_once = std::min(busy_threads / plan.threads, 16);
     if (plan.is_cached) {
         constexpr std::int64_t bytes_of_others = 2048;  // static, and the system's
         at_once = std::clamp<std::int64_t>(
@@ -311,7 +311,7 @@ RowLaunch plan_backward_rows(const Context& context, std::int64_t rows, std::int
                              std::int64_t shared_bytes) {
     constexpr std::int64_t many_rows = 256;
     constexpr int busy_threads = 512;
-    RowLaunch plan = plan_rows(context, rows, packs, 1, shared_bytes);
+    RowLaunch plan = plan_rows(context, rows, packs, shared_bytes);
     const int busy_blocks =
         context.accelerator->info().multiprocessors * std::max(2, busy_threads / plan.threads);
     const std::int64_t enough = std::max<std::int64_t>(rows / many_rows, busy_blocks);
@@ -356,7 +356,7 @@ void add_norm_forward(Context& context, const NormParameters& parameters, const 
         visit_norm<T>(parameters.kind, has_packs, [&](auto is_centered, auto width) {
             const auto row_bytes = static_cast<std::int64_t>(sizeof(T)) * x.dim(1);
             const RowLaunch plan =
-                plan_rows(context, x.dim(0), x.dim(1) / width, 2, (has_bias ? 3 : 2) * row_bytes);
+                plan_rows(context, x.dim(0), x.dim(1) / width, (has_bias ? 3 : 2) * row_bytes);
             simt::launch({.name = "norm_forward",
                           .grid = {plan.blocks},
                           .block = {plan.threads},

@@ -200,6 +200,23 @@ TEST_F(NormCuda, GradientMayReplaceThatOfTheOutput) {
     }
 }
 
+TEST_F(NormCuda, ResultsMayReplaceTheInput) {
+    for (const std::int64_t width : {64, 24'680}) {
+        const Case c{DType::float32, Normalization::layernorm, true, 5, width, 0};
+        const Problem separate(device_, c);
+        const Problem in_place(device_, c);
+        separate.add_forward(context_);
+        const DeviceTensor& x = in_place.x;
+        ops::add_norm_forward(context_, in_place.parameters(), x.view(), in_place.branch.view(),
+                              x.view(), in_place.out.view(), in_place.statistics_view());
+        EXPECT_EQ(x.values(), separate.sum.values());
+        EXPECT_EQ(in_place.out.values(), separate.out.values());
+        ops::norm_forward(context_, in_place.parameters(), x.view(), x.view(),
+                          in_place.statistics_view());
+        EXPECT_EQ(x.values(), separate.out.values());
+    }
+}
+
 TEST_F(NormCuda, NoRowsChangeNothing) {
     const Case c{DType::bfloat16, Normalization::layernorm, true, 0, 64, 0};
     const Problem problem(device_, c);
