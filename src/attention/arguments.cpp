@@ -11,11 +11,12 @@ void require(bool condition, const std::string& message) {
     if (!condition) throw std::invalid_argument("attention: " + message);
 }
 
-void check_shape(cost::AttentionBackend backend, const Shape& shape, DType dtype) {
+void check_shape(cost::AttentionBackend backend, const Shape& shape, DType dtype,
+                 cost::DeviceKind device) {
     require(shape.batch >= 0 && shape.query_length >= 0 && shape.key_length >= 0,
             "negative length");
     require(shape.heads >= 1 && shape.kv_heads >= 1, "no heads");
-    const Support support = supports(backend, cost::DeviceKind::cpu, shape, dtype);
+    const Support support = supports(backend, device, shape, dtype);
     require(support.supported, support.reason);
 }
 
@@ -28,8 +29,13 @@ void check_tensor(const TensorView& tensor, DType dtype, std::int64_t elements,
                   const std::string& name) {
     require(elements == 0 || !tensor.empty(), name + " is missing");
     if (tensor.empty()) return;
-    require(tensor.dtype() == dtype, name + " has another element type than q");
+    require(tensor.dtype() == dtype, name + " is not " + std::string(short_name(dtype)));
     require(tensor.size() == elements, name + " has the wrong size");
+}
+
+/// Of lse and row_sums.
+DType statistics_type(DType dtype) {
+    return size_in_bytes(dtype) == 2 ? DType::float32 : dtype;
 }
 
 std::int64_t query_rows(const Shape& shape) {
@@ -51,16 +57,16 @@ constexpr std::string_view kValues = "attention.values";
 }  // namespace
 
 void check_forward(cost::AttentionBackend backend, const Shape& shape,
-                   const ForwardArguments& arguments) {
+                   const ForwardArguments& arguments, cost::DeviceKind device) {
     const bool manual = backend == cost::AttentionBackend::manual;
     const DType dtype = arguments.q.dtype;
-    check_shape(backend, shape, dtype);
+    check_shape(backend, shape, dtype, device);
     check_heads(arguments.q, dtype, query_rows(shape), "q");
     check_heads(arguments.k, dtype, key_rows(shape), "k");
     check_heads(arguments.v, dtype, key_rows(shape), "v");
     check_heads(arguments.o, dtype, query_rows(shape), "o");
     if (!manual || !arguments.lse.empty())
-        check_tensor(arguments.lse, dtype, query_rows(shape), "lse");
+        check_tensor(arguments.lse, statistics_type(dtype), query_rows(shape), "lse");
     if (manual) {
         check_tensor(arguments.probabilities, dtype, query_rows(shape) * shape.key_length,
                      "probabilities");
@@ -68,9 +74,9 @@ void check_forward(cost::AttentionBackend backend, const Shape& shape,
 }
 
 void check_backward(cost::AttentionBackend backend, const Shape& shape,
-                    const BackwardArguments& arguments) {
+                    const BackwardArguments& arguments, cost::DeviceKind device) {
     const DType dtype = arguments.q.dtype;
-    check_shape(backend, shape, dtype);
+    check_shape(backend, shape, dtype, device);
     check_heads(arguments.q, dtype, query_rows(shape), "q");
     check_heads(arguments.k, dtype, key_rows(shape), "k");
     check_heads(arguments.v, dtype, key_rows(shape), "v");
@@ -84,8 +90,8 @@ void check_backward(cost::AttentionBackend backend, const Shape& shape,
         check_tensor(arguments.d_scores, dtype, pairs, "d_scores");
     } else {
         check_heads(arguments.o, dtype, query_rows(shape), "o");
-        check_tensor(arguments.lse, dtype, query_rows(shape), "lse");
-        check_tensor(arguments.row_sums, dtype, query_rows(shape), "row_sums");
+        check_tensor(arguments.lse, statistics_type(dtype), query_rows(shape), "lse");
+        check_tensor(arguments.row_sums, statistics_type(dtype), query_rows(shape), "row_sums");
     }
 }
 

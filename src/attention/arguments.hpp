@@ -1,5 +1,5 @@
-// What the three CPU backends share besides the tile kernels: checked arguments, rows of one head,
-// scratch memory of a thread, and the record of products.
+// What the backends share, those of the CPU besides the tile kernels: checked arguments, rows of
+// one head, scratch memory of a thread, and the record of products.
 #pragma once
 
 #include <algorithm>
@@ -14,11 +14,13 @@
 namespace isoflop::attention {
 
 /// Throw std::invalid_argument, naming the argument, when types, sizes or pointers do not fit the
-/// shape.
+/// shape. lse and row_sums have the type of q, but are fp32 beside 16-bit ones.
 void check_forward(cost::AttentionBackend backend, const Shape& shape,
-                   const ForwardArguments& arguments);
+                   const ForwardArguments& arguments,
+                   cost::DeviceKind device = cost::DeviceKind::cpu);
 void check_backward(cost::AttentionBackend backend, const Shape& shape,
-                    const BackwardArguments& arguments);
+                    const BackwardArguments& arguments,
+                    cost::DeviceKind device = cost::DeviceKind::cpu);
 
 /// Products of all heads: one of scores and one of values forward; backward two of each, and the
 /// scores once more in fused backends, which did not keep them.

@@ -8,6 +8,28 @@
 
 namespace isoflop::attention {
 
+/// What the CUDA backends have in common, as CpuBackend. Kernels has static functions forward and
+/// backward.
+template <cost::AttentionBackend kKind, class Kernels>
+class CudaBackend final : public Backend {
+public:
+    [[nodiscard]] cost::AttentionBackend kind() const override { return kKind; }
+
+    void forward(Context& context, const Shape& shape,
+                 const ForwardArguments& arguments) const override {
+        check_forward(kKind, shape, arguments, cost::DeviceKind::cuda);
+        record_forward(context, kKind, shape, arguments.pass);
+        Kernels::forward(context, shape, arguments);
+    }
+
+    void backward(Context& context, const Shape& shape,
+                  const BackwardArguments& arguments) const override {
+        check_backward(kKind, shape, arguments, cost::DeviceKind::cuda);
+        record_backward(context, kKind, shape);
+        Kernels::backward(context, shape, arguments);
+    }
+};
+
 [[nodiscard]] std::unique_ptr<Backend> make_flash_attn_2_cuda();
 [[nodiscard]] std::unique_ptr<Backend> make_manual_cuda();
 

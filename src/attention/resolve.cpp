@@ -51,7 +51,7 @@ Support supports_fused_on_gpu(AttentionBackend backend, const Shape& shape, DTyp
     if (backend == AttentionBackend::manual) return {};
     if (size_in_bytes(dtype) != 2)
         return unsupported("its CUDA kernels are for bfloat16 and float16, not " +
-                           std::string(to_string(dtype)));
+                           std::string(short_name(dtype)));
     constexpr std::array kHeadDims = {32, 64, 96, 128, 256};
     const bool compiled = std::any_of(kHeadDims.begin(), kHeadDims.end(),
                                       [&](int each) { return each == shape.head_dim; });
@@ -66,14 +66,18 @@ Support supports_fused_on_gpu(AttentionBackend backend, const Shape& shape, DTyp
 
 Support supports(AttentionBackend backend, cost::DeviceKind device, const Shape& shape,
                  DType dtype) {
-    if (device == cost::DeviceKind::cuda) {
-        if (size_in_bytes(dtype) != 2 && dtype != DType::float32)
-            return unsupported("no CUDA kernel for " + std::string(to_string(dtype)));
-        if (backend == AttentionBackend::sdpa) return unsupported("no CUDA kernel yet");
+    const bool on_gpu = device == cost::DeviceKind::cuda;
+    const bool has_type =
+        dtype == DType::float32 ||
+        (on_gpu ? dtype == DType::bfloat16 || dtype == DType::float16 : dtype == DType::float64);
+    if (!has_type) {
+        return unsupported(std::string("no ") + (on_gpu ? "CUDA" : "CPU") + " kernel for " +
+                           std::string(short_name(dtype)));
+    }
+    if (on_gpu && backend == AttentionBackend::sdpa) return unsupported("no CUDA kernel yet");
+    if (on_gpu) {
         if (const Support fused = supports_fused_on_gpu(backend, shape, dtype); !fused.supported)
             return fused;
-    } else if (dtype != DType::float32 && dtype != DType::float64) {
-        return unsupported("no CPU kernel for " + std::string(to_string(dtype)));
     }
     if (shape.head_dim < 1)
         return unsupported("head_dim " + std::to_string(shape.head_dim) + " is below 1");
@@ -109,7 +113,9 @@ Resolution resolve(AttentionBackend requested, cost::DeviceKind device, const Sh
 }
 
 std::unique_ptr<Backend> make_backend(AttentionBackend backend, cost::DeviceKind device) {
-    if (device == cost::DeviceKind::cuda) throw ConfigError("this build has no CUDA");
+    if (device == cost::DeviceKind::cuda) {
+        throw ConfigError("attention on a GPU is made by its accelerator");
+    }
     switch (backend) {
         case AttentionBackend::flash_attn_2: return make_flash_attn_2_cpu();
         case AttentionBackend::sdpa: return make_sdpa_cpu();

@@ -55,6 +55,15 @@ TEST(AttentionResolve, WideHeadsFallBackToManual) {
               "flash_attn_2: head_dim 320 is over 256; sdpa: head_dim 320 is over 256");
 }
 
+TEST(AttentionResolve, GpusHaveManualAttentionInTheirTypes) {
+    for (const DType dtype : {DType::float32, DType::bfloat16, DType::float16}) {
+        const auto resolution =
+            resolve(AttentionBackend::flash_attn_2, DeviceKind::cuda, make_shape(8, 8, 320), dtype);
+        EXPECT_EQ(resolution.used, AttentionBackend::manual);
+        EXPECT_EQ(resolution.reason, "flash_attn_2: no CUDA kernel yet; sdpa: no CUDA kernel yet");
+    }
+}
+
 TEST(AttentionResolve, SaysWhyNothingIsLeft) {
     try {
         (void)resolve(AttentionBackend::sdpa, DeviceKind::cuda, make_shape(8, 8, 64),
@@ -62,8 +71,8 @@ TEST(AttentionResolve, SaysWhyNothingIsLeft) {
         FAIL() << "GPUs have no kernels for double";
     } catch (const ConfigError& error) {
         EXPECT_STREQ(error.what(),
-                     "no attention backend can run here: sdpa: no CUDA kernel for float64; "
-                     "manual: no CUDA kernel for float64");
+                     "no attention backend can run here: sdpa: no CUDA kernel for fp64; "
+                     "manual: no CUDA kernel for fp64");
     }
     EXPECT_THROW((void)resolve(AttentionBackend::manual, DeviceKind::cpu, make_shape(8, 8, 64),
                                DType::bfloat16),

@@ -93,6 +93,7 @@ struct Resolution {
 [[nodiscard]] Resolution resolve(cost::AttentionBackend requested, cost::DeviceKind device,
                                  const Shape& shape, DType dtype, std::string_view disabled = {});
 
+/// Of the CPU; those of a GPU come from Accelerator::make_attention.
 [[nodiscard]] std::unique_ptr<Backend> make_backend(cost::AttentionBackend backend,
                                                     cost::DeviceKind device);
 

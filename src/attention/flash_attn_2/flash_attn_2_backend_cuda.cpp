@@ -6,21 +6,11 @@
 namespace isoflop::attention {
 namespace {
 
-constexpr auto kKind = cost::AttentionBackend::flash_attn_2;
-
-class FlashAttn2Cuda final : public Backend {
-public:
-    [[nodiscard]] cost::AttentionBackend kind() const override { return kKind; }
-
-    void forward(Context& context, const Shape& shape,
-                 const ForwardArguments& arguments) const override {
-        record_forward(context, kKind, shape, arguments.pass);
+struct FlashAttn2Kernels {
+    static void forward(Context& context, const Shape& shape, const ForwardArguments& arguments) {
         flash_attn_2::forward(context.accelerator->stream(), shape, arguments);
     }
-
-    void backward(Context& context, const Shape& shape,
-                  const BackwardArguments& arguments) const override {
-        record_backward(context, kKind, shape);
+    static void backward(Context& context, const Shape& shape, const BackwardArguments& arguments) {
         flash_attn_2::backward(context.accelerator->stream(), shape, arguments);
     }
 };
@@ -28,7 +18,7 @@ public:
 }  // namespace
 
 std::unique_ptr<Backend> make_flash_attn_2_cuda() {
-    return std::make_unique<FlashAttn2Cuda>();
+    return std::make_unique<CudaBackend<cost::AttentionBackend::flash_attn_2, FlashAttn2Kernels>>();
 }
 
 }  // namespace isoflop::attention

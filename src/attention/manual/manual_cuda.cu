@@ -1,0 +1,329 @@
+// Attention with the whole matrix of probabilities on a GPU: two products by the accelerator and a
+// masked softmax between them, in place: a product leaves scaled scores (or the gradient of the
+// probabilities) in the element type, and a kernel with one block per row makes them probabilities
+// (or gradients of scores), computing in fp32.
+//
+// Query heads that share a key/value head are products of their own, one after another, each for
+// all key/value heads of a sequence at once; so gradients of keys and values are added in order of
+// heads. A row of the matrix depends on its query alone: numbers that are not finite stay in it.
+#include "attention/arguments.hpp"
+#include "attention/cuda_backends.hpp"
+#include "ops/cuda_softmax.hpp"
+
+namespace isoflop::attention {
+namespace {
+
+using device::DeviceGemm;
+using device::Transpose;
+using ops::cuda::Pack;
+using ops::cuda::RowParts;
+
+/// Rows of the [batch, heads, query_length, key_length] matrix, seen as one.
+struct MatrixRows {
+    std::int64_t count, query_length, key_length;
+    std::int64_t misplaced;  ///< elements from a multiple of 16 bytes to the first row
+    bool causal;
+};
+
+/// First key that the query of a row must not see; cost::causal_key_limit for kernels.
+SIMT_DEVICE std::int64_t key_limit_of_row(const MatrixRows& rows, std::int64_t row) {
+    if (!rows.causal) return rows.key_length;
+    const std::int64_t limit = row % rows.query_length + 1 + rows.key_length - rows.query_length;
+    return limit > 0 ? limit : 0;
+}
+
+// ---- Kernels
+
+/// Scores become probabilities, zero from the row's limit on; lse, where there is one, the
+/// logarithm of the sum of their exponentials.
+template <class T>
+SIMT_KERNEL void softmax_rows(simt::Global<T> matrix, simt::Global<float> lse, MatrixRows rows) {
+    SIMT_SHARED_ARRAY(float, partial, 2 * ops::cuda::kMostRowWarps);
+    for (std::int64_t row = simt::block_index().x; row < rows.count; row += simt::grid_size().x) {
+        const auto z = matrix + row * rows.key_length;
+        const std::int64_t misplaced = rows.misplaced + row * rows.key_length;
+        const std::int64_t limit = key_limit_of_row(rows, row);
+        ops::cuda::SoftmaxSum softmax;
+        ops::cuda::for_each_part<T>(
+            RowParts<T>(misplaced, limit), [&](std::int64_t first, auto constant) {
+                constexpr int width = constant.value;
+                const Pack<T, width> pack = ops::cuda::load_pack<width>(z + first);
+                float values[width];
+                for (int i = 0; i < width; ++i) values[i] = simt::to_float(pack.values[i]);
+                ops::cuda::add_to_softmax(softmax, values);
+            });
+        softmax = ops::cuda::block_softmax(softmax, partial);
+        if (lse && simt::thread_index().x == 0) {
+            simt::store(lse + row, limit > 0 ? softmax.shift + std::log(softmax.sum)
+                                             : -ops::cuda::kMinusInfinity);
+        }
+        const float factor = 1.0F / softmax.sum;
+        ops::cuda::for_each_part<T>(RowParts<T>(misplaced, rows.key_length), [&](std::int64_t first,
+                                                                                 auto constant) {
+            constexpr int width = constant.value;
+            Pack<T, width> pack{};
+            if (first < limit) pack = ops::cuda::load_pack<width>(z + first);
+            for (int i = 0; i < width; ++i) {
+                const float score = simt::to_float(pack.values[i]);
+                const float p = first + i < limit ? std::exp(score - softmax.shift) * factor : 0.0F;
+                pack.values[i] = simt::round_to<T>(p);
+            }
+            ops::cuda::store_pack(z + first, pack);
+        });
+    }
+}
+
+/// Gradients of probabilities become those of scores, before scaling: p * (d_p - sum of p d_p),
+/// zero from the row's limit on.
+template <class T>
+SIMT_KERNEL void softmax_rows_backward(simt::Global<T> gradients,
+                                       simt::Global<const T> probabilities, MatrixRows rows) {
+    SIMT_SHARED_ARRAY(float, partial, ops::cuda::kMostRowWarps);
+    for (std::int64_t row = simt::block_index().x; row < rows.count; row += simt::grid_size().x) {
+        const auto d = gradients + row * rows.key_length;
+        const auto p = probabilities + row * rows.key_length;
+        const std::int64_t misplaced = rows.misplaced + row * rows.key_length;
+        const std::int64_t limit = key_limit_of_row(rows, row);
+        float sum = 0;
+        ops::cuda::for_each_part<T>(
+            RowParts<T>(misplaced, limit), [&](std::int64_t first, auto constant) {
+                constexpr int width = constant.value;
+                const Pack<T, width> d_p = ops::cuda::load_pack<width>(d + first);
+                const Pack<T, width> weight = ops::cuda::load_pack<width>(p + first);
+                for (int i = 0; i < width; ++i) {
+                    sum += simt::to_float(d_p.values[i]) * simt::to_float(weight.values[i]);
+                }
+            });
+        sum = ops::cuda::block_sum(sum, partial);
+        ops::cuda::for_each_part<T>(
+            RowParts<T>(misplaced, rows.key_length), [&](std::int64_t first, auto constant) {
+                constexpr int width = constant.value;
+                Pack<T, width> pack{};
+                Pack<T, width> weight{};
+                if (first < limit) {
+                    pack = ops::cuda::load_pack<width>(d + first);
+                    weight = ops::cuda::load_pack<width>(p + first);
+                }
+                for (int i = 0; i < width; ++i) {
+                    const float d_score =
+                        simt::to_float(weight.values[i]) * (simt::to_float(pack.values[i]) - sum);
+                    pack.values[i] = simt::round_to<T>(first + i < limit ? d_score : 0.0F);
+                }
+                ops::cuda::store_pack(d + first, pack);
+            });
+    }
+}
+
+/// Of all heads, element by element: where there are no rows to sum over.
+template <class T>
+SIMT_KERNEL void fill_heads_with_zeros(simt::Global<T> data, std::int64_t count,
+                                       std::int64_t tokens, std::int64_t heads,
+                                       std::int64_t head_dim, std::int64_t batch_stride,
+                                       std::int64_t token_stride, std::int64_t head_stride) {
+    const std::int64_t threads =
+        static_cast<std::int64_t>(simt::grid_size().x) * simt::block_size().x;
+    for (std::int64_t i = static_cast<std::int64_t>(simt::block_index().x) * simt::block_size().x +
+                          simt::thread_index().x;
+         i < count; i += threads) {
+        const std::int64_t column = i % head_dim;
+        const std::int64_t head = i / head_dim % heads;
+        const std::int64_t token = i / head_dim / heads % tokens;
+        const std::int64_t batch = i / head_dim / heads / tokens;
+        simt::store(
+            data + (batch * batch_stride + token * token_stride + head * head_stride + column),
+            T{});
+    }
+}
+
+// ---- Launches
+
+template <class T>
+[[nodiscard]] MatrixRows matrix_rows(const Shape& shape, const T* matrix) {
+    return {.count = shape.batch * shape.heads * shape.query_length,
+            .query_length = shape.query_length,
+            .key_length = shape.key_length,
+            .misplaced = ops::cuda::misplacement(matrix),
+            .causal = shape.causal};
+}
+
+[[nodiscard]] simt::Launch row_launch(const Context& context, const char* name,
+                                      const MatrixRows& rows) {
+    return {.name = name,
+            .grid = {ops::cuda::blocks_for(rows.count, 1, 1 << 20)},
+            .block = {ops::cuda::threads_for_row(rows.key_length)},
+            .stream = ops::cuda::stream_of(context)};
+}
+
+template <class T>
+void fill_with_zeros(Context& context, const Shape& shape, const Heads& heads, std::int64_t count,
+                     std::int64_t tokens) {
+    const std::int64_t elements = shape.batch * tokens * count * shape.head_dim;
+    if (elements == 0) return;
+    simt::launch({.name = "fill_heads_with_zeros",
+                  .grid = {ops::cuda::blocks_for(elements, ops::cuda::kBlockThreads)},
+                  .block = {ops::cuda::kBlockThreads},
+                  .stream = ops::cuda::stream_of(context)},
+                 fill_heads_with_zeros<T>, static_cast<T*>(heads.data), elements, tokens, count,
+                 shape.head_dim, heads.batch_stride, heads.token_stride, heads.head_stride);
+}
+
+// ---- Products
+
+/// The query heads of one sequence that are the n-th of their groups: one per key/value head.
+struct Slice {
+    std::int64_t batch, in_group;
+};
+
+template <class Run>
+void for_each_slice(const Shape& shape, const Run& run) {
+    for (std::int64_t batch = 0; batch < shape.batch; ++batch) {
+        for (std::int64_t i = 0; i < shape.heads / shape.kv_heads; ++i) run(Slice{batch, i});
+    }
+}
+
+/// A factor or result of `kv_heads` products: where the first one is, and the distance to the next.
+struct Operand {
+    void* data;
+    std::int64_t stride, row_stride;
+};
+
+template <class T>
+[[nodiscard]] Operand query_heads(const Shape& shape, const Heads& heads, const Slice& slice) {
+    const std::int64_t first =
+        slice.batch * heads.batch_stride + slice.in_group * heads.head_stride;
+    return {static_cast<T*>(heads.data) + first, shape.heads / shape.kv_heads * heads.head_stride,
+            heads.token_stride};
+}
+template <class T>
+[[nodiscard]] Operand key_heads(const Heads& heads, const Slice& slice) {
+    return {static_cast<T*>(heads.data) + slice.batch * heads.batch_stride, heads.head_stride,
+            heads.token_stride};
+}
+template <class T>
+[[nodiscard]] Operand matrices(const Shape& shape, const TensorView& matrix, const Slice& slice) {
+    const std::int64_t size = shape.query_length * shape.key_length;
+    return {ops::cuda::data<T>(matrix) + (slice.batch * shape.heads + slice.in_group) * size,
+            shape.heads / shape.kv_heads * size, shape.key_length};
+}
+
+struct ProductOptions {
+    Transpose transpose_a = Transpose::no;
+    Transpose transpose_b = Transpose::no;
+    double alpha = 1;
+    bool accumulate = false;
+};
+
+/// c [m, n] = alpha a b, for every key/value head.
+template <class T>
+void multiply(Context& context, const Shape& shape, std::int64_t m, std::int64_t n, std::int64_t k,
+              const Operand& a, const Operand& b, const Operand& c, const ProductOptions& options) {
+    context.accelerator->gemm({.shape = {.transpose_a = options.transpose_a,
+                                         .transpose_b = options.transpose_b,
+                                         .m = m,
+                                         .n = n,
+                                         .k = k,
+                                         .lda = a.row_stride,
+                                         .ldb = b.row_stride,
+                                         .ldc = c.row_stride},
+                               .dtype = ops::cuda::kDTypeOf<T>,
+                               .alpha = static_cast<float>(options.alpha),
+                               .a = a.data,
+                               .b = b.data,
+                               .beta = options.accumulate ? 1.0F : 0.0F,
+                               .c = c.data,
+                               .count = shape.kv_heads,
+                               .stride_a = a.stride,
+                               .stride_b = b.stride,
+                               .stride_c = c.stride});
+}
+
+// ---- The backend
+
+template <class T>
+void forward_all(Context& context, const Shape& shape, const ForwardArguments& arguments) {
+    const std::int64_t queries = shape.query_length;
+    const std::int64_t keys = shape.key_length;
+    for_each_slice(shape, [&](const Slice& slice) {
+        if (keys == 0) return;
+        multiply<T>(context, shape, queries, keys, shape.head_dim,
+                    query_heads<T>(shape, arguments.q, slice), key_heads<T>(arguments.k, slice),
+                    matrices<T>(shape, arguments.probabilities, slice),
+                    {.transpose_b = Transpose::yes, .alpha = shape.scale});
+    });
+    T* const matrix = ops::cuda::data<T>(arguments.probabilities);
+    const MatrixRows rows = matrix_rows(shape, matrix);
+    simt::launch(row_launch(context, "softmax_rows", rows), softmax_rows<T>, matrix,
+                 ops::cuda::data<float>(arguments.lse), rows);
+    if (keys == 0) return fill_with_zeros<T>(context, shape, arguments.o, shape.heads, queries);
+    for_each_slice(shape, [&](const Slice& slice) {
+        multiply<T>(context, shape, queries, shape.head_dim, keys,
+                    matrices<T>(shape, arguments.probabilities, slice),
+                    key_heads<T>(arguments.v, slice), query_heads<T>(shape, arguments.o, slice),
+                    {});
+    });
+}
+
+template <class T>
+void score_gradients(Context& context, const Shape& shape, const BackwardArguments& arguments) {
+    for_each_slice(shape, [&](const Slice& slice) {
+        multiply<T>(context, shape, shape.query_length, shape.key_length, shape.head_dim,
+                    query_heads<T>(shape, arguments.d_o, slice), key_heads<T>(arguments.v, slice),
+                    matrices<T>(shape, arguments.d_scores, slice), {.transpose_b = Transpose::yes});
+    });
+    T* const gradients = ops::cuda::data<T>(arguments.d_scores);
+    const T* const probabilities = ops::cuda::data<T>(arguments.probabilities);
+    const MatrixRows rows = matrix_rows(shape, gradients);
+    simt::launch(row_launch(context, "softmax_rows_backward", rows), softmax_rows_backward<T>,
+                 gradients, probabilities, rows);
+}
+
+template <class T>
+void backward_all(Context& context, const Shape& shape, const BackwardArguments& arguments) {
+    const std::int64_t queries = shape.query_length;
+    const std::int64_t keys = shape.key_length;
+    if (queries == 0 || keys == 0) {
+        fill_with_zeros<T>(context, shape, arguments.d_q, shape.heads, queries);
+        fill_with_zeros<T>(context, shape, arguments.d_k, shape.kv_heads, keys);
+        fill_with_zeros<T>(context, shape, arguments.d_v, shape.kv_heads, keys);
+        return;
+    }
+    score_gradients<T>(context, shape, arguments);
+    for_each_slice(shape, [&](const Slice& slice) {
+        const Operand p = matrices<T>(shape, arguments.probabilities, slice);
+        const Operand d_scores = matrices<T>(shape, arguments.d_scores, slice);
+        const bool accumulate = slice.in_group > 0;
+        multiply<T>(context, shape, queries, shape.head_dim, keys, d_scores,
+                    key_heads<T>(arguments.k, slice), query_heads<T>(shape, arguments.d_q, slice),
+                    {.alpha = shape.scale});
+        multiply<T>(context, shape, keys, shape.head_dim, queries, p,
+                    query_heads<T>(shape, arguments.d_o, slice), key_heads<T>(arguments.d_v, slice),
+                    {.transpose_a = Transpose::yes, .accumulate = accumulate});
+        multiply<T>(
+            context, shape, keys, shape.head_dim, queries, d_scores,
+            query_heads<T>(shape, arguments.q, slice), key_heads<T>(arguments.d_k, slice),
+            {.transpose_a = Transpose::yes, .alpha = shape.scale, .accumulate = accumulate});
+    });
+}
+
+struct ManualCuda {
+    static void forward(Context& context, const Shape& shape, const ForwardArguments& arguments) {
+        if (shape.batch == 0 || shape.query_length == 0) return;
+        ops::cuda::visit_storage(arguments.q.dtype, [&](auto zero) {
+            forward_all<decltype(zero)>(context, shape, arguments);
+        });
+    }
+    static void backward(Context& context, const Shape& shape, const BackwardArguments& arguments) {
+        if (shape.batch == 0) return;
+        ops::cuda::visit_storage(arguments.q.dtype, [&](auto zero) {
+            backward_all<decltype(zero)>(context, shape, arguments);
+        });
+    }
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_manual_cuda() {
+    return std::make_unique<CudaBackend<cost::AttentionBackend::manual, ManualCuda>>();
+}
+
+}  // namespace isoflop::attention
