@@ -76,7 +76,7 @@ private:
 
 /// The same on the CPU in fp32.
 struct ReferenceRun : trainer::TestRun {
-    explicit ReferenceRun(const Overrides& overrides) : TestRun(overrides) {}
+    explicit ReferenceRun(const Overrides& overrides) : TestRun(on_cpu(overrides)) {}
 
     [[nodiscard]] std::vector<float> gradients() {
         std::vector<float> all;
@@ -85,6 +85,12 @@ struct ReferenceRun : trainer::TestRun {
             all.insert(all.end(), values.begin(), values.end());
         }
         return all;
+    }
+
+private:
+    static Overrides on_cpu(Overrides overrides) {
+        overrides.emplace_back("device=cpu");  // else the emulated GPU
+        return overrides;
     }
 };
 
