@@ -62,6 +62,13 @@ TEST_F(ElementwiseCuda, FillReachesEveryElement) {
     });
 }
 
+TEST_F(ElementwiseCuda, ThreadsGoOnWhereThereAreMorePacksThanThreads) {
+    constexpr std::int64_t kSize = 4 * 2048 * 256 + 5;
+    const DeviceTensor x(device_, DType::float32, {kSize});
+    ops::fill(context_, 7, x.view());
+    EXPECT_EQ(x.values(), std::vector<double>(static_cast<std::size_t>(kSize), 7));
+}
+
 TEST_F(ElementwiseCuda, CopyRoundsToTheOtherType) {
     for_types_sizes_and_shifts([&](DType from_type, std::int64_t size, std::int64_t shift) {
         for (const DType to_type : kStorageTypes) {
@@ -98,11 +105,13 @@ TEST_F(ElementwiseCuda, ManyElementsHaveTheSameBitsInAllOrders) {
             return bytes_of(out);
         });
     }
-    const DeviceTensor x(device_, DType::float32, {kManyElements}, values);
+    // One element at a time, more than there are threads.
+    const DeviceTensor x(device_, DType::float32, {kManyElements}, values, 1);
+    const std::vector<double> expected = rounded(DType::bfloat16, values);
     expect_same_bits_in_all_orders([&] {
         const DeviceTensor out(device_, DType::bfloat16, {kManyElements});
-        ops::fill(context_, 1, out.view());
         ops::copy(context_, x.view(), out.view());
+        EXPECT_EQ(out.values(), expected);
         return bytes_of(out);
     });
 }

@@ -102,14 +102,22 @@ TEST_F(RopeCuda, TableWithoutCopyIsRefused) {
 }
 
 TEST_F(RopeCuda, SameBitsInAllOrders) {
+    // Few blocks, each for many rows.
+    EmulatedAccelerator device({}, 1);
+    Context context(pool_, &device);
     for (const DType dtype : kStorageTypes) {
         for (const std::int64_t head_dim : {30, 64}) {
-            const Table table(device_, head_dim);
+            const Table table(device, head_dim);
+            const RopeShape shape = shape_of({40, head_dim});
+            const std::int64_t width = shape.heads * head_dim;
+            const std::vector<double> values = random_values(67 * width, 4);
             expect_same_bits_in_all_orders([&] {
-                const std::int64_t width = 6 * head_dim;
-                const DeviceTensor packed(device_, dtype, {67, width},
-                                          random_values(67 * width, 4));
-                ops::rope_forward(context_, table.table, shape_of({5, head_dim}), packed.view());
+                const DeviceTensor packed(device, dtype, {67, width}, values);
+                ops::rope_forward(context, table.table, shape, packed.view());
+                HostTensor host({67, width},
+                                DeviceTensor(device, dtype, {67, width}, values).values());
+                ops::rope_forward(host_, table.table, shape, host.view());
+                expect_close(packed, host.values());
                 return bytes_of(packed);
             });
         }
