@@ -61,6 +61,9 @@ struct Windows {
     std::int64_t count;
 };
 
+/// Beyond the last token; no token is as large.
+constexpr std::uint64_t kNoToken = ~std::uint64_t{0};
+
 SIMT_DEVICE std::uint32_t token_of(std::uint64_t key) {
     return static_cast<std::uint32_t>(key >> 32U);
 }
@@ -119,37 +122,35 @@ SIMT_KERNEL void sum_windows(simt::Global<T> d_table, simt::Global<float> partia
     const std::int64_t begin = window * windows.window;
     const std::int64_t end =
         begin + windows.window < windows.tokens ? begin + windows.window : windows.tokens;
+    const bool continues =
+        begin > 0 && token_of(simt::load(keys + (begin - 1))) == token_of(simt::load(keys + begin));
     Sums<width> sums{};
-    std::int64_t run_begin = begin;
+    bool begins_here = !continues;
     for (std::int64_t chunk = begin; chunk < end; chunk += simt::warp_lanes) {
         const std::int64_t mine = chunk + simt::lane_index();
-        const std::uint64_t my_key = mine < end ? simt::load(keys + mine) : ~std::uint64_t{0};
+        const std::uint64_t my_key = mine < end ? simt::load(keys + mine) : kNoToken;
+        const std::uint64_t next_key =
+            mine + 1 < windows.tokens && mine < end ? simt::load(keys + (mine + 1)) : kNoToken;
+        const std::uint32_t ends = simt::ballot(token_of(my_key) != token_of(next_key));
         for (int i = 0; i < simt::warp_lanes && chunk + i < end; ++i) {
             const std::uint64_t key = simt::shuffle(my_key, i);
-            const std::int64_t place = chunk + i;
             if (has_column) {
                 const auto row = static_cast<std::int64_t>(key & 0xFFFF'FFFFU);
                 const Pack<T, width> values =
                     load_pack<width>(d_out + (row * windows.columns + column));
                 for (int k = 0; k < width; ++k) sums.values[k] += simt::to_float(values.values[k]);
             }
-            const bool is_last = place + 1 == windows.tokens;
-            const bool ends_run =
-                is_last || token_of(simt::load(keys + place + 1)) != token_of(key);
-            if (!ends_run && place + 1 < end) continue;
-            const bool begins_here = run_begin > begin || begin == 0 ||
-                                     token_of(simt::load(keys + (begin - 1))) != token_of(key);
-            if (has_column) {
-                if (begins_here && ends_run) {
-                    add_to_gradient<T, width>(
-                        d_table + (std::int64_t{token_of(key)} * windows.columns + column), sums);
-                } else {
-                    store_sums<width>(partial_row(partials, windows, begins_here, window) + column,
-                                      sums);
-                }
+            const bool ends_run = (ends >> i & 1U) != 0;
+            if (!ends_run && chunk + i + 1 < end) continue;
+            if (has_column && begins_here && ends_run) {
+                add_to_gradient<T, width>(
+                    d_table + (std::int64_t{token_of(key)} * windows.columns + column), sums);
+            } else if (has_column) {
+                store_sums<width>(partial_row(partials, windows, begins_here, window) + column,
+                                  sums);
             }
             sums = {};
-            run_begin = place + 1;
+            begins_here = true;
         }
     }
 }
