@@ -106,6 +106,20 @@ TEST_F(AdamWCuda, ManySegmentsTakeSeveralTables) {
     EXPECT_LE(relative_error(state.updated(), host.weights.doubles()), 1e-7);
 }
 
+TEST_F(AdamWCuda, UpdatesManyElements) {
+    constexpr std::int64_t kMany = 1'000'003;
+    const std::vector<AdamWSegment> segments{{.offset = 1, .count = 700'001, .weight_decay = true},
+                                             {.offset = 700'002, .count = 300'001}};
+    const DeviceState state(device_, DType::bfloat16, kMany, random_values(kMany, 1));
+    HostState host(state);
+    const emulator::Session session({.count = false});
+    ops::adamw(context_, kOptions, segments, state.view());
+    ops::adamw(host_, kOptions, segments, host.view());
+    EXPECT_LE(relative_error(state.updated(), host.weights.doubles()), 1e-7);
+    const DeviceTensor rounded(device_, DType::bfloat16, {kMany}, state.updated());
+    EXPECT_TRUE(bytes_of(state.weights) == bytes_of(rounded));
+}
+
 TEST_F(AdamWCuda, HasTheSameBitsInAllOrders) {
     for (const DType dtype : kStorageTypes) {
         expect_same_bits_in_all_orders([&] {

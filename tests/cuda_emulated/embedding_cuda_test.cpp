@@ -138,7 +138,10 @@ TEST_F(EmbeddingCuda, HasTheSameBitsInAllOrders) {
                                                random_values(100 * columns, 9));
                 ops::embedding_backward(context_, tokens, d_out.view(), 100, d_table.view(),
                                         d_positions.view());
-                return bytes_of(d_table, d_positions);
+                const DeviceTensor out(device_, dtype, {300, columns});
+                ops::embedding_forward(context_, tokens, d_table.view(), d_positions.view(), 100, 0,
+                                       out.view());
+                return bytes_of(d_table, d_positions, out);
             });
         }
     }

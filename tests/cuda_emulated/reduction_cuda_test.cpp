@@ -119,8 +119,23 @@ TEST_F(ReductionCuda, ManyElementsGiveTheSameBitsInAllOrders) {
         return bits;
     });
     HostTensor host({kManyElements}, x.values());
+    EXPECT_EQ(ops::statistics(context_, x.view()).maximum,
+              ops::statistics(host_, host.view()).maximum);
     EXPECT_NEAR(ops::sum_of_squares(context_, x.view()), ops::sum_of_squares(host_, host.view()),
                 1e-6);
+}
+
+TEST_F(ReductionCuda, StatisticsAndChecksumsHaveTheSameBitsInAllOrders) {
+    const DeviceTensor x(device_, DType::float16, {9001}, random_values(9001, 4));
+    expect_same_bits_in_all_orders([&] {
+        const ops::TensorStatistics found = ops::statistics(context_, x.view());
+        const double sums[2] = {found.sum, found.sum_of_squares};
+        const std::uint64_t checksum = ops::checksum(context_, x.view());
+        std::vector<std::byte> bits(sizeof sums + sizeof checksum);
+        std::memcpy(bits.data(), sums, sizeof sums);
+        std::memcpy(bits.data() + sizeof sums, &checksum, sizeof checksum);
+        return bits;
+    });
 }
 
 TEST_F(ReductionCuda, ElementsAreReadOnce) {
