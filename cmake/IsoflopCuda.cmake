@@ -218,7 +218,7 @@ list(APPEND CMAKE_INSTALL_RPATH "${CUDAToolkit_LIBRARY_DIR}")
 
 message(STATUS "CUDA ${CUDAToolkit_VERSION}: found (${ISOFLOP_NVCC}), architectures ${CMAKE_CUDA_ARCHITECTURES}, "
                "${CMAKE_CUDA_RUNTIME_LIBRARY} runtime; libraries are loaded when a program runs")
-isoflop_report_cuda_library("cuBLASLt" cublasLt.h "" "our declarations of it are not checked")
+isoflop_report_cuda_library("cuBLASLt" cublas_api.h "CUBLAS_VER_(MAJOR|MINOR|PATCH)" "our declarations of it are not checked")
 isoflop_report_cuda_library("cuDNN" cudnn_version.h "CUDNN_(MAJOR|MINOR|PATCHLEVEL)"
   "attention_backend=cudnn is not built")
 isoflop_report_cuda_library("NCCL" nccl.h "NCCL_(MAJOR|MINOR|PATCH)" "our declarations of it are not checked")
