@@ -142,9 +142,9 @@ def complaints(kernel, limit):
 
 
 def short_name(demangled):
-    """Without return type, parameters and our namespaces."""
+    """Without return type, parameters and namespaces."""
     name = re.sub(r"\(anonymous namespace\)::|_GLOBAL__N__\w+::", "", demangled)
-    name = re.sub(r"isoflop::(?:ops::cuda::|attention::(?:\w+::)*?(?=\w+[<(])|simt::|device::)?", "", name)
+    name = re.sub(r"\b(?:[a-z_0-9]+::)+", "", name)
     depth = 0
     for position, letter in enumerate(name):
         depth += {"<": 1, ">": -1}.get(letter, 0)
@@ -170,19 +170,31 @@ def find_nvcc(given):
 
 
 class Assembler:
-    """Runs nvcc, and remembers what it said while sources, headers and flags are the same."""
+    """Runs nvcc, and remembers what it said while source, headers and flags are the same."""
 
     def __init__(self, nvcc, flags, cache, root=ROOT):
         self.nvcc, self.flags, self.cache, self.root = nvcc, flags, cache, root
         version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
-        everything = hashlib.sha256((version + "\0".join(flags)).encode())
-        for header in sorted([*root.glob("src/**/*.hpp"), *root.glob("include/**/*.hpp")]):
-            everything.update(header.read_bytes())
-        self.common = everything.digest()
+        self.common = (version + "\0".join(flags)).encode()
+
+    def key_of(self, source, architecture):
+        """Of the source with all files of ours that it includes, however deep."""
+        digest = hashlib.sha256(self.common + architecture.encode())
+        seen, todo = set(), [source.resolve()]
+        while todo:
+            file = todo.pop()
+            if file in seen:
+                continue
+            seen.add(file)
+            text = file.read_bytes()
+            digest.update(text)
+            for name in re.findall(rb'^\s*#\s*include\s+"([^"]+)"', text, re.MULTILINE):
+                places = (folder / name.decode() for folder in (file.parent, self.root / "src", self.root / "include"))
+                todo += [place.resolve() for place in places if place.is_file()]
+        return digest.hexdigest()[:16]
 
     def output(self, source, architecture):
-        key = hashlib.sha256(self.common + architecture.encode() + source.read_bytes()).hexdigest()
-        remembered = self.cache / f"{source.stem}.sm_{architecture}.{key[:16]}.txt"
+        remembered = self.cache / f"{source.stem}.sm_{architecture}.{self.key_of(source, architecture)}.txt"
         if remembered.exists():
             return remembered.read_text(encoding="utf-8")
         with tempfile.TemporaryDirectory() as folder:

@@ -60,7 +60,8 @@ class Parser(unittest.TestCase):
         for demangled, short in (
                 ("void isoflop::ops::cuda::(anonymous namespace)::probe<isoflop::simt::Bfloat16, (int)4>(T1 *, long)",
                  "probe<Bfloat16, (int)4>"),
-                ("void isoflop::attention::tiles::forward<64>(isoflop::simt::Float16*)", "forward<64>"),
+                ("void isoflop::attention::tiles::forward<isoflop::attention::tiles::Shape<64, (isoflop::Kind)1> >(long)",
+                 "forward<Shape<64, (Kind)1> >"),
                 ("__internal_trig_reduction", "__internal_trig_reduction")):
             self.assertEqual(gate.short_name(demangled), short)
 
