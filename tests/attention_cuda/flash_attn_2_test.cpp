@@ -23,6 +23,27 @@ HalfProblem<T> check(const Shape& shape, const HalfOptions& options = {}) {
     return problem;
 }
 
+template <class T>
+void check_with_atomics(const Shape& shape, const HalfOptions& options = {}) {
+    SCOPED_TRACE(describe(shape) + ", " + std::string(to_string(kHalfType<T>)));
+    HalfProblem<T> problem(shape, options);
+    emulator::Session session({.order = emulator::Order::random, .seed = 5, .count = false});
+    problem.run_with_atomics();
+    const Reference reference(problem.exact);
+    expect_matches(problem.exact, reference, kHalfTolerance<T>);
+    expect_as_good_as_plain<T>(problem.exact, reference);
+    EXPECT_TRUE(problem.surroundings_are_untouched());
+}
+
+/// All scores near `score`.
+std::function<void(Problem<double>&)> scores_near(double score, std::int64_t head_dim) {
+    return [=](Problem<double>& problem) {
+        const double each = std::sqrt(std::abs(score) / std::sqrt(static_cast<double>(head_dim)));
+        for (double& x : problem.q.data) x = each + 0.05 * x;
+        for (double& x : problem.k.data) x = std::copysign(each, score) + 0.05 * x;
+    };
+}
+
 class FlashAttn2HeadDim : public testing::TestWithParam<std::int64_t> {};
 
 TEST_P(FlashAttn2HeadDim, LengthsAroundTilesMatchTheReference) {
@@ -38,6 +59,17 @@ TEST_P(FlashAttn2HeadDim, LengthsAroundTilesMatchTheReference) {
 TEST_P(FlashAttn2HeadDim, SaturatedSoftmaxMatchesTheReference) {
     check<Bfloat16>(make_shape(97, 97, GetParam(), false, 1, 1), {.amplitude = 8});
     check<Float16>(make_shape(97, 97, GetParam(), true, 1, 1), {.amplitude = 8});
+}
+
+TEST_P(FlashAttn2HeadDim, AtomicGradientsMatchTheReference) {
+    const std::int64_t head_dim = GetParam();
+    for (const std::int64_t length : {1, 16, 65, 140}) {
+        check_with_atomics<Bfloat16>(make_shape(length, length, head_dim, true, 2, 1));
+    }
+    check_with_atomics<Float16>(make_shape(129, 63, head_dim, true, 1, 1));
+    check_with_atomics<Float16>(make_shape(40, 70, head_dim, false, 2, 2));
+    check_with_atomics<Bfloat16>(make_shape(65, 65, head_dim, false, 1, 1),
+                                 {.change = scores_near(-120, head_dim)});
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, FlashAttn2HeadDim, testing::Values(32, 64, 96, 128, 256),
@@ -94,15 +126,6 @@ TEST(FlashAttn2, ConstantInputsAverageTheValues) {
         check<Bfloat16>(make_shape(100, 100, 64, true, 1, 1), {.change = constant});
     for (std::int64_t i = 0; i < 100; ++i) EXPECT_EQ(problem.exact.o.at(0, i, 0, 7), 3.0);
     check<Float16>(make_shape(100, 100, 128, false, 1, 1), {.change = constant});
-}
-
-/// All scores near `score`.
-std::function<void(Problem<double>&)> scores_near(double score, std::int64_t head_dim) {
-    return [=](Problem<double>& problem) {
-        const double each = std::sqrt(std::abs(score) / std::sqrt(static_cast<double>(head_dim)));
-        for (double& x : problem.q.data) x = each + 0.05 * x;
-        for (double& x : problem.k.data) x = std::copysign(each, score) + 0.05 * x;
-    };
 }
 
 TEST(FlashAttn2, RowsWithVeryNegativeScoresDoNotOverflow) {

@@ -171,6 +171,17 @@ struct HalfProblem {
         attention::flash_attn_2::backward(nullptr, shape, backward_arguments());
         read_results();
     }
+    void run_with_atomics() {
+        emulator::GlobalArray<float> d_q_sums(lse.size() * static_cast<std::size_t>(shape.head_dim),
+                                              std::numeric_limits<float>::quiet_NaN());
+        attention::flash_attn_2::forward(nullptr, shape, forward_arguments());
+        attention::flash_attn_2::backward_with_atomics(
+            nullptr, shape, backward_arguments(),
+            {&d_q_sums[0],
+             DType::float32,
+             {shape.batch, shape.heads, shape.query_length, shape.head_dim}});
+        read_results();
+    }
     /// Into `exact`, where the helpers of the CPU tests look.
     void read_results() {
         o.copy_to(exact.o);

@@ -55,6 +55,17 @@ SIMT_DEVICE void load_a(std::uint32_t (&a)[4], const Shared<typename Tile::Eleme
     simt::ldmatrix(a, Tile::lane_address(tile, row, lane & 15, 2 * step, lane >> 4));
 }
 
+/// The same of the transpose of a tile: rows are columns `column`... of the tile, the depth its
+/// rows 16 `step`...
+template <class Tile>
+SIMT_DEVICE void load_a_transposed(std::uint32_t (&a)[4],
+                                   const Shared<typename Tile::Element>& tile, int column,
+                                   int step) {
+    const int lane = simt::lane_index();
+    simt::ldmatrix_transposed(a, Tile::lane_address(tile, 16 * step, (lane & 7) + 8 * (lane >> 4),
+                                                    column / kChunk, lane >> 3 & 1));
+}
+
 /// The same from the values of a product: its columns 16 `step`... become the depth.
 template <class T, int m, int n>
 SIMT_DEVICE void pack_a(std::uint32_t (&a)[4], const Accumulator<m, n>& values, int row_tile,
@@ -98,6 +109,9 @@ struct Steps {
         start_next();
         simt::cp_async_commit();
     }
+
+    /// After it the warps may read what each of them has put into shared memory.
+    SIMT_DEVICE static void exchange() { simt::sync_threads(); }
 
     /// First key that a query must not see, where causal.
     SIMT_DEVICE static int causal_limit(int query, int keys_before_first_query) {

@@ -6,7 +6,7 @@
 // number, which puts any such eight, and any eight neighbours of one row, into different banks.
 // Rows of 64, 128 or 256 elements begin at the same bank, hence three bits of the row; of 32 and 96
 // elements (4 and 12 chunks) every second row begins at the same bank, hence two bits, from the
-// second on.
+// second on; of 16 elements every fourth, hence one bit, the third.
 #pragma once
 
 #include <cstdint>
@@ -28,10 +28,14 @@ struct Tile {
     static constexpr int row_chunks = columns / kChunk;
     static constexpr int elements = rows * columns;
     static constexpr int bytes = elements * static_cast<int>(sizeof(T));
-    static_assert(sizeof(T) == 2 && rows % 8 == 0 && row_chunks % 4 == 0);
+    static_assert(sizeof(T) == 2 && rows % 8 == 0 && (row_chunks % 4 == 0 || row_chunks == 2));
 
-    /// Chunks that a row is permuted by.
-    SIMT_DEVICE static int key(int row) { return row_chunks % 8 == 0 ? row & 7 : row >> 1 & 3; }
+    /// The bits of a chunk that are permuted, and by what in a row.
+    static constexpr int permuted_bits = row_chunks == 2 ? 1 : row_chunks % 8 == 0 ? 7 : 3;
+    SIMT_DEVICE static int key(int row) {
+        constexpr int shift = permuted_bits == 7 ? 0 : permuted_bits == 3 ? 1 : 2;
+        return row >> shift & permuted_bits;
+    }
 
     /// Element at which a chunk of a row begins.
     SIMT_DEVICE static int offset(int row, int chunk) {
@@ -42,7 +46,7 @@ struct Tile {
     /// there are few different exclusive ors, which all tiles share, and the rest is a constant.
     SIMT_DEVICE static Shared<T> lane_address(const Shared<T>& tile, int row, int lane_row,
                                               int chunk, int lane_chunk) {
-        constexpr int mask = row_chunks % 8 == 0 ? 7 : 3;
+        constexpr int mask = permuted_bits;
         const int permuted = (chunk & mask) ^ (key(lane_row) ^ lane_chunk);
         const int lane_part = lane_row * columns + permuted * kChunk;
         return tile + lane_part + (row * columns + (chunk & ~mask) * kChunk);

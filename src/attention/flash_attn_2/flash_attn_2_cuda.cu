@@ -46,11 +46,14 @@ void check_heads(const Heads& heads, DType dtype, const char* name) {
     }
 }
 
-void check_rows(const TensorView& rows, const Shape& shape, const char* name) {
+/// fp32, `width` for each query of each head.
+void check_rows(const TensorView& rows, const Shape& shape, std::int64_t width, const char* name) {
     const std::string text = name;
     require(!rows.empty(), text + " is missing");
     require(rows.dtype() == DType::float32, text + " is not float32");
-    require(rows.size() == shape.batch * shape.heads * shape.query_length,
+    require(width == 1 || reinterpret_cast<std::uintptr_t>(rows.data()) % 16 == 0,
+            text + " is not aligned to 16 bytes");
+    require(rows.size() == shape.batch * shape.heads * shape.query_length * width,
             text + " has the wrong size");
 }
 
@@ -76,18 +79,21 @@ Problem problem_of(const Shape& shape) {
             .scale = static_cast<float>(shape.scale)};
 }
 
+std::int64_t tiles_of(std::int64_t length, int tile) {
+    return (length + tile - 1) / tile;
+}
+
+simt::Dim3 grid_of(std::int64_t blocks) {
+    require(blocks <= std::numeric_limits<int>::max(), "more blocks than a grid can have");
+    return {static_cast<int>(blocks)};
+}
 template <class Config>
 simt::Launch launch_of(const char* name, simt::Stream stream, std::int64_t blocks) {
-    require(blocks <= std::numeric_limits<int>::max(), "more blocks than a grid can have");
     return {.name = name,
-            .grid = {static_cast<int>(blocks)},
+            .grid = grid_of(blocks),
             .block = {Config::threads},
             .shared_bytes = static_cast<std::size_t>(Config::shared_bytes),
             .stream = stream};
-}
-
-std::int64_t tiles_of(std::int64_t length, int tile) {
-    return (length + tile - 1) / tile;
 }
 
 template <int head_dim>
@@ -134,19 +140,38 @@ void launch_forward(simt::Stream stream, const Shape& shape, const ForwardArgume
 }
 
 template <class T, int head_dim>
-void launch_row_sums(simt::Stream stream, const Shape& shape, const BackwardArguments& arguments) {
+void launch_row_sums(simt::Stream stream, const Shape& shape, const BackwardArguments& arguments,
+                     float* d_q_sums) {
     using Config = RowSums<T, head_dim>;
     const std::int64_t rows = shape.batch * shape.heads * shape.query_length;
-    simt::Launch launch{.name = "flash_attn_2 row sums",
-                        .grid = {static_cast<int>(tiles_of(rows, Config::block_rows))},
-                        .block = {Config::threads},
-                        .stream = stream};
-    simt::launch(launch, row_sums_kernel<T, head_dim>,
+    simt::launch({.name = "flash_attn_2 row sums",
+                  .grid = grid_of(tiles_of(rows, Config::block_rows)),
+                  .block = {Config::threads},
+                  .stream = stream},
+                 row_sums_kernel<T, head_dim>,
                  RowSumsParameters<T>{.problem = problem_of(shape),
                                       .rows = rows,
                                       .o = input<T>(arguments.o),
                                       .d_o = input<T>(arguments.d_o),
-                                      .row_sums = floats(arguments.row_sums)});
+                                      .row_sums = floats(arguments.row_sums),
+                                      .d_q_sums = d_q_sums});
+}
+
+template <class T, int head_dim>
+void launch_round(simt::Stream stream, const Shape& shape, const BackwardArguments& arguments,
+                  float* d_q_sums) {
+    constexpr int threads = 256;
+    const std::int64_t rows = shape.batch * shape.heads * shape.query_length;
+    const std::int64_t blocks = tiles_of(rows * (head_dim / kChunk), threads);
+    simt::launch({.name = "flash_attn_2 round",
+                  .grid = grid_of(blocks),
+                  .block = {threads},
+                  .stream = stream},
+                 round_kernel<T, head_dim>,
+                 RoundParameters<T>{.problem = problem_of(shape),
+                                    .rows = rows,
+                                    .d_q_sums = d_q_sums,
+                                    .d_q = output<T>(arguments.d_q)});
 }
 
 template <class T, int head_dim>
@@ -164,10 +189,12 @@ void launch_query_gradient(simt::Stream stream, const Shape& shape,
 template <class T, int head_dim, KeyGradients results>
 void launch_key_gradients(simt::Stream stream, const Shape& shape,
                           const BackwardParameters<T>& parameters) {
-    constexpr TileShape tile = tile_for(kKeyGradientTiles, head_dim);
+    constexpr bool atomic =
+        results == KeyGradients::both_and_queries || results == KeyGradients::of_keys_and_queries;
+    constexpr TileShape tile = tile_for(atomic ? kAtomicTiles : kKeyGradientTiles, head_dim);
     using Config =
         KeyGradientsConfig<T, head_dim, tile.query_tile, tile.key_tile, tile.warps, results>;
-    static_assert(Config::shared_bytes == tile.shared_bytes);
+    static_assert(Config::shared_bytes <= tile.shared_bytes);  // d_v alone takes less
     const std::int64_t blocks =
         shape.batch * shape.kv_heads * tiles_of(shape.key_length, tile.key_tile);
     simt::launch(launch_of<Config>("flash_attn_2 key gradients", stream, blocks),
@@ -175,19 +202,27 @@ void launch_key_gradients(simt::Stream stream, const Shape& shape,
 }
 
 template <class T, int head_dim>
+BackwardParameters<T> parameters_of(const Shape& shape, const BackwardArguments& arguments,
+                                    float* d_q_sums) {
+    return {.problem = problem_of(shape),
+            .q = input<T>(arguments.q),
+            .k = input<T>(arguments.k),
+            .v = input<T>(arguments.v),
+            .d_o = input<T>(arguments.d_o),
+            .lse = floats(arguments.lse),
+            .row_sums = floats(arguments.row_sums),
+            .d_q = output<T>(arguments.d_q),
+            .d_k = output<T>(arguments.d_k),
+            .d_v = output<T>(arguments.d_v),
+            .d_q_sums = d_q_sums};
+}
+
+/// By a pass over query tiles, and one over key tiles.
+template <class T, int head_dim>
 void launch_backward(simt::Stream stream, const Shape& shape, const BackwardArguments& arguments) {
-    const BackwardParameters<T> parameters{.problem = problem_of(shape),
-                                           .q = input<T>(arguments.q),
-                                           .k = input<T>(arguments.k),
-                                           .v = input<T>(arguments.v),
-                                           .d_o = input<T>(arguments.d_o),
-                                           .lse = floats(arguments.lse),
-                                           .row_sums = floats(arguments.row_sums),
-                                           .d_q = output<T>(arguments.d_q),
-                                           .d_k = output<T>(arguments.d_k),
-                                           .d_v = output<T>(arguments.d_v)};
+    const auto parameters = parameters_of<T, head_dim>(shape, arguments, nullptr);
     if (shape.query_length > 0) {
-        launch_row_sums<T, head_dim>(stream, shape, arguments);
+        launch_row_sums<T, head_dim>(stream, shape, arguments, nullptr);
         launch_query_gradient<T, head_dim>(stream, shape, parameters);
     }
     if (shape.key_length == 0) return;
@@ -196,6 +231,47 @@ void launch_backward(simt::Stream stream, const Shape& shape, const BackwardArgu
     } else {
         launch_key_gradients<T, head_dim, KeyGradients::of_values>(stream, shape, parameters);
         launch_key_gradients<T, head_dim, KeyGradients::of_keys>(stream, shape, parameters);
+    }
+}
+
+/// By one pass over key tiles.
+template <class T, int head_dim>
+void launch_atomic_backward(simt::Stream stream, const Shape& shape,
+                            const BackwardArguments& arguments, float* d_q_sums) {
+    const auto parameters = parameters_of<T, head_dim>(shape, arguments, d_q_sums);
+    if (shape.query_length > 0) {
+        launch_row_sums<T, head_dim>(stream, shape, arguments, d_q_sums);
+    }
+    if (shape.key_length > 0) {
+        if constexpr (head_dim <= 128) {
+            launch_key_gradients<T, head_dim, KeyGradients::both_and_queries>(stream, shape,
+                                                                              parameters);
+        } else {
+            launch_key_gradients<T, head_dim, KeyGradients::of_values>(stream, shape, parameters);
+            launch_key_gradients<T, head_dim, KeyGradients::of_keys_and_queries>(stream, shape,
+                                                                                 parameters);
+        }
+    }
+    if (shape.query_length > 0) {
+        launch_round<T, head_dim>(stream, shape, arguments, d_q_sums);
+    }
+}
+
+void check_backward(const Shape& shape, const BackwardArguments& arguments) {
+    const DType dtype = arguments.q.dtype;
+    if (shape.query_length > 0) {
+        check_heads(arguments.q, dtype, "q");
+        check_heads(arguments.o, dtype, "o");
+        check_heads(arguments.d_o, dtype, "d_o");
+        check_heads(arguments.d_q, dtype, "d_q");
+        check_rows(arguments.lse, shape, 1, "lse");
+        check_rows(arguments.row_sums, shape, 1, "row_sums");
+    }
+    if (shape.key_length > 0) {
+        check_heads(arguments.k, dtype, "k");
+        check_heads(arguments.v, dtype, "v");
+        check_heads(arguments.d_k, dtype, "d_k");
+        check_heads(arguments.d_v, dtype, "d_v");
     }
 }
 
@@ -211,7 +287,7 @@ void forward(simt::Stream stream, const Shape& shape, const ForwardArguments& ar
         check_heads(arguments.k, dtype, "k");
         check_heads(arguments.v, dtype, "v");
     }
-    check_rows(arguments.lse, shape, "lse");
+    check_rows(arguments.lse, shape, 1, "lse");
     with_instance(dtype, shape.head_dim, [&](auto element, auto head_dim) {
         launch_forward<decltype(element), decltype(head_dim)::value>(stream, shape, arguments);
     });
@@ -220,23 +296,21 @@ void forward(simt::Stream stream, const Shape& shape, const ForwardArguments& ar
 void backward(simt::Stream stream, const Shape& shape, const BackwardArguments& arguments) {
     check_shape(shape);
     if (shape.batch == 0) return;
-    const DType dtype = arguments.q.dtype;
-    if (shape.query_length > 0) {
-        check_heads(arguments.q, dtype, "q");
-        check_heads(arguments.o, dtype, "o");
-        check_heads(arguments.d_o, dtype, "d_o");
-        check_heads(arguments.d_q, dtype, "d_q");
-        check_rows(arguments.lse, shape, "lse");
-        check_rows(arguments.row_sums, shape, "row_sums");
-    }
-    if (shape.key_length > 0) {
-        check_heads(arguments.k, dtype, "k");
-        check_heads(arguments.v, dtype, "v");
-        check_heads(arguments.d_k, dtype, "d_k");
-        check_heads(arguments.d_v, dtype, "d_v");
-    }
-    with_instance(dtype, shape.head_dim, [&](auto element, auto head_dim) {
+    check_backward(shape, arguments);
+    with_instance(arguments.q.dtype, shape.head_dim, [&](auto element, auto head_dim) {
         launch_backward<decltype(element), decltype(head_dim)::value>(stream, shape, arguments);
+    });
+}
+
+void backward_with_atomics(simt::Stream stream, const Shape& shape,
+                           const BackwardArguments& arguments, const TensorView& d_q_sums) {
+    check_shape(shape);
+    if (shape.batch == 0) return;
+    check_backward(shape, arguments);
+    if (shape.query_length > 0) check_rows(d_q_sums, shape, shape.head_dim, "d_q_sums");
+    with_instance(arguments.q.dtype, shape.head_dim, [&](auto element, auto head_dim) {
+        launch_atomic_backward<decltype(element), decltype(head_dim)::value>(
+            stream, shape, arguments, floats(d_q_sums));
     });
 }
 

@@ -6,13 +6,18 @@
 // registers, an operand of d_v += P^T dO and d_k += dS^T Q, and nothing is exchanged between warps.
 //
 // Where the registers do not hold both results (head_dim 256), each has a launch of its own.
+//
+// On request d_q comes from here too, as dS is at hand: the warps put dS^T into shared memory,
+// share the product dS K among them, and add it atomically to a buffer in fp32. That spares the two
+// products that query_gradient_kernel.hpp computes anew, but the order of the sums changes from run
+// to run.
 #pragma once
 
 #include "attention/flash_attn_2/query_gradient_kernel.hpp"
 
 namespace isoflop::attention::flash_attn_2 {
 
-enum class KeyGradients { both, of_keys, of_values };
+enum class KeyGradients { both, of_keys, of_values, both_and_queries, of_keys_and_queries };
 
 template <class T, int head_dim_, int query_tile_, int key_tile_, int warps_, KeyGradients results_,
           class Steps_ = cuda_tiles::Steps>
@@ -26,13 +31,23 @@ struct KeyGradientsConfig {
     static constexpr int threads = warps * simt::warp_lanes;
     static constexpr int warp_rows = key_tile / warps;
     static constexpr bool of_keys = results_ != KeyGradients::of_values;
-    static constexpr bool of_values = results_ != KeyGradients::of_keys;
+    static constexpr bool of_values =
+        results_ != KeyGradients::of_keys && results_ != KeyGradients::of_keys_and_queries;
+    static constexpr bool of_queries =
+        results_ == KeyGradients::both_and_queries || results_ == KeyGradients::of_keys_and_queries;
     using QueryTile = Tile<T, query_tile, head_dim>;
     using KeyTile = Tile<T, key_tile, head_dim>;
     /// Of a stage: lse and row sums, queries and output gradients.
     static constexpr int statistics_bytes = 2 * query_tile * static_cast<int>(sizeof(float));
     static constexpr int statistics_offset = 2 * KeyTile::bytes + 4 * QueryTile::bytes;
-    static constexpr int shared_bytes = statistics_offset + 2 * statistics_bytes;
+    /// dS^T of the whole block.
+    using ScoreTile = Tile<T, key_tile, query_tile>;
+    static constexpr int scores_offset = statistics_offset + 2 * statistics_bytes;
+    static constexpr int shared_bytes = scores_offset + (of_queries ? ScoreTile::bytes : 0);
+    /// How the warps share dS K: 16 queries each, and some columns.
+    static constexpr int query_groups = query_tile / 16;
+    static constexpr int query_columns = head_dim * query_groups / warps;
+    static_assert(!of_queries || (warps % query_groups == 0 && query_columns % 16 == 0));
     using Scores = Accumulator<warp_rows / 16, query_tile / 8>;
     using Output = Accumulator<warp_rows / 16, head_dim / 8>;
     static_assert(warp_rows % 16 == 0 && query_tile % 16 == 0 && head_dim % 32 == 0);
@@ -130,6 +145,41 @@ SIMT_DEVICE void score_gradients(Accumulator<m, n>& probabilities, const Accumul
     }
 }
 
+/// This warp's part of dS K, added to the sums of a head.
+template <class C, class T>
+SIMT_DEVICE void add_query_gradients(const Shared<T>& score_gradients, const Shared<T>& keys,
+                                     const Global<float>& head_sums, int first_query,
+                                     int query_length) {
+    const int row = simt::warp_index() % C::query_groups * 16;
+    const int column = simt::warp_index() / C::query_groups * C::query_columns;
+    Accumulator<1, C::query_columns / 8> d_q;
+    d_q.clear();
+    SIMT_UNROLL
+    for (int step = 0; step < C::key_tile / 16; ++step) {
+        std::uint32_t a[1][4];
+        load_a_transposed<typename C::ScoreTile>(a[0], score_gradients, row, step);
+        SIMT_UNROLL
+        for (int pair = 0; pair < C::query_columns / 16; ++pair) {
+            std::uint32_t b[4];
+            C::Steps::template load_b_transposed<typename C::KeyTile>(b, keys, 16 * step,
+                                                                      column / 16 + pair);
+            multiply_pair<T>(d_q, a, b, pair);
+        }
+    }
+    SIMT_UNROLL
+    for (int half = 0; half < 2; ++half) {
+        const int query = first_query + row + row_in_piece(2 * half);
+        if (query >= query_length) continue;
+        const Global<float> sums = head_sums + (static_cast<std::int64_t>(query) * C::head_dim +
+                                                column + column_in_piece(0));
+        SIMT_UNROLL
+        for (int c = 0; c < C::query_columns / 8; ++c) {
+            simt::atomic_add(sums + 8 * c, d_q.at[0][c][2 * half]);
+            simt::atomic_add(sums + (8 * c + 1), d_q.at[0][c][2 * half + 1]);
+        }
+    }
+}
+
 /// Sums of a block, and what it takes to add the products of one query tile.
 template <class C>
 struct KeyGradientSums {
@@ -144,8 +194,8 @@ struct KeyGradientSums {
     template <class T>
     SIMT_DEVICE void add(const Problem& problem, const Shared<T>& keys, const Shared<T>& values,
                          const Shared<T>& queries, const Shared<T>& gradients,
-                         const Shared<float>& statistics, int warp_row, int warp_key,
-                         int first_query, bool masked) {
+                         const Shared<float>& statistics, const Shared<T>& score_tile, int warp_row,
+                         int warp_key, int first_query, bool masked) {
         using S = typename C::Steps;
         using QueryTile = typename C::QueryTile;
         using KeyTile = typename C::KeyTile;
@@ -161,6 +211,9 @@ struct KeyGradientSums {
             multiply_tiles<KeyTile, QueryTile, S, C::unroll>(d_p, values + warp_row * C::head_dim,
                                                              gradients);
             score_gradients(scores, d_p, statistics + C::query_tile);
+            if constexpr (C::of_queries) {
+                put_into_tile<typename C::ScoreTile>(score_tile, warp_row, scores);
+            }
             multiply_values<QueryTile, S>(d_k, scores, queries);
         }
     }
@@ -178,6 +231,8 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void key_gradients_kernel(
     const Shared<T> stages = simt::dynamic_shared<T>(2 * KeyTile::bytes, 4 * QueryTile::elements);
     const Shared<float> statistics =
         simt::dynamic_shared<float>(C::statistics_offset, 4 * C::query_tile);
+    const Shared<T> score_tile =
+        simt::dynamic_shared<T>(C::scores_offset, C::of_queries ? C::ScoreTile::elements : 0);
 
     const KeyBlock block = key_block<C::key_tile>(p.problem);
     const int warp_row = simt::warp_index() * C::warp_rows;
@@ -214,6 +269,7 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void key_gradients_kernel(
         const int first_query = at.tile * C::query_tile;
         const bool masked = block.first_key + C::key_tile >
                             smaller(key_limit<S>(p.problem, first_query), p.problem.key_length);
+        const int head = at.head;
         at.next();
         QueryStatistics next;
         S::advance([&] {
@@ -223,12 +279,22 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void key_gradients_kernel(
         });
         const Shared<T> queries = stages + stage * (2 * QueryTile::elements);
         sums.add(p.problem, keys, values, queries, queries + QueryTile::elements,
-                 statistics + stage * (2 * C::query_tile), warp_row, block.first_key + warp_row,
-                 first_query, masked);
+                 statistics + stage * (2 * C::query_tile), score_tile, warp_row,
+                 block.first_key + warp_row, first_query, masked);
+        if constexpr (C::of_queries) {
+            S::exchange();
+            const std::int64_t row = first_row(p.problem, block.batch, head);
+            add_query_gradients<C>(score_tile, keys, p.d_q_sums + row * C::head_dim, first_query,
+                                   query_length);
+        }
         // Late, so that nobody waits for the loads.
         store_statistics<C>(statistics + (1 - stage) * (2 * C::query_tile), next);
     }
-    simt::sync_warp();  // only this warp reads its keys and values
+    if constexpr (C::of_queries) {
+        simt::sync_threads();  // all warps have read all keys
+    } else {
+        simt::sync_warp();  // only this warp reads its keys and values
+    }
     if constexpr (C::of_keys) {
         sums.d_k.multiply_by(p.problem.scale);
         put_into_tile<KeyTile>(keys, warp_row, sums.d_k);

@@ -21,6 +21,8 @@ struct BackwardParameters {
     Global<const float> lse;
     Global<const float> row_sums;
     TypedHeads<T> d_q, d_k, d_v;
+    /// Of the atomic pass: d_q / scale in fp32, [batch, heads, query_length, head_dim].
+    Global<float> d_q_sums = nullptr;
 };
 
 template <class T, int head_dim_, int query_tile_, int key_tile_, int warps_,

@@ -1,4 +1,5 @@
-// rowsum(dO * O), the part of the softmax gradient that all keys of a query share.
+// What surrounds the two passes of backward: rowsum(dO * O), the part of the softmax gradient that
+// all keys of a query share, and the buffer of d_q for the atomic pass, cleared and rounded.
 #pragma once
 
 #include "attention/cuda_tiles/heads.hpp"
@@ -22,6 +23,15 @@ struct RowSumsParameters {
     std::int64_t rows = 0;
     TypedHeads<const T> o, d_o;
     Global<float> row_sums;
+    Global<float> d_q_sums = nullptr;  ///< of the atomic pass: is cleared
+};
+
+template <class T>
+struct RoundParameters {
+    Problem problem;
+    std::int64_t rows = 0;
+    Global<const float> d_q_sums;
+    TypedHeads<T> d_q;
 };
 
 template <class T>
@@ -55,6 +65,10 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(256) void row_sums_kernel(RowSumsParameters<T> p)
             const int column = (chunk + lane) * kChunk;
             sum += chunk_product<T>(o.data + (query * o.stride + column),
                                     d_o.data + (query * d_o.stride + column));
+            if (!p.d_q_sums) continue;
+            const Global<float> sums = p.d_q_sums + (row * head_dim + column);
+            simt::store_vector(sums, simt::Vector16<float>{});
+            simt::store_vector(sums + 4, simt::Vector16<float>{});
         }
     }
     SIMT_UNROLL
@@ -62,6 +76,31 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(256) void row_sums_kernel(RowSumsParameters<T> p)
         sum += simt::shuffle_xor(sum, distance);
     }
     if (exists && lane == 0) simt::store(p.row_sums + row, sum);
+}
+
+/// d_q = scale * sums, a chunk for each thread.
+template <class T, int head_dim>
+SIMT_KERNEL SIMT_LAUNCH_BOUNDS(256) void round_kernel(RoundParameters<T> p) {
+    constexpr int chunks = head_dim / kChunk;
+    const std::int64_t number =
+        static_cast<std::int64_t>(simt::block_index().x) * 256 + simt::thread_index().x;
+    const std::int64_t row = number / chunks;
+    const std::int64_t column = number % chunks * kChunk;
+    if (row >= p.rows) return;
+    const std::int64_t query = row % p.problem.query_length;
+    const std::int64_t head = row / p.problem.query_length % p.problem.heads;
+    const HeadRows<T> d_q = head_rows(p.d_q, row / p.problem.query_length / p.problem.heads, head);
+    simt::Vector16<T> rounded;
+    SIMT_UNROLL
+    for (int part = 0; part < 2; ++part) {
+        const simt::Vector16<float> sums =
+            simt::load_vector(p.d_q_sums + (row * head_dim + column + 4 * part));
+        SIMT_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            rounded.values[4 * part + i] = simt::round_to<T>(sums.values[i] * p.problem.scale);
+        }
+    }
+    simt::store_vector(d_q.data + (query * d_q.stride + column), rounded);
 }
 
 }  // namespace isoflop::attention::flash_attn_2

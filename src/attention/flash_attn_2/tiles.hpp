@@ -57,6 +57,15 @@ inline constexpr std::array<TileShape, 5> kKeyGradientTiles = {{
     {256, 16, 64, 4, 98560, 241},
 }};
 
+/// As kKeyGradientTiles, with d_q added atomically from a tile of score gradients.
+inline constexpr std::array<TileShape, 5> kAtomicTiles = {{
+    {32, 32, 128, 4, 33280, 255},
+    {64, 32, 128, 4, 57856, 255},
+    {96, 32, 64, 4, 53760, 255},
+    {128, 32, 64, 4, 70144, 255},
+    {256, 16, 64, 4, 100608, 255},
+}};
+
 [[nodiscard]] constexpr TileShape tile_for(const std::array<TileShape, 5>& table, int head_dim) {
     for (const TileShape& shape : table) {
         if (shape.head_dim == head_dim) return shape;
@@ -86,5 +95,6 @@ inline constexpr std::array<TileShape, 5> kKeyGradientTiles = {{
 static_assert(fits_everywhere(kForwardTiles));
 static_assert(fits_everywhere(kQueryGradientTiles));
 static_assert(fits_everywhere(kKeyGradientTiles));
+static_assert(fits_everywhere(kAtomicTiles));
 
 }  // namespace isoflop::attention::flash_attn_2
