@@ -85,6 +85,25 @@ TEST(FlashAttn2Arguments, UnsupportedShapesAndTypesAreRefused) {
     });
 }
 
+TEST(FlashAttn2Arguments, BufferOfQueryGradientsIsChecked) {
+    HalfProblem<Bfloat16> problem(make_shape(20, 20, 64, true, 2, 1));
+    emulator::GlobalArray<float> sums(2 * 20 * 64);
+    const auto message = [&](const device::TensorView& buffer) -> std::string {
+        try {
+            attention::flash_attn_2::backward_with_atomics(nullptr, problem.shape,
+                                                           problem.backward_arguments(), buffer);
+        } catch (const std::invalid_argument& error) {
+            return error.what();
+        }
+        return "accepted";
+    };
+    EXPECT_THAT(message({}), testing::HasSubstr("d_q_sums is missing"));
+    EXPECT_THAT(message({&sums[0], DType::float32, {2, 20, 32}}),
+                testing::HasSubstr("d_q_sums has the wrong size"));
+    EXPECT_THAT(message({&sums[1], DType::float32, {2, 20, 64}}),
+                testing::HasSubstr("d_q_sums is not aligned"));
+}
+
 /// Memory that takes up space only where it is touched.
 class SparseMemory {
 public:

@@ -57,6 +57,7 @@ awk -F, '
         if (/kForwardTiles = /) table = "forward_kernel"
         if (/kQueryGradientTiles = /) table = "query_gradient_kernel"
         if (/kKeyGradientTiles = /) table = "key_gradients_kernel"
+        if (/kAtomicTiles = /) table = "atomic"
         if (/^ *\{[0-9]+,/) {
             gsub(/[{}]/, "")
             budget[table, $1 + 0, $2 + 0, $3 + 0, $4 + 0] = $6 + 0
@@ -72,7 +73,8 @@ awk -F, '
     }
     { allowed = $2 == "forward_kernel" && $4 ~ /^ *128 / ? 256 : 0
       split($4, part, " ")
-      most = $2 == "row_sums_kernel" ? 64 : budget[$2, part[1], part[2], part[3], part[4]]
+      most = budget[part[5] > 2 ? "atomic" : $2, part[1], part[2], part[3], part[4]]
+      if ($2 == "row_sums_kernel" || $2 == "round_kernel") most = 64
       if ($6 > allowed || $5 > most) { print "too much, of " most " registers: " $0; bad = 1 } }
     END {
         head = "| kernel | shape |"; rule = "|---|---|"
@@ -100,7 +102,7 @@ c++filt < "$ptx" | sed -E 's/isoflop::(attention::(flash_attn_2|cuda_tiles)|simt
         return int((tile_rows + threads / lanes - 1) / (threads / lanes)) * d / 8 / lanes
     }
     function check() {
-        if (kernel == "row_sums_kernel" || kernel == "") return
+        if (kernel == "row_sums_kernel" || kernel == "round_kernel" || kernel == "") return
         d = part[2]; warps = part[5]; threads = 32 * warps
         if (kernel == "forward_kernel" || kernel == "query_gradient_kernel") {
             own = part[3]; other = part[4]
@@ -116,11 +118,15 @@ c++filt < "$ptx" | sed -E 's/isoflop::(attention::(flash_attn_2|cuda_tiles)|simt
         } else if (kernel == "query_gradient_kernel") {
             scores = 2; values = 1; copies = 2 * own_copies + 4 * other_copies
         } else {
-            scores = part[6] == 2 ? 1 : 2; values = part[6] == 0 ? 2 : 1; copies = 2 * own_copies + 4 * other_copies
+            scores = part[6] == 2 ? 1 : 2; values = part[6] % 3 == 0 ? 2 : 1
+            copies = 2 * own_copies + 4 * other_copies
             if (d == 64) { score_mma /= 2; score_loads /= 2 }  # its loop over head_dim is unrolled by 2 of 4
         }
-        expect("mma", mma, scores * score_mma + values * value_mma)
-        expect("ldmatrix", loads, scores * score_loads + values * value_loads)
+        columns = kernel == "key_gradients_kernel" && part[6] > 2 ? d * other / 16 / warps : 0  # of d_q
+        expect("mma", mma, scores * score_mma + values * value_mma + own / 16 * columns / 8)
+        expect("ldmatrix", loads,
+            scores * score_loads + values * value_loads + (columns > 0 ? own / 16 * (1 + columns / 16) : 0))
+        expect("atomics", atomics, columns / 2)
         expect("cp.async", async, copies)
         expect("local arrays", depot, 0)
         ++checked
@@ -133,11 +139,12 @@ c++filt < "$ptx" | sed -E 's/isoflop::(attention::(flash_attn_2|cuda_tiles)|simt
             rest = substr($0, RSTART + RLENGTH); sub(/^[A-Za-z]+</, "", rest)
             name = kernel " " rest; split(rest, part, /[,>]/)
         }
-        mma = loads = async = depot = 0
+        mma = loads = async = atomics = depot = 0
     }
     /mma\.sync/ { ++mma }
     /ldmatrix\.sync/ { ++loads }
     /cp\.async\.cg/ { ++async }
+    /(red|atom)\.(global\.|relaxed\.)?.*add\.f32/ { ++atomics }
     /__local_depot/ { ++depot }
     END {
         check()

@@ -19,9 +19,15 @@ struct HeadDim {
                                            forward.warps>;
     using Query = kernels::QueryGradientConfig<Bfloat16, head_dim, query.query_tile, query.key_tile,
                                                query.warps>;
+    static constexpr TileShape atomic = kernels::tile_for(kernels::kAtomicTiles, head_dim);
     template <kernels::KeyGradients results>
     using Key = kernels::KeyGradientsConfig<Bfloat16, head_dim, key.query_tile, key.key_tile,
                                             key.warps, results>;
+    using Atomic =
+        kernels::KeyGradientsConfig<Bfloat16, head_dim, atomic.query_tile, atomic.key_tile,
+                                    atomic.warps,
+                                    head_dim <= 128 ? kernels::KeyGradients::both_and_queries
+                                                    : kernels::KeyGradients::of_keys_and_queries>;
 };
 
 template <class T>
@@ -173,6 +179,27 @@ TYPED_TEST(FlashAttn2Counters, KeyGradientsReadEachVisibleTileOnce) {
                 s, 3);
         }
     }
+}
+
+TYPED_TEST(FlashAttn2Counters, AtomicPassAddsEachProductOnce) {
+    using C = typename TypeParam::Atomic;
+    const Shape s = counted_shape(TypeParam::value, true);
+    HalfProblem<Bfloat16> p(s);
+    fill_rows(p);
+    emulator::GlobalArray<float> sums(p.lse.size() * TypeParam::value);
+    emulator::Session session;
+    launch_key_gradients<C>(p, sums);
+    const auto& counters = session.counters();
+    EXPECT_EQ(counters.shared_load.extra_wavefronts, 0U);
+    EXPECT_EQ(counters.shared_store.extra_wavefronts, 0U);
+    const Visits per_head = query_visits(s, C::query_tile, C::key_tile);
+    const auto heads = static_cast<std::uint64_t>(s.heads);
+    EXPECT_EQ(counters.global_atomic.bytes, heads * per_head.keys * 4 * C::head_dim);
+    EXPECT_EQ(counters.matrix_products, heads * per_head.tiles * (C::of_values ? 5 : 4) *
+                                            tile_products(C::query_tile, C::key_tile, C::head_dim));
+    EXPECT_EQ(counters.block_barriers,
+              heads * per_head.tiles * 2 +
+                  static_cast<std::uint64_t>(tiles_of(s.key_length, C::key_tile)));
 }
 
 TYPED_TEST(FlashAttn2Counters, RowSumsReadEachRowOnce) {

@@ -60,7 +60,8 @@ void launch_forward(HalfProblem<typename C::Element>& p) {
 }
 
 template <class T>
-kernels::BackwardParameters<T> backward_parameters(HalfProblem<T>& p) {
+kernels::BackwardParameters<T> backward_parameters(HalfProblem<T>& p,
+                                                   simt::Global<float> d_q_sums = nullptr) {
     return {.problem = problem_of(p.shape),
             .q = bounded_input(p.q),
             .k = bounded_input(p.k),
@@ -70,11 +71,12 @@ kernels::BackwardParameters<T> backward_parameters(HalfProblem<T>& p) {
             .row_sums = p.row_sums,
             .d_q = bounded(p.d_q),
             .d_k = bounded(p.d_k),
-            .d_v = bounded(p.d_v)};
+            .d_v = bounded(p.d_v),
+            .d_q_sums = d_q_sums};
 }
 
 template <class T, int head_dim>
-void launch_row_sums(HalfProblem<T>& p) {
+void launch_row_sums(HalfProblem<T>& p, simt::Global<float> d_q_sums = nullptr) {
     using C = kernels::RowSums<T, head_dim>;
     const std::int64_t rows = p.shape.batch * p.shape.heads * p.shape.query_length;
     simt::launch({.name = "row sums",
@@ -87,7 +89,23 @@ void launch_row_sums(HalfProblem<T>& p) {
                                                .rows = rows,
                                                .o = bounded_input(p.o),
                                                .d_o = bounded_input(p.d_o),
-                                               .row_sums = p.row_sums});
+                                               .row_sums = p.row_sums,
+                                               .d_q_sums = d_q_sums});
+}
+
+template <class T, int head_dim>
+void launch_round(HalfProblem<T>& p, simt::Global<float> d_q_sums) {
+    const std::int64_t rows = p.shape.batch * p.shape.heads * p.shape.query_length;
+    simt::launch({.name = "round",
+                  .grid = {tiles_of(rows * (head_dim / 8), 256)},
+                  .block = {256},
+                  .shared_bytes = 0,
+                  .stream = nullptr},
+                 kernels::round_kernel<T, head_dim>,
+                 kernels::RoundParameters<T>{.problem = problem_of(p.shape),
+                                             .rows = rows,
+                                             .d_q_sums = d_q_sums,
+                                             .d_q = bounded(p.d_q)});
 }
 
 template <class C>
@@ -99,11 +117,12 @@ void launch_query_gradient(HalfProblem<typename C::Element>& p) {
 }
 
 template <class C>
-void launch_key_gradients(HalfProblem<typename C::Element>& p) {
+void launch_key_gradients(HalfProblem<typename C::Element>& p,
+                          simt::Global<float> d_q_sums = nullptr) {
     const Shape& s = p.shape;
     simt::launch(
         launch_of<C>("key gradients", s.batch * s.kv_heads * tiles_of(s.key_length, C::key_tile)),
-        kernels::key_gradients_kernel<C>, backward_parameters(p));
+        kernels::key_gradients_kernel<C>, backward_parameters(p, d_q_sums));
 }
 
 }  // namespace isoflop::test

@@ -65,6 +65,10 @@ struct InterleavedHeads : Right {
     static int first_head(int kv_head, int) { return kv_head; }
 };
 
+struct NoExchange : Right {
+    static void exchange() {}
+};
+
 // Two warps, and more tiles than stages.
 template <class Steps>
 using Forward = kernels::ForwardConfig<Bfloat16, 32, 32, 16, 2, Steps>;
@@ -73,6 +77,10 @@ using QueryGradient = kernels::QueryGradientConfig<Bfloat16, 32, 32, 16, 2, Step
 template <class Steps>
 using KeyGradients =
     kernels::KeyGradientsConfig<Bfloat16, 32, 16, 32, 2, kernels::KeyGradients::both, Steps>;
+
+template <class Steps>
+using AtomicGradients = kernels::KeyGradientsConfig<Bfloat16, 32, 16, 32, 2,
+                                                    kernels::KeyGradients::both_and_queries, Steps>;
 
 const Shape kShape = make_shape(70, 83, 32, true, 4, 2);
 
@@ -84,6 +92,13 @@ struct Kernels {
     }
     static void key_gradients(HalfProblem<Bfloat16>& p) {
         launch_key_gradients<KeyGradients<Steps>>(p);
+    }
+    /// All gradients, those of queries last.
+    static void atomic_gradients(HalfProblem<Bfloat16>& p) {
+        emulator::GlobalArray<float> sums(p.lse.size() * 32);
+        launch_row_sums<Bfloat16, 32>(p, sums);
+        launch_key_gradients<AtomicGradients<Steps>>(p, sums);
+        launch_round<Bfloat16, 32>(p, sums);
     }
 };
 
@@ -111,8 +126,9 @@ std::string found(const emulator::Options& options, Launch forward, Launch query
     return "";
 }
 
+/// `atomic`: also in the kernel that adds d_q atomically.
 template <class Steps>
-void expect_found() {
+void expect_found(bool atomic = true) {
     using Good = Kernels<Right>;
     using Bad = Kernels<Steps>;
     const auto found_in_some_order = [](Launch forward, Launch query, Launch key) {
@@ -124,12 +140,23 @@ void expect_found() {
     EXPECT_TRUE(found_in_some_order(Bad::forward, Good::query_gradient, Good::key_gradients));
     EXPECT_TRUE(found_in_some_order(Good::forward, Bad::query_gradient, Good::key_gradients));
     EXPECT_TRUE(found_in_some_order(Good::forward, Good::query_gradient, Bad::key_gradients));
+    if (!atomic) return;
+    EXPECT_TRUE(found_in_some_order(Good::forward, Good::query_gradient, Bad::atomic_gradients));
 }
 
 TEST(FlashAttn2PlantedBugs, NothingIsFoundWithoutOne) {
     using Good = Kernels<Right>;
     for (const emulator::Options& options : emulator::all_orders()) {
         EXPECT_EQ(found(options, Good::forward, Good::query_gradient, Good::key_gradients), "");
+        EXPECT_EQ(found(options, Good::forward, Good::query_gradient, Good::atomic_gradients), "");
+    }
+}
+TEST(FlashAttn2PlantedBugs, MissingBarrierBetweenWarpsIsFound) {
+    using Good = Kernels<Right>;
+    for (const emulator::Options& options : emulator::all_orders()) {
+        EXPECT_THAT(found(options, Good::forward, Good::query_gradient,
+                          Kernels<NoExchange>::atomic_gradients),
+                    testing::HasSubstr("reads byte"));
     }
 }
 TEST(FlashAttn2PlantedBugs, MissingWaitIsFound) {
@@ -139,7 +166,8 @@ TEST(FlashAttn2PlantedBugs, MissingBarrierBeforeReadIsFound) {
     expect_found<NoBarrierBeforeRead>();
 }
 TEST(FlashAttn2PlantedBugs, MissingBarrierBeforeOverwriteIsFound) {
-    expect_found<NoBarrierBeforeOverwrite>();
+    // Where d_q is added atomically the barrier of the exchange orders it too.
+    expect_found<NoBarrierBeforeOverwrite>(false);
 }
 TEST(FlashAttn2PlantedBugs, MaskOffByOneIsFound) {
     expect_found<MaskOffByOne>();
