@@ -1,14 +1,18 @@
-// Whole training steps of the CUDA backend, run by the emulator, against the CPU backend: the same
-// weights, tokens, masks and schedule. Tolerances are those of CUDA bf16 against the CPU: losses to
-// 2e-3, gradients of the first step to 2e-2; fp32 agrees to rounding.
+// Whole training steps of the CUDA backend, on the emulated device or a real one, against the CPU
+// backend: the same weights, tokens, masks and schedule. Tolerances are those of CUDA bf16 against
+// the CPU: losses to 2e-3, gradients of the first step to 2e-2; fp32 agrees to rounding.
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
 #include <ostream>
-#include <thread>
 
-#include "cuda_emulated/emulated_run.hpp"
+#include "cuda_emulated/device_run.hpp"
+#include "isoflop/checkpoint/checkpoint.hpp"
 
-namespace isoflop::emulated {
+namespace isoflop::testing {
 namespace {
 
 struct StepCase {
@@ -40,6 +44,10 @@ std::vector<StepCase> step_cases() {
             cases.push_back({name + "_" + dtype, all});
         }
     };
+    add("llama_flash", "llama", {"head_dim=32", "n_kv_head=1", "block_size=17"});
+    add("qwen3_flash_recompute_block", "qwen3", {"head_dim=64", "recompute=block"});
+    add("gpt2_flash_recompute_attention", "gpt2",
+        {"recompute=attention", "bias=true", "gradient_accumulation_steps=2"});
     add("llama_manual", "llama", {"attention_backend=manual", "n_kv_head=1"});
     add("llama_recompute_block", "llama",
         {"attention_backend=manual", "recompute=block", "loss_chunk=7"});
@@ -58,12 +66,18 @@ bool is_16_bit(const Overrides& overrides) {
     return std::find(overrides.begin(), overrides.end(), "dtype=float32") == overrides.end();
 }
 
-class WholeSteps : public ::testing::TestWithParam<StepCase> {};
+class WholeSteps : public ::testing::TestWithParam<StepCase> {
+protected:
+    void SetUp() override {
+        const device::AcceleratorCount count = device::count_accelerators();
+        if (count.devices == 0) GTEST_SKIP() << count.reason;
+    }
+};
 
 TEST_P(WholeSteps, AgreeWithTheCpu) {
     const Overrides& overrides = GetParam().overrides;
     const bool coarse = is_16_bit(overrides);
-    EmulatedRun gpu(overrides);
+    DeviceRun gpu(overrides);
     ReferenceRun cpu(overrides);
     gpu.session.set_loss_scale(1024);  // of fp16: one that does not overflow
     const double scale = gpu.session.loss_scale();
@@ -81,7 +95,7 @@ TEST_P(WholeSteps, AgreeWithTheCpu) {
 }
 
 TEST_P(WholeSteps, AllocateAndMultiplyWhatIsPlanned) {
-    EmulatedRun run(GetParam().overrides);
+    DeviceRun run(GetParam().overrides);
     device::ProductRecorder recorder;
     run.session.context().recorder = &recorder;
     (void)run.iterate(0);
@@ -89,11 +103,56 @@ TEST_P(WholeSteps, AllocateAndMultiplyWhatIsPlanned) {
     EXPECT_DOUBLE_EQ(
         static_cast<double>(recorder.total_flops()),
         plan.executed_flops_per_token * static_cast<double>(plan.config.tokens_per_iteration));
-    EXPECT_EQ(run.device.memory_use().used_bytes(), plan.memory.arena_bytes);
+    EXPECT_EQ(run.session.memory().bytes(), plan.memory.arena_bytes);
+}
+
+// 16-bit weights are rounded master weights, and those are what a checkpoint holds: a run that goes
+// on from one has the bits of a run that never stopped.
+TEST_P(WholeSteps, GoOnFromACheckpointBitForBit) {
+    const std::filesystem::path folder =
+        std::filesystem::temp_directory_path() /
+        ("isoflop_whole_steps_" + std::to_string(getpid()) + GetParam().name);
+    DeviceRun whole(GetParam().overrides);
+    (void)whole.iterate(0);
+    const nlohmann::ordered_json state{{"iter", 1}};
+    (void)checkpoint::write_checkpoint(folder, 1, whole.session.weight_tensors(),
+                                       whole.session.first_moment_tensors(),
+                                       whole.session.second_moment_tensors(), state, {});
+    const trainer::IterationOutcome uninterrupted = whole.iterate(1);
+
+    DeviceRun resumed(GetParam().overrides);
+    resumed.session.load(*checkpoint::open_latest(folder, {}));
+    resumed.session.set_updates(1);
+    resumed.session.set_loss_scale(whole.session.loss_scale());
+    const trainer::IterationOutcome outcome = resumed.iterate(1);
+    EXPECT_EQ(outcome.loss, uninterrupted.loss);
+    EXPECT_EQ(outcome.grad_norm, uninterrupted.grad_norm);
+    EXPECT_EQ(resumed.gradients(), whole.gradients());
+    std::filesystem::remove_all(folder);
 }
 
 INSTANTIATE_TEST_SUITE_P(Choices, WholeSteps, ::testing::ValuesIn(step_cases()),
                          [](const auto& parameter) { return parameter.param.name; });
 
+TEST(Fp16, HalvesTheLossScaleOnOverflowAndLeavesWeightsAlone) {
+    const device::AcceleratorCount count = device::count_accelerators();
+    if (count.devices == 0) GTEST_SKIP() << count.reason;
+    Overrides overrides = model("llama", {"attention_backend=manual", "dtype=float16"});
+    DeviceRun run(overrides);
+    run.session.set_loss_scale(16777216);  // gradients of about 0.1 are beyond 65504 then
+    const auto before = run.session.weight_tensors();
+    const trainer::IterationOutcome outcome = run.iterate(0);
+    EXPECT_TRUE(outcome.skipped);
+    EXPECT_TRUE(outcome.overflowed);
+    EXPECT_EQ(run.session.loss_scale(), 8388608);
+    EXPECT_EQ(run.session.updates(), 0);
+    const auto after = run.session.weight_tensors();
+    for (std::size_t i = 0; i < before.size(); ++i) {
+        const std::span<float> a = before[i].data.as<float>();
+        const std::span<float> b = after[i].data.as<float>();
+        EXPECT_TRUE(std::equal(a.begin(), a.end(), b.begin(), b.end())) << before[i].name;
+    }
+}
+
 }  // namespace
-}  // namespace isoflop::emulated
+}  // namespace isoflop::testing

@@ -1,4 +1,5 @@
-// The same training run on the emulated GPU and on the CPU, from the same weights and tokens.
+// The same training run on the GPU that the program is linked with (the emulated one, or a real
+// one) and on the CPU, from the same weights and tokens.
 #pragma once
 
 #include <algorithm>
@@ -7,22 +8,22 @@
 #include <string>
 #include <vector>
 
-#include "cuda_emulated/emulated_accelerator.hpp"
 #include "isoflop/comm/threaded_communicator.hpp"
+#include "isoflop/device/accelerator.hpp"
 #include "isoflop/ops/reduction.hpp"
 #include "trainer/session_test_support.hpp"
 
-namespace isoflop::emulated {
+namespace isoflop::testing {
 
 using trainer::Overrides;
 
-/// A session whose device is emulated. `connect` as for a session on the CPU: ranks are threads, as
-/// the emulated memory is the host's.
-struct EmulatedRun {
-    explicit EmulatedRun(Overrides overrides, int ranks = 1,
-                         const trainer::CommunicatorFactory& connect = {})
+/// `connect` as for a session on the CPU: ranks are threads, which takes memory that is the host's,
+/// as the emulated device's is.
+struct DeviceRun {
+    explicit DeviceRun(Overrides overrides, int ranks = 1,
+                       const trainer::CommunicatorFactory& connect = {})
         : data(data::TokenDataset::open("builtin", data::Split::train)),
-          session(plan(std::move(overrides), ranks), pool, with_staging(connect), &device),
+          session(plan(std::move(overrides), ranks), pool, with_staging(connect), device.get()),
           samples(data, session.plan().config.execution.sequence_length,
                   static_cast<std::uint64_t>(session.plan().config.keys.execution.seed)) {
         session.initialize_from_scratch();
@@ -37,7 +38,7 @@ struct EmulatedRun {
         return host_floats(session.strategy().slices(), &sharding::StateSlice::gradients);
     }
 
-    EmulatedAccelerator device;
+    std::unique_ptr<device::Accelerator> device = device::open_accelerator({});
     std::vector<std::unique_ptr<std::vector<std::uint64_t>>> staging;
     device::ThreadPool pool{1};
     data::TokenDataset data;
@@ -64,10 +65,11 @@ private:
         std::vector<float> all;
         for (const sharding::StateSlice& slice : slices) {
             const device::TensorView& values = slice.*state;
-            const device::DeviceBuffer wide(device, static_cast<std::uint64_t>(values.size()) * 4);
+            const device::DeviceBuffer wide(*device, static_cast<std::uint64_t>(values.size()) * 4);
             const device::TensorView floats(wide.data(), DType::float32, {values.size()});
             ops::copy(session.context(), values, floats);
-            const std::span<float> host = floats.as<float>();  // emulated memory is the host's
+            std::vector<float> host(static_cast<std::size_t>(values.size()));
+            device->copy_out(host.data(), floats.data(), floats.bytes());
             all.insert(all.end(), host.begin(), host.end());
         }
         return all;
@@ -107,4 +109,4 @@ inline double relative_error(const std::vector<float>& values,
     return values.size() == reference.size() ? std::sqrt(difference / norm) : HUGE_VAL;
 }
 
-}  // namespace isoflop::emulated
+}  // namespace isoflop::testing
