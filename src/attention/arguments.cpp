@@ -45,10 +45,22 @@ std::int64_t key_rows(const Shape& shape) {
     return shape.batch * shape.kv_heads * shape.key_length;
 }
 
-std::uint64_t product_of_all_heads(cost::AttentionBackend backend, const Shape& shape) {
-    return cost::visited_pairs(backend, shape.query_length, shape.key_length, shape.causal) *
-           static_cast<std::uint64_t>(shape.head_dim) *
-           static_cast<std::uint64_t>(shape.batch * shape.heads);
+/// Multiply-adds of all heads, by product and pass.
+cost::CorePairs core_products(const Context& context, cost::AttentionBackend backend,
+                              const Shape& shape, bool deterministic) {
+    cost::Execution execution;
+    execution.attention_backend = backend;
+    execution.device =
+        context.accelerator == nullptr ? cost::DeviceKind::cpu : cost::DeviceKind::cuda;
+    execution.deterministic = deterministic;
+    cost::CorePairs products = cost::core_pairs(execution, shape.head_dim, shape.query_length,
+                                                shape.key_length, shape.causal);
+    const auto factor = static_cast<std::uint64_t>(shape.head_dim) *
+                        static_cast<std::uint64_t>(shape.batch * shape.heads);
+    for (std::uint64_t* each : {&products.forward_scores, &products.forward_values,
+                                &products.backward_scores, &products.backward_values})
+        *each *= factor;
+    return products;
 }
 
 constexpr std::string_view kScores = "attention.scores";
@@ -97,16 +109,16 @@ void check_backward(cost::AttentionBackend backend, const Shape& shape,
 
 void record_forward(const Context& context, cost::AttentionBackend backend, const Shape& shape,
                     cost::Pass pass) {
-    const std::uint64_t multiply_adds = product_of_all_heads(backend, shape);
-    context.record(kScores, pass, multiply_adds);
-    context.record(kValues, pass, multiply_adds);
+    const cost::CorePairs products = core_products(context, backend, shape, true);
+    context.record(kScores, pass, products.forward_scores);
+    context.record(kValues, pass, products.forward_values);
 }
 
-void record_backward(const Context& context, cost::AttentionBackend backend, const Shape& shape) {
-    const std::uint64_t multiply_adds = product_of_all_heads(backend, shape);
-    const std::uint64_t of_scores = backend == cost::AttentionBackend::manual ? 2 : 3;
-    context.record(kScores, cost::Pass::backward, of_scores * multiply_adds);
-    context.record(kValues, cost::Pass::backward, 2 * multiply_adds);
+void record_backward(const Context& context, cost::AttentionBackend backend, const Shape& shape,
+                     bool deterministic) {
+    const cost::CorePairs products = core_products(context, backend, shape, deterministic);
+    context.record(kScores, cost::Pass::backward, products.backward_scores);
+    context.record(kValues, cost::Pass::backward, products.backward_values);
 }
 
 std::byte* Scratch::thread_memory(std::size_t bytes) {

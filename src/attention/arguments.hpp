@@ -22,11 +22,11 @@ void check_backward(cost::AttentionBackend backend, const Shape& shape,
                     const BackwardArguments& arguments,
                     cost::DeviceKind device = cost::DeviceKind::cpu);
 
-/// Products of all heads: one of scores and one of values forward; backward two of each, and the
-/// scores once more in fused backends, which did not keep them.
+/// Products of all heads as cost::core_pairs counts them.
 void record_forward(const Context& context, cost::AttentionBackend backend, const Shape& shape,
                     cost::Pass pass);
-void record_backward(const Context& context, cost::AttentionBackend backend, const Shape& shape);
+void record_backward(const Context& context, cost::AttentionBackend backend, const Shape& shape,
+                     bool deterministic = true);
 
 /// The rows of one head of one sequence.
 template <class T>

@@ -25,7 +25,7 @@ public:
     void backward(Context& context, const Shape& shape,
                   const BackwardArguments& arguments) const override {
         check_backward(kKind, shape, arguments, cost::DeviceKind::cuda);
-        record_backward(context, kKind, shape);
+        record_backward(context, kKind, shape, arguments.d_q_sums.empty());
         Kernels::backward(context, shape, arguments);
     }
 };

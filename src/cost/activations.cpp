@@ -206,8 +206,9 @@ std::vector<Buffer> block_scratch(const ModelConfig& config, const Execution& ex
         list.per_score("grad.attention.scores", config, execution);
     } else {
         list.per_token_statistics("grad.attention.row_sums", config.num_attention_heads);
-        // Query-gradient tiles are summed in fp32 before they are converted (16-bit runs only).
-        if (execution.has_master_weights()) {
+        // Parts of query gradients are added in fp32, in the order in which they come.
+        if (execution.has_master_weights() && !execution.deterministic &&
+            execution.attention_backend == AttentionBackend::flash_attn_2) {
             list.per_token_statistics("grad.attention.q_accumulator", config.query_width());
         }
     }

@@ -163,29 +163,30 @@ bool recomputed_with_block(const MatrixProduct& product, const ModelConfig& conf
     return !(product.name == "ffn.down_proj" && output_unused);
 }
 
-/// Products of backward per forward product of the attention core: four (two operands of two
-/// products); fused backends recompute the scores first, which is a fifth.
-void add_core_backward(std::vector<MatrixProduct>& products, const MatrixProduct& forward,
-                       bool fused) {
-    MatrixProduct backward = forward;
-    backward.pass = Pass::backward;
-    backward.count *= fused && forward.name == "attention.scores" ? 3 : 2;
-    products.push_back(backward);
-}
+/// The core product as it is executed: forward with what the backend's tiles visit instead of the
+/// ideal causal count, and backward, where fused backends recompute the scores.
+struct ExecutedCore {
+    MatrixProduct forward, backward;
+};
 
-/// Replaces the ideal causal count by what the backend's tiles visit.
-void set_visited_pairs(std::vector<MatrixProduct>& products, const ModelConfig& config,
-                       const Execution& execution) {
-    const HeadWidths widths = head_widths(config);
-    const std::uint64_t pairs = visited_pairs(
-        execution.attention_backend, execution.sequence_length, execution.sequence_length, true);
-    for (MatrixProduct& product : products) {
-        if (product.name == "attention.scores") {
-            product.multiply_adds = pairs * static_cast<std::uint64_t>(widths.query_key);
-        } else if (product.name == "attention.values") {
-            product.multiply_adds = pairs * static_cast<std::uint64_t>(widths.value);
-        }
+ExecutedCore executed_core(const MatrixProduct& ideal, const ModelConfig& config,
+                           const Execution& execution) {
+    const bool scores = ideal.name == "attention.scores";
+    ExecutedCore core{ideal, ideal};
+    core.backward.pass = Pass::backward;
+    if (config.sliding_window) {  // costed, not executed: the ideal count stands
+        const bool fused = execution.attention_backend != AttentionBackend::manual;
+        core.backward.multiply_adds *= scores && fused ? 3 : 2;
+        return core;
     }
+    const HeadWidths widths = head_widths(config);
+    const auto width = static_cast<std::uint64_t>(scores ? widths.query_key : widths.value);
+    const std::int64_t S = execution.sequence_length;
+    const std::int64_t kernel_width = widths.query_key == widths.value ? widths.value : 0;
+    const CorePairs pairs = core_pairs(execution, kernel_width, S, S, true);
+    core.forward.multiply_adds = width * (scores ? pairs.forward_scores : pairs.forward_values);
+    core.backward.multiply_adds = width * (scores ? pairs.backward_scores : pairs.backward_values);
+    return core;
 }
 
 }  // namespace
@@ -208,18 +209,22 @@ std::vector<MatrixProduct> executed_products(const ModelConfig& config,
     const AttentionMask mask = fused ? AttentionMask::causal : AttentionMask::full;
     std::vector<MatrixProduct> forward =
         forward_products(config, execution.micro_batch_size, execution.sequence_length, mask);
-    if (!config.sliding_window) set_visited_pairs(forward, config, execution);
+    std::vector<MatrixProduct> of_backward;
+    for (MatrixProduct& product : forward) {
+        MatrixProduct backward = product;
+        backward.pass = Pass::backward;
+        backward.count *= 2;
+        if (product.group == FlopGroup::attention_core) {
+            const ExecutedCore core = executed_core(product, config, execution);
+            product = core.forward;
+            backward = core.backward;
+        }
+        of_backward.push_back(backward);
+    }
     std::vector<MatrixProduct> products = forward;
+    products.insert(products.end(), of_backward.begin(), of_backward.end());
     for (const MatrixProduct& product : forward) {
         const bool core = product.group == FlopGroup::attention_core;
-        if (core) {
-            add_core_backward(products, product, fused);
-        } else {
-            MatrixProduct backward = product;
-            backward.pass = Pass::backward;
-            backward.count *= 2;
-            products.push_back(backward);
-        }
         const bool again =
             (execution.recompute == Recompute::attention && core) ||
             (execution.recompute == Recompute::block && recomputed_with_block(product, config));

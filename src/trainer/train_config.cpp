@@ -154,6 +154,7 @@ void resolve_execution(TrainConfig& config) {
     execution.reshard_after_forward = keys.fsdp_reshard_after_forward;
     execution.device = device_of(keys.device);
     execution.reproducible = keys.reproducible.value_or(execution.device == cost::DeviceKind::cpu);
+    execution.deterministic = keys.deterministic;
     resolve_precision(config);
     execution.attention_backend = keys.attention_backend;
     execution.recompute =

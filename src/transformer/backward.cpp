@@ -169,6 +169,11 @@ void Implementation::attend_backward(std::int64_t layer, const TensorView& d_out
                                            {shape.batch, shape.heads, shape.query_length});
         arguments.row_sums = memory_.statistics("grad.attention.row_sums", 0,
                                                 {shape.batch, shape.heads, shape.query_length});
+        if (memory_.has("grad.attention.q_accumulator")) {
+            arguments.d_q_sums =
+                memory_.statistics("grad.attention.q_accumulator", 0,
+                                   {shape.batch, shape.heads, shape.query_length, shape.head_dim});
+        }
     }
     attention_->backward(context_, shape, arguments);
 }

@@ -55,13 +55,23 @@ TEST(AttentionResolve, WideHeadsFallBackToManual) {
               "flash_attn_2: head_dim 320 is over 256; sdpa: head_dim 320 is over 256");
 }
 
-TEST(AttentionResolve, GpusHaveManualAttentionInTheirTypes) {
-    for (const DType dtype : {DType::float32, DType::bfloat16, DType::float16}) {
-        const auto resolution =
-            resolve(AttentionBackend::flash_attn_2, DeviceKind::cuda, make_shape(8, 8, 320), dtype);
+TEST(AttentionResolve, GpusHaveFusedKernelsForSomeSizesAndManualAttentionForAll) {
+    const auto resolve_on_gpu = [](std::int64_t head_dim, DType dtype) {
+        return resolve(AttentionBackend::flash_attn_2, DeviceKind::cuda, make_shape(8, 8, head_dim),
+                       dtype);
+    };
+    for (const DType dtype : {DType::bfloat16, DType::float16}) {
+        for (const std::int64_t head_dim : {32, 64, 96, 128, 256})
+            EXPECT_EQ(resolve_on_gpu(head_dim, dtype).used, AttentionBackend::flash_attn_2);
+        const auto resolution = resolve_on_gpu(80, dtype);
         EXPECT_EQ(resolution.used, AttentionBackend::manual);
-        EXPECT_EQ(resolution.reason, "flash_attn_2: no CUDA kernel yet; sdpa: no CUDA kernel yet");
+        EXPECT_THAT(
+            resolution.reason,
+            ::testing::HasSubstr("flash_attn_2: head_dim 80 is none of 32, 64, 96, 128, 256"));
     }
+    const auto resolution = resolve_on_gpu(64, DType::float32);
+    EXPECT_EQ(resolution.used, AttentionBackend::manual);
+    EXPECT_THAT(resolution.reason, ::testing::HasSubstr("for bfloat16 and float16, not fp32"));
 }
 
 TEST(AttentionResolve, SaysWhyNothingIsLeft) {
@@ -88,7 +98,7 @@ TEST(AttentionResolve, NamesAMisspeltBackendToDisable) {
                       DType::float32, "flash_atn_2");
         FAIL() << "accepted a misspelling";
     } catch (const ConfigError& error) {
-        EXPECT_THAT(error.what(), testing::HasSubstr("did you mean 'flash_attn_2'?"));
+        EXPECT_THAT(error.what(), ::testing::HasSubstr("did you mean 'flash_attn_2'?"));
     }
 }
 

@@ -62,7 +62,10 @@ struct BackwardArguments {
     TensorView probabilities;  ///< manual
     Heads d_q, d_k, d_v;       ///< overwritten
     TensorView row_sums;       ///< scratch [batch, heads, query_length], fused: rowsum(d_o * o)
-    TensorView d_scores;       ///< scratch [batch, heads, query_length, key_length], manual
+    /// Scratch, fp32 [batch, heads, query_length, head_dim], or empty: flash_attn_2 on a GPU may
+    /// add parts of d_q there in the order in which they come, which is faster.
+    TensorView d_q_sums = {};
+    TensorView d_scores;  ///< scratch [batch, heads, query_length, key_length], manual
 };
 
 class Backend {

@@ -30,7 +30,7 @@ inline constexpr std::int64_t kAttentionKeyTile = 64;
     return causal_key_limit(last, query_length, key_length);
 }
 
-/// Pairs computed for one head of one sequence.
+/// Pairs computed for one head of one sequence on a CPU.
 [[nodiscard]] constexpr std::uint64_t visited_pairs(AttentionBackend backend,
                                                     std::int64_t query_length,
                                                     std::int64_t key_length, bool causal) {
@@ -44,6 +44,95 @@ inline constexpr std::int64_t kAttentionKeyTile = 64;
                  static_cast<std::uint64_t>(visited_keys(first, query_length, key_length, causal));
     }
     return pairs;
+}
+
+/// Rows of queries and keys that a block of a GPU kernel multiplies together, whole tiles whatever
+/// the lengths.
+struct GpuTile {
+    std::int64_t queries = 0;
+    std::int64_t keys = 0;
+};
+/// Of our flash_attn_2 kernels: forward, d_q, and d_k with d_v. Zero for a head_dim without any.
+struct GpuAttentionTiles {
+    GpuTile forward, query_gradients, key_gradients;
+    /// With atomics, where d_q is summed by the kernel of d_k and d_v.
+    GpuTile all_gradients;
+};
+[[nodiscard]] constexpr GpuAttentionTiles flash_attn_2_tiles(std::int64_t head_dim) {
+    switch (head_dim) {
+        case 32:
+        case 64: return {{128, 64}, {128, 64}, {32, 128}, {32, 128}};
+        case 96:
+        case 128: return {{128, 64}, {64, 64}, {32, 128}, {32, 64}};
+        case 256: return {{64, 64}, {64, 16}, {16, 64}, {16, 64}};
+        default: return {};
+    }
+}
+
+/// Pairs of whole tiles that a kernel with query tiles outside computes for one head.
+[[nodiscard]] constexpr std::uint64_t query_tile_pairs(const GpuTile& tile,
+                                                       std::int64_t query_length,
+                                                       std::int64_t key_length, bool causal) {
+    std::int64_t tiles = 0;
+    for (std::int64_t first = 0; first < query_length; first += tile.queries) {
+        const std::int64_t last = std::min(first + tile.queries, query_length) - 1;
+        const std::int64_t keys =
+            causal ? causal_key_limit(last, query_length, key_length) : key_length;
+        tiles += (keys + tile.keys - 1) / tile.keys;
+    }
+    return static_cast<std::uint64_t>(tiles * tile.queries * tile.keys);
+}
+
+/// The same with key tiles outside.
+[[nodiscard]] constexpr std::uint64_t key_tile_pairs(const GpuTile& tile, std::int64_t query_length,
+                                                     std::int64_t key_length, bool causal) {
+    const std::int64_t all = (query_length + tile.queries - 1) / tile.queries;
+    std::int64_t tiles = 0;
+    for (std::int64_t first = 0; first < key_length; first += tile.keys) {
+        const std::int64_t seen_from =
+            causal ? std::max<std::int64_t>(first - (key_length - query_length), 0) : 0;
+        tiles += std::max<std::int64_t>(all - seen_from / tile.queries, 0);
+    }
+    return static_cast<std::uint64_t>(tiles * tile.queries * tile.keys);
+}
+
+/// Multiply-adds of the attention core for one head and sequence, divided by head_dim. `scores` are
+/// the products of q and k and the gradients of both, `values` those of the probabilities and v.
+struct CorePairs {
+    std::uint64_t forward_scores = 0;
+    std::uint64_t forward_values = 0;
+    std::uint64_t backward_scores = 0;
+    std::uint64_t backward_values = 0;
+};
+
+/// What a kernel of `device` issues. Fused backends compute the scores again in backward; the
+/// deterministic flash_attn_2 of a GPU does so twice, in a pass for d_q and one for d_k and d_v.
+[[nodiscard]] constexpr CorePairs core_pairs(const Execution& execution, std::int64_t head_dim,
+                                             std::int64_t query_length, std::int64_t key_length,
+                                             bool causal) {
+    const AttentionBackend backend = execution.attention_backend;
+    const GpuAttentionTiles tiles = flash_attn_2_tiles(head_dim);
+    const bool own_kernels = execution.device == DeviceKind::cuda &&
+                             backend == AttentionBackend::flash_attn_2 && tiles.forward.keys > 0;
+    if (!own_kernels) {
+        const std::uint64_t pairs = visited_pairs(backend, query_length, key_length, causal);
+        return {pairs, pairs, (backend == AttentionBackend::manual ? 2 : 3) * pairs, 2 * pairs};
+    }
+    const std::uint64_t forward = query_tile_pairs(tiles.forward, query_length, key_length, causal);
+    // The accumulators of d_k and d_v of the largest heads need a launch each.
+    const bool apart = head_dim > 128;
+    if (!execution.deterministic) {
+        const std::uint64_t pairs =
+            key_tile_pairs(tiles.all_gradients, query_length, key_length, causal);
+        const std::uint64_t of_values =
+            apart ? key_tile_pairs(tiles.key_gradients, query_length, key_length, causal) : 0;
+        return {forward, forward, 3 * pairs + of_values, (apart ? 1 : 2) * pairs + of_values};
+    }
+    const std::uint64_t queries =
+        query_tile_pairs(tiles.query_gradients, query_length, key_length, causal);
+    const std::uint64_t keys =
+        key_tile_pairs(tiles.key_gradients, query_length, key_length, causal);
+    return {forward, forward, 2 * queries + (apart ? 3 : 2) * keys, queries + 2 * keys};
 }
 
 }  // namespace isoflop::cost

@@ -48,6 +48,8 @@ struct Execution {
     /// batch, so that any power of two of ranks gives the same bits. Partial sums wait in buffers
     /// of their own.
     bool reproducible = false;
+    /// On a GPU: no sums whose order changes from run to run.
+    bool deterministic = true;
     /// fsdp: ranks that share one copy of the state, a divisor of world_size; 0: all. With fewer,
     /// gradients are then all-reduced between the copies (hybrid sharding).
     std::int64_t shard_size = 0;

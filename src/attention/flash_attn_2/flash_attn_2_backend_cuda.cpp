@@ -11,7 +11,12 @@ struct FlashAttn2Kernels {
         flash_attn_2::forward(context.accelerator->stream(), shape, arguments);
     }
     static void backward(Context& context, const Shape& shape, const BackwardArguments& arguments) {
-        flash_attn_2::backward(context.accelerator->stream(), shape, arguments);
+        const simt::Stream stream = context.accelerator->stream();
+        if (arguments.d_q_sums.empty()) {
+            flash_attn_2::backward(stream, shape, arguments);
+        } else {
+            flash_attn_2::backward_with_atomics(stream, shape, arguments, arguments.d_q_sums);
+        }
     }
 };
 

@@ -8,6 +8,8 @@
 #include <array>
 #include <cstddef>
 
+#include "isoflop/cost/attention_tiles.hpp"
+
 namespace isoflop::attention::flash_attn_2 {
 
 /// Shared memory that a block can opt in to.
@@ -96,5 +98,19 @@ static_assert(fits_everywhere(kForwardTiles));
 static_assert(fits_everywhere(kQueryGradientTiles));
 static_assert(fits_everywhere(kKeyGradientTiles));
 static_assert(fits_everywhere(kAtomicTiles));
+
+/// FLOPs are planned with the same tiles.
+[[nodiscard]] constexpr bool planned_as(const std::array<TileShape, 5>& table,
+                                        cost::GpuTile cost::GpuAttentionTiles::*kernel) {
+    for (const TileShape& shape : table) {
+        const cost::GpuTile planned = cost::flash_attn_2_tiles(shape.head_dim).*kernel;
+        if (planned.queries != shape.query_tile || planned.keys != shape.key_tile) return false;
+    }
+    return true;
+}
+static_assert(planned_as(kForwardTiles, &cost::GpuAttentionTiles::forward));
+static_assert(planned_as(kQueryGradientTiles, &cost::GpuAttentionTiles::query_gradients));
+static_assert(planned_as(kKeyGradientTiles, &cost::GpuAttentionTiles::key_gradients));
+static_assert(planned_as(kAtomicTiles, &cost::GpuAttentionTiles::all_gradients));
 
 }  // namespace isoflop::attention::flash_attn_2
