@@ -217,6 +217,32 @@ struct KeyGradientSums {
             multiply_values<QueryTile, S>(d_k, scores, queries);
         }
     }
+
+    /// By way of shared memory, so that whole chunks are stored.
+    template <class T>
+    SIMT_DEVICE void write(const BackwardParameters<T>& p, const KeyBlock& block,
+                           const Shared<T>& keys, const Shared<T>& values, int warp_row) {
+        using KeyTile = typename C::KeyTile;
+        if constexpr (C::of_queries) {
+            simt::sync_threads();  // all warps have read all keys
+        } else {
+            simt::sync_warp();  // only this warp reads its keys and values
+        }
+        if constexpr (C::of_keys) {
+            d_k.multiply_by(p.problem.scale);
+            put_into_tile<KeyTile>(keys, warp_row, d_k);
+        }
+        if constexpr (C::of_values) put_into_tile<KeyTile>(values, warp_row, d_v);
+        simt::sync_warp();
+        if constexpr (C::of_keys) {
+            store_rows<KeyTile, C::warp_rows>(head_rows(p.d_k, block.batch, block.kv_head), keys,
+                                              warp_row, block.first_key, p.problem.key_length);
+        }
+        if constexpr (C::of_values) {
+            store_rows<KeyTile, C::warp_rows>(head_rows(p.d_v, block.batch, block.kv_head), values,
+                                              warp_row, block.first_key, p.problem.key_length);
+        }
+    }
 };
 
 template <class C>
@@ -290,25 +316,7 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void key_gradients_kernel(
         // Late, so that nobody waits for the loads.
         store_statistics<C>(statistics + (1 - stage) * (2 * C::query_tile), next);
     }
-    if constexpr (C::of_queries) {
-        simt::sync_threads();  // all warps have read all keys
-    } else {
-        simt::sync_warp();  // only this warp reads its keys and values
-    }
-    if constexpr (C::of_keys) {
-        sums.d_k.multiply_by(p.problem.scale);
-        put_into_tile<KeyTile>(keys, warp_row, sums.d_k);
-    }
-    if constexpr (C::of_values) put_into_tile<KeyTile>(values, warp_row, sums.d_v);
-    simt::sync_warp();
-    if constexpr (C::of_keys) {
-        store_rows<KeyTile, C::warp_rows>(head_rows(p.d_k, block.batch, block.kv_head), keys,
-                                          warp_row, block.first_key, p.problem.key_length);
-    }
-    if constexpr (C::of_values) {
-        store_rows<KeyTile, C::warp_rows>(head_rows(p.d_v, block.batch, block.kv_head), values,
-                                          warp_row, block.first_key, p.problem.key_length);
-    }
+    sums.write(p, block, keys, values, warp_row);
 }
 
 }  // namespace isoflop::attention::flash_attn_2

@@ -61,11 +61,11 @@ inline constexpr std::array<TileShape, 5> kKeyGradientTiles = {{
 
 /// As kKeyGradientTiles, with d_q added atomically from a tile of score gradients.
 inline constexpr std::array<TileShape, 5> kAtomicTiles = {{
-    {32, 32, 128, 4, 33280, 255},
-    {64, 32, 128, 4, 57856, 255},
-    {96, 32, 64, 4, 53760, 255},
+    {32, 32, 128, 4, 33280, 232},
+    {64, 32, 128, 4, 57856, 254},
+    {96, 32, 64, 4, 53760, 241},
     {128, 32, 64, 4, 70144, 255},
-    {256, 16, 64, 4, 100608, 255},
+    {256, 16, 64, 4, 100608, 250},
 }};
 
 [[nodiscard]] constexpr TileShape tile_for(const std::array<TileShape, 5>& table, int head_dim) {
