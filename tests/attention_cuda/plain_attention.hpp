@@ -73,7 +73,10 @@ private:
     const Problem<double>& problem_;
 };
 
-/// Errors are at most twice those of the plain computation. Where that happens to be exact, a
+/// Errors are at most twice those of the plain computation, in relation to the gradients
+/// themselves. Where those cancel, a 200th of the same sums with absolute values inside is the
+/// floor, and all of it where a query sees so few keys that they cancel always: the row sums of a
+/// fused kernel come from rounded outputs. Where the plain computation happens to be exact, a
 /// quarter of a unit in the last place is allowed.
 template <class T>
 void expect_as_good_as_plain(const Problem<double>& actual, const Reference& reference) {
@@ -85,10 +88,23 @@ void expect_as_good_as_plain(const Problem<double>& actual, const Reference& ref
         const double plain_error = relative_error(other.values(), exact.values(), floor);
         EXPECT_LE(error, 2 * plain_error + allowed) << name;
     };
+    const bool few = std::min(actual.shape.query_length, actual.shape.key_length) < 15;
+    const auto floor = [few](const Tensor<double>& sums) {
+        return norm(sums.values()) / (few ? 1 : 200);
+    };
     compare(actual.o, plain.o, reference.o, 0, "o");
-    compare(actual.d_q, plain.d_q, reference.d_q, norm(reference.abs_d_q.values()), "d_q");
-    compare(actual.d_k, plain.d_k, reference.d_k, norm(reference.abs_d_k.values()), "d_k");
-    compare(actual.d_v, plain.d_v, reference.d_v, norm(reference.abs_d_v.values()), "d_v");
+    compare(actual.d_q, plain.d_q, reference.d_q, floor(reference.abs_d_q), "d_q");
+    compare(actual.d_k, plain.d_k, reference.d_k, floor(reference.abs_d_k), "d_k");
+    compare(actual.d_v, plain.d_v, reference.d_v, floor(reference.abs_d_v), "d_v");
+}
+
+/// Without any floor: gradients of random inputs do not cancel.
+template <class T>
+void expect_close_gradients(const Problem<double>& actual, const Reference& reference) {
+    const double allowed = kHalfTolerance<T>.gradient;
+    EXPECT_LE(relative_error(actual.d_q.values(), reference.d_q.values()), allowed) << "d_q";
+    EXPECT_LE(relative_error(actual.d_k.values(), reference.d_k.values()), allowed) << "d_k";
+    EXPECT_LE(relative_error(actual.d_v.values(), reference.d_v.values()), allowed) << "d_v";
 }
 
 }  // namespace isoflop::test
