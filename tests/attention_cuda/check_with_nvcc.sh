@@ -18,7 +18,7 @@ if [ ! -x "$nvcc" ]; then
 fi
 
 source="$source_folder/src/attention/flash_attn_2/flash_attn_2_cuda.cu"
-flags=(-std=c++20 -Werror all-warnings -Xcompiler -Wall,-Wextra,-Wconversion
+flags=(-std=c++20 -Werror all-warnings -Xcompiler "-Wall,-Wextra,-Wconversion"
     -I"$source_folder/include" -I"$source_folder/src")
 mkdir -p "$work_folder"
 
