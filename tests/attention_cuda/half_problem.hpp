@@ -141,7 +141,8 @@ struct HalfProblem {
     }
 
     [[nodiscard]] device::TensorView rows(emulator::GlobalArray<float>& data) const {
-        return {&data[0], DType::float32, {shape.batch, shape.heads, shape.query_length}};
+        float* first = data.size() == 0 ? nullptr : &data[0];
+        return {first, DType::float32, {shape.batch, shape.heads, shape.query_length}};
     }
     [[nodiscard]] attention::ForwardArguments forward_arguments() {
         attention::ForwardArguments arguments;
