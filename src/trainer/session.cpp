@@ -195,6 +195,7 @@ IterationOutcome Session::train_iteration(std::int64_t iteration, const data::Ba
         started.clear();
     };
     for (std::int64_t step = 0; step < plan_.config.micro_steps; ++step) {
+        const device::ProfileRange range(context_.accelerator, "micro-batch");
         strategy_->begin_micro_step(step);
         started.push_back(micro_step(iteration, step, samples));
         if (started.size() == kMostUnread) read();
@@ -220,6 +221,7 @@ IterationOutcome Session::train_iteration(std::int64_t iteration, const data::Ba
 }
 
 void Session::update(std::int64_t iteration, double grad_norm) {
+    const device::ProfileRange range(context_.accelerator, "optimizer");
     const OptimizerKeys& keys = plan_.config.keys.optimizer;
     ops::AdamWOptions options;
     options.learning_rate = learning_rate(plan_.config, iteration);

@@ -162,6 +162,22 @@ private:
     const double* slot_ = nullptr;
 };
 
+/// A range in profiles for its lifetime; nothing without an accelerator.
+class ProfileRange {
+public:
+    ProfileRange(Accelerator* device, std::string_view name) : device_(device) {
+        if (device_ != nullptr) device_->begin_range(name);
+    }
+    ~ProfileRange() {
+        if (device_ != nullptr) device_->end_range();
+    }
+    ProfileRange(const ProfileRange&) = delete;
+    ProfileRange& operator=(const ProfileRange&) = delete;
+
+private:
+    Accelerator* device_;
+};
+
 /// Owns memory of an accelerator, which must outlive it.
 class DeviceBuffer {
 public:
