@@ -18,7 +18,7 @@ ProgressOptions progress_options(const TrainConfig& config, report::Colour colou
 
 nlohmann::ordered_json metadata_of(const TrainConfig& config) {
     return {{"world_size", config.world_size},
-            {"device", "cpu"},
+            {"device", config.execution.device == cost::DeviceKind::cuda ? "cuda" : "cpu"},
             {"dtype", to_string(config.execution.dtype)},
             {"compile", false},
             {"use_zero1", config.keys.execution.use_zero1},

@@ -230,6 +230,8 @@ void Session::update(std::int64_t iteration, double grad_norm) {
     options.eps = keys.adam_eps;
     options.weight_decay = keys.weight_decay;
     options.step = ++updates_;
+    options.stochastic_rounding = plan_.config.keys.execution.stochastic_rounding;
+    options.rounding_seed = static_cast<std::uint64_t>(plan_.config.keys.execution.seed);
     options.gradient_scale = 1 / loss_scale_.value();
     if (keys.grad_clip > 0 && grad_norm > keys.grad_clip)
         options.gradient_scale *= keys.grad_clip / grad_norm;
