@@ -4,10 +4,12 @@
 namespace isoflop::attention {
 
 std::unique_ptr<Backend> make_cuda_backend(cost::AttentionBackend backend) {
-    if (backend == cost::AttentionBackend::flash_attn_2) return make_flash_attn_2_cuda();
-    if (backend == cost::AttentionBackend::manual) return make_manual_cuda();
-    throw ConfigError("no CUDA kernel yet for attention_backend=" +
-                      std::string(to_string(backend)));
+    switch (backend) {
+        case cost::AttentionBackend::flash_attn_2: return make_flash_attn_2_cuda();
+        case cost::AttentionBackend::sdpa: return make_sdpa_cuda();
+        case cost::AttentionBackend::manual: return make_manual_cuda();
+    }
+    throw ConfigError("no such attention backend");
 }
 
 }  // namespace isoflop::attention

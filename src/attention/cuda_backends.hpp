@@ -31,6 +31,7 @@ public:
 };
 
 [[nodiscard]] std::unique_ptr<Backend> make_flash_attn_2_cuda();
+[[nodiscard]] std::unique_ptr<Backend> make_sdpa_cuda();
 [[nodiscard]] std::unique_ptr<Backend> make_manual_cuda();
 
 /// Throws ConfigError for one that this build does not have.

@@ -5,9 +5,11 @@
 #include <vector>
 
 #include "attention/backends.hpp"
+#include "attention/sdpa/sdpa_cuda.hpp"
 #include "isoflop/attention/attention.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/device/accelerator.hpp"
 
 namespace isoflop::attention {
 namespace {
@@ -59,6 +61,15 @@ Support supports_fused_on_gpu(AttentionBackend backend, const Shape& shape, DTyp
         return unsupported("head_dim " + std::to_string(shape.head_dim) +
                            " is none of 32, 64, 96, 128, 256");
     }
+    if (backend != AttentionBackend::sdpa || shape.kv_heads < 1) return {};
+    const std::uint64_t sums = sdpa::backward_scratch_bytes(shape);
+    if (sums > device::kScratchBytes) {
+        constexpr std::uint64_t kMebibyte = std::uint64_t{1} << 20U;
+        return unsupported("d_q of the " + std::to_string(shape.heads / shape.kv_heads) +
+                           " heads of a key/value head takes " + std::to_string(sums / kMebibyte) +
+                           " MiB in fp32, more than the scratch memory of " +
+                           std::to_string(device::kScratchBytes / kMebibyte));
+    }
     return {};
 }
 
@@ -74,7 +85,6 @@ Support supports(AttentionBackend backend, cost::DeviceKind device, const Shape&
         return unsupported(std::string("no ") + (on_gpu ? "CUDA" : "CPU") + " kernel for " +
                            std::string(short_name(dtype)));
     }
-    if (on_gpu && backend == AttentionBackend::sdpa) return unsupported("no CUDA kernel yet");
     if (on_gpu) {
         if (const Support fused = supports_fused_on_gpu(backend, shape, dtype); !fused.supported)
             return fused;

@@ -1,5 +1,5 @@
 // flash_attn_2 against the naive reference, over shapes, values and layouts.
-#include "attention_cuda/plain_attention.hpp"
+#include "attention_cuda/fused_checks.hpp"
 
 namespace isoflop::test {
 namespace {
@@ -11,25 +11,8 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
 template <class T>
-void expect_right(const HalfProblem<T>& problem, const HalfOptions& options) {
-    const Reference reference(problem.exact);
-    expect_matches(problem.exact, reference, kHalfTolerance<T>);
-    expect_as_good_as_plain<T>(problem.exact, reference);
-    const std::int64_t shorter = std::min(problem.shape.query_length, problem.shape.key_length);
-    if (!options.change && options.amplitude == 1 && shorter >= 15) {
-        expect_close_gradients<T>(problem.exact, reference);
-    }
-    EXPECT_TRUE(problem.surroundings_are_untouched());
-}
-
-template <class T>
 HalfProblem<T> check(const Shape& shape, const HalfOptions& options = {}) {
-    SCOPED_TRACE(describe(shape) + ", " + std::string(to_string(kHalfType<T>)));
-    HalfProblem<T> problem(shape, options);
-    emulator::Session session({.order = emulator::Order::warp_greedy, .count = false});
-    problem.run();
-    expect_right(problem, options);
-    return problem;
+    return check_fused<T>(kFlashAttn2, shape, options);
 }
 
 template <class T>
@@ -39,15 +22,6 @@ void check_with_atomics(const Shape& shape, const HalfOptions& options = {}) {
     emulator::Session session({.order = emulator::Order::random, .seed = 5, .count = false});
     problem.run_with_atomics();
     expect_right(problem, options);
-}
-
-/// All scores near `score`.
-std::function<void(Problem<double>&)> scores_near(double score, std::int64_t head_dim) {
-    return [=](Problem<double>& problem) {
-        const double each = std::sqrt(std::abs(score) / std::sqrt(static_cast<double>(head_dim)));
-        for (double& x : problem.q.data) x = each + 0.05 * x;
-        for (double& x : problem.k.data) x = std::copysign(each, score) + 0.05 * x;
-    };
 }
 
 class FlashAttn2HeadDim : public testing::TestWithParam<std::int64_t> {};
@@ -167,60 +141,19 @@ TEST(FlashAttn2, RowsWithoutKeysAreZeroWithInfiniteLse) {
     EXPECT_EQ(norm(no_queries.exact.d_k.values()) + norm(no_queries.exact.d_v.values()), 0.0);
 }
 
-template <class T>
-bool is_finite_row(const Tensor<T>& tensor, std::int64_t token, std::int64_t head) {
-    for (std::int64_t i = 0; i < tensor.head_dim; ++i) {
-        if (!std::isfinite(tensor.at(0, token, head, i))) return false;
-    }
-    return true;
-}
-
 TEST(FlashAttn2, ABadNumberInAQueryReachesItsOwnRowOnly) {
     for (const double number : {kNan, kInf, -kInf}) {
         for (const bool causal : {true, false}) {
-            const Shape shape = make_shape(80, 80, 32, causal, 2, 1);
-            constexpr std::int64_t bad = 37;
-            HalfProblem<Bfloat16> clean(shape);
-            clean.run();
-            HalfProblem<Bfloat16> problem(shape, {.change = [&](Problem<double>& exact) {
-                                              exact.q.at(0, bad, 1, 3) = number;
-                                          }});
-            problem.run();
-            for (std::int64_t i = 0; i < 80; ++i) {
-                for (std::int64_t head = 0; head < 2; ++head) {
-                    const auto row = static_cast<std::size_t>(head * 80 + i);
-                    if (i == bad && head == 1) {
-                        EXPECT_FALSE(is_finite_row(problem.exact.o, i, head));
-                        EXPECT_FALSE(std::isfinite(problem.lse[row]));
-                        continue;
-                    }
-                    ASSERT_EQ(problem.lse[row], clean.lse[row]);
-                    for (std::int64_t c = 0; c < 32; ++c) {
-                        ASSERT_EQ(problem.exact.o.at(0, i, head, c),
-                                  clean.exact.o.at(0, i, head, c));
-                        ASSERT_EQ(problem.exact.d_q.at(0, i, head, c),
-                                  clean.exact.d_q.at(0, i, head, c));
-                    }
-                }
-            }
+            expect_bad_query_stays_alone(kFlashAttn2, make_shape(80, 80, 32, causal, 2, 1), 37,
+                                         number);
         }
     }
 }
 
 TEST(FlashAttn2, EveryOrderGivesTheSameBits) {
-    const auto bits = [](emulator::Options options, const Shape& shape) {
-        options.count = false;
-        emulator::Session session(options);
-        HalfProblem<Bfloat16> problem(shape);
-        problem.run();
-        return problem.bits();
-    };
     for (const Shape& shape : {make_shape(70, 140, 64, true, 2, 1), make_shape(20, 70, 96, true),
                                make_shape(17, 33, 256, false, 1, 1)}) {
-        const auto expected = bits(emulator::all_orders()[0], shape);
-        for (const emulator::Options& options : emulator::all_orders()) {
-            EXPECT_EQ(bits(options, shape), expected);
-        }
+        expect_same_bits_in_every_order(kFlashAttn2, shape);
     }
 }
 

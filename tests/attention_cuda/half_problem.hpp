@@ -17,6 +17,17 @@ template <class T>
 inline constexpr DType kHalfType =
     std::is_same_v<T, simt::Bfloat16> ? DType::bfloat16 : DType::float16;
 
+/// What is tested.
+struct FusedAttention {
+    std::function<void(const Shape&, const attention::ForwardArguments&)> forward;
+    std::function<void(const Shape&, const attention::BackwardArguments&)> backward;
+};
+inline const FusedAttention kFlashAttn2 = {
+    .forward = [](const auto& s,
+                  const auto& a) { attention::flash_attn_2::forward(nullptr, s, a); },
+    .backward = [](const auto& s,
+                   const auto& a) { attention::flash_attn_2::backward(nullptr, s, a); }};
+
 enum class Layout {
     tokens,  ///< [batch, length, heads, head_dim], as tensors mostly are
     packed,  ///< q, k and v side by side in one row
@@ -167,9 +178,9 @@ struct HalfProblem {
         arguments.row_sums = rows(row_sums);
         return arguments;
     }
-    void run() {
-        attention::flash_attn_2::forward(nullptr, shape, forward_arguments());
-        attention::flash_attn_2::backward(nullptr, shape, backward_arguments());
+    void run(const FusedAttention& attention = kFlashAttn2) {
+        attention.forward(shape, forward_arguments());
+        attention.backward(shape, backward_arguments());
         read_results();
     }
     void run_with_atomics() {

@@ -2,9 +2,10 @@
 // where the tensors end.
 #pragma once
 
+#include "attention/cuda_tiles/row_sums_kernel.hpp"
 #include "attention/flash_attn_2/forward_kernel.hpp"
 #include "attention/flash_attn_2/key_gradients_kernel.hpp"
-#include "attention/flash_attn_2/row_sums_kernel.hpp"
+#include "attention/flash_attn_2/query_gradient_kernel.hpp"
 #include "attention_cuda/half_problem.hpp"
 
 namespace isoflop::test {
@@ -45,18 +46,22 @@ simt::Launch launch_of(const char* name, std::int64_t blocks) {
             .stream = nullptr};
 }
 
+template <class T>
+kernels::ForwardParameters<T> forward_parameters(HalfProblem<T>& p) {
+    return {.problem = problem_of(p.shape),
+            .q = bounded_input(p.q),
+            .k = bounded_input(p.k),
+            .v = bounded_input(p.v),
+            .o = bounded(p.o),
+            .lse = p.lse};
+}
+
 template <class C>
 void launch_forward(HalfProblem<typename C::Element>& p) {
     const Shape& s = p.shape;
     simt::launch(
         launch_of<C>("forward", s.batch * s.heads * tiles_of(s.query_length, C::query_tile)),
-        kernels::forward_kernel<C>,
-        kernels::ForwardParameters<typename C::Element>{.problem = problem_of(s),
-                                                        .q = bounded_input(p.q),
-                                                        .k = bounded_input(p.k),
-                                                        .v = bounded_input(p.v),
-                                                        .o = bounded(p.o),
-                                                        .lse = p.lse});
+        kernels::forward_kernel<C>, forward_parameters(p));
 }
 
 template <class T>

@@ -1,73 +1,13 @@
 // Kernels with one step done wrong, in small tiles: each is found, by the emulator or by its
 // result, and the same kernels with all steps right are not.
+#include "attention_cuda/faulty_steps.hpp"
 #include "attention_cuda/launch_kernels.hpp"
 
 namespace isoflop::test {
 namespace {
 
 using simt::Bfloat16;
-using simt::Shared;
-using Right = attention::cuda_tiles::Steps;
-
-struct NoWait : Right {
-    template <class StartNext>
-    static void advance(const StartNext& start_next) {
-        simt::sync_threads();
-        start_next();
-        simt::cp_async_commit();
-    }
-};
-struct NoBarrierBeforeRead : Right {
-    template <class StartNext>
-    static void advance(const StartNext& start_next) {
-        simt::sync_threads();
-        simt::cp_async_wait_all();  // each thread for its own copies only
-        start_next();
-        simt::cp_async_commit();
-    }
-};
-struct NoBarrierBeforeOverwrite : Right {
-    template <class StartNext>
-    static void advance(const StartNext& start_next) {
-        simt::cp_async_wait_all();
-        start_next();
-        simt::cp_async_commit();
-        simt::sync_threads();
-    }
-};
-struct MaskOffByOne : Right {
-    static int causal_limit(int query, int keys_before_first_query) {
-        return query + 2 + keys_before_first_query;
-    }
-};
-struct MaskWithoutLengthDifference : Right {
-    static int causal_limit(int query, int) { return query + 1; }
-};
-struct SwappedLanes : Right {
-    template <class Tile>
-    static void load_b(std::uint32_t (&b)[4], const Shared<typename Tile::Element>& tile, int row,
-                       int step) {
-        const int lane = simt::lane_index();
-        simt::ldmatrix(b, Tile::lane_address(tile, row, (lane & 7) + 8 * (lane >> 3 & 1), 2 * step,
-                                             lane >> 4));
-    }
-};
-struct NotTransposed : Right {
-    template <class Tile>
-    static void load_b_transposed(std::uint32_t (&b)[4], const Shared<typename Tile::Element>& tile,
-                                  int row, int step) {
-        const int lane = simt::lane_index();
-        simt::ldmatrix(b, Tile::lane_address(tile, row, lane & 15, 2 * step, lane >> 4));
-    }
-};
-struct InterleavedHeads : Right {
-    static int kv_head(int head, int heads_per_kv_head) { return head % heads_per_kv_head; }
-    static int first_head(int kv_head, int) { return kv_head; }
-};
-
-struct NoExchange : Right {
-    static void exchange() {}
-};
+using Right = RightSteps;
 
 // Two warps, and more tiles than stages.
 template <class Steps>
@@ -106,24 +46,12 @@ using Launch = void (*)(HalfProblem<Bfloat16>&);
 
 /// "" if nothing is found.
 std::string found(const emulator::Options& options, Launch forward, Launch query, Launch key) {
-    static const Reference reference{HalfProblem<Bfloat16>(kShape).exact};
-    HalfProblem<Bfloat16> p(kShape);
-    const emulator::Outcome outcome = emulator::outcome_of(options, [&] {
+    return found_by_running(kShape, options, [&](HalfProblem<Bfloat16>& p) {
         forward(p);
         launch_row_sums<Bfloat16, 32>(p);
         query(p);
         key(p);
     });
-    if (outcome.kind.has_value()) return outcome.message;
-    p.read_results();
-    const auto differs = [](const Tensor<double>& a, const Tensor<double>& b) {
-        return !(relative_error(a.values(), b.values()) <= 4e-3);
-    };
-    if (differs(p.exact.o, reference.o)) return "o";
-    if (differs(p.exact.d_q, reference.d_q)) return "d_q";
-    if (differs(p.exact.d_k, reference.d_k)) return "d_k";
-    if (differs(p.exact.d_v, reference.d_v)) return "d_v";
-    return "";
 }
 
 /// `atomic`: also in the kernel that adds d_q atomically.

@@ -221,6 +221,7 @@ TEST(Approximations, AreWithinTheirBounds) {
 TEST(Approximations, SineAndCosineAreOfHalfTurns) {
     EXPECT_FLOAT_EQ(simt::sin_pi(0.5F), 1.0F);
     EXPECT_FLOAT_EQ(simt::sin_pi(0.25F), std::sqrt(0.5F));
+    EXPECT_EQ(simt::opaque(-7), -7);
     EXPECT_FLOAT_EQ(simt::cos_pi(1.0F), -1.0F);
     EXPECT_FLOAT_EQ(simt::cos_pi(-0.25F), std::sqrt(0.5F));
 }

@@ -308,6 +308,9 @@ inline std::uint32_t to_bits(float x) {
 inline float from_bits(std::uint32_t bits) {
     return std::bit_cast<float>(bits);
 }
+inline int opaque(int x) {
+    return x;
+}
 inline float sin_pi(float x) {
     return static_cast<float>(std::sin(std::numbers::pi * static_cast<double>(x)));
 }

@@ -113,6 +113,12 @@ struct Steps {
     /// After it the warps may read what each of them has put into shared memory.
     SIMT_DEVICE static void exchange() { simt::sync_threads(); }
 
+    /// A warp may read what its own lanes have copied.
+    SIMT_DEVICE static void arrive() {
+        simt::cp_async_wait_all();
+        simt::sync_warp();
+    }
+
     /// First key that a query must not see, where causal.
     SIMT_DEVICE static int causal_limit(int query, int keys_before_first_query) {
         return query + 1 + keys_before_first_query;
@@ -178,23 +184,61 @@ SIMT_DEVICE void multiply_values(Accumulator<m, n>& d, const Accumulator<m, k>& 
     }
 }
 
-/// Rounds to 16 bits and puts into rows `row`... of a tile. Every lane of the warp must be through
-/// with what was there.
+/// Rounds to 16 bits and puts into rows `row`... and chunks `chunk`... of a tile. Every lane of the
+/// warp must be through with what was there.
 template <class Tile, int m, int n>
-SIMT_DEVICE void put_into_tile(const Shared<typename Tile::Element>& tile, int row,
-                               const Accumulator<m, n>& values) {
-    static_assert(Tile::columns == 8 * n);
+SIMT_DEVICE void put_into_columns(const Shared<typename Tile::Element>& tile, int row, int chunk,
+                                  const Accumulator<m, n>& values) {
     SIMT_UNROLL
     for (int r = 0; r < m; ++r) {
         SIMT_UNROLL
         for (int c = 0; c < n; ++c) {
             SIMT_UNROLL
             for (int half = 0; half < 2; ++half) {
-                const int at = Tile::offset(row + 16 * r + row_in_piece(2 * half), c);
+                const int at = Tile::offset(row + 16 * r + row_in_piece(2 * half), chunk + c);
                 simt::store(simt::pointer_cast<std::uint32_t>(tile + (at + column_in_piece(0))),
                             simt::pack_pair<typename Tile::Element>(values.at[r][c][2 * half],
                                                                     values.at[r][c][2 * half + 1]));
             }
+        }
+    }
+}
+
+/// The same with whole rows.
+template <class Tile, int m, int n>
+SIMT_DEVICE void put_into_tile(const Shared<typename Tile::Element>& tile, int row,
+                               const Accumulator<m, n>& values) {
+    static_assert(Tile::columns == 8 * n);
+    put_into_columns<Tile>(tile, row, 0, values);
+}
+
+/// Floats that hold the values of a 16 x 8 piece in memory that only its warp uses: each lane has
+/// its four side by side, so that any lane finds again what it has put there itself.
+inline constexpr int kPieceFloats = 4 * simt::warp_lanes;
+
+/// `place` is that of the first piece.
+template <int m, int n>
+SIMT_DEVICE void save_pieces(const Global<float>& place, const Accumulator<m, n>& values) {
+    SIMT_UNROLL
+    for (int r = 0; r < m; ++r) {
+        SIMT_UNROLL
+        for (int c = 0; c < n; ++c) {
+            const float(&at)[4] = values.at[r][c];
+            simt::store_vector(place + ((r * n + c) * kPieceFloats + 4 * simt::lane_index()),
+                               simt::Vector16<float>{{at[0], at[1], at[2], at[3]}});
+        }
+    }
+}
+template <int m, int n>
+SIMT_DEVICE void restore_pieces(const Global<float>& place, Accumulator<m, n>& values) {
+    SIMT_UNROLL
+    for (int r = 0; r < m; ++r) {
+        SIMT_UNROLL
+        for (int c = 0; c < n; ++c) {
+            const simt::Vector16<float> saved =
+                simt::load_vector(place + ((r * n + c) * kPieceFloats + 4 * simt::lane_index()));
+            SIMT_UNROLL
+            for (int i = 0; i < 4; ++i) values.at[r][c][i] = saved.values[i];
         }
     }
 }

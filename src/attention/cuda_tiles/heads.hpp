@@ -40,6 +40,25 @@ struct Problem {
     float scale = 1.0F;
 };
 
+template <class T>
+struct ForwardParameters {
+    Problem problem;
+    TypedHeads<const T> q, k, v;
+    TypedHeads<T> o;
+    Global<float> lse;
+};
+
+template <class T>
+struct BackwardParameters {
+    Problem problem;
+    TypedHeads<const T> q, k, v, d_o;
+    Global<const float> lse;
+    Global<const float> row_sums;
+    TypedHeads<T> d_q, d_k, d_v;
+    /// Of the atomic pass: d_q / scale in fp32, [batch, heads, query_length, head_dim].
+    Global<float> d_q_sums = nullptr;
+};
+
 SIMT_DEVICE int ceil_div(int a, int b) {
     return (a + b - 1) / b;
 }
@@ -87,10 +106,9 @@ struct QueryBlock {
 };
 
 template <class Steps, int query_tile>
-SIMT_DEVICE QueryBlock query_block(const Problem& problem) {
+SIMT_DEVICE QueryBlock query_block(const Problem& problem, int number = simt::block_index().x) {
     const int tiles = ceil_div(problem.query_length, query_tile);
     const int group = problem.heads / problem.kv_heads;
-    const int number = simt::block_index().x;
     const int rank = number / group % tiles;
     const int kv_head = number / group / tiles % problem.kv_heads;
     const int head = kv_head * group + number % group;

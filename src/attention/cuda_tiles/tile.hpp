@@ -73,13 +73,11 @@ struct ChunkOwner {
     SIMT_DEVICE explicit ChunkOwner(int thread) : row(thread / lanes), chunk(thread % lanes) {}
 };
 
-/// Begins to copy rows [first, first + Tile::rows) to shared memory; those from `end` on become
-/// zero and are not read: of an address with 0 bytes to copy nothing is asked.
 template <class Tile, int threads, class T>
-SIMT_DEVICE void copy_tile(const Shared<typename Tile::Element>& tile, const HeadRows<T>& rows,
-                           int first, int end) {
+SIMT_DEVICE void copy_tile_by(const Shared<typename Tile::Element>& tile, const HeadRows<T>& rows,
+                              int first, int end, int thread) {
     using Owner = ChunkOwner<Tile, threads>;
-    const Owner mine(simt::thread_index().x);
+    const Owner mine(thread);
     Global<T> from = rows.data + ((static_cast<std::int64_t>(first) + mine.row) * rows.stride +
                                   mine.chunk * kChunk);
     SIMT_UNROLL
@@ -95,6 +93,21 @@ SIMT_DEVICE void copy_tile(const Shared<typename Tile::Element>& tile, const Hea
         // Added up, as the compiler would keep a product for each row in registers.
         from += Owner::step * rows.stride;
     }
+}
+
+/// Begins to copy rows [first, first + Tile::rows) to shared memory; those from `end` on become
+/// zero and are not read: of an address with 0 bytes to copy nothing is asked.
+template <class Tile, int threads, class T>
+SIMT_DEVICE void copy_tile(const Shared<typename Tile::Element>& tile, const HeadRows<T>& rows,
+                           int first, int end) {
+    copy_tile_by<Tile, threads>(tile, rows, first, end, simt::thread_index().x);
+}
+
+/// The same by one warp for itself.
+template <class Tile, class T>
+SIMT_DEVICE void copy_warp_tile(const Shared<typename Tile::Element>& tile, const HeadRows<T>& rows,
+                                int first, int end) {
+    copy_tile_by<Tile, simt::warp_lanes>(tile, rows, first, end, simt::lane_index());
 }
 
 /// A warp writes its `count` rows of the tile, from row `local` on, to rows `first + local`... of
@@ -118,6 +131,23 @@ SIMT_DEVICE void store_rows(const HeadRows<T>& rows, const Shared<T>& tile, int 
                                simt::load_vector(tile + Tile::offset(row, mine.chunk + chunk)));
         }
         to += Owner::step * rows.stride;
+    }
+}
+
+/// A warp writes 16 rows of some columns of the tile, `chunks` chunks from `chunk` on. Lanes go
+/// down the rows, so that eight neighbours read different banks; two chunks are the sector that a
+/// row gets at once.
+template <class Tile, int chunks, class T>
+SIMT_DEVICE void store_columns(const HeadRows<T>& rows, const Shared<T>& tile, int local, int chunk,
+                               int first, int end) {
+    static_assert(chunks % 2 == 0);
+    const int row = local + simt::lane_index() % 16;
+    if (first + row >= end) return;
+    const Global<T> to = rows.data + (static_cast<std::int64_t>(first) + row) * rows.stride;
+    SIMT_UNROLL
+    for (int pair = 0; pair < chunks; pair += 2) {
+        const int mine = chunk + pair + simt::lane_index() / 16;
+        simt::store_vector(to + mine * kChunk, simt::load_vector(tile + Tile::offset(row, mine)));
     }
 }
 

@@ -14,17 +14,6 @@ namespace isoflop::attention::flash_attn_2 {
 
 using namespace cuda_tiles;
 
-template <class T>
-struct BackwardParameters {
-    Problem problem;
-    TypedHeads<const T> q, k, v, d_o;
-    Global<const float> lse;
-    Global<const float> row_sums;
-    TypedHeads<T> d_q, d_k, d_v;
-    /// Of the atomic pass: d_q / scale in fp32, [batch, heads, query_length, head_dim].
-    Global<float> d_q_sums = nullptr;
-};
-
 template <class T, int head_dim_, int query_tile_, int key_tile_, int warps_,
           class Steps_ = cuda_tiles::Steps>
 struct QueryGradientConfig {

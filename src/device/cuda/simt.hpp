@@ -30,6 +30,8 @@
 // Numbers          exp2_approximate, rsqrt_approximate, round_to_tf32, to_float, round_to<T>,
 // pack_pair<T>, to_bits and from_bits of a float, sin_pi and cos_pi (of pi x; std::sin has a slow
 // path for large numbers, which needs local memory)
+//                  opaque(x) is x, of which the compiler knows nothing: in a loop, what depends on
+//                  it is computed when it is needed instead of waiting in registers
 //
 // The last parameter of most functions is where they are called; it is not given by hand, and
 // nothing under nvcc.

@@ -281,6 +281,10 @@ SIMT_DEVICE std::uint32_t to_bits(float x) {
 SIMT_DEVICE float from_bits(std::uint32_t bits) {
     return __uint_as_float(bits);
 }
+SIMT_DEVICE int opaque(int x) {
+    asm volatile("" : "+r"(x));
+    return x;
+}
 SIMT_DEVICE float sin_pi(float x) {
     return sinpif(x);
 }

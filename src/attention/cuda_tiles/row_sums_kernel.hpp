@@ -4,13 +4,12 @@
 
 #include "attention/cuda_tiles/heads.hpp"
 
-namespace isoflop::attention::flash_attn_2 {
-
-using namespace cuda_tiles;
+namespace isoflop::attention::cuda_tiles {
 
 template <class T, int head_dim>
 struct RowSums {
     static constexpr int threads = 256;
+    static constexpr int shared_bytes = 0;
     static constexpr int chunks = head_dim / kChunk;
     /// Lanes that share a row; the chunks of head_dim 96 do not fill a power of two.
     static constexpr int row_lanes = chunks % 3 == 0 ? chunks / 3 : chunks;
@@ -103,4 +102,4 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(256) void round_kernel(RoundParameters<T> p) {
     simt::store_vector(d_q.data + (query * d_q.stride + column), rounded);
 }
 
-}  // namespace isoflop::attention::flash_attn_2
+}  // namespace isoflop::attention::cuda_tiles

@@ -1,0 +1,38 @@
+// sdpa on a GPU by kernels of our own in the loop order of the first FlashAttention, for bfloat16
+// and float16, head_dim 32, 64, 96, 128 and 256, compute capability 8.0 and up.
+//
+// Arguments are those of flash_attn_2 (flash_attn_2_cuda.hpp), and so is lse. Sums that wait
+// between two key tiles are in scratch memory; what does not fit into it at once is done in several
+// launches. Equal inputs give equal bits, however large the scratch memory is.
+#pragma once
+
+#include <cstdint>
+
+#include "device/cuda/simt_types.hpp"
+#include "isoflop/attention/attention.hpp"
+
+namespace isoflop::attention::sdpa {
+
+struct ScratchMemory {
+    std::byte* data = nullptr;  ///< aligned to 16 bytes
+    std::uint64_t bytes = 0;
+};
+
+/// Writes o and lse.
+void forward(simt::Stream stream, const Shape& shape, const ForwardArguments& arguments,
+             const ScratchMemory& scratch);
+
+/// Writes d_q, d_k and d_v, and row_sums on the way.
+void backward(simt::Stream stream, const Shape& shape, const BackwardArguments& arguments,
+              const ScratchMemory& scratch);
+
+/// Scratch memory that backward needs at least: d_q in fp32 of the heads that share a key/value
+/// head. Forward always fits into a MiB.
+[[nodiscard]] constexpr std::uint64_t backward_scratch_bytes(const Shape& shape) {
+    constexpr std::int64_t query_tile = 64;  // the largest; a sequence is padded to whole tiles
+    const std::int64_t rows = (shape.query_length + query_tile - 1) / query_tile * query_tile;
+    return static_cast<std::uint64_t>(shape.heads / shape.kv_heads * rows * shape.head_dim) *
+           sizeof(float);
+}
+
+}  // namespace isoflop::attention::sdpa
