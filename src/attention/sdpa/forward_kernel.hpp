@@ -32,7 +32,7 @@ struct ForwardConfig {
     using Scores = Accumulator<1, key_tile / 8>;
     using Output = Accumulator<1, head_dim / 8>;
     /// Of the steps along head_dim: all at once would take too many registers.
-    static constexpr int unroll = head_dim == 256 ? 2 : head_dim == 128 ? 4 : head_dim / 16;
+    static constexpr int unroll = head_dim >= 128 ? 2 : head_dim / 16;
     /// What waits in memory: the pieces of the output, then maxima and sums.
     static constexpr int turn_floats = (Output::column_tiles + 1) * kPieceFloats;
     static constexpr int block_floats = turns * warps * turn_floats;
@@ -157,14 +157,15 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void forward_kernel(
     const Turns<C> turns(p.problem, block.first_query);
     const int tiles =
         larger(visible_key_tiles<S>(p.problem, block.first_query, C::chunk, C::key_tile), 1);
-    const Global<float> waiting =
-        part.waiting + (static_cast<std::int64_t>(simt::block_index().x) * C::block_floats +
-                        simt::warp_index() * C::turn_floats);
-
     // Places are computed when they are needed: registers are few.
     const auto copy_queries = [&](int turn) {
         copy_warp_tile<QueryTile>(queries, head_rows(p.q, simt::opaque(block.batch), block.head),
                                   turns.query(turn), p.problem.query_length);
+    };
+    const auto place_of = [&](int turn) {
+        const int tile = turn * C::warps + simt::opaque(simt::warp_index());
+        return part.waiting + (static_cast<std::int64_t>(simt::block_index().x) * C::block_floats +
+                               tile * C::turn_floats);
     };
     int turn = 0;
     if (turn < turns.count) copy_queries(turn);
@@ -182,8 +183,7 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void forward_kernel(
         while (turn < turns.count) {
             const int next = turn + 1 < turns.count ? turn + 1 : turns.first(tile + 1);
             attend<C>(p, block, queries, keys, turns.query(turn), tile,
-                      tile + 1 == turns.tiles(turn), waiting + turn * (C::warps * C::turn_floats),
-                      [&] {
+                      tile + 1 == turns.tiles(turn), place_of(turn), [&] {
                           if (next < turns.count) copy_queries(next);
                       });
             const bool through = turn + 1 == turns.count;
