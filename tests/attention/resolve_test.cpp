@@ -74,6 +74,19 @@ TEST(AttentionResolve, GpusHaveFusedKernelsForSomeSizesAndManualAttentionForAll)
     EXPECT_THAT(resolution.reason, ::testing::HasSubstr("for bfloat16 and float16, not fp32"));
 }
 
+TEST(AttentionResolve, SumsOfSdpaMustFitIntoScratchMemory) {
+    const auto resolution_of = [](std::int64_t length, std::int64_t heads) {
+        return resolve(AttentionBackend::sdpa, DeviceKind::cuda,
+                       make_shape(length, length, 256, true, heads, 1), DType::bfloat16);
+    };
+    EXPECT_EQ(resolution_of(65536, 1).used, AttentionBackend::sdpa);
+    const auto resolution = resolution_of(65536, 2);
+    EXPECT_EQ(resolution.used, AttentionBackend::manual);
+    EXPECT_EQ(resolution.reason,
+              "sdpa: d_q of the 2 heads of a key/value head takes 128 MiB in fp32, more than the "
+              "scratch memory of 64");
+}
+
 TEST(AttentionResolve, SaysWhyNothingIsLeft) {
     try {
         (void)resolve(AttentionBackend::sdpa, DeviceKind::cuda, make_shape(8, 8, 64),

@@ -7,22 +7,23 @@ namespace isoflop::attention::sdpa {
 
 using namespace cuda_tiles;
 
-/// Key tiles outside; query_tile is the chunk of a block: keys, values, 16 queries of each warp.
+/// Key tiles outside; query_tile is the chunk of a block, of which a warp has 16 at a time:
+/// keys, values, 16 queries of each warp.
 inline constexpr std::array<TileShape, 5> kForwardTiles = {{
-    {32, 512, 128, 8, 24576, 255},
-    {64, 512, 128, 8, 49152, 255},
-    {96, 512, 128, 8, 73728, 255},
-    {128, 512, 128, 8, 98304, 255},
+    {32, 512, 128, 8, 24576, 163},
+    {64, 512, 128, 8, 49152, 189},
+    {96, 512, 128, 8, 73728, 223},
+    {128, 512, 128, 8, 98304, 243},
     {256, 512, 32, 8, 98304, 255},
 }};
 /// Key tiles outside, for d_q, d_k and d_v: keys and values, two stages of queries, output
 /// gradients, lse and row sums, and one tile of score gradients.
 inline constexpr std::array<TileShape, 5> kBackwardTiles = {{
-    {32, 64, 128, 8, 50176, 255},
-    {64, 32, 128, 8, 57856, 255},
-    {96, 32, 64, 4, 53760, 255},
-    {128, 16, 128, 8, 86272, 255},
-    {256, 16, 64, 4, 100608, 255},
+    {32, 64, 128, 8, 50176, 228},
+    {64, 32, 128, 8, 57856, 174},
+    {96, 32, 64, 4, 53760, 242},
+    {128, 16, 128, 8, 86272, 250},
+    {256, 16, 64, 4, 100608, 254},
 }};
 static_assert(fits_everywhere(kForwardTiles));
 static_assert(fits_everywhere(kBackwardTiles));
