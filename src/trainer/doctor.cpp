@@ -37,6 +37,8 @@ void gpu_rows(report::TextReport& report) {
                                info.capability_minor, info.multiprocessors,
                                human_bytes(static_cast<double>(memory.free_bytes)),
                                human_bytes(static_cast<double>(memory.total_bytes)), info.runtime));
+        if (!info.libraries.empty())
+            report.row(fmt::format("GPU {} libraries", ordinal), info.libraries);
         if (const auto sensors = gpu->sensors()) {
             report.row(fmt::format("GPU {} now", ordinal), fmt::format("{:.0f} W", sensors->watts),
                        fmt::format("SM {:.0f} MHz, memory {:.0f} MHz", sensors->sm_megahertz,

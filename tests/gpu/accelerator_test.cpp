@@ -32,6 +32,7 @@ TEST_F(GpuAccelerator, SaysWhatItIs) {
     EXPECT_GT(info.multiprocessors, 0);
     EXPECT_GT(info.total_bytes, 0U);
     EXPECT_THAT(info.runtime, HasSubstr("CUDA 1"));
+    EXPECT_THAT(info.libraries, HasSubstr("cuBLASLt 1"));
     const DeviceMemoryUse use = gpu_->memory_use();
     EXPECT_GE(use.used_bytes(), kScratchBytes);
     EXPECT_GE(use.total_bytes, use.free_bytes);

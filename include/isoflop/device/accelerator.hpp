@@ -38,6 +38,8 @@ struct AcceleratorInfo {
     int multiprocessors = 0;
     std::uint64_t total_bytes = 0;
     std::string runtime;  ///< "CUDA 13.0"
+    /// For reports: "driver for CUDA 13.0, cuBLASLt 13.1.0".
+    std::string libraries = {};
 };
 
 struct DeviceMemoryUse {

@@ -1,10 +1,13 @@
 #include "device/cuda/cuda_accelerator.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <stdexcept>
 #include <utility>
 
 #include "attention/cuda_backends.hpp"
+#include "device/cuda/cublaslt.hpp"
 #include "device/cuda/profile_ranges.hpp"
 #include "isoflop/attention/attention.hpp"
 #include "ops/cuda_kernels.hpp"
@@ -35,9 +38,17 @@ private:
     ExecutableGraph graph_;
 };
 
+std::string library_versions() {
+    int driver = 0;
+    ignore(cudaDriverGetVersion(&driver));
+    return fmt::format("driver for CUDA {}.{}, {}", driver / 1000, driver % 1000 / 10,
+                       cublaslt_version());
+}
+
 /// Also makes the device the current one for the members that follow.
 AcceleratorInfo on_device(AcceleratorInfo info) {
     use_device(info.ordinal);
+    info.libraries = library_versions();
     return info;
 }
 
