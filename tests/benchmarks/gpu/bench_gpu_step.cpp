@@ -1,0 +1,125 @@
+// Whole training steps of gpt2_124m and llama_1b (configs/train) on the built-in corpus, per
+// attention backend and batch size: tokens/s, MFU as the trainer counts it (PaLM's FLOPs against
+// the data sheet's dense peak), and device memory, used and planned. One micro-batch per iteration,
+// so each has its share of the optimizer: real runs accumulate several and are faster.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "gpu_benchmark.hpp"
+#include "isoflop/base/text.hpp"
+#include "isoflop/trainer/session.hpp"
+
+namespace isoflop::bench {
+namespace {
+
+using cost::AttentionBackend;
+using nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+/// Throws Skipped when the backend is not the one asked for.
+trainer::RunPlan make_plan(const Bench& bench, std::string_view model, AttentionBackend backend,
+                           std::int64_t batch) {
+    trainer::TrainKeys keys = train_keys(bench, model);
+    keys.execution.attention_backend = backend;
+    keys.batch.batch_size = bench.smallest() ? std::min<std::int64_t>(batch, 2) : batch;
+    trainer::RunPlan plan = trainer::plan_run(trainer::resolve_train_config(keys));
+    if (plan.attention.used != backend) throw Skipped(plan.attention.reason);
+    return plan;
+}
+
+/// Seconds of iterations after the first ones, in which graphs are recorded and algorithms chosen.
+std::vector<double> time_iterations(Bench& bench, trainer::Session& session,
+                                    const data::BatchSampler& samples) {
+    const int warm_up = bench.pick(5, 3, 1);
+    const int timed = bench.pick(20, 8, 1);
+    std::vector<double> seconds;
+    for (int i = 0; i < warm_up + timed; ++i) {
+        const Clock::time_point start = Clock::now();
+        (void)session.train_iteration(i, samples, false);
+        bench.gpu().synchronize();
+        if (i >= warm_up)
+            seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    }
+    std::sort(seconds.begin(), seconds.end());
+    return seconds;
+}
+
+ordered_json measure(Bench& bench, std::string_view model, AttentionBackend backend,
+                     std::int64_t batch) {
+    const trainer::RunPlan plan = make_plan(bench, model, backend, batch);
+    bench.require_memory(plan.memory.arena_bytes);
+    data::TokenDataset dataset = data::TokenDataset::open("builtin", data::Split::train);
+    dataset.set_model_vocab_size(plan.config.model.vocab_size);
+    const std::int64_t length = plan.config.execution.sequence_length;
+    const data::BatchSampler samples(dataset, length, 1);
+
+    const std::uint64_t before = bench.gpu().memory_use().used_bytes();
+    trainer::Session session(plan, bench.pool(), {}, &bench.gpu());
+    session.initialize_from_scratch();
+    const std::vector<double> seconds = time_iterations(bench, session, samples);
+    const auto sensors = bench.gpu().sensors();  // power is an average over the time before
+    const device::DeviceMemoryUse memory = bench.gpu().memory_use();
+
+    const Timing timing{.seconds = seconds[seconds.size() / 2],
+                        .fastest = seconds.front(),
+                        .calls = std::ssize(seconds),
+                        .sensors = sensors};
+    const double rate = static_cast<double>(plan.config.tokens_per_iteration) / timing.seconds;
+    const DType dtype = plan.config.execution.dtype;
+    ordered_json row = {
+        {"model", model},
+        {"backend", to_string(backend)},
+        {"batch", plan.config.execution.micro_batch_size},
+        {"sequence_length", length},
+        {"parameters", plan.parameters.total},
+        {"dtype", short_name(dtype)},
+        {"tokens_per_second", rate},
+        {"mfu", ratio(rate * plan.palm_flops_per_token, bench.peak_flops(dtype))},
+        {"hfu", ratio(rate * plan.executed_flops_per_token, bench.peak_flops(dtype))},
+        {"planned_arena_bytes", plan.memory.arena_bytes},
+        {"planned_bytes", plan.memory.total_bytes()},
+        {"session_bytes", memory.used_bytes() - std::min(before, memory.used_bytes())},
+        {"device_used_bytes", memory.used_bytes()},
+        {"planned_gib", static_cast<double>(plan.memory.total_bytes()) / (1U << 30U)},
+        {"used_gib", static_cast<double>(memory.used_bytes()) / (1U << 30U)}};
+    add_timing(row, "", timing);
+    return row;
+}
+
+void add_cases(std::vector<Case>& cases, std::string_view model,
+               std::initializer_list<std::int64_t> batches) {
+    for (const auto backend :
+         {AttentionBackend::flash_attn_2, AttentionBackend::sdpa, AttentionBackend::manual}) {
+        for (const std::int64_t batch : batches) {
+            cases.push_back({fmt::format("{}/{}/{}", model, to_string(backend), batch),
+                             [=](Bench& bench) { return measure(bench, model, backend, batch); }});
+        }
+    }
+}
+
+std::vector<Case> all_cases() {
+    std::vector<Case> cases;
+    add_cases(cases, "gpt2_124m", {4, 8, 16, 32, 64});
+    add_cases(cases, "llama_1b", {1, 2, 4, 8});
+    return cases;
+}
+
+}  // namespace
+}  // namespace isoflop::bench
+
+int main(int argc, char** argv) {
+    return isoflop::bench::run_program(argc, argv,
+                                       {.name = "gpu_step",
+                                        .help = "Tokens/s, MFU and memory of whole training steps",
+                                        .columns = {{"ms", "ms", 1},
+                                                    {"tokens_per_second", "tokens/s", 0},
+                                                    {"mfu", "MFU", 3},
+                                                    {"hfu", "HFU", 3},
+                                                    {"used_gib", "used GiB", 2},
+                                                    {"planned_gib", "planned", 2},
+                                                    {"watts", "W", 0},
+                                                    {"sm_megahertz", "SM MHz", 0}}},
+                                       isoflop::bench::all_cases());
+}
