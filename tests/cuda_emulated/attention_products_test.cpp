@@ -21,10 +21,11 @@ struct ProductCase {
     std::int64_t length;
     bool causal;
     bool deterministic;
+    cost::AttentionBackend backend = cost::AttentionBackend::flash_attn_2;
 };
 
 void PrintTo(const ProductCase& each, std::ostream* out) {
-    *out << "head_dim " << each.head_dim << ", length " << each.length
+    *out << to_string(each.backend) << ", head_dim " << each.head_dim << ", length " << each.length
          << (each.causal ? ", causal" : ", full") << (each.deterministic ? "" : ", with atomics");
 }
 
@@ -35,7 +36,7 @@ constexpr std::uint64_t kPerInstruction = 16 * 8 * 16;
 
 TEST_P(AttentionProducts, IssuedAreThePlanned) {
     constexpr std::int64_t kHeads = 2;
-    const auto& [head_dim, length, causal, deterministic] = GetParam();
+    const auto& [head_dim, length, causal, deterministic, kind] = GetParam();
     EmulatedAccelerator device;
     device::ThreadPool pool(1);
     device::Context context(pool, &device);
@@ -79,7 +80,7 @@ TEST_P(AttentionProducts, IssuedAreThePlanned) {
     backward.row_sums = TensorView(sums.data(), DType::float32, {1, kHeads, length});
     if (!deterministic) backward.d_q_sums = floats(head_dim);
 
-    const auto backend = attention::make_cuda_backend(cost::AttentionBackend::flash_attn_2);
+    const auto backend = attention::make_cuda_backend(kind);
     {
         emulator::Session session(emulator::Options{});
         backend->forward(context, shape, forward);
@@ -93,7 +94,13 @@ TEST_P(AttentionProducts, IssuedAreThePlanned) {
 
 INSTANTIATE_TEST_SUITE_P(
     Shapes, AttentionProducts,
-    ::testing::Values(ProductCase{32, 70, true, true}, ProductCase{64, 130, true, true},
+    ::testing::Values(ProductCase{32, 70, true, true, cost::AttentionBackend::sdpa},
+                      ProductCase{64, 130, true, true, cost::AttentionBackend::sdpa},
+                      ProductCase{64, 130, false, true, cost::AttentionBackend::sdpa},
+                      ProductCase{96, 65, true, true, cost::AttentionBackend::sdpa},
+                      ProductCase{128, 140, true, true, cost::AttentionBackend::sdpa},
+                      ProductCase{256, 40, true, true, cost::AttentionBackend::sdpa},
+                      ProductCase{32, 70, true, true}, ProductCase{64, 130, true, true},
                       ProductCase{64, 130, false, false}, ProductCase{96, 65, true, true},
                       ProductCase{96, 65, true, false}, ProductCase{128, 129, true, true},
                       ProductCase{128, 129, true, false}, ProductCase{256, 40, true, true},

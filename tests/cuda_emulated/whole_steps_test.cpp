@@ -48,6 +48,8 @@ std::vector<StepCase> step_cases() {
     add("qwen3_flash_recompute_block", "qwen3", {"head_dim=64", "recompute=block"});
     add("gpt2_flash_recompute_attention", "gpt2",
         {"recompute=attention", "bias=true", "gradient_accumulation_steps=2"});
+    add("llama_sdpa", "llama",
+        {"attention_backend=sdpa", "head_dim=32", "n_kv_head=1", "block_size=17"});
     add("llama_manual", "llama", {"attention_backend=manual", "n_kv_head=1"});
     add("llama_recompute_block", "llama",
         {"attention_backend=manual", "recompute=block", "loss_chunk=7"});

@@ -69,6 +69,22 @@ struct GpuAttentionTiles {
     }
 }
 
+/// Of our sdpa kernels, key tiles outside: forward, where a warp takes 16 queries at a time, and
+/// backward.
+struct GpuSdpaTiles {
+    GpuTile forward, backward;
+};
+[[nodiscard]] constexpr GpuSdpaTiles sdpa_tiles(std::int64_t head_dim) {
+    switch (head_dim) {
+        case 32: return {{16, 128}, {64, 128}};
+        case 64: return {{16, 128}, {32, 128}};
+        case 96: return {{16, 128}, {32, 64}};
+        case 128: return {{16, 128}, {16, 128}};
+        case 256: return {{16, 32}, {16, 64}};
+        default: return {};
+    }
+}
+
 /// Pairs of whole tiles that a kernel with query tiles outside computes for one head.
 [[nodiscard]] constexpr std::uint64_t query_tile_pairs(const GpuTile& tile,
                                                        std::int64_t query_length,
@@ -105,6 +121,16 @@ struct CorePairs {
     std::uint64_t backward_values = 0;
 };
 
+/// What the sdpa kernels of a GPU issue.
+[[nodiscard]] constexpr CorePairs sdpa_core_pairs(std::int64_t head_dim, std::int64_t query_length,
+                                                  std::int64_t key_length, bool causal) {
+    const GpuSdpaTiles tiles = sdpa_tiles(head_dim);
+    const std::uint64_t forward = key_tile_pairs(tiles.forward, query_length, key_length, causal);
+    const std::uint64_t backward = key_tile_pairs(tiles.backward, query_length, key_length, causal);
+    // The largest heads need a launch for d_v and one for the rest.
+    return {forward, forward, (head_dim > 128 ? 4 : 3) * backward, 2 * backward};
+}
+
 /// What a kernel of `device` issues. Fused backends compute the scores again in backward; the
 /// deterministic flash_attn_2 of a GPU does so twice, in a pass for d_q and one for d_k and d_v.
 [[nodiscard]] constexpr CorePairs core_pairs(const Execution& execution, std::int64_t head_dim,
@@ -112,6 +138,9 @@ struct CorePairs {
                                              bool causal) {
     const AttentionBackend backend = execution.attention_backend;
     const GpuAttentionTiles tiles = flash_attn_2_tiles(head_dim);
+    if (execution.device == DeviceKind::cuda && backend == AttentionBackend::sdpa &&
+        sdpa_tiles(head_dim).forward.keys > 0)
+        return sdpa_core_pairs(head_dim, query_length, key_length, causal);
     const bool own_kernels = execution.device == DeviceKind::cuda &&
                              backend == AttentionBackend::flash_attn_2 && tiles.forward.keys > 0;
     if (!own_kernels) {

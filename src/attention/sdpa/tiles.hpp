@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attention/cuda_tiles/tile_shape.hpp"
+#include "isoflop/cost/attention_tiles.hpp"
 
 namespace isoflop::attention::sdpa {
 
@@ -27,5 +28,18 @@ inline constexpr std::array<TileShape, 5> kBackwardTiles = {{
 }};
 static_assert(fits_everywhere(kForwardTiles));
 static_assert(fits_everywhere(kBackwardTiles));
+
+/// FLOPs are planned with the same tiles.
+[[nodiscard]] constexpr bool planned_as_they_are() {
+    for (std::size_t i = 0; i < kForwardTiles.size(); ++i) {
+        const cost::GpuSdpaTiles planned = cost::sdpa_tiles(kForwardTiles.at(i).head_dim);
+        if (planned.forward.keys != kForwardTiles.at(i).key_tile ||
+            planned.backward.queries != kBackwardTiles.at(i).query_tile ||
+            planned.backward.keys != kBackwardTiles.at(i).key_tile)
+            return false;
+    }
+    return true;
+}
+static_assert(planned_as_they_are());
 
 }  // namespace isoflop::attention::sdpa
