@@ -86,7 +86,7 @@ Support supports(AttentionBackend backend, cost::DeviceKind device, const Shape&
                            std::string(short_name(dtype)));
     }
     if (on_gpu) {
-        if (const Support fused = supports_fused_on_gpu(backend, shape, dtype); !fused.supported)
+        if (Support fused = supports_fused_on_gpu(backend, shape, dtype); !fused.supported)
             return fused;
     }
     if (shape.head_dim < 1)

@@ -3,13 +3,13 @@
 
 #include "isoflop/device/gemm.hpp"
 #include "ops/cpu_kernels.hpp"
+#include "ops/linear_products.hpp"
 #include "ops/row_sums.hpp"
 
 namespace isoflop::ops::cpu {
 namespace {
 
 using device::GemmShape;
-using device::Transpose;
 
 /// Every row becomes the bias, to which the product is then added: no pass over y afterwards.
 template <class T>
@@ -37,15 +37,7 @@ void add_column_sums(Context& context, const TensorView& d_y, const TensorView& 
 
 void linear_forward(Context& context, const Linear& layer, const TensorView& x,
                     const TensorView& y) {
-    const bool out_first = layer.order == WeightOrder::out_in;
-    const GemmShape shape{.transpose_a = Transpose::no,
-                          .transpose_b = out_first ? Transpose::yes : Transpose::no,
-                          .m = x.dim(0),
-                          .n = y.dim(1),
-                          .k = x.dim(1),
-                          .lda = x.dim(1),
-                          .ldb = layer.weight.dim(1),
-                          .ldc = y.dim(1)};
+    const GemmShape shape = forward_product(layer, x, y);
     device::visit_dtype(y.dtype(), [&](auto zero) {
         using T = decltype(zero);
         if (!layer.bias.empty()) start_with_bias<T>(context, layer.bias, y);
@@ -56,15 +48,7 @@ void linear_forward(Context& context, const Linear& layer, const TensorView& x,
 
 void linear_backward_input(Context& context, const Linear& layer, const TensorView& d_y,
                            bool accumulate, const TensorView& d_x) {
-    const bool out_first = layer.order == WeightOrder::out_in;
-    const GemmShape shape{.transpose_a = Transpose::no,
-                          .transpose_b = out_first ? Transpose::no : Transpose::yes,
-                          .m = d_y.dim(0),
-                          .n = d_x.dim(1),
-                          .k = d_y.dim(1),
-                          .lda = d_y.dim(1),
-                          .ldb = layer.weight.dim(1),
-                          .ldc = d_x.dim(1)};
+    const GemmShape shape = input_gradient_product(layer, d_y, d_x);
     device::visit_dtype(d_x.dtype(), [&](auto zero) {
         using T = decltype(zero);
         device::gemm(context, shape, T(1), d_y.as<T>().data(), layer.weight.as<T>().data(),
@@ -75,21 +59,11 @@ void linear_backward_input(Context& context, const Linear& layer, const TensorVi
 void linear_backward_weight(Context& context, const Linear& layer, const TensorView& x,
                             const TensorView& d_y, const TensorView& d_weight,
                             const TensorView& d_bias) {
-    const bool out_first = layer.order == WeightOrder::out_in;
-    const TensorView& left = out_first ? d_y : x;
-    const TensorView& right = out_first ? x : d_y;
-    const GemmShape shape{.transpose_a = Transpose::yes,
-                          .transpose_b = Transpose::no,
-                          .m = left.dim(1),
-                          .n = right.dim(1),
-                          .k = x.dim(0),
-                          .lda = left.dim(1),
-                          .ldb = right.dim(1),
-                          .ldc = right.dim(1)};
+    const WeightGradientProduct product = weight_gradient_product(layer, x, d_y);
     device::visit_dtype(d_weight.dtype(), [&](auto zero) {
         using T = decltype(zero);
-        device::gemm(context, shape, T(1), left.as<T>().data(), right.as<T>().data(), T(1),
-                     d_weight.as<T>().data());
+        device::gemm(context, product.shape, T(1), product.left.as<T>().data(),
+                     product.right.as<T>().data(), T(1), d_weight.as<T>().data());
         if (!d_bias.empty()) add_column_sums<T>(context, d_y, d_bias);
     });
 }

@@ -35,6 +35,7 @@ std::vector<double> squares_by_unit(device::Context& context,
         }
     }
     std::vector<double> sums;  // [rank][unit][part]
+    sums.reserve(deferred.size());
     for (const device::DeferredValue& each : deferred) sums.push_back(each.get());
     if (divided) sums = communicator->gather_values(sums);
 
