@@ -76,6 +76,8 @@ public:
                          const ForwardArguments& arguments) const = 0;
     virtual void backward(Context& context, const Shape& shape,
                           const BackwardArguments& arguments) const = 0;
+    /// What has run the last calls, where a backend has a choice; else empty.
+    [[nodiscard]] virtual std::string description() const { return {}; }
 };
 
 /// What a backend can run, and if not, why.

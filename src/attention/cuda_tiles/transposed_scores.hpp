@@ -1,5 +1,5 @@
-// Backward with keys as rows, S^T = K Q^T: the walk over the queries that see a block of keys, their
-// lse and row sums in shared memory, probabilities from scores, and their gradients.
+// Backward with keys as rows, S^T = K Q^T: the walk over the queries that see a block of keys,
+// their lse and row sums in shared memory, probabilities from scores, and their gradients.
 #pragma once
 
 #include "attention/cuda_tiles/fragments.hpp"

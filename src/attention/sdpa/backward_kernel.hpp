@@ -114,30 +114,6 @@ SIMT_DEVICE void add_query_gradient(const BackwardParameters<typename C::Element
                                                          p.problem.query_length);
 }
 
-/// Rounds the sums of a key tile and writes them; the tiles of keys and values are free for that.
-template <class C>
-SIMT_DEVICE void store_key_gradients(const BackwardParameters<typename C::Element>& p,
-                                     const KeyBlock& block, KeyGradientSums<C>& sums,
-                                     const Shared<typename C::Element>& keys,
-                                     const Shared<typename C::Element>& values) {
-    using KeyTile = typename C::KeyTile;
-    const int warp_row = simt::warp_index() * C::warp_rows;
-    if constexpr (C::of_keys) {
-        sums.d_k.multiply_by(p.problem.scale);
-        put_into_tile<KeyTile>(keys, warp_row, sums.d_k);
-    }
-    if constexpr (C::of_values) put_into_tile<KeyTile>(values, warp_row, sums.d_v);
-    simt::sync_warp();
-    if constexpr (C::of_keys) {
-        store_rows<KeyTile, C::warp_rows>(head_rows(p.d_k, block.batch, block.kv_head), keys,
-                                          warp_row, block.first_key, p.problem.key_length);
-    }
-    if constexpr (C::of_values) {
-        store_rows<KeyTile, C::warp_rows>(head_rows(p.d_v, block.batch, block.kv_head), values,
-                                          warp_row, block.first_key, p.problem.key_length);
-    }
-}
-
 template <class C>
 SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void backward_kernel(
     BackwardPart<typename C::Element> part) {
@@ -229,9 +205,8 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void backward_kernel(
             }
         }
         S::advance([] {});  // all warps read all keys; without queries nobody has waited for them
-        store_key_gradients<C>(
-            p, {.batch = batch(), .kv_head = kv_head(), .first_key = block.first_key}, sums, keys,
-            values);
+        sums.write(p, {.batch = batch(), .kv_head = kv_head(), .first_key = block.first_key}, keys,
+                   values, warp_row);
     }
 }
 
