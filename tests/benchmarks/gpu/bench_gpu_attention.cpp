@@ -62,7 +62,8 @@ struct Arguments {
     attention::BackwardArguments backward;
 };
 
-Arguments make_arguments(Tensors& t, const Shape& shape, bool manual) {
+/// `atomics`: fused backends may sum d_q in any order, as in runs that need not repeat.
+Arguments make_arguments(Tensors& t, const Shape& shape, bool manual, bool atomics) {
     const std::int64_t tokens = shape.batch * shape.query_length;
     const std::int64_t width = shape.heads * shape.head_dim;
     const TensorView qkv = t.normal(kType, {tokens, 3 * width});
@@ -83,18 +84,22 @@ Arguments make_arguments(Tensors& t, const Shape& shape, bool manual) {
                          .o = heads_in(o, shape, 0, 1),
                          .lse = rows(),
                          .probabilities = matrix()};
-    arguments.backward = {.q = arguments.forward.q,
-                          .k = arguments.forward.k,
-                          .v = arguments.forward.v,
-                          .o = arguments.forward.o,
-                          .d_o = heads_in(d_o, shape, 0, 1),
-                          .lse = arguments.forward.lse,
-                          .probabilities = arguments.forward.probabilities,
-                          .d_q = heads_in(d_qkv, shape, 0, 3),
-                          .d_k = heads_in(d_qkv, shape, 1, 3),
-                          .d_v = heads_in(d_qkv, shape, 2, 3),
-                          .row_sums = rows(),
-                          .d_scores = matrix()};
+    arguments.backward = {
+        .q = arguments.forward.q,
+        .k = arguments.forward.k,
+        .v = arguments.forward.v,
+        .o = arguments.forward.o,
+        .d_o = heads_in(d_o, shape, 0, 1),
+        .lse = arguments.forward.lse,
+        .probabilities = arguments.forward.probabilities,
+        .d_q = heads_in(d_qkv, shape, 0, 3),
+        .d_k = heads_in(d_qkv, shape, 1, 3),
+        .d_v = heads_in(d_qkv, shape, 2, 3),
+        .row_sums = rows(),
+        .d_q_sums = atomics ? t.zeros(DType::float32, {shape.batch, shape.heads, shape.query_length,
+                                                       shape.head_dim})
+                            : TensorView(),
+        .d_scores = matrix()};
     return arguments;
 }
 
@@ -141,7 +146,8 @@ ordered_json measure(Bench& bench, const Problem& problem) {
                                                   shape.key_length);
     if (manual) bench.require_memory(2 * pairs * size_in_bytes(kType));
     Tensors t(bench);
-    const Arguments arguments = make_arguments(t, shape, manual);
+    const bool atomics = !manual && !bench.options().deterministic;
+    const Arguments arguments = make_arguments(t, shape, manual, atomics);
     ordered_json row = {{"backend", to_string(problem.backend)},
                         {"head_dim", shape.head_dim},
                         {"causal", shape.causal},
@@ -156,6 +162,7 @@ ordered_json measure(Bench& bench, const Problem& problem) {
     const Timing backward =
         bench.time([&] { backend->backward(bench.context(), shape, arguments.backward); });
     add_direction(row, bench, "backward", 2.5 * flops, backward);
+    row["run_by"] = backend->description();
     row["teraflops"] = 3.5 * flops / (forward.seconds + backward.seconds) * 1e-12;
     add_prediction(row, bench, shape, "forward", AttentionDirection::forward);
     add_prediction(row, bench, shape, "backward", AttentionDirection::backward);
