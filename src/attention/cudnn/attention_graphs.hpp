@@ -34,18 +34,17 @@ struct Layout {
     std::int64_t batch_stride = 0;
     std::int64_t token_stride = 0;
     std::int64_t head_stride = 0;
-    friend bool operator==(const Layout&, const Layout&) = default;
-    friend auto operator<=>(const Layout&, const Layout&) = default;
+    auto operator<=>(const Layout&) const = default;
 };
 [[nodiscard]] Layout layout_of(const Heads& heads);
 
 struct ForwardLayouts {
     Layout q, k, v, o;
-    friend auto operator<=>(const ForwardLayouts&, const ForwardLayouts&) = default;
+    auto operator<=>(const ForwardLayouts&) const = default;
 };
 struct BackwardLayouts {
     Layout q, k, v, o, d_o, d_q, d_k, d_v;
-    friend auto operator<=>(const BackwardLayouts&, const BackwardLayouts&) = default;
+    auto operator<=>(const BackwardLayouts&) const = default;
 };
 
 void build_forward(Graph& graph, const Shape& shape, DataType type, const ForwardLayouts& layouts);

@@ -21,17 +21,17 @@ std::string version_text(std::size_t version) {
            std::to_string(version % 100);
 }
 
-Functions load_functions(const char* name) {
-    const device::SharedLibrary library({name});
+Functions load_functions(const char* library_name) {
+    const device::SharedLibrary library({library_name});
     if (!library.loaded()) {
-        throw ConfigError(std::string(name) +
+        throw ConfigError(std::string(library_name) +
                           " was not found (NVIDIA's package repository: libcudnn9-cuda-13; PyPI: "
                           "nvidia-cudnn-cu13, with its lib folder in LD_LIBRARY_PATH)");
     }
     const auto find = [&]<class Result, class... Parameters>(
                           std::function<Result(Parameters...)>& function, const char* symbol) {
         function = library.find<Result(Parameters...)>(symbol);
-        if (!function) throw ConfigError(std::string(name) + " lacks " + symbol);
+        if (!function) throw ConfigError(std::string(library_name) + " lacks " + symbol);
     };
     Functions table;
     find(table.get_version, "cudnnGetVersion");

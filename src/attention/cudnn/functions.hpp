@@ -147,7 +147,7 @@ struct Functions {
 };
 
 /// Throws ConfigError that says what to install.
-[[nodiscard]] Functions load_functions(const char* library = "libcudnn.so.9");
+[[nodiscard]] Functions load_functions(const char* library_name = "libcudnn.so.9");
 
 /// 91900 -> "9.19.0"
 [[nodiscard]] std::string version_text(std::size_t version);

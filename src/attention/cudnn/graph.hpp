@@ -62,11 +62,11 @@ public:
 
 private:
     struct Tensor {
-        std::int64_t uid;
+        std::int64_t uid = 0;
         Descriptor descriptor;
     };
     struct Pointwise {
-        PointwiseMode mode;
+        PointwiseMode mode{};
         DataType precision = DataType::float32;
         std::optional<std::int64_t> axis = std::nullopt;
     };
