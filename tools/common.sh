@@ -19,6 +19,16 @@ die() {
 
 have() { command -v -- "$1" >/dev/null 2>&1; }
 
+# Prints the CUDA compiler that cmake would find; fails without one.
+find_nvcc() {
+    local candidate
+    for candidate in "${CUDACXX:-}" "${CUDA_HOME:+$CUDA_HOME/bin/nvcc}" "${CUDA_PATH:+$CUDA_PATH/bin/nvcc}" nvcc \
+        /usr/local/cuda/bin/nvcc; do
+        if [[ -n $candidate ]] && command -v -- "$candidate"; then return; fi
+    done
+    return 1
+}
+
 # Prints the comment at the head of the running script.
 print_help() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$script_path"; }
 

@@ -235,6 +235,11 @@ void Session::update(std::int64_t iteration, double grad_norm) {
     options.gradient_scale = 1 / loss_scale_.value();
     if (keys.grad_clip > 0 && grad_norm > keys.grad_clip)
         options.gradient_scale *= keys.grad_clip / grad_norm;
+    update_slices(options);
+    strategy_->weights_changed();
+}
+
+void Session::update_slices(ops::AdamWOptions options) {
     for (const sharding::StateSlice& slice : strategy_->slices()) {
         std::vector<ops::AdamWSegment> segments;
         for (const sharding::TensorPart& part : sharding::tensor_parts(plan_.state, slice))
@@ -244,7 +249,6 @@ void Session::update(std::int64_t iteration, double grad_norm) {
                    {slice.weights, slice.gradients, slice.first_moment, slice.second_moment,
                     slice.master_weights});
     }
-    strategy_->weights_changed();
 }
 
 GradientRecord Session::gradient_record(const std::vector<double>& unit_squares) {

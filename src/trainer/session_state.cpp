@@ -3,6 +3,7 @@
 
 #include "isoflop/base/checksum.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/ops/adamw.hpp"
 #include "isoflop/ops/reduction.hpp"
 #include "isoflop/trainer/initialization.hpp"
 #include "isoflop/trainer/session.hpp"
@@ -32,10 +33,26 @@ TensorView StateSlice::*Session::weights_of_record(const cost::Execution& execut
 
 void Session::weights_set() {
     if (plan_.config.execution.has_master_weights()) {
-        for (const StateSlice& slice : strategy_->slices())
-            ops::copy(context_, slice.master_weights, slice.weights);
+        if (updates_ > 0 && plan_.config.keys.execution.stochastic_rounding) {
+            round_as_last_update();
+        } else {
+            for (const StateSlice& slice : strategy_->slices())
+                ops::copy(context_, slice.master_weights, slice.weights);
+        }
     }
     strategy_->weights_changed();
+}
+
+/// An update with a learning rate of zero rounds master weights at random as the one with its
+/// number did. The moments must be zero, and stay so.
+void Session::round_as_last_update() {
+    for (const StateSlice& slice : strategy_->slices()) ops::fill(context_, 0.0, slice.gradients);
+    ops::AdamWOptions options;
+    options.learning_rate = 0;
+    options.step = updates_;
+    options.stochastic_rounding = true;
+    options.rounding_seed = static_cast<std::uint64_t>(plan_.config.keys.execution.seed);
+    update_slices(options);
 }
 
 std::vector<checkpoint::NamedTensor> Session::named(TensorView StateSlice::*state) const {
@@ -144,13 +161,14 @@ void Session::load_weights(const checkpoint::TensorReader& read) {
     weights_set();
 }
 
-void Session::load(const checkpoint::CheckpointReader& reader) {
+void Session::load(const checkpoint::CheckpointReader& reader, std::int64_t updates) {
+    updates_ = updates;
     clear_state();
     fill_state(weights_of_record(plan_.config.execution), from_checkpoint(reader, ""));
+    weights_set();
     fill_state(&StateSlice::first_moment, from_checkpoint(reader, checkpoint::kFirstMomentPrefix));
     fill_state(&StateSlice::second_moment,
                from_checkpoint(reader, checkpoint::kSecondMomentPrefix));
-    weights_set();
 }
 
 Session::WholeWeights Session::whole_weights() {

@@ -92,11 +92,12 @@ private:
 
     void set_initial_state() {
         if (setup_.resumed) {
-            session_.load(*setup_.resumed);
             const auto state = setup_.resumed->trainer_state();
+            session_.load(*setup_.resumed, state.at("updates").get<std::int64_t>());
             iteration_ = state.at("iter").get<std::int64_t>();
-            session_.set_updates(state.at("updates").get<std::int64_t>());
             session_.set_loss_scale(state.value("loss_scale", 1.0));
+            session_.set_updates_at_loss_scale(
+                state.value("updates_at_loss_scale", std::int64_t{0}));
             if (!state.at("best_val_loss").is_null())
                 best_validation_loss_ = state.at("best_val_loss").get<double>();
             outputs_.line(fmt::format("resumed {} at iteration {}", setup_.place.folder.string(),
@@ -269,6 +270,7 @@ private:
         nlohmann::ordered_json state{{"iter", iteration_},
                                      {"updates", session_.updates()},
                                      {"loss_scale", session_.loss_scale()},
+                                     {"updates_at_loss_scale", session_.updates_at_loss_scale()},
                                      {"best_val_loss", nullptr},
                                      {"config", to_json(config().keys)}};
         if (best_validation_loss_) state["best_val_loss"] = *best_validation_loss_;

@@ -45,6 +45,8 @@ std::vector<StepCase> step_cases() {
         }
     };
     add("llama_flash", "llama", {"head_dim=32", "n_kv_head=1", "block_size=17"});
+    add("llama_stochastic_rounding", "llama",
+        {"head_dim=32", "n_layer=1", "stochastic_rounding=true"});
     add("qwen3_flash_recompute_block", "qwen3", {"head_dim=64", "recompute=block"});
     add("gpt2_flash_recompute_attention", "gpt2",
         {"recompute=attention", "bias=true", "gradient_accumulation_steps=2"});
@@ -123,8 +125,7 @@ TEST_P(WholeSteps, GoOnFromACheckpointBitForBit) {
     const trainer::IterationOutcome uninterrupted = whole.iterate(1);
 
     DeviceRun resumed(GetParam().overrides);
-    resumed.session.load(*checkpoint::open_latest(folder, {}));
-    resumed.session.set_updates(1);
+    resumed.session.load(*checkpoint::open_latest(folder, {}), 1);
     resumed.session.set_loss_scale(whole.session.loss_scale());
     const trainer::IterationOutcome outcome = resumed.iterate(1);
     EXPECT_EQ(outcome.loss, uninterrupted.loss);
@@ -135,6 +136,19 @@ TEST_P(WholeSteps, GoOnFromACheckpointBitForBit) {
 
 INSTANTIATE_TEST_SUITE_P(Choices, WholeSteps, ::testing::ValuesIn(step_cases()),
                          [](const auto& parameter) { return parameter.param.name; });
+
+TEST(StochasticRounding, ReachesTheWeights) {
+    const device::AcceleratorCount count = device::count_accelerators();
+    if (count.devices == 0) GTEST_SKIP() << count.reason;
+    const auto second_loss = [](const std::string& key) {
+        DeviceRun run(model("llama", {"head_dim=32", "n_layer=1", "dtype=bfloat16", key}));
+        (void)run.iterate(0);
+        return run.iterate(1).loss;
+    };
+    const double to_nearest = second_loss("stochastic_rounding=false");
+    EXPECT_NE(second_loss("stochastic_rounding=true"), to_nearest);
+    EXPECT_NEAR(second_loss("stochastic_rounding=true") / to_nearest, 1, 2e-3);
+}
 
 TEST(Fp16, HalvesTheLossScaleOnOverflowAndLeavesWeightsAlone) {
     const device::AcceleratorCount count = device::count_accelerators();

@@ -1,5 +1,6 @@
 // Matrix products of the device against sums in double precision of the same rounded inputs.
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
@@ -268,7 +269,8 @@ TEST_F(GpuProducts, AreRecordedInGraphs) {
 class GpuMeasuredProducts : public GpuProducts {
 protected:
     GpuMeasuredProducts()
-        : file_(std::filesystem::path(testing::TempDir()) / "isoflop_gpu_products_cache") {
+        : file_(std::filesystem::path(testing::TempDir()) /
+                ("isoflop_gpu_products_cache" + std::to_string(getpid()))) {
         std::filesystem::remove(file_);
         options_.gemm_cache = file_.string();
     }

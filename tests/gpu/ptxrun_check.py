@@ -182,6 +182,11 @@ class TwoGpus(PtxrunTest):
                     self.assert_same(lazy, run)
                     self.assertEqual(lazy.state(), run.state())
 
+    def test_two_copies_of_two_shards(self):
+        options = ["--n_layer=1", "--max_iters=2", "--gradient_accumulation_steps=4"]
+        run = self.gpu(*options, "--use_fsdp=true", "--fsdp_shard_size=2", ranks=4, PTXRUN_LAZY=1)
+        self.assert_alike(run, self.cpu(*options), "bfloat16")
+
     def test_dropout_float16_and_seeds(self):
         model = [*GPT2, "--dropout=0.1", "--dtype=float16", "--recompute=block", "--verify_replicas_interval=1"]
         one = self.gpu(*model)
@@ -227,9 +232,13 @@ class GpuTests(PtxrunTest):
     def test_pass(self):
         if self.program is None:
             self.skipTest("no --gpu-tests")
-        for variables in ({}, {"PTXRUN_LAZY": 1}, *({"PTXRUN_SCHED_SEED": seed} for seed in SEEDS)):
+        # Whole steps take most of the time, and are what the runs of train are made of.
+        quick = "--gtest_filter=-Choices/WholeSteps.*"
+        for options, variables in (([], {"PTXRUN_LAZY": 1}), ([quick], {}),
+                                   *(([quick], {"PTXRUN_SCHED_SEED": seed}) for seed in SEEDS)):
             with self.subTest(**variables):
-                result = self.emulate([self.program, "--gtest_brief=1"], **variables)
+                result = self.emulate([self.program, "--gtest_brief=1", *options], **variables)
+                self.assertIn("PASSED", result.stdout)
                 self.assertNotIn("SKIPPED", result.stdout)
 
 

@@ -244,8 +244,7 @@ TEST_F(EarlierTrainer, Defect15_ResumedRunsSawOtherBatchesAndHadAnotherLoss) {
         folder(), 3, first.session.weight_tensors(), first.session.first_moment_tensors(),
         first.session.second_moment_tensors(), nlohmann::ordered_json::object());
     TestRun resumed(overrides);
-    resumed.session.load(checkpoint::CheckpointReader::open(step));
-    resumed.session.set_updates(first.session.updates());
+    resumed.session.load(checkpoint::CheckpointReader::open(step), first.session.updates());
     for (std::int64_t i = 3; i < 6; ++i) {
         EXPECT_EQ(resumed.iterate(i).loss, losses[static_cast<std::size_t>(i)]) << i;
     }

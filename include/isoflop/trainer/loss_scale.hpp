@@ -21,6 +21,8 @@ public:
 
     [[nodiscard]] double value() const { return value_; }
     void set(double value) { value_ = active_ ? value : 1; }
+    [[nodiscard]] std::int64_t good_updates() const { return good_updates_; }
+    void set_good_updates(std::int64_t updates) { good_updates_ = updates; }
 
     /// Gradients were not finite. True when that is explained by the scale, which is smaller now.
     bool overflow() {

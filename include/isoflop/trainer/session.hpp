@@ -24,6 +24,7 @@
 #include "isoflop/device/context.hpp"
 #include "isoflop/device/planned_memory.hpp"
 #include "isoflop/model/parameter_layout.hpp"
+#include "isoflop/ops/adamw.hpp"
 #include "isoflop/sharding/data_parallel.hpp"
 #include "isoflop/trainer/loss_scale.hpp"
 #include "isoflop/trainer/records.hpp"
@@ -79,9 +80,9 @@ public:
     /// Random weights, for a session that has done nothing yet: its moments are still zero, as
     /// the arena came, and stay untouched so that the first step need not wait for their pages.
     void initialize_from_scratch();
-    /// Weights, moments and the number of finished iterations. Throws IoError when tensors are
-    /// missing or misshapen.
-    void load(const checkpoint::CheckpointReader& reader);
+    /// Weights and moments after so many `updates`. Throws IoError when tensors are missing or
+    /// misshapen.
+    void load(const checkpoint::CheckpointReader& reader, std::int64_t updates);
     /// Weights only, for a new run that starts from a trained model.
     void load_weights(const checkpoint::CheckpointReader& reader);
     void load_weights(const checkpoint::TensorReader& read);
@@ -107,12 +108,14 @@ public:
 
     /// Optimizer steps made: iterations less those skipped for gradients that were not finite.
     [[nodiscard]] std::int64_t updates() const { return updates_; }
-    void set_updates(std::int64_t updates) { updates_ = updates; }
 
     /// By which losses are multiplied before backward and gradients divided after it, so that small
     /// ones keep their bits in fp16; 1 in other types.
     [[nodiscard]] double loss_scale() const { return loss_scale_.value(); }
     void set_loss_scale(double scale) { loss_scale_.set(scale); }
+    /// Updates since the last overflow or growth; enough of them make it grow.
+    [[nodiscard]] std::int64_t updates_at_loss_scale() const { return loss_scale_.good_updates(); }
+    void set_updates_at_loss_scale(std::int64_t updates) { loss_scale_.set_good_updates(updates); }
 
     [[nodiscard]] const RunPlan& plan() const { return plan_; }
     [[nodiscard]] device::Context& context() { return context_; }
@@ -169,11 +172,13 @@ private:
     [[nodiscard]] transformer::LossSum evaluate_batch(std::uint64_t first, std::size_t rows,
                                                       const FillBatch& fill);
     void update(std::int64_t iteration, double grad_norm);
+    void update_slices(ops::AdamWOptions options);
     /// What checkpoints hold as weights.
     [[nodiscard]] static device::TensorView sharding::StateSlice::*weights_of_record(
         const cost::Execution& execution);
     /// The weights of slices() have been set, where they are of record.
     void weights_set();
+    void round_as_last_update();
     void gather_unit(std::size_t unit, const device::TensorView& to);
     void fetch_unit(std::size_t unit, const device::TensorView& to);
     [[nodiscard]] GradientRecord gradient_record(const std::vector<double>& unit_squares);
