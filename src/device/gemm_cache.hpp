@@ -42,7 +42,8 @@ struct GemmProblem {
     std::uint32_t alignment_c = 1;
     std::uint32_t alignment_bias = 1;
 
-    auto operator<=>(const GemmProblem&) const = default;
+    // clang-tidy 14 takes the implied comparison with 0 for a null pointer.
+    auto operator<=>(const GemmProblem&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 [[nodiscard]] GemmProblem problem_of(const DeviceGemm& product, bool allow_tf32);

@@ -34,17 +34,20 @@ struct Layout {
     std::int64_t batch_stride = 0;
     std::int64_t token_stride = 0;
     std::int64_t head_stride = 0;
-    auto operator<=>(const Layout&) const = default;
+    // clang-tidy 14 takes the implied comparison with 0 for a null pointer.
+    auto operator<=>(const Layout&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 [[nodiscard]] Layout layout_of(const Heads& heads);
 
 struct ForwardLayouts {
     Layout q, k, v, o;
-    auto operator<=>(const ForwardLayouts&) const = default;
+    // clang-tidy 14 takes the implied comparison with 0 for a null pointer.
+    auto operator<=>(const ForwardLayouts&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 struct BackwardLayouts {
     Layout q, k, v, o, d_o, d_q, d_k, d_v;
-    auto operator<=>(const BackwardLayouts&) const = default;
+    // clang-tidy 14 takes the implied comparison with 0 for a null pointer.
+    auto operator<=>(const BackwardLayouts&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 void build_forward(Graph& graph, const Shape& shape, DataType type, const ForwardLayouts& layouts);
