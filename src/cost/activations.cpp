@@ -41,6 +41,9 @@ public:
         bytes(name, tokens_ * static_cast<std::uint64_t>(config.num_attention_heads) * S *
                         element_bytes_);
     }
+    void elements(std::string_view name, std::int64_t count) {
+        bytes(name, static_cast<std::uint64_t>(count) * element_bytes_);
+    }
     void bytes(std::string_view name, std::uint64_t size) {
         buffers_.push_back({.name = name,
                             .category = category_,
@@ -203,7 +206,15 @@ std::vector<Buffer> block_scratch(const ModelConfig& config, const Execution& ex
                                        : 2 * config.key_value_width();
     list.per_token("grad.attention.qkv", config.query_width() + key_value);
     if (execution.attention_backend == AttentionBackend::manual) {
-        list.per_score("grad.attention.scores", config, execution);
+        const std::int64_t S = execution.sequence_length;
+        if (execution.manual_head_chunk > 0 && !config.mla) {
+            list.elements(
+                "grad.attention.scores",
+                execution.chunk_heads(config.num_attention_heads, config.num_key_value_heads) * S *
+                    S);
+        } else {
+            list.per_score("grad.attention.scores", config, execution);
+        }
     } else {
         list.per_token_statistics("grad.attention.row_sums", config.num_attention_heads);
         // Parts of query gradients are added in fp32, in the order in which they come.

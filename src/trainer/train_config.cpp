@@ -155,6 +155,7 @@ void resolve_execution(TrainConfig& config) {
     execution.device = device_of(keys.device);
     execution.reproducible = keys.reproducible.value_or(execution.device == cost::DeviceKind::cpu);
     execution.deterministic = keys.deterministic;
+    execution.manual_head_chunk = keys.manual_head_chunk;
     resolve_precision(config);
     execution.attention_backend = keys.attention_backend;
     execution.recompute =

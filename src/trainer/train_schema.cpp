@@ -127,6 +127,14 @@ void add_execution(Schema& schema) {
                {.key = "disable_backends",
                 .help = "Attention backends to treat as unsupported, comma-separated.",
                 .default_help = "none"})
+        .field(&ExecutionKeys::manual_head_chunk,
+               {.key = "manual_head_chunk",
+                .help = "Manual attention: heads of one sequence whose score gradients are in "
+                        "memory together, rounded up to groups that share a key/value head; 0: "
+                        "all of the micro-batch.",
+                .unit = "heads",
+                .minimum = 0,
+                .maximum = 1e6})
         .field(&ExecutionKeys::recompute,
                {.key = "recompute",
                 .help = "Activations that backward recomputes instead of loading."})

@@ -164,6 +164,13 @@ void Implementation::attend_backward(std::int64_t layer, const TensorView& d_out
     arguments.d_v = d_heads.v;
     if (is_manual()) {
         arguments.probabilities = per_score("attention.probabilities", layer);
+        if (execution_.manual_head_chunk > 0) {
+            const std::int64_t together = execution_.chunk_heads(shape.heads, shape.kv_heads);
+            arguments.d_scores = memory_.tensor(
+                "grad.attention.scores", 0, {1, together, shape.query_length, shape.key_length});
+            attention::backward_in_head_chunks(*attention_, context_, shape, arguments, together);
+            return;
+        }
         arguments.d_scores = per_score("grad.attention.scores", 0);
     } else {
         arguments.lse = memory_.statistics("attention.lse", layer,

@@ -52,6 +52,8 @@ std::vector<StepCase> step_cases() {
         {"recompute=attention", "bias=true", "gradient_accumulation_steps=2"});
     add("llama_sdpa", "llama",
         {"attention_backend=sdpa", "head_dim=32", "n_kv_head=1", "block_size=17"});
+    add("llama_manual_in_chunks", "llama",
+        {"attention_backend=manual", "n_head=4", "n_kv_head=2", "manual_head_chunk=1"});
     add("llama_manual", "llama", {"attention_backend=manual", "n_kv_head=1"});
     add("llama_recompute_block", "llama",
         {"attention_backend=manual", "recompute=block", "loss_chunk=7"});

@@ -41,6 +41,8 @@ const std::vector<RunCase>& run_cases() {
         {"llama_recompute_block", sized({"arch_preset=llama", "recompute=block", "n_kv_head=2"})},
         {"llama_manual_recompute_attention",
          sized({"arch_preset=llama", "attention_backend=manual", "recompute=attention"})},
+        {"llama_manual_in_head_chunks", sized({"arch_preset=llama", "attention_backend=manual",
+                                               "n_kv_head=2", "manual_head_chunk=2"})},
         {"qwen3_recompute_attention",
          sized({"arch_preset=qwen3", "head_dim=96", "n_kv_head=2", "recompute=attention"})},
         {"gpt2", sized({"arch_preset=gpt2", "dropout=0.1"})},

@@ -80,6 +80,12 @@ public:
     [[nodiscard]] virtual std::string description() const { return {}; }
 };
 
+/// As backend.backward, for `chunk_heads` query heads of one sequence at a time, a multiple of
+/// heads / kv_heads: manual attention then needs d_scores [1, chunk_heads, query_length,
+/// key_length] only. The results have the same bits.
+void backward_in_head_chunks(const Backend& backend, Context& context, const Shape& shape,
+                             const BackwardArguments& arguments, std::int64_t chunk_heads);
+
 /// What a backend can run, and if not, why.
 struct Support {
     bool supported = true;

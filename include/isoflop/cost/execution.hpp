@@ -50,6 +50,9 @@ struct Execution {
     bool reproducible = false;
     /// On a GPU: no sums whose order changes from run to run.
     bool deterministic = true;
+    /// manual attention: query heads of one sequence whose score gradients are in memory together,
+    /// in whole groups that share a key/value head; 0: all heads of the micro-batch.
+    std::int64_t manual_head_chunk = 0;
     /// fsdp: ranks that share one copy of the state, a divisor of world_size; 0: all. With fewer,
     /// gradients are then all-reduced between the copies (hybrid sharding).
     std::int64_t shard_size = 0;
@@ -60,6 +63,12 @@ struct Execution {
     std::optional<std::int64_t> loss_chunk = {};
 
     [[nodiscard]] std::int64_t tokens() const { return micro_batch_size * sequence_length; }
+    /// Heads that manual_head_chunk means for a model; 0: all at once.
+    [[nodiscard]] std::int64_t chunk_heads(std::int64_t heads, std::int64_t kv_heads) const {
+        const std::int64_t group = heads / kv_heads;
+        const std::int64_t rounded = (manual_head_chunk + group - 1) / group * group;
+        return rounded < heads ? rounded : heads;
+    }
     /// Ranks that fsdp spreads the state over.
     [[nodiscard]] std::int64_t shard_ranks() const {
         return shard_size == 0 ? world_size : shard_size;

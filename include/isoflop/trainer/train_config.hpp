@@ -63,6 +63,7 @@ struct ExecutionKeys {
     std::optional<bool> reproducible;  ///< default: true on a CPU, false on a GPU
     std::int64_t verify_replicas_interval = 0;
     double comm_timeout_s = 60;
+    std::int64_t manual_head_chunk = 0;
     bool deterministic = true;
     bool cuda_graphs = true;
     bool gemm_autotune = false;
