@@ -50,6 +50,8 @@ ordered_json config_record(const RunPlan& plan) {
     record_model(json, config);
     json["gradient_accumulation_steps"] = config.global_micro_steps;
     json["max_iters"] = config.max_iters;
+    // As asked; what a device makes of it is in the metadata.
+    if (!config.keys.execution.dtype) json["dtype"] = to_string(config.execution.dtype);
     json["reproducible"] = config.execution.reproducible;
     json["lr_decay_iters"] = config.lr_decay_iters;
     json["min_lr"] = config.min_lr;
