@@ -85,8 +85,8 @@ void check_backward(const Shape& s, std::uint64_t products) {
     EXPECT_EQ(counters.matrix_products, heads * per_head.tiles * products *
                                             tile_products(C::query_tile, C::key_tile, C::head_dim));
     EXPECT_EQ(counters.block_barriers,
-              heads * per_head.tiles * (1 + C::of_keys) +
-                  2 * number(s.kv_heads * tiles_of(s.key_length, C::key_tile)));
+              (1 + C::of_keys) * (heads * per_head.tiles +
+                                  number(s.kv_heads * tiles_of(s.key_length, C::key_tile))));
 }
 
 TYPED_TEST(SdpaCounters, BackwardMeetsEachVisibleTileOnce) {

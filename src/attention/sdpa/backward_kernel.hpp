@@ -204,7 +204,7 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void backward_kernel(
                                       place_of(head, query_tile));
             }
         }
-        S::advance([] {});  // all warps read all keys; without queries nobody has waited for them
+        simt::cp_async_wait_all();  // without queries nobody has waited for the keys
         sums.write(p, {.batch = batch(), .kv_head = kv_head(), .first_key = block.first_key}, keys,
                    values, warp_row);
     }
