@@ -34,6 +34,7 @@ Examples:
   train export --checkpoint out/RUN --format hf --out exported
   train import HUGGING_FACE_FOLDER --out out/imported
   train compare out/*
+  train compare-attention --shape 8,1024,16,16,64 --html attention.html
   train --doctor
   train --selfcheck configs/train/arch_llama.jsonc
 
@@ -51,6 +52,7 @@ struct Command {
     std::string help;
     int (*run)(const TrainOptions&);
     void (*declare)(CLI::App&, TrainOptions&);
+    bool takes_keys = false;  ///< --key=value overrides a config key
 };
 
 void declare_run(CLI::App& app, TrainOptions& options) {
@@ -142,13 +144,35 @@ void declare_compare(CLI::App& app, TrainOptions& options) {
     app.add_flag("--json", options.json, "Print JSON");
 }
 
+void declare_compare_attention(CLI::App& app, TrainOptions& options) {
+    app.add_option("config", options.files,
+                   "Training config: its model, device and dtype; without: the default model")
+        ->type_name("CONFIG");
+    app.add_option("--shape", options.shapes,
+                   "Batch, sequence, heads, key/value heads, head size; repeatable. Without any: "
+                   "the model's, at its sequence length and some around it")
+        ->type_name("B,S,H,Hkv,D[,full]")
+        ->allow_extra_args(false);
+    app.add_option("--set", options.overrides,
+                   "Override a key; --device=cpu and --dtype=float16 do the same")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+    app.add_option("--repeats", options.repeats, "Timed repeats, of which the median counts")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
+    app.add_flag("--json", options.json, "Print JSON");
+    app.add_option("--html", options.html, "Also write a page with plots")->type_name("FILE");
+}
+
 std::vector<Command> commands() {
     return {{"prepare-data", "Turn text into token shards", run_prepare, declare_prepare},
             {"sample", "Generate text from a checkpoint", run_sample, declare_sample},
             {"export", "Write a model that Hugging Face transformers loads", run_export,
              declare_export},
             {"import", "Make a run from a Hugging Face folder", run_import, declare_import},
-            {"compare", "Rank runs by validation loss", run_compare, declare_compare}};
+            {"compare", "Rank runs by validation loss", run_compare, declare_compare},
+            {"compare-attention", "Time the attention backends and check them",
+             run_compare_attention, declare_compare_attention, true}};
 }
 
 std::string version_text() {
@@ -217,6 +241,7 @@ int dispatch(std::vector<std::string> arguments) {
             CLI::App app(command.help, "train " + command.name);
             command.declare(app, options);
             arguments.erase(arguments.begin());
+            if (command.takes_keys) arguments = config::rewrite_overrides(arguments, is_key);
             return parse_and_run(app, std::move(arguments), options, command.run);
         }
     }
@@ -228,7 +253,7 @@ int dispatch(std::vector<std::string> arguments) {
     app.footer([] {
         std::string text = "\nCommands (train COMMAND --help):\n";
         for (const Command& command : commands())
-            text += fmt::format("  {:<14} {}\n", command.name, command.help);
+            text += fmt::format("  {:<18} {}\n", command.name, command.help);
         const trainer::TrainKeys defaults;
         text += std::string(kExamples) + "\nConfig keys:\n";
         return text + config::help_text(trainer::train_schema(), &defaults);

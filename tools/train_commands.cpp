@@ -19,7 +19,6 @@
 #include "isoflop/trainer/doctor.hpp"
 #include "isoflop/trainer/loaded_model.hpp"
 #include "isoflop/trainer/sampling.hpp"
-#include "isoflop/trainer/selfcheck.hpp"
 #include "isoflop/trainer/train_loop.hpp"
 
 namespace isoflop::tools {
@@ -48,6 +47,8 @@ std::string printed_keys(const std::string& form) {
     throw ConfigError(fmt::format("--print-keys knows markdown and schema; found \"{}\"", form));
 }
 
+}  // namespace
+
 trainer::TrainKeys keys_of(const TrainOptions& options) {
     if (options.files.size() > 1) {
         throw ConfigError(fmt::format("train takes one config; found {}", options.files.size()));
@@ -58,6 +59,8 @@ trainer::TrainKeys keys_of(const TrainOptions& options) {
     }
     return trainer::read_train_keys(options.files.front(), options.overrides);
 }
+
+namespace {
 
 /// A run that may be restarted needs a name that all its starts know.
 void name_run(const TrainOptions& options, std::vector<std::string>& command) {
@@ -95,17 +98,8 @@ int run_train(const TrainOptions& options) {
         std::cout << printed_keys(options.print_keys);
         return 0;
     }
+    if (options.selfcheck) return run_selfcheck(options);
     trainer::TrainKeys keys = keys_of(options);
-    if (options.selfcheck) {
-        device::ThreadPool pool;
-        device::Context context(pool);
-        const trainer::RunPlan plan = trainer::plan_run(trainer::resolve_train_config(keys));
-        const auto checks = trainer::check_attention(plan, context);
-        std::cout << trainer::selfcheck_text(plan, checks, options.colour);
-        const bool passed = std::all_of(checks.begin(), checks.end(),
-                                        [](const auto& check) { return check.passed(); });
-        return static_cast<int>(passed ? ExitCode::ok : ExitCode::check_failed);
-    }
     catch_signals();
     trainer::RunEnvironment environment{std::cout, stop_requested, options.colour, options.dry_run};
     if (options.launch)

@@ -8,6 +8,7 @@
 
 #include "isoflop/comm/launcher.hpp"
 #include "isoflop/report/text_report.hpp"
+#include "isoflop/trainer/train_config.hpp"
 
 namespace isoflop::tools {
 
@@ -17,6 +18,9 @@ struct TrainOptions {
     bool dry_run = false;
     bool doctor = false;
     bool selfcheck = false;
+    std::vector<std::string> shapes;  ///< of compare-attention, "B,S,H,Hkv,D"
+    int repeats = 9;
+    std::string html;
     std::string print_keys;  ///< "markdown" or "schema"
     bool launch = false;     ///< start ranks, as `launcher` says, that run `rank_command`
     comm::LauncherOptions launcher;
@@ -41,10 +45,14 @@ struct TrainOptions {
     report::Colour colour = report::Colour::off;
 };
 
+/// Of the one config that is given, and the overrides.
+[[nodiscard]] trainer::TrainKeys keys_of(const TrainOptions& options);
 /// Starts the ranks of `launcher`, which run `rank_command`.
 [[nodiscard]] int launch_train(const TrainOptions& options);
 /// A run, --dry-run, --doctor or --selfcheck.
 [[nodiscard]] int run_train(const TrainOptions& options);
+[[nodiscard]] int run_selfcheck(const TrainOptions& options);
+[[nodiscard]] int run_compare_attention(const TrainOptions& options);
 [[nodiscard]] int run_prepare(const TrainOptions& options);
 [[nodiscard]] int run_sample(const TrainOptions& options);
 [[nodiscard]] int run_export(const TrainOptions& options);

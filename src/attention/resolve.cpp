@@ -2,6 +2,7 @@
 // reasons.
 #include <algorithm>
 #include <array>
+#include <span>
 #include <vector>
 
 #include "attention/backends.hpp"
@@ -104,22 +105,39 @@ Support supports(AttentionBackend backend, cost::DeviceKind device, const Shape&
 
 Resolution resolve(AttentionBackend requested, cost::DeviceKind device, const Shape& shape,
                    DType dtype, std::string_view disabled) {
+    const auto* const first = std::find(kFallbackOrder.begin(), kFallbackOrder.end(), requested);
+    return resolve(std::span(first, kFallbackOrder.end()), device, shape, dtype, disabled);
+}
+
+Resolution resolve(std::span<const AttentionBackend> order, cost::DeviceKind device,
+                   const Shape& shape, DType dtype, std::string_view disabled) {
     const std::vector<AttentionBackend> off = parse_disabled(disabled);
     std::string reasons;
-    for (auto backend = std::find(kFallbackOrder.begin(), kFallbackOrder.end(), requested);
-         backend != kFallbackOrder.end(); ++backend) {
-        const bool is_off = std::find(off.begin(), off.end(), *backend) != off.end();
+    for (const AttentionBackend backend : order) {
+        const bool is_off = std::find(off.begin(), off.end(), backend) != off.end();
         const Support support =
-            is_off ? unsupported("disabled") : supports(*backend, device, shape, dtype);
+            is_off ? unsupported("disabled") : supports(backend, device, shape, dtype);
         if (support.supported) {
-            return {.requested = requested,
-                    .used = *backend,
+            return {.requested = order.front(),
+                    .used = backend,
                     .reason = reasons.empty() ? "as requested" : reasons};
         }
         if (!reasons.empty()) reasons += "; ";
-        reasons += std::string(to_string(*backend)) + ": " + support.reason;
+        reasons += std::string(to_string(backend)) + ": " + support.reason;
     }
     throw ConfigError("no attention backend can run here: " + reasons);
+}
+
+std::vector<AttentionBackend> runnable(cost::DeviceKind device, const Shape& shape, DType dtype,
+                                       std::string_view disabled) {
+    const std::vector<AttentionBackend> off = parse_disabled(disabled);
+    std::vector<AttentionBackend> backends;
+    for (const AttentionBackend backend : kFallbackOrder) {
+        const bool is_off = std::find(off.begin(), off.end(), backend) != off.end();
+        if (!is_off && supports(backend, device, shape, dtype).supported)
+            backends.push_back(backend);
+    }
+    return backends;
 }
 
 std::unique_ptr<Backend> make_backend(AttentionBackend backend, cost::DeviceKind device) {

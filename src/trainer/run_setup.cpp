@@ -97,24 +97,53 @@ std::unique_ptr<device::Accelerator> open_device(const TrainConfig& config, cons
                            : std::string()});
 }
 
+struct MemoryNeed {
+    std::uint64_t needed = 0;
+    std::uint64_t available = 0;
+    [[nodiscard]] bool fits() const { return needed <= available; }
+};
+
 /// On a GPU what the driver has taken by now is no longer free, so only the arena need fit.
-void check_memory(const RunPlan& plan, const World& world, device::Accelerator* accelerator) {
+MemoryNeed memory_need(const RunPlan& plan, const World& world, device::Accelerator* accelerator) {
+    if (accelerator != nullptr)
+        return {plan.memory.arena_bytes, accelerator->memory_use().free_bytes};
     const auto ranks_here = static_cast<std::uint64_t>(world.launch().local_world_size);
-    const std::uint64_t available = accelerator != nullptr
-                                        ? accelerator->memory_use().free_bytes
-                                        : device::cpu_info().memory_bytes / ranks_here;
-    const std::uint64_t needed =
-        accelerator != nullptr ? plan.memory.arena_bytes : plan.memory.total_bytes();
-    if (needed <= available) return;
+    return {plan.memory.total_bytes(), device::cpu_info().memory_bytes / ranks_here};
+}
+
+void check_memory(const RunPlan& plan, const World& world, device::Accelerator* accelerator) {
+    const MemoryNeed memory = memory_need(plan, world, accelerator);
+    if (memory.fits()) return;
     report::TextReport table(report::Colour::off);
     report::memory_rows(table, plan.memory);
     throw Error(ExitCode::out_of_memory,
                 fmt::format("the plan needs {} and this {} has {} for it:\n{}a smaller batch_size, "
                             "recompute=block or "
                             "attention_backend=flash_attn_2 need less",
-                            human_bytes(static_cast<double>(needed)),
+                            human_bytes(static_cast<double>(memory.needed)),
                             accelerator != nullptr ? "GPU" : "machine",
-                            human_bytes(static_cast<double>(available)), table.str()));
+                            human_bytes(static_cast<double>(memory.available)), table.str()));
+}
+
+/// What auto comes to, as the first rank decides; nullopt when a backend is requested.
+std::optional<AttentionDecision> agree_on_attention(const RunSetup& setup,
+                                                    const TrainConfig& config, const World& world,
+                                                    device::ThreadPool& pool) {
+    if (config.keys.execution.attention_backend != AttentionChoice::automatic) return std::nullopt;
+    const std::string text = world.from_first("attention backend", [&] {
+        device::Context context(pool, setup.accelerator.get());
+        std::optional<AttentionDecision> earlier;
+        if (setup.resumed) {
+            earlier = attention_decision_from_json(setup.resumed->trainer_state().value(
+                std::string(kAttentionKey), nlohmann::ordered_json()));
+        }
+        const auto fits = [&](cost::AttentionBackend backend) {
+            const RunPlan plan = plan_run(config, AttentionDecision{backend, {}, {}});
+            return memory_need(plan, world, setup.accelerator.get()).fits();
+        };
+        return to_json(decide_attention(config, context, earlier, fits)).dump();
+    });
+    return attention_decision_from_json(nlohmann::ordered_json::parse(text));
 }
 
 }  // namespace
@@ -123,7 +152,7 @@ std::int64_t data_vocab_size(const DataKeys& keys) {
     return open_data(keys, data::Split::train).vocab_size();
 }
 
-RunSetup prepare_run(TrainKeys keys, const World& world, bool dry_run) {
+RunSetup prepare_run(TrainKeys keys, const World& world, device::ThreadPool& pool, bool dry_run) {
     RunSetup setup;
     setup.train_data = open_data(keys.data, data::Split::train);
     setup.validation_data = open_data(keys.data, data::Split::validation);
@@ -139,9 +168,13 @@ RunSetup prepare_run(TrainKeys keys, const World& world, bool dry_run) {
             : resolve_train_config(keys, world.size());
     setup.train_data.set_model_vocab_size(config.model.vocab_size);
     setup.validation_data.set_model_vocab_size(config.model.vocab_size);
-    setup.plan = plan_run(std::move(config));
-    if (dry_run) return setup;
-    setup.accelerator = open_device(setup.plan.config, world);
+    if (dry_run) {  // nothing is opened or timed: the plan may be for another machine
+        setup.plan = plan_run(std::move(config));
+        return setup;
+    }
+    setup.accelerator = open_device(config, world);
+    setup.attention = agree_on_attention(setup, config, world, pool);
+    setup.plan = plan_run(std::move(config), setup.attention);
     check_memory(setup.plan, world, setup.accelerator.get());
     if (!setup.resumed && !setup.plan.config.keys.run.eval_only) {
         const fs::path folder =

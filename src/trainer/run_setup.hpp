@@ -23,6 +23,7 @@ struct RunSetup {
     data::TokenDataset validation_data;
     std::shared_ptr<const data::Tokenizer> tokenizer;  ///< null when the data do not say
     RunPlan plan;
+    std::optional<AttentionDecision> attention;  ///< of auto
     RunPlace place;
     std::optional<checkpoint::CheckpointReader> resumed;          ///< init_from=resume
     std::optional<checkpoint::CheckpointReader> initial_weights;  ///< init_from=<checkpoint>
@@ -32,8 +33,12 @@ struct RunSetup {
     nlohmann::ordered_json imported_model;
 };
 
+/// Of the trainer state: what auto came to.
+inline constexpr std::string_view kAttentionKey = "attention";
+
 /// Throws ConfigError or IoError; Error with exit code 5 when the plan does not fit this machine's
 /// memory (not in a dry run, which shows the plan).
-[[nodiscard]] RunSetup prepare_run(TrainKeys keys, const World& world, bool dry_run);
+[[nodiscard]] RunSetup prepare_run(TrainKeys keys, const World& world, device::ThreadPool& pool,
+                                   bool dry_run);
 
 }  // namespace isoflop::trainer

@@ -15,20 +15,10 @@ namespace isoflop::trainer {
 
 using sharding::RankGroup;
 
-RunPlan plan_run(TrainConfig config) {
+RunPlan plan_run(TrainConfig config, const std::optional<AttentionDecision>& decision) {
     RunPlan plan;
     cost::Execution& execution = config.execution;
-    const attention::Shape shape{.batch = execution.micro_batch_size,
-                                 .query_length = execution.sequence_length,
-                                 .key_length = execution.sequence_length,
-                                 .heads = config.model.num_attention_heads,
-                                 .kv_heads = config.model.num_key_value_heads,
-                                 .head_dim = config.model.head_dim,
-                                 .causal = true,
-                                 .scale = 1.0};
-    plan.attention =
-        attention::resolve(execution.attention_backend, execution.device, shape,
-                           execution.storage_dtype(), config.keys.execution.disable_backends);
+    plan.attention = resolve_attention(config, decision);
     execution.attention_backend = plan.attention.used;
     plan.layout = model::parameter_layout(config.model);
     plan.parameters = plan.layout.totals();

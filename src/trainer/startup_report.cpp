@@ -110,11 +110,7 @@ void hardware_section(TextReport& report, const RunPlan& plan, const Hardware& h
         report.row("Memory", human_bytes(static_cast<double>(hardware.memory_bytes())));
     report.row("Precision", to_string(plan.config.execution.dtype), plan.config.dtype_note);
     report.row("Parallelism", parallelism_text(plan.config));
-    report.row("Attention backend", to_string(plan.attention.used),
-               plan.attention.used == plan.attention.requested
-                   ? std::string("as requested")
-                   : fmt::format("requested {}: {}", to_string(plan.attention.requested),
-                                 plan.attention.reason));
+    report.row("Attention backend", to_string(plan.attention.used), plan.attention.explanation());
 }
 
 void memory_section(TextReport& report, const RunPlan& plan) {

@@ -157,7 +157,8 @@ void resolve_execution(TrainConfig& config) {
     execution.deterministic = keys.deterministic;
     execution.manual_head_chunk = keys.manual_head_chunk;
     resolve_precision(config);
-    execution.attention_backend = keys.attention_backend;
+    execution.attention_backend =
+        backend_of(keys.attention_backend).value_or(cost::AttentionBackend::flash_attn_2);
     execution.recompute =
         keys.fsdp_activation_checkpointing ? cost::Recompute::block : keys.recompute;
     execution.loss_chunk = keys.loss_chunk;
@@ -192,6 +193,16 @@ void apply_overrides(TrainKeys& keys, std::span<const std::string> overrides) {
 }
 
 }  // namespace
+
+std::optional<cost::AttentionBackend> backend_of(AttentionChoice choice) {
+    switch (choice) {
+        case AttentionChoice::automatic: return std::nullopt;
+        case AttentionChoice::flash_attn_2: return cost::AttentionBackend::flash_attn_2;
+        case AttentionChoice::sdpa: return cost::AttentionBackend::sdpa;
+        case AttentionChoice::manual: return cost::AttentionBackend::manual;
+    }
+    return std::nullopt;
+}
 
 std::string retired_key_advice(std::string_view key) {
     for (const RetiredKey& retired : kRetiredKeys) {

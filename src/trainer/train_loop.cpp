@@ -274,6 +274,7 @@ private:
                                      {"best_val_loss", nullptr},
                                      {"config", to_json(config().keys)}};
         if (best_validation_loss_) state["best_val_loss"] = *best_validation_loss_;
+        if (setup_.attention) state[std::string(kAttentionKey)] = to_json(*setup_.attention);
         if (!setup_.imported_model.is_null()) {
             state[std::string(kImportedModelKey)] = setup_.imported_model;
         }
@@ -380,7 +381,7 @@ ExitCode dry_run(TrainKeys keys, comm::LaunchInfo launch, const RunEnvironment& 
     device::ThreadPool pool(threads_of_rank(keys.execution, launch));
     device::Context context(pool);
     // Nothing is allocated: the plan may be for another machine.
-    const RunSetup setup = prepare_run(std::move(keys), World::planned(launch), true);
+    const RunSetup setup = prepare_run(std::move(keys), World::planned(launch), pool, true);
     Hardware hardware = planned_hardware(context, setup.plan.config.execution);
     hardware.peak_flops *= static_cast<double>(launch.world_size);
     environment.out << startup_text(setup.plan, hardware, environment.colour);
@@ -400,7 +401,7 @@ ExitCode run_training(TrainKeys keys, const RunEnvironment& environment) {
     }
     const World world = World::join(launch, keys);
     device::ThreadPool pool(threads_of_rank(keys.execution, launch));
-    RunSetup setup = prepare_run(std::move(keys), world, false);
+    RunSetup setup = prepare_run(std::move(keys), world, pool, false);
     Run run(std::move(setup), world, pool, of_rank);
     return run.execute();
 }

@@ -122,7 +122,12 @@ void add_execution(Schema& schema) {
         .field(&ExecutionKeys::attention_backend,
                {.key = "attention_backend",
                 .help = "Attention implementation; falls back flash_attn_2 -> sdpa -> manual with "
-                        "a reason."})
+                        "a reason. auto takes the fastest that the device supports."})
+        .field(&ExecutionKeys::auto_probe,
+               {.key = "auto_probe",
+                .help = "attention_backend=auto times the backends on the run's shape for about a "
+                        "second; results are kept in out_dir. false, or reproducible: a table by "
+                        "architecture decides."})
         .field(&ExecutionKeys::disable_backends,
                {.key = "disable_backends",
                 .help = "Attention backends to treat as unsupported, comma-separated.",

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import unittest
+import xml.etree.ElementTree
 
 TRAIN = pathlib.Path(sys.argv[1]).resolve()
 PLAN = pathlib.Path(sys.argv[2]).resolve()
@@ -84,7 +85,8 @@ class Runs(TrainTest):
     def test_fallback_is_stated_and_recorded(self):
         for disabled, used in (("flash_attn_2", "sdpa"), ("flash_attn_2,sdpa", "manual")):
             name = used
-            output = self.run_train(self.config, f"--run_name={name}", f"--disable_backends={disabled}", "--max_iters=1").stdout
+            output = self.run_train(self.config, f"--run_name={name}", "--attention_backend=flash_attn_2",
+                                    f"--disable_backends={disabled}", "--max_iters=1").stdout
             self.assertIn("requested flash_attn_2", output)
             log = json.loads((self.root / "out" / name / f"run_{name}.json").read_text())
             self.assertEqual((log["requested_backend"], log["used_backend"]), ("flash_attn_2", used))
@@ -222,6 +224,69 @@ class Planning(TrainTest):
     def test_gpt2_124m_has_the_published_count(self):
         output = self.run_train(SOURCE / "configs/train/gpt2_124m.jsonc", "--dry-run").stdout
         self.assertIn("124,439,808", output)
+
+
+class Attention(TrainTest):
+    def test_auto_takes_the_table_where_bits_are_promised(self):
+        output = self.run_train(self.config, "--run_name=a", "--max_iters=1").stdout
+        self.assertIn("auto: table: flash_attn_2 first on a CPU (reproducible)", output)
+        self.assertFalse((self.root / "out/attention_probe.json").exists())
+        log = json.loads((self.root / "out/a/run_a.json").read_text())
+        self.assertEqual((log["requested_backend"], log["used_backend"]), ("auto", "flash_attn_2"))
+        self.assertTrue(log["backend_reason"].startswith("table: "))
+
+    def test_auto_measures_keeps_and_resumes(self):
+        fast = (self.config, "--reproducible=false")
+        self.run_train(*fast, "--run_name=a", "--max_iters=2")
+        log = json.loads((self.root / "out/a/run_a.json").read_text())
+        self.assertTrue(log["backend_reason"].startswith("measured: "), log["backend_reason"])
+        cache = self.root / "out/attention_probe.json"
+        kept = json.loads(cache.read_text())
+        (times,) = kept["milliseconds"].values()
+        self.assertEqual(sorted(times), ["flash_attn_2", "manual", "sdpa"])
+        slow = next(name for name in times if name != log["used_backend"])
+        times[slow] = 1e-9
+        cache.write_text(json.dumps(kept))
+        self.assertIn("(cached)", self.run_train(*fast, "--run_name=b", "--max_iters=1").stdout)
+        other = json.loads((self.root / "out/b/run_b.json").read_text())
+        self.assertEqual(other["used_backend"], slow)
+        resumed = self.run_train(*fast, "--run_name=a", "--init_from=resume", "--max_iters=3").stdout
+        self.assertIn(f"auto: {log['backend_reason']}", resumed)
+        cache.write_text("{")
+        self.assertIn("damaged", self.run_train(*fast, "--run_name=c", "--max_iters=1").stderr)
+        self.assertEqual(len(json.loads(cache.read_text())["milliseconds"]), 1)
+
+    def test_comparison_prints_a_table_json_and_a_page(self):
+        shapes = ("--shape", "2,33,4,2,16", "--shape=1,64,4,2,16", "--shape", "1,9,2,1,8,full", "--repeats", 1)
+        output = self.run_train("compare-attention", *shapes, "--html", "page.html").stdout
+        for word in ("2,33,4,2,16", "1,9,2,1,8,full", "flash_attn_2", "sdpa", "manual", "GFLOP/s"):
+            self.assertIn(word, output)
+        page = xml.etree.ElementTree.parse(self.root / "page.html").getroot()
+        svg = "{http://www.w3.org/2000/svg}"
+        self.assertEqual(len(list(page.iter(svg + "polyline"))), 2 * 2 * 3)  # groups, plots, backends
+        labels = [text.text for text in page.iter(svg + "text")]
+        for label in ("sequence length, tokens", "GFLOP/s, forward and backward", "ms, forward and backward"):
+            self.assertIn(label, labels)
+        html = "{http://www.w3.org/1999/xhtml}"
+        self.assertEqual(len(list(page.iter(html + "tr"))), 1 + 3 * 3)
+        self.assertFalse(list(page.iter(html + "script")) + list(page.iter(html + "link")))
+
+        data = json.loads(self.run_train("compare-attention", self.config, "--json").stdout)
+        self.assertTrue(data["passed"])
+        self.assertEqual([shape["sequence_length"] for shape in data["shapes"]], [16, 32, 64])
+        for shape in data["shapes"]:
+            for backend in shape["backends"]:
+                self.assertLess(max(backend["errors"].values()), 2e-5)
+                self.assertGreater(backend["flops_per_second"], 0)
+
+    def test_comparison_refuses_what_it_cannot_read(self):
+        for shape in ("8,1024", "1,2,3,2,4", "1,x,1,1,1"):
+            message = self.run_train("compare-attention", "--shape", shape, code=2).stderr
+            self.assertIn(shape, message)
+            self.assertIn("B,S,H,Hkv,D", message)
+        self.run_train("compare-attention", "--device=cuda", code=2)
+        self.run_train("compare-attention", "--repeats=0", code=2)
+        self.run_train("compare-attention", "--shape", "1,8,1,1,8", "--html", "no/folder.html", code=3)
 
 
 class Generated(TrainTest):

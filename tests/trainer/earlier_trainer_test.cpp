@@ -72,7 +72,8 @@ TEST_F(EarlierTrainer, Defect03_FlashAttentionCrashedAtTheFirstForward) {
 }
 
 TEST_F(EarlierTrainer, Defect04_ReportNamedABackendThatDidNotRun) {
-    const RunPlan plan = plan_of(tiny_run({"disable_backends=flash_attn_2,sdpa"}));
+    const RunPlan plan =
+        plan_of(tiny_run({"attention_backend=flash_attn_2", "disable_backends=flash_attn_2,sdpa"}));
     EXPECT_NE(plan.memory.find("attention.probabilities"), nullptr) << "manual is what runs";
     Hardware hardware;
     hardware.peak_flops = 1e11;

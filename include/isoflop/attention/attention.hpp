@@ -13,8 +13,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "isoflop/cost/attention_tiles.hpp"
 #include "isoflop/cost/execution.hpp"
@@ -103,6 +105,14 @@ struct Resolution {
 /// treat as unsupported, comma-separated. Throws ConfigError when nothing is left.
 [[nodiscard]] Resolution resolve(cost::AttentionBackend requested, cost::DeviceKind device,
                                  const Shape& shape, DType dtype, std::string_view disabled = {});
+/// The first of `order` that runs; the first one counts as requested.
+[[nodiscard]] Resolution resolve(std::span<const cost::AttentionBackend> order,
+                                 cost::DeviceKind device, const Shape& shape, DType dtype,
+                                 std::string_view disabled = {});
+/// What `resolve` takes for able to run, of all.
+[[nodiscard]] std::vector<cost::AttentionBackend> runnable(cost::DeviceKind device,
+                                                           const Shape& shape, DType dtype,
+                                                           std::string_view disabled = {});
 
 /// Of the CPU; those of a GPU come from Accelerator::make_attention.
 [[nodiscard]] std::unique_ptr<Backend> make_backend(cost::AttentionBackend backend,

@@ -26,6 +26,7 @@
 #include "isoflop/model/parameter_layout.hpp"
 #include "isoflop/ops/adamw.hpp"
 #include "isoflop/sharding/data_parallel.hpp"
+#include "isoflop/trainer/attention_choice.hpp"
 #include "isoflop/trainer/loss_scale.hpp"
 #include "isoflop/trainer/records.hpp"
 #include "isoflop/trainer/train_config.hpp"
@@ -36,7 +37,7 @@ namespace isoflop::trainer {
 /// The plan of a run, known before anything is allocated.
 struct RunPlan {
     TrainConfig config;
-    attention::Resolution attention;  ///< config.execution.attention_backend is what it resolved to
+    AttentionResolution attention;  ///< config.execution.attention_backend is what it resolved to
     model::ParameterLayout layout;
     model::ParameterTotals parameters;
     cost::StateLayout state;
@@ -48,8 +49,10 @@ struct RunPlan {
     double ffn_flops_per_layer = 0;        ///< forward, per token
 };
 
-/// Resolves the attention backend and computes everything above. Throws ConfigError.
-[[nodiscard]] RunPlan plan_run(TrainConfig config);
+/// Resolves the attention backend, for auto as decided, and computes everything above. Throws
+/// ConfigError.
+[[nodiscard]] RunPlan plan_run(TrainConfig config,
+                               const std::optional<AttentionDecision>& decision = {});
 
 /// One iteration's outcome.
 struct IterationOutcome {

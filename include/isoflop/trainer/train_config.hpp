@@ -19,6 +19,9 @@ namespace isoflop::trainer {
 
 enum class LearningRateSchedule { cosine, linear, wsd, constant };
 enum class DeviceChoice { automatic, cpu, cuda };
+enum class AttentionChoice { automatic, flash_attn_2, sdpa, manual };
+/// nullopt for automatic.
+[[nodiscard]] std::optional<cost::AttentionBackend> backend_of(AttentionChoice choice);
 
 struct BatchKeys {
     std::int64_t batch_size = 12;
@@ -47,7 +50,8 @@ struct OptimizerKeys {
 struct ExecutionKeys {
     DeviceChoice device = DeviceChoice::automatic;
     std::optional<DType> dtype;  ///< default: bfloat16 on a GPU, float32 on a CPU
-    cost::AttentionBackend attention_backend = cost::AttentionBackend::flash_attn_2;
+    AttentionChoice attention_backend = AttentionChoice::automatic;
+    bool auto_probe = true;
     cost::Recompute recompute = cost::Recompute::none;
     std::optional<std::int64_t> loss_chunk;
     std::int64_t seed = 1337;
@@ -122,7 +126,8 @@ struct TrainKeys {
 struct TrainConfig {
     TrainKeys keys;
     model::ModelConfig model;
-    cost::Execution execution;  ///< the backend is the requested one, not yet resolved
+    /// The backend is the requested one, not yet resolved; flash_attn_2 for auto.
+    cost::Execution execution;
     std::int64_t world_size = 1;
     std::int64_t micro_steps = 1;  ///< per rank and iteration
     std::int64_t global_micro_steps = 1;
@@ -172,4 +177,11 @@ inline constexpr auto enum_names<trainer::DeviceChoice> =
     std::to_array<EnumName<trainer::DeviceChoice>>({{trainer::DeviceChoice::automatic, "auto"},
                                                     {trainer::DeviceChoice::cpu, "cpu"},
                                                     {trainer::DeviceChoice::cuda, "cuda"}});
+template <>
+inline constexpr auto enum_names<trainer::AttentionChoice> =
+    std::to_array<EnumName<trainer::AttentionChoice>>(
+        {{trainer::AttentionChoice::automatic, "auto"},
+         {trainer::AttentionChoice::flash_attn_2, "flash_attn_2"},
+         {trainer::AttentionChoice::sdpa, "sdpa"},
+         {trainer::AttentionChoice::manual, "manual"}});
 }  // namespace isoflop

@@ -1,0 +1,63 @@
+// Which attention backend a run uses. attention_backend=auto takes the fastest: by a probe of about
+// a second on the run's own shape, or by a table where results must not depend on timing.
+#pragma once
+
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "isoflop/attention/attention.hpp"
+#include "isoflop/device/accelerator.hpp"
+#include "isoflop/trainer/train_config.hpp"
+
+namespace isoflop::trainer {
+
+/// What auto came to: the same on all ranks, kept in checkpoints and reused on resume.
+struct AttentionDecision {
+    cost::AttentionBackend used{};
+    std::string reason;  ///< "measured: 1.20 ms flash_attn_2, 1.40 ms sdpa, 5.00 ms manual"
+    std::string device;  ///< that it was made for
+};
+[[nodiscard]] nlohmann::ordered_json to_json(const AttentionDecision& decision);
+/// nullopt when this is no decision.
+[[nodiscard]] std::optional<AttentionDecision> attention_decision_from_json(
+    const nlohmann::ordered_json& json);
+
+/// For reports and the log.
+struct AttentionResolution {
+    AttentionChoice requested{};
+    cost::AttentionBackend used{};
+    std::string reason;  ///< why `used`; "as requested" when that says it all
+
+    /// "as requested", "auto: table: ..." or "requested sdpa: sdpa: disabled"
+    [[nodiscard]] std::string explanation() const;
+};
+
+/// The shape of one micro-batch.
+[[nodiscard]] attention::Shape attention_shape(const TrainConfig& config);
+
+/// The order in which the table prefers backends; `gpu`: null for a CPU, or when which GPU it will
+/// be is not known.
+[[nodiscard]] std::vector<cost::AttentionBackend> preferred_backends(
+    const device::AcceleratorInfo* gpu);
+/// `why`: why the table decides; may be empty.
+[[nodiscard]] AttentionDecision decide_by_table(const TrainConfig& config,
+                                                const device::AcceleratorInfo* gpu,
+                                                const std::string& why = {});
+
+/// With `decision`, if any, where the choice is auto; else by request or table. Falls back where a
+/// backend cannot run. Throws ConfigError when none can.
+[[nodiscard]] AttentionResolution resolve_attention(
+    const TrainConfig& config, const std::optional<AttentionDecision>& decision = {});
+
+/// Makes auto's decision on this rank: from `earlier` (of a checkpoint) when it is of this device
+/// and still possible, by the table when the run is reproducible or auto_probe=false, else from the
+/// cache in out_dir or by a probe. Backends whose run would not fit in memory are left out.
+[[nodiscard]] AttentionDecision decide_attention(
+    const TrainConfig& config, device::Context& context,
+    const std::optional<AttentionDecision>& earlier,
+    const std::function<bool(cost::AttentionBackend)>& fits);
+
+}  // namespace isoflop::trainer

@@ -1,0 +1,180 @@
+#include "isoflop/trainer/attention_choice.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "attention_probe.hpp"
+
+namespace isoflop::trainer {
+namespace {
+
+using cost::AttentionBackend;
+using nlohmann::ordered_json;
+
+std::string architecture_of(const TrainConfig& config, const device::AcceleratorInfo* gpu) {
+    if (gpu != nullptr) return fmt::format("sm_{}{}", gpu->capability_major, gpu->capability_minor);
+    return config.execution.device == cost::DeviceKind::cuda ? "a GPU" : "a CPU";
+}
+
+bool is_in(AttentionBackend backend, const std::vector<AttentionBackend>& list) {
+    return std::find(list.begin(), list.end(), backend) != list.end();
+}
+
+std::string measured_text(const ProbeTimes& times) {
+    std::string text;
+    for (const auto& [backend, milliseconds] : times)
+        text += fmt::format("{}{:.3g} ms {}", text.empty() ? "" : ", ", milliseconds,
+                            to_string(backend));
+    return "measured: " + text;
+}
+
+/// Timings of exactly these backends, kept or new; empty when a probe would take too long.
+ProbeTimes times_of(const std::vector<AttentionBackend>& backends, const TrainConfig& config,
+                    device::Context& context, bool& cached) {
+    const cost::Execution& execution = config.execution;
+    const attention::Shape shape = attention_shape(config);
+    const std::optional<attention::Shape> probed = probe_shape(shape, context);
+    if (!probed) return {};
+    const std::string key = fmt::format(
+        "{}; batch {}, sequence {}, heads {}/{} x {}, {}{}", describe_device(context), shape.batch,
+        shape.query_length, shape.heads, shape.kv_heads, shape.head_dim,
+        short_name(execution.dtype), execution.deterministic ? "" : ", not deterministic");
+    const ProbeCache cache(std::filesystem::path(config.keys.run.out_dir) / kProbeCacheName);
+    const auto only_these = [&](ProbeTimes times) {
+        std::erase_if(times, [&](const auto& each) { return !is_in(each.first, backends); });
+        return times;
+    };
+    if (const auto kept = cache.find(key)) {
+        const ProbeTimes times = only_these(*kept);
+        cached = times.size() == backends.size();
+        if (cached) return times;
+    }
+    const ProbeTimes times =
+        probe_attention(context, *probed, execution.dtype, execution.deterministic, backends);
+    if (!times.empty()) cache.store(key, times);
+    return times;
+}
+
+AttentionDecision decide_by_time(const TrainConfig& config, device::Context& context,
+                                 const std::function<bool(AttentionBackend)>& fits) {
+    const device::AcceleratorInfo* const gpu =
+        context.accelerator != nullptr ? &context.accelerator->info() : nullptr;
+    std::vector<AttentionBackend> backends = attention::runnable(
+        config.execution.device, attention_shape(config), config.execution.storage_dtype(),
+        config.keys.execution.disable_backends);
+    std::string left_out;
+    std::erase_if(backends, [&](AttentionBackend backend) {
+        if (fits(backend)) return false;
+        left_out += fmt::format("; {} would not fit in memory", to_string(backend));
+        return true;
+    });
+    if (backends.empty()) return decide_by_table(config, gpu);
+    if (backends.size() == 1)
+        return {backends.front(), "the only one that runs here" + left_out, {}};
+    bool cached = false;
+    const ProbeTimes times = times_of(backends, config, context, cached);
+    if (times.empty()) return decide_by_table(config, gpu, "a probe would take too long");
+    const auto fastest =
+        std::min_element(times.begin(), times.end(),
+                         [](const auto& a, const auto& b) { return a.second < b.second; });
+    return {fastest->first, measured_text(times) + (cached ? " (cached)" : "") + left_out, {}};
+}
+
+}  // namespace
+
+ordered_json to_json(const AttentionDecision& decision) {
+    return {{"used", to_string(decision.used)},
+            {"reason", decision.reason},
+            {"device", decision.device}};
+}
+
+std::optional<AttentionDecision> attention_decision_from_json(const ordered_json& json) {
+    if (!json.is_object()) return std::nullopt;
+    const auto text = [&](const char* key) {
+        const auto entry = json.find(key);
+        return entry != json.end() && entry->is_string() ? entry->get<std::string>()
+                                                         : std::string();
+    };
+    const auto used = from_string<AttentionBackend>(text("used"));
+    if (!used) return std::nullopt;
+    return AttentionDecision{*used, text("reason"), text("device")};
+}
+
+std::string AttentionResolution::explanation() const {
+    if (requested == AttentionChoice::automatic) return "auto: " + reason;
+    if (backend_of(requested) == used) return "as requested";
+    return fmt::format("requested {}: {}", to_string(requested), reason);
+}
+
+attention::Shape attention_shape(const TrainConfig& config) {
+    const cost::Execution& execution = config.execution;
+    return {.batch = execution.micro_batch_size,
+            .query_length = execution.sequence_length,
+            .key_length = execution.sequence_length,
+            .heads = config.model.num_attention_heads,
+            .kv_heads = config.model.num_key_value_heads,
+            .head_dim = config.model.head_dim,
+            .causal = true,
+            .scale = 1.0 / std::sqrt(static_cast<double>(config.model.head_dim))};
+}
+
+std::vector<AttentionBackend> preferred_backends(const device::AcceleratorInfo* gpu) {
+    const int capability = gpu != nullptr ? 10 * gpu->capability_major + gpu->capability_minor : 0;
+    // Where only wgmma and tcgen05 reach the peak, cuDNN is far ahead; elsewhere it is slower than
+    // FlashAttention-2 (docs/attention_backends.md).
+    if (capability == 90 || capability == 100 || capability == 103)
+        return {AttentionBackend::sdpa, AttentionBackend::flash_attn_2, AttentionBackend::manual};
+    return {AttentionBackend::flash_attn_2, AttentionBackend::sdpa, AttentionBackend::manual};
+}
+
+AttentionDecision decide_by_table(const TrainConfig& config, const device::AcceleratorInfo* gpu,
+                                  const std::string& why) {
+    const std::vector<AttentionBackend> order = preferred_backends(gpu);
+    const attention::Resolution resolution = attention::resolve(
+        order, config.execution.device, attention_shape(config), config.execution.storage_dtype(),
+        config.keys.execution.disable_backends);
+    std::string reason = fmt::format("table: {} first on {}", to_string(order.front()),
+                                     architecture_of(config, gpu));
+    if (!why.empty()) reason += fmt::format(" ({})", why);
+    if (resolution.used != order.front()) reason += "; " + resolution.reason;
+    return {resolution.used, reason, {}};
+}
+
+AttentionResolution resolve_attention(const TrainConfig& config,
+                                      const std::optional<AttentionDecision>& decision) {
+    const AttentionChoice choice = config.keys.execution.attention_backend;
+    if (choice == AttentionChoice::automatic) {
+        const AttentionDecision made = decision ? *decision : decide_by_table(config, nullptr);
+        return {choice, made.used, made.reason};
+    }
+    const attention::Resolution resolution = attention::resolve(
+        *backend_of(choice), config.execution.device, attention_shape(config),
+        config.execution.storage_dtype(), config.keys.execution.disable_backends);
+    return {choice, resolution.used, resolution.reason};
+}
+
+AttentionDecision decide_attention(const TrainConfig& config, device::Context& context,
+                                   const std::optional<AttentionDecision>& earlier,
+                                   const std::function<bool(AttentionBackend)>& fits) {
+    const device::AcceleratorInfo* const gpu =
+        context.accelerator != nullptr ? &context.accelerator->info() : nullptr;
+    const std::string device = describe_device(context);
+    if (earlier && earlier->device == device) {
+        const std::vector<AttentionBackend> runnable = attention::runnable(
+            config.execution.device, attention_shape(config), config.execution.storage_dtype(),
+            config.keys.execution.disable_backends);
+        if (is_in(earlier->used, runnable)) return *earlier;
+    }
+    AttentionDecision decision =
+        config.execution.reproducible       ? decide_by_table(config, gpu, "reproducible")
+        : !config.keys.execution.auto_probe ? decide_by_table(config, gpu, "auto_probe=false")
+                                            : decide_by_time(config, context, fits);
+    decision.device = device;
+    return decision;
+}
+
+}  // namespace isoflop::trainer

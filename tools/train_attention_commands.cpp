@@ -1,0 +1,82 @@
+// train --selfcheck and train compare-attention.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "isoflop/base/error.hpp"
+#include "isoflop/device/accelerator.hpp"
+#include "isoflop/device/context.hpp"
+#include "isoflop/trainer/attention_comparison.hpp"
+#include "isoflop/trainer/selfcheck.hpp"
+#include "train_commands.hpp"
+
+namespace isoflop::tools {
+namespace {
+
+/// Threads, and the GPU of a configuration that wants one.
+struct Device {
+    explicit Device(const trainer::TrainConfig& config)
+        : pool(static_cast<int>(
+              config.keys.execution.threads.value_or(device::default_thread_count()))) {
+        if (config.execution.device == cost::DeviceKind::cpu) return;
+        gpu = device::open_accelerator({.deterministic = config.keys.execution.deterministic,
+                                        .allow_tf32 = config.execution.dtype == DType::tf32});
+        context.accelerator = gpu.get();
+    }
+
+    device::ThreadPool pool;
+    std::unique_ptr<device::Accelerator> gpu;
+    device::Context context{pool};
+};
+
+void write_page(const std::string& path, const std::string& page) {
+    std::ofstream file(path, std::ios::binary);
+    file << page;
+    file.close();
+    if (!file) throw IoError(fmt::format("{}: could not be written", path));
+}
+
+}  // namespace
+
+int run_selfcheck(const TrainOptions& options) {
+    const trainer::RunPlan plan =
+        trainer::plan_run(trainer::resolve_train_config(keys_of(options)));
+    Device device(plan.config);
+    const trainer::AttentionTrials trials = trainer::check_attention(plan, device.context);
+    std::cout << trainer::selfcheck_text(plan, trials, options.colour);
+    const bool passed =
+        std::all_of(trials.backends.begin(), trials.backends.end(),
+                    [](const trainer::AttentionTrial& trial) { return trial.passed(); });
+    return static_cast<int>(passed ? ExitCode::ok : ExitCode::check_failed);
+}
+
+int run_compare_attention(const TrainOptions& options) {
+    const trainer::TrainKeys keys =
+        options.files.empty() ? trainer::train_keys_from(options.overrides) : keys_of(options);
+    const trainer::TrainConfig config = trainer::resolve_train_config(keys);
+    std::vector<attention::Shape> shapes;
+    for (const std::string& text : options.shapes)
+        shapes.push_back(trainer::parse_attention_shape(text));
+    if (shapes.empty()) shapes = trainer::shapes_to_compare(config);
+    if (!config.dtype_note.empty()) std::cerr << "warning: " << config.dtype_note << '\n';
+    Device device(config);
+    const trainer::AttentionComparison comparison =
+        trainer::compare_attention(device.context, shapes,
+                                   {.dtype = config.execution.dtype,
+                                    .deterministic = config.execution.deterministic,
+                                    .repeats = options.repeats,
+                                    .reference_products = 1e9});
+    if (options.json) {
+        std::cout << trainer::attention_comparison_json(comparison).dump(2) << '\n';
+    } else {
+        std::cout << trainer::attention_comparison_text(comparison, options.colour);
+    }
+    if (!options.html.empty())
+        write_page(options.html, trainer::attention_comparison_html(comparison));
+    return static_cast<int>(comparison.passed() ? ExitCode::ok : ExitCode::check_failed);
+}
+
+}  // namespace isoflop::tools
