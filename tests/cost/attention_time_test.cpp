@@ -1,11 +1,15 @@
 // The analytic model of attention against published figures.
 #include "isoflop/cost/attention_time.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <array>
+#include <fstream>
+#include <iterator>
 #include <ostream>
 #include <string>
+#include <vector>
 
 namespace isoflop::cost {
 namespace {
@@ -58,18 +62,49 @@ TEST_P(PublishedFigures, ArePredicted) {
 
 // flash-attention, assets/flash2_a100_fwd_bwd_benchmark.png and flash2_h100_fwd_bwd_benchmark.png.
 // An H100 under this load runs below the boost clock that its peak assumes.
-INSTANTIATE_TEST_SUITE_P(
-    FlashAttention2, PublishedFigures,
-    ::testing::Values(
-        Published{"A100_64_full", "A100-SXM-80GB", 64, false, 0.10, {132, 153, 162, 171, 175, 176}},
-        Published{"A100_64_causal", "A100-SXM-80GB", 64, true, 0.10, {88, 119, 140, 156, 165, 171}},
-        Published{
-            "A100_128_full", "A100-SXM-80GB", 128, false, 0.10, {150, 173, 187, 196, 201, 203}},
-        Published{
-            "A100_128_causal", "A100-SXM-80GB", 128, true, 0.10, {99, 133, 155, 173, 182, 189}},
-        Published{"H100_128_full", "H100-SXM", 128, false, 0.25, {248, 294, 320, 326, 335, 338}},
-        Published{"H100_128_causal", "H100-SXM", 128, true, 0.25, {163, 221, 265, 294, 308, 328}}),
-    [](const auto& parameter) { return parameter.param.name; });
+std::vector<Published> published_figures() {
+    const std::string a100 = "A100-SXM-80GB";
+    return {{"A100_64_full", a100, 64, false, 0.10, {132, 153, 162, 171, 175, 176}},
+            {"A100_64_causal", a100, 64, true, 0.10, {88, 119, 140, 156, 165, 171}},
+            {"A100_128_full", a100, 128, false, 0.10, {150, 173, 187, 196, 201, 203}},
+            {"A100_128_causal", a100, 128, true, 0.10, {99, 133, 155, 173, 182, 189}},
+            {"H100_128_full", "H100-SXM", 128, false, 0.25, {248, 294, 320, 326, 335, 338}},
+            {"H100_128_causal", "H100-SXM", 128, true, 0.25, {163, 221, 265, 294, 308, 328}}};
+}
+
+INSTANTIATE_TEST_SUITE_P(FlashAttention2, PublishedFigures,
+                         ::testing::ValuesIn(published_figures()),
+                         [](const auto& parameter) { return parameter.param.name; });
+
+/// The predictions beside the published figures, as docs/attention_backends.md shows them.
+std::string documented_table() {
+    std::string text =
+        "| GPU, head_dim, mask | TFLOP/s | 512 | 1k | 2k | 4k | 8k | 16k |\n"
+        "|---|---|---:|---:|---:|---:|---:|---:|\n";
+    for (const Published& published : published_figures()) {
+        std::string predictions;
+        std::string figures;
+        std::int64_t length = 512;
+        for (const double tflops : published.tflops) {
+            predictions += fmt::format(" {:.0f} |", predicted(published.gpu, published.head_dim,
+                                                              length, published.causal));
+            figures += fmt::format(" {:.0f} |", tflops);
+            length *= 2;
+        }
+        text += fmt::format("| {}, {}, {} | predicted |{}\n| | published |{}\n", published.gpu,
+                            published.head_dim, published.causal ? "causal" : "full", predictions,
+                            figures);
+    }
+    return text;
+}
+
+TEST(AttentionTime, TheDocumentedTableIsWhatTheModelGives) {
+    std::ifstream file(ISOFLOP_SOURCE_DIR "/docs/attention_backends.md");
+    const std::string docs{std::istreambuf_iterator<char>(file), {}};
+    EXPECT_NE(docs.find(documented_table()), std::string::npos)
+        << "docs/attention_backends.md should hold this table:\n"
+        << documented_table();
+}
 
 TEST(AttentionTime, FlopsFollowTheConvention) {
     const AttentionWorkload workload{.batch = 2,
