@@ -44,8 +44,10 @@ SIMT_DEVICE void for_each_part(const RowParts<T>& parts, const Visit& visit) {
     for (std::int64_t i = thread; i < parts.packs; i += threads) {
         visit(parts.head + i * width, std::integral_constant<int, width>{});
     }
-    const std::int64_t tail = parts.head + parts.packs * width + thread;
-    if (tail < parts.length) visit(tail, std::integral_constant<int, 1>{});
+    for (std::int64_t i = parts.head + parts.packs * width + thread; i < parts.length;
+         i += threads) {
+        visit(i, std::integral_constant<int, 1>{});
+    }
 }
 
 /// exp(z - shift) adds up to sum; shift is the largest z so far.

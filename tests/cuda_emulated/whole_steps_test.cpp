@@ -53,7 +53,8 @@ std::vector<StepCase> step_cases() {
     add("llama_sdpa", "llama",
         {"attention_backend=sdpa", "head_dim=32", "n_kv_head=1", "block_size=17"});
     add("llama_manual_in_chunks", "llama",
-        {"attention_backend=manual", "n_head=4", "n_kv_head=2", "manual_head_chunk=1"});
+        {"attention_backend=manual", "n_head=4", "n_kv_head=2", "manual_head_chunk=1",
+         "block_size=45"});
     add("llama_manual", "llama", {"attention_backend=manual", "n_kv_head=1"});
     add("llama_recompute_block", "llama",
         {"attention_backend=manual", "recompute=block", "loss_chunk=7"});
@@ -139,7 +140,7 @@ TEST_P(WholeSteps, GoOnFromACheckpointBitForBit) {
 INSTANTIATE_TEST_SUITE_P(Choices, WholeSteps, ::testing::ValuesIn(step_cases()),
                          [](const auto& parameter) { return parameter.param.name; });
 
-TEST(StochasticRounding, ReachesTheWeights) {
+TEST(StochasticRoundingOfARun, ReachesTheWeights) {
     const device::AcceleratorCount count = device::count_accelerators();
     if (count.devices == 0) GTEST_SKIP() << count.reason;
     const auto second_loss = [](const std::string& key) {

@@ -23,6 +23,9 @@ struct MatrixRows {
     std::int64_t count, query_length, key_length;
     std::int64_t misplaced;  ///< elements from a multiple of 16 bytes to the first row
     bool causal;
+    /// The two matrices of backward begin at the same distance from a multiple of 16 bytes, so that
+    /// packs of one are packs of the other.
+    bool together;
 };
 
 /// First key that the query of a row must not see; cost::causal_key_limit for kernels.
@@ -73,6 +76,14 @@ SIMT_KERNEL void softmax_rows(simt::Global<T> matrix, simt::Global<float> lse, M
     }
 }
 
+template <class T>
+SIMT_DEVICE RowParts<T> parts_of(const MatrixRows& rows, std::int64_t misplaced,
+                                 std::int64_t length) {
+    RowParts<T> parts(misplaced, length);
+    if (!rows.together) parts.head = parts.packs = 0;  // one by one
+    return parts;
+}
+
 /// Gradients of probabilities become those of scores, before scaling: p * (d_p - sum of p d_p),
 /// zero from the row's limit on.
 template <class T>
@@ -86,7 +97,7 @@ SIMT_KERNEL void softmax_rows_backward(simt::Global<T> gradients,
         const std::int64_t limit = key_limit_of_row(rows, row);
         float sum = 0;
         ops::cuda::for_each_part<T>(
-            RowParts<T>(misplaced, limit), [&](std::int64_t first, auto constant) {
+            parts_of<T>(rows, misplaced, limit), [&](std::int64_t first, auto constant) {
                 constexpr int width = constant.value;
                 const Pack<T, width> d_p = ops::cuda::load_pack<width>(d + first);
                 const Pack<T, width> weight = ops::cuda::load_pack<width>(p + first);
@@ -96,7 +107,7 @@ SIMT_KERNEL void softmax_rows_backward(simt::Global<T> gradients,
             });
         sum = ops::cuda::block_sum(sum, partial);
         ops::cuda::for_each_part<T>(
-            RowParts<T>(misplaced, rows.key_length), [&](std::int64_t first, auto constant) {
+            parts_of<T>(rows, misplaced, rows.key_length), [&](std::int64_t first, auto constant) {
                 constexpr int width = constant.value;
                 Pack<T, width> pack{};
                 Pack<T, width> weight{};
@@ -143,7 +154,8 @@ template <class T>
             .query_length = shape.query_length,
             .key_length = shape.key_length,
             .misplaced = ops::cuda::misplacement(matrix),
-            .causal = shape.causal};
+            .causal = shape.causal,
+            .together = true};
 }
 
 [[nodiscard]] simt::Launch row_launch(const Context& context, const char* name,
@@ -272,7 +284,8 @@ void score_gradients(Context& context, const Shape& shape, const BackwardArgumen
     });
     T* const gradients = ops::cuda::data<T>(arguments.d_scores);
     const T* const probabilities = ops::cuda::data<T>(arguments.probabilities);
-    const MatrixRows rows = matrix_rows(shape, gradients);
+    MatrixRows rows = matrix_rows(shape, gradients);
+    rows.together = ops::cuda::misplacement(probabilities) == rows.misplaced;
     simt::launch(row_launch(context, "softmax_rows_backward", rows), softmax_rows_backward<T>,
                  gradients, probabilities, rows);
 }
