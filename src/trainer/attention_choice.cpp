@@ -49,11 +49,11 @@ ProbeTimes times_of(const std::vector<AttentionBackend>& backends, const TrainCo
         return times;
     };
     if (const auto kept = cache.find(key)) {
-        const ProbeTimes times = only_these(*kept);
+        ProbeTimes times = only_these(*kept);
         cached = times.size() == backends.size();
         if (cached) return times;
     }
-    const ProbeTimes times =
+    ProbeTimes times =
         probe_attention(context, *probed, execution.dtype, execution.deterministic, backends);
     if (!times.empty()) cache.store(key, times);
     return times;
