@@ -128,11 +128,10 @@ std::vector<double> lengths_of(const Plot& plot) {
 std::string marker(std::size_t style, double x, double y) {
     const std::string colour = fmt::format("fill=\"var(--c{})\"", style);
     switch (style) {
-        case 0:
-            return fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\" {}/>", x, y, colour);
+        case 0: return fmt::format(R"(<circle cx="{:.1f}" cy="{:.1f}" r="4" {}/>)", x, y, colour);
         case 1:
-            return fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"8\" height=\"8\" {}/>",
-                               x - 4, y - 4, colour);
+            return fmt::format(R"(<rect x="{:.1f}" y="{:.1f}" width="8" height="8" {}/>)", x - 4,
+                               y - 4, colour);
         case 2:
             return fmt::format("<polygon points=\"{:.1f},{:.1f} {:.1f},{:.1f} {:.1f},{:.1f}\" {}/>",
                                x, y - 5, x - 5, y + 4, x + 5, y + 4, colour);
