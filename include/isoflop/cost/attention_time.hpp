@@ -61,7 +61,8 @@ struct AttentionTime {
     [[nodiscard]] double flops_per_second() const { return seconds > 0 ? flops / seconds : 0; }
 };
 
-/// Tiles that the model assumes for a head_dim: those of our kernels.
+/// Tiles that the model assumes for a head_dim: forward those of our kernels; backward the ones of
+/// FlashAttention-2, whose published figures it is held against. Ours are in attention_tiles.hpp.
 [[nodiscard]] AttentionTileShape attention_tile(std::int64_t head_dim,
                                                 AttentionDirection direction);
 
