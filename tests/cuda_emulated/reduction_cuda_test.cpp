@@ -1,6 +1,8 @@
 // Sums, statistics and checksums of flat tensors.
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "cuda_emulated/support.hpp"
 #include "isoflop/ops/reduction.hpp"
@@ -102,7 +104,7 @@ TEST_F(ReductionCuda, ChecksumIsThatOfTheHost) {
         const std::size_t used = bytes.size();
         bytes.resize((used + 3) / 4 * 4);  // the last word is filled up with zeros
         std::vector<float> words(bytes.size() / 4);
-        std::memcpy(words.data(), bytes.data(), bytes.size());
+        std::ranges::copy(bytes, std::as_writable_bytes(std::span(words)).begin());
         const TensorView view(words.data(), DType::float32, {std::ssize(words)});
         EXPECT_EQ(ops::checksum(context_, x.view()), ops::checksum(host_, view));
     });

@@ -14,18 +14,18 @@
 namespace isoflop::bench {
 namespace {
 
-using cost::AttentionBackend;
+using trainer::AttentionChoice;
 using nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
 /// Throws Skipped when the backend is not the one asked for.
-trainer::RunPlan make_plan(const Bench& bench, std::string_view model, AttentionBackend backend,
+trainer::RunPlan make_plan(const Bench& bench, std::string_view model, AttentionChoice backend,
                            std::int64_t batch) {
     trainer::TrainKeys keys = train_keys(bench, model);
     keys.execution.attention_backend = backend;
     keys.batch.batch_size = bench.smallest() ? std::min<std::int64_t>(batch, 2) : batch;
     trainer::RunPlan plan = trainer::plan_run(trainer::resolve_train_config(keys));
-    if (plan.attention.used != backend) throw Skipped(plan.attention.reason);
+    if (plan.attention.used != trainer::backend_of(backend)) throw Skipped(plan.attention.reason);
     return plan;
 }
 
@@ -46,7 +46,7 @@ std::vector<double> time_iterations(Bench& bench, trainer::Session& session,
     return seconds;
 }
 
-ordered_json measure(Bench& bench, std::string_view model, AttentionBackend backend,
+ordered_json measure(Bench& bench, std::string_view model, AttentionChoice backend,
                      std::int64_t batch) {
     const trainer::RunPlan plan = make_plan(bench, model, backend, batch);
     bench.require_memory(plan.memory.arena_bytes);
@@ -91,7 +91,7 @@ ordered_json measure(Bench& bench, std::string_view model, AttentionBackend back
 void add_cases(std::vector<Case>& cases, std::string_view model,
                std::initializer_list<std::int64_t> batches) {
     for (const auto backend :
-         {AttentionBackend::flash_attn_2, AttentionBackend::sdpa, AttentionBackend::manual}) {
+         {AttentionChoice::flash_attn_2, AttentionChoice::sdpa, AttentionChoice::manual}) {
         for (const std::int64_t batch : batches) {
             cases.push_back({fmt::format("{}/{}/{}", model, to_string(backend), batch),
                              [=](Bench& bench) { return measure(bench, model, backend, batch); }});
