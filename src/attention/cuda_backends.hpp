@@ -1,6 +1,7 @@
 // Constructors of the CUDA backends, for Accelerator::make_attention.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 
 #include "attention/arguments.hpp"
@@ -31,10 +32,12 @@ public:
 };
 
 [[nodiscard]] std::unique_ptr<Backend> make_flash_attn_2_cuda();
-[[nodiscard]] std::unique_ptr<Backend> make_sdpa_cuda();
+[[nodiscard]] std::unique_ptr<Backend> make_sdpa_cuda(const std::filesystem::path& plan_cache);
 [[nodiscard]] std::unique_ptr<Backend> make_manual_cuda();
 
-/// Throws ConfigError for one that this build does not have.
-[[nodiscard]] std::unique_ptr<Backend> make_cuda_backend(cost::AttentionBackend backend);
+/// Throws ConfigError for one that this build does not have. `plan_cache`: folder for plans of
+/// cuDNN, or empty.
+[[nodiscard]] std::unique_ptr<Backend> make_cuda_backend(
+    cost::AttentionBackend backend, const std::filesystem::path& plan_cache = {});
 
 }  // namespace isoflop::attention

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "cost/unit_sizes.hpp"
+#include "isoflop/cost/attention_workspace.hpp"
 
 namespace isoflop::cost {
 namespace {
@@ -129,6 +130,20 @@ bool is_attention_core(std::string_view name) {
            name == "attention.lse";
 }
 
+/// What cuDNN may ask for, whether or not it will be there.
+std::uint64_t library_workspace_bytes(const ModelConfig& config, const Execution& execution) {
+    if (execution.attention_backend != AttentionBackend::sdpa ||
+        execution.device != DeviceKind::cuda || !execution.has_master_weights() || config.mla)
+        return 0;
+    return cudnn_workspace_bytes({.batch = execution.micro_batch_size,
+                                  .heads = config.num_attention_heads,
+                                  .kv_heads = config.num_key_value_heads,
+                                  .query_length = execution.sequence_length,
+                                  .key_length = execution.sequence_length,
+                                  .head_dim = config.head_dim},
+                                 execution.deterministic);
+}
+
 }  // namespace
 
 std::vector<Buffer> block_activations(const ModelConfig& config, const Execution& execution,
@@ -219,9 +234,11 @@ std::vector<Buffer> block_scratch(const ModelConfig& config, const Execution& ex
         list.per_token_statistics("grad.attention.row_sums", config.num_attention_heads);
         // Parts of query gradients are added in fp32, in the order in which they come.
         if (execution.has_master_weights() && !execution.deterministic &&
-            execution.attention_backend == AttentionBackend::flash_attn_2) {
+            execution.device == DeviceKind::cuda) {
             list.per_token_statistics("grad.attention.q_accumulator", config.query_width());
         }
+        const std::uint64_t workspace = library_workspace_bytes(config, execution);
+        if (workspace > 0) list.bytes("grad.attention.workspace", workspace);
     }
     return list.take();
 }

@@ -105,9 +105,11 @@ std::optional<AttentionDecision> attention_decision_from_json(const ordered_json
 }
 
 std::string AttentionResolution::explanation() const {
-    if (requested == AttentionChoice::automatic) return "auto: " + reason;
-    if (backend_of(requested) == used) return "as requested";
-    return fmt::format("requested {}: {}", to_string(requested), reason);
+    const std::string why = requested == AttentionChoice::automatic ? "auto: " + reason
+                            : backend_of(requested) == used
+                                ? "as requested"
+                                : fmt::format("requested {}: {}", to_string(requested), reason);
+    return run_by.empty() ? why : fmt::format("{}; {}", why, run_by);
 }
 
 attention::Shape attention_shape(const TrainConfig& config) {

@@ -116,6 +116,7 @@ ordered_json trial_json(const Shape& shape, const AttentionTrial& trial) {
         json["failed"] = trial.failed;
         return json;
     }
+    if (!trial.run_by.empty()) json["run_by"] = trial.run_by;
     json["forward_ms"] = 1e3 * trial.forward_seconds;
     json["backward_ms"] = 1e3 * trial.backward_seconds;
     json["forward_flops_per_second"] = attention_forward_flops(shape) / trial.forward_seconds;
@@ -245,6 +246,12 @@ ComparisonTable attention_comparison_table(const AttentionComparison& comparison
         if (!compared.trials.part.empty())
             table.notes.push_back(fmt::format(
                 "{}: error of {}", attention_shape_text(compared.shape), compared.trials.part));
+        for (const AttentionTrial& trial : compared.trials.backends) {
+            if (!trial.run_by.empty())
+                table.notes.push_back(fmt::format("{}, {}: {}",
+                                                  attention_shape_text(compared.shape),
+                                                  to_string(trial.backend), trial.run_by));
+        }
     }
     table.notes.insert(
         table.notes.begin(),

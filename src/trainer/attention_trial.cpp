@@ -174,6 +174,7 @@ private:
     /// What a backend needs of its own.
     struct Extra {
         TensorView lse, probabilities, row_sums, d_q_sums, d_scores;
+        std::span<std::byte> workspace;
     };
 
     [[nodiscard]] bool on_gpu() const { return context_.accelerator != nullptr; }
@@ -199,9 +200,8 @@ private:
         const bool manual = trial.backend == cost::AttentionBackend::manual;
         trial.saved_bytes = manual ? scores : rows * sizeof(float);
         trial.scratch_bytes = manual ? scores : rows * sizeof(float);
-        if (adds_d_q(trial.backend))
-            trial.scratch_bytes +=
-                rows * static_cast<std::uint64_t>(shape_.head_dim) * sizeof(float);
+        if (adds_d_q(trial.backend)) trial.scratch_bytes += d_q_bytes();
+        trial.scratch_bytes += workspace_bytes(trial.backend);
         if (trial.bytes() <= available_bytes(context_)) return true;
         trial.reason = fmt::format("needs {}, and {} are free",
                                    human_bytes(static_cast<double>(trial.bytes())),
@@ -211,7 +211,16 @@ private:
 
     [[nodiscard]] bool adds_d_q(cost::AttentionBackend kind) const {
         return on_gpu() && !options_.deterministic && size_in_bytes(dtype_) == 2 &&
-               kind == cost::AttentionBackend::flash_attn_2;
+               kind != cost::AttentionBackend::manual;
+    }
+    [[nodiscard]] std::uint64_t d_q_bytes() const {
+        return static_cast<std::uint64_t>(queries_) * sizeof(float);
+    }
+    /// As a run plans it.
+    [[nodiscard]] std::uint64_t workspace_bytes(cost::AttentionBackend kind) const {
+        if (!on_gpu() || kind != cost::AttentionBackend::sdpa || size_in_bytes(dtype_) != 2)
+            return 0;
+        return cost::cudnn_workspace_bytes(shape_.size(), options_.deterministic);
     }
 
     void run(const attention::Backend& backend, AttentionTrial& trial) {
@@ -219,7 +228,8 @@ private:
         const std::int64_t rows = shape_.batch * shape_.heads * shape_.query_length;
         Storage lse(context_, static_cast<std::uint64_t>(rows) * sizeof(float));
         Storage saved(context_, manual ? trial.saved_bytes : 0);
-        Storage scratch(context_, trial.scratch_bytes);
+        Storage workspace(context_, workspace_bytes(backend.kind()));
+        Storage scratch(context_, trial.scratch_bytes - workspace.bytes());
         Extra extra;
         extra.lse = statistics(lse.data());
         if (manual) {
@@ -233,6 +243,7 @@ private:
                     DType::float32,
                     {shape_.batch, shape_.heads, shape_.query_length, shape_.head_dim}};
             }
+            extra.workspace = {workspace.data(), workspace.bytes()};
         }
         const auto forward = [&] { backend.forward(context_, shape_, forward_arguments(extra)); };
         const auto backward = [&] {
@@ -244,6 +255,7 @@ private:
         synchronize();
         if (reference_) trial.errors = errors_of(lse);
         d_o_.put(gradient_);
+        trial.run_by = backend.description();
         trial.forward_seconds = median_seconds(forward);
         trial.backward_seconds = median_seconds(backward);
     }
@@ -345,7 +357,8 @@ private:
                 .d_v = heads(d_v_, key_width_),
                 .row_sums = extra.row_sums,
                 .d_q_sums = extra.d_q_sums,
-                .d_scores = extra.d_scores};
+                .d_scores = extra.d_scores,
+                .workspace = extra.workspace};
     }
 
     device::Context& context_;

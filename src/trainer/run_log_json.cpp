@@ -136,6 +136,7 @@ ordered_json header_json(const std::string& run_name, const ordered_json& config
     json["requested_backend"] = startup.requested_backend;
     json["used_backend"] = startup.used_backend;
     json["backend_reason"] = startup.backend_reason;
+    if (!startup.backend_run_by.empty()) json["backend_run_by"] = startup.backend_run_by;
     json["config"] = config;
     json["startup_info"] = startup_json(startup, config);
     json["metadata"] = metadata;

@@ -94,7 +94,8 @@ std::unique_ptr<device::Accelerator> open_device(const TrainConfig& config, cons
          .allow_tf32 = config.execution.dtype == DType::tf32,
          .gemm_cache = keys.gemm_autotune
                            ? (fs::path(config.keys.run.out_dir) / "gemm_autotune.txt").string()
-                           : std::string()});
+                           : std::string(),
+         .plan_cache = (fs::path(config.keys.run.out_dir) / "cudnn_plans").string()});
 }
 
 struct MemoryNeed {

@@ -230,6 +230,7 @@ StartupRecord startup_record(const RunPlan& plan, const Hardware& hardware) {
     record.requested_backend = std::string(to_string(plan.attention.requested));
     record.used_backend = std::string(to_string(plan.attention.used));
     record.backend_reason = plan.attention.reason;
+    record.backend_run_by = plan.attention.run_by;
     return record;
 }
 

@@ -69,6 +69,7 @@ public:
           outputs_(setup_, environment.out, environment.colour) {}
 
     ExitCode execute() {
+        setup_.plan.attention.run_by = session_.attention_run_by();
         environment_.out << startup_text(setup_.plan, hardware_, environment_.colour) << '\n';
         set_initial_state();
         if (config().keys.run.eval_only) {

@@ -116,7 +116,7 @@ void Implementation::attention_backward(std::int64_t layer, const TensorView& un
     ops::linear_backward_input(context_, out_layer, d_branch, false, d_output);
 
     const TensorView d_qkv = wide("grad.attention.qkv", 0, qkv_width());
-    attend_backward(layer, d_output, d_qkv);
+    attend_backward(layer);
     const std::int64_t rotated_heads = config_.num_attention_heads + config_.num_key_value_heads;
     if (config_.position_encoding == model::PositionEncoding::rope) {
         ops::rope_backward(context_, rope_,
@@ -146,44 +146,56 @@ void Implementation::attention_backward(std::int64_t layer, const TensorView& un
     }
 }
 
-void Implementation::attend_backward(std::int64_t layer, const TensorView& d_output,
-                                     const TensorView& d_qkv) {
+void Implementation::attend_backward(std::int64_t layer) {
+    const attention::Shape shape = attention_shape();
+    const attention::BackwardArguments arguments = attention_backward_arguments(layer);
+    if (is_manual() && execution_.manual_head_chunk > 0) {
+        attention::backward_in_head_chunks(*attention_, context_, shape, arguments,
+                                           execution_.chunk_heads(shape.heads, shape.kv_heads));
+    } else {
+        attention_->backward(context_, shape, arguments);
+    }
+}
+
+attention::BackwardArguments Implementation::attention_backward_arguments(
+    std::int64_t layer) const {
     const std::int64_t S = execution_.sequence_length;
+    const std::int64_t width = config_.attention_output_width();
     const attention::Shape shape = attention_shape();
     const PackedHeads heads = packed_heads(wide("attention.qkv", layer, qkv_width()), config_, S);
-    const PackedHeads d_heads = packed_heads(d_qkv, config_, S);
+    const PackedHeads d_heads =
+        packed_heads(wide("grad.attention.qkv", 0, qkv_width()), config_, S);
     attention::BackwardArguments arguments;
     arguments.q = heads.q;
     arguments.k = heads.k;
     arguments.v = heads.v;
-    arguments.o =
-        plain_heads(wide("attention.output", layer, config_.attention_output_width()), config_, S);
-    arguments.d_o = plain_heads(d_output, config_, S);
+    arguments.o = plain_heads(wide("attention.output", layer, width), config_, S);
+    arguments.d_o = plain_heads(wide("grad.attention.output", 0, width), config_, S);
     arguments.d_q = d_heads.q;
     arguments.d_k = d_heads.k;
     arguments.d_v = d_heads.v;
     if (is_manual()) {
         arguments.probabilities = per_score("attention.probabilities", layer);
-        if (execution_.manual_head_chunk > 0) {
-            const std::int64_t together = execution_.chunk_heads(shape.heads, shape.kv_heads);
-            arguments.d_scores = memory_.tensor(
-                "grad.attention.scores", 0, {1, together, shape.query_length, shape.key_length});
-            attention::backward_in_head_chunks(*attention_, context_, shape, arguments, together);
-            return;
-        }
-        arguments.d_scores = per_score("grad.attention.scores", 0);
-    } else {
-        arguments.lse = memory_.statistics("attention.lse", layer,
-                                           {shape.batch, shape.heads, shape.query_length});
-        arguments.row_sums = memory_.statistics("grad.attention.row_sums", 0,
-                                                {shape.batch, shape.heads, shape.query_length});
-        if (memory_.has("grad.attention.q_accumulator")) {
-            arguments.d_q_sums =
-                memory_.statistics("grad.attention.q_accumulator", 0,
-                                   {shape.batch, shape.heads, shape.query_length, shape.head_dim});
-        }
+        arguments.d_scores =
+            execution_.manual_head_chunk > 0
+                ? memory_.tensor("grad.attention.scores", 0,
+                                 {1, execution_.chunk_heads(shape.heads, shape.kv_heads),
+                                  shape.query_length, shape.key_length})
+                : per_score("grad.attention.scores", 0);
+        return arguments;
     }
-    attention_->backward(context_, shape, arguments);
+    arguments.lse =
+        memory_.statistics("attention.lse", layer, {shape.batch, shape.heads, shape.query_length});
+    arguments.row_sums = memory_.statistics("grad.attention.row_sums", 0,
+                                            {shape.batch, shape.heads, shape.query_length});
+    if (memory_.has("grad.attention.q_accumulator")) {
+        arguments.d_q_sums =
+            memory_.statistics("grad.attention.q_accumulator", 0,
+                               {shape.batch, shape.heads, shape.query_length, shape.head_dim});
+    }
+    if (memory_.has("grad.attention.workspace"))
+        arguments.workspace = memory_.bytes_of("grad.attention.workspace");
+    return arguments;
 }
 
 void Implementation::embed_backward() {

@@ -88,6 +88,12 @@ void Implementation::attention_branch(std::int64_t layer, const TensorView& unit
 
 /// attention.qkv -> attention.output
 void Implementation::attend(std::int64_t layer, cost::Pass pass) {
+    attention::ForwardArguments arguments = attention_arguments(layer);
+    arguments.pass = pass;
+    attention_->forward(context_, attention_shape(), arguments);
+}
+
+attention::ForwardArguments Implementation::attention_arguments(std::int64_t layer) const {
     const PackedHeads heads = packed_heads(wide("attention.qkv", layer, qkv_width()), config_,
                                            execution_.sequence_length);
     const attention::Shape shape = attention_shape();
@@ -97,14 +103,13 @@ void Implementation::attend(std::int64_t layer, cost::Pass pass) {
     arguments.v = heads.v;
     arguments.o = plain_heads(wide("attention.output", layer, config_.attention_output_width()),
                               config_, execution_.sequence_length);
-    arguments.pass = pass;
     if (is_manual()) {
         arguments.probabilities = per_score("attention.probabilities", layer);
     } else {
         arguments.lse = memory_.statistics("attention.lse", layer,
                                            {shape.batch, shape.heads, shape.query_length});
     }
-    attention_->forward(context_, shape, arguments);
+    return arguments;
 }
 
 /// input -> block.branch_output

@@ -17,6 +17,7 @@ public:
                    device::PlannedMemory& memory, device::Context& context,
                    sharding::Strategy& strategy);
 
+    [[nodiscard]] std::string attention_run_by() const { return attention_->description(); }
     DeferredLoss run(const Batch& batch, bool train, double loss_scale);
 
 private:
@@ -47,12 +48,14 @@ private:
     void ffn_backward(std::int64_t layer, const TensorView& unit, const TensorView& gradients);
     void attention_backward(std::int64_t layer, const TensorView& unit,
                             const TensorView& gradients);
-    void attend_backward(std::int64_t layer, const TensorView& d_output, const TensorView& d_qkv);
+    void attend_backward(std::int64_t layer);
     [[nodiscard]] TensorView branch_gradient(std::int64_t layer, ops::DropoutSite site);
     void embed_backward();
 
     // Shapes and buffers of the current micro-batch.
+    // Before there is one, of a whole one.
     [[nodiscard]] std::int64_t tokens() const {
+        if (batch_.tokens.empty()) return execution_.tokens();
         return static_cast<std::int64_t>(batch_.tokens.size());
     }
     [[nodiscard]] TensorView hidden(std::string_view name, std::int64_t layer = 0) const;
@@ -71,6 +74,10 @@ private:
         return config_.is_gated() ? "ffn.gate_up" : "ffn.up";
     }
     [[nodiscard]] attention::Shape attention_shape() const;
+    [[nodiscard]] attention::ForwardArguments attention_arguments(std::int64_t layer) const;
+    /// grad.attention.output -> grad.attention.qkv
+    [[nodiscard]] attention::BackwardArguments attention_backward_arguments(
+        std::int64_t layer) const;
     [[nodiscard]] TensorView per_score(std::string_view name, std::int64_t layer) const;
     [[nodiscard]] bool is_manual() const {
         return execution_.attention_backend == cost::AttentionBackend::manual;

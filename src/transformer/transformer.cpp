@@ -27,6 +27,10 @@ Transformer::Implementation::Implementation(TransformerOptions options,
       attention_(context.accelerator == nullptr
                      ? attention::make_backend(execution_.attention_backend, execution_.device)
                      : context.accelerator->make_attention(execution_.attention_backend)) {
+    if (context.accelerator != nullptr && !is_manual()) {
+        attention_->prepare(context, attention_shape(), attention_arguments(0),
+                            attention_backward_arguments(0));
+    }
     if (config_.position_encoding != model::PositionEncoding::rope) return;
     rope_ = ops::RopeTable(config_, execution_.sequence_length);
     if (context.accelerator == nullptr) return;
@@ -174,6 +178,10 @@ Transformer::~Transformer() = default;
 
 LossSum Transformer::evaluate(const Batch& batch) {
     return implementation_->run(batch, false, 0.0).get();
+}
+
+std::string Transformer::attention_run_by() const {
+    return implementation_->attention_run_by();
 }
 
 DeferredLoss Transformer::start_forward_backward(const Batch& batch, double loss_scale) {

@@ -1,4 +1,7 @@
 // The graphs that cuDNN is given, and what it is called with, by a recording fake.
+#include <filesystem>
+#include <fstream>
+
 #include "attention/cudnn/fused_attention.hpp"
 #include "attention_cuda/recording_cudnn.hpp"
 #include "isoflop/base/error.hpp"
@@ -84,17 +87,16 @@ protected:
     RecordingCudnn cudnn_;
     std::unique_ptr<cudnn::FusedAttention> attention_ = make({8, 0});
 
-    std::unique_ptr<cudnn::FusedAttention> make(const cudnn::Capability& device) {
-        return std::make_unique<cudnn::FusedAttention>(cudnn_.functions(), device, stream_);
+    std::unique_ptr<cudnn::FusedAttention> make(const cudnn::Capability& device,
+                                                cudnn::PlanCache cache = {}) {
+        return std::make_unique<cudnn::FusedAttention>(cudnn_.functions(), device, stream_,
+                                                       std::move(cache));
     }
     template <class Arguments>
     void run(const Shape& shape, const Arguments& arguments) {
         const auto support = attention_->prepare(shape, arguments);
         ASSERT_TRUE(support.supported) << support.reason;
-        attention_->run(shape, arguments, [this](std::uint64_t bytes) {
-            asked_bytes_ = bytes;
-            return place(99);
-        });
+        attention_->run(shape, arguments, place(99));
     }
     void expect_tensor(std::int64_t uid, const std::vector<std::int64_t>& dims,
                        const std::vector<std::int64_t>& strides,
@@ -109,8 +111,6 @@ protected:
     [[nodiscard]] bool is_virtual(std::int64_t uid) const {
         return cudnn_.tensors.at(uid).one<bool>(Attribute::tensor_is_virtual);
     }
-
-    std::uint64_t asked_bytes_ = 0;
 };
 
 TEST_F(CudnnAttention, CausalForwardHasFourteenOperations) {
@@ -167,7 +167,7 @@ TEST_F(CudnnAttention, ForwardIsRunWithAllAddressesAndNumbers) {
                                                   Pair(cudnn::kMinusInfinity,
                                                        -std::numeric_limits<float>::infinity())));
     EXPECT_EQ(run.workspace, place(99));
-    EXPECT_EQ(asked_bytes_, 4096U);
+    EXPECT_EQ(attention_->workspace_bytes(shape_of(true, 2), forward_arguments(2)), 4096U);
     EXPECT_EQ(cudnn_.stream, stream_);
 }
 
@@ -277,6 +277,90 @@ TEST_F(CudnnAttention, WithoutAPlanTheReasonIsCudnnsOwn) {
                 HasSubstr("propose no engine"));
 }
 
+/// A folder of plans that goes away with the test.
+class CudnnPlans : public CudnnAttention {
+protected:
+    void SetUp() override { std::filesystem::remove_all(folder_); }
+    void TearDown() override { std::filesystem::remove_all(folder_); }
+    void start(const std::string& origin = "cuDNN 9.19.0, a GPU") {
+        attention_ = make({8, 0}, cudnn::PlanCache(folder_, origin));
+    }
+    [[nodiscard]] std::vector<std::filesystem::path> files() const {
+        std::vector<std::filesystem::path> all;
+        for (const auto& entry : std::filesystem::directory_iterator(folder_))
+            all.push_back(entry.path());
+        return all;
+    }
+
+    const std::filesystem::path folder_ =
+        std::filesystem::path(testing::TempDir()) /
+        (std::string("cudnn_plans_") +
+         testing::UnitTest::GetInstance()->current_test_info()->name());
+};
+
+TEST_F(CudnnPlans, AreCompiledOnceAndThenRead) {
+    start();
+    run(shape_of(true, 2), forward_arguments(2));
+    run(shape_of(true, 2), backward_arguments(2, true));
+    EXPECT_EQ(cudnn_.plans, 2);
+    EXPECT_EQ(files().size(), 2U);
+    start();
+    cudnn_.operations.clear();
+    run(shape_of(true, 2), forward_arguments(2));
+    run(shape_of(true, 2), backward_arguments(2, true));
+    EXPECT_EQ(cudnn_.plans, 2);
+    EXPECT_EQ(cudnn_.read_plans, 2);
+    EXPECT_THAT(cudnn_.operations, testing::IsEmpty());
+    EXPECT_EQ(attention_->workspace_bytes(shape_of(true, 2), forward_arguments(2)), 4096U);
+    EXPECT_EQ(cudnn_.runs.size(), 4U);
+    EXPECT_EQ(cudnn_.runs.at(2).addresses, cudnn_.runs.at(0).addresses);
+}
+
+TEST_F(CudnnPlans, AreThoseOfTheirShapeLayoutAndDevice) {
+    start();
+    run(shape_of(true, 2), backward_arguments(2, true));
+    run(shape_of(true, 2), backward_arguments(2, false));
+    run(shape_of(false, 2), backward_arguments(2, false));
+    start("cuDNN 9.19.0, another GPU");
+    run(shape_of(false, 2), backward_arguments(2, false));
+    EXPECT_EQ(cudnn_.plans, 4);
+    EXPECT_EQ(cudnn_.read_plans, 0);
+    EXPECT_EQ(files().size(), 4U);
+}
+
+TEST_F(CudnnPlans, AreCompiledAgainWhenDamaged) {
+    start();
+    run(shape_of(true, 2), forward_arguments(2));
+    const std::filesystem::path file = files().at(0);
+    const auto size = std::filesystem::file_size(file);
+    for (const auto kept : {size - 1, size / 2, std::uintmax_t{0}}) {
+        std::filesystem::resize_file(file, kept);
+        cudnn_.plans = cudnn_.read_plans = 0;
+        start();
+        run(shape_of(true, 2), forward_arguments(2));
+        EXPECT_EQ(cudnn_.plans, 1) << kept;
+        EXPECT_EQ(cudnn_.read_plans, 0) << kept;
+        EXPECT_EQ(std::filesystem::file_size(file), size) << "put again";
+    }
+}
+
+TEST_F(CudnnPlans, AreCompiledAgainWhenCudnnRefusesThem) {
+    start();
+    run(shape_of(true, 2), forward_arguments(2));
+    start();
+    cudnn_.refuses_read_plans = true;
+    run(shape_of(true, 2), forward_arguments(2));
+    EXPECT_EQ(cudnn_.plans, 2);
+    EXPECT_EQ(cudnn_.runs.size(), 2U);
+}
+
+TEST_F(CudnnPlans, NeedNoFolder) {
+    { std::ofstream(folder_) << "in the way"; }
+    start();
+    run(shape_of(true, 2), forward_arguments(2));
+    EXPECT_EQ(cudnn_.runs.size(), 1U);
+}
+
 TEST_F(CudnnAttention, FailsToStartWithCudnnsWords) {
     cudnn_.create_status = 1001;
     try {
@@ -291,9 +375,7 @@ TEST_F(CudnnAttention, UnalignedTensorsAreRefused) {
     auto arguments = forward_arguments(2);
     arguments.k.data = static_cast<std::byte*>(arguments.k.data) + 8;
     ASSERT_TRUE(attention_->prepare(shape_of(true, 2), arguments).supported);
-    EXPECT_THROW(attention_->run(shape_of(true, 2), arguments,
-                                 [](std::uint64_t) -> void* { return nullptr; }),
-                 std::invalid_argument);
+    EXPECT_THROW(attention_->run(shape_of(true, 2), arguments, nullptr), std::invalid_argument);
 }
 
 TEST(CudnnCapability, WideHeadsGoBackwardOnHopperOnly) {

@@ -53,13 +53,17 @@ public:
     int engines = 1;
     int refused_engines = 0;  ///< of which no plan can be made
     std::int64_t workspace_bytes = 4096;
+    bool refuses_read_plans = false;
     int create_status = cudnn::kSuccess;
+
+    std::string json = R"({"a plan": 1})";
 
     // What it has seen.
     CUstream_st* stream = nullptr;
     int handles = 0;
-    int living = 0;  ///< descriptors
-    int plans = 0;
+    int living = 0;                       ///< descriptors
+    int plans = 0;                        ///< compiled
+    int read_plans = 0;                   ///< from JSON
     std::vector<std::string> operations;  ///< of the last graph, in order
     std::map<std::int64_t, Record> tensors;
     struct Run {
@@ -111,6 +115,10 @@ public:
                                              void* elements) {
             if (attribute == static_cast<int>(cudnn::Attribute::engineheur_results)) {
                 *count = std::min<std::int64_t>(requested, engines);
+            } else if (attribute == kJson) {
+                *count = std::ssize(json);
+                std::memcpy(elements, json.data(),
+                            std::min(json.size(), static_cast<std::size_t>(requested)));
             } else {
                 *count = 1;
                 std::memcpy(elements, &workspace_bytes, sizeof(workspace_bytes));
@@ -131,6 +139,8 @@ public:
 
 private:
     static constexpr int kRefused = 3000;
+    static constexpr int kJson =
+        static_cast<int>(cudnn::Attribute::execution_plan_json_representation);
 
     static std::size_t size_of(cudnn::ValueType type) {
         switch (type) {
@@ -167,6 +177,11 @@ private:
             operations.clear();
             for (const auto* each : record.all<const Record*>(Attribute::operationgraph_ops))
                 operations.push_back(text_of(*each));
+        } else if (record.attributes.contains(kJson)) {
+            const auto given = record.all<char>(Attribute::execution_plan_json_representation);
+            if (refuses_read_plans || std::string(given.begin(), given.end()) != json)
+                return kRefused;
+            ++read_plans;
         } else if (record.type == DescriptorType::execution_plan) {
             if (refused_engines > 0) {
                 --refused_engines;

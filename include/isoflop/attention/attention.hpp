@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "isoflop/cost/attention_tiles.hpp"
+#include "isoflop/cost/attention_workspace.hpp"
 #include "isoflop/cost/execution.hpp"
 #include "isoflop/device/context.hpp"
 #include "isoflop/device/tensor_view.hpp"
@@ -37,6 +38,10 @@ struct Shape {
     std::int64_t head_dim = 0;
     bool causal = true;  ///< query i sees keys j <= i + key_length - query_length
     double scale = 1;
+
+    [[nodiscard]] cost::AttentionSize size() const {
+        return {batch, heads, kv_heads, query_length, key_length, head_dim};
+    }
 };
 
 /// Element (b, s, h, i) at data + b*batch_stride + s*token_stride + h*head_stride + i; strides in
@@ -68,6 +73,8 @@ struct BackwardArguments {
     /// add parts of d_q there in the order in which they come, which is faster.
     TensorView d_q_sums = {};
     TensorView d_scores;  ///< scratch [batch, heads, query_length, key_length], manual
+    /// Scratch, or empty: for the library behind sdpa on a GPU, cost::cudnn_workspace_bytes.
+    std::span<std::byte> workspace = {};
 };
 
 class Backend {
@@ -78,7 +85,12 @@ public:
                          const ForwardArguments& arguments) const = 0;
     virtual void backward(Context& context, const Shape& shape,
                           const BackwardArguments& arguments) const = 0;
-    /// What has run the last calls, where a backend has a choice; else empty.
+    /// Makes ready what calls with such arguments will need, such as plans of a library, so that
+    /// the first step takes as long as the others. Reads and writes no tensor.
+    virtual void prepare(Context& /*context*/, const Shape& /*shape*/,
+                         const ForwardArguments& /*forward*/,
+                         const BackwardArguments& /*backward*/) const {}
+    /// What runs calls like the last ones, where a backend has a choice; else empty.
     [[nodiscard]] virtual std::string description() const { return {}; }
 };
 

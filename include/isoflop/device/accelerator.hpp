@@ -213,6 +213,7 @@ struct AcceleratorOptions {
     bool deterministic = true;    ///< no atomics whose order shows in the result
     bool allow_tf32 = false;      ///< products of fp32 in tf32
     std::string gemm_cache = {};  ///< file of measured algorithms; empty: heuristics only
+    std::string plan_cache = {};  ///< folder of compiled attention plans; empty: kept nowhere
 };
 
 /// What this program can reach: number of devices, or why there are none.

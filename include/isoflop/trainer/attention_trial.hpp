@@ -42,6 +42,7 @@ struct AttentionTrial {
     std::string reason = {};                     ///< why it did not run
     std::optional<AttentionErrors> errors = {};  ///< nullopt: there was no reference
     AttentionTolerance tolerance = {};
+    std::string run_by = {};                           ///< as Backend::description
     double forward_seconds = 0, backward_seconds = 0;  ///< medians
     std::uint64_t saved_bytes = 0;    ///< between forward and backward, besides q, k, v and o
     std::uint64_t scratch_bytes = 0;  ///< in backward
@@ -55,7 +56,7 @@ struct AttentionTrial {
 struct TrialOptions {
     /// Of the tensors; tf32: of float32 tensors, with products that the accelerator does in tf32.
     DType dtype = DType::float32;
-    bool deterministic = true;  ///< false: gives flash_attn_2 on a GPU memory to add d_q in
+    bool deterministic = true;  ///< false: gives fused backends of a GPU memory to add d_q in
     int repeats = 9;            ///< timed after the warm-up, at most
     double seconds = 1;         ///< per direction, after which no further repeat begins
     /// Multiply-adds that the reference may take. Where the shape has more, it is compared on its

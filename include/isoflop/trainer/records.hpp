@@ -102,6 +102,7 @@ struct StartupRecord {
     std::string requested_backend;
     std::string used_backend;
     std::string backend_reason;
+    std::string backend_run_by = {};  ///< where the backend has a choice; else empty
 };
 
 /// What a finished (or stopped) run comes to.

@@ -121,6 +121,9 @@ public:
     void set_updates_at_loss_scale(std::int64_t updates) { loss_scale_.set_good_updates(updates); }
 
     [[nodiscard]] const RunPlan& plan() const { return plan_; }
+    /// What computes attention, where the backend has a choice ("forward: cuDNN 9.19.0; ..."); else
+    /// empty.
+    [[nodiscard]] std::string attention_run_by() const { return transformer_.attention_run_by(); }
     [[nodiscard]] device::Context& context() { return context_; }
     /// For work on the host beside a GPU; context() itself without one.
     [[nodiscard]] device::Context& host_context() {

@@ -79,6 +79,9 @@ public:
     /// The same without waiting for a GPU.
     [[nodiscard]] DeferredLoss start_forward_backward(const Batch& batch, double loss_scale);
 
+    /// What computes attention, where the backend has a choice; else empty.
+    [[nodiscard]] std::string attention_run_by() const;
+
     class Implementation;  ///< internal
 
 private:

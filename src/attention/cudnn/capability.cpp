@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "isoflop/cost/attention_workspace.hpp"
+
 namespace isoflop::attention::cudnn {
 namespace {
 
@@ -47,12 +49,11 @@ Support supports_backward(const Capability& device, const Shape& shape, DType dt
     if (!deterministic) return {};
     if (device.major == 10)
         return refused("its deterministic backward pass on capability 10 has no engine here");
-    const auto bytes = static_cast<std::uint64_t>(shape.batch * shape.heads * shape.query_length *
-                                                  shape.key_length) *
-                       2;
-    if (bytes > kMostScoreGradientBytes)
+    const std::uint64_t bytes = cost::score_gradient_bytes(shape.size());
+    if (bytes > cost::kMostScoreGradientBytes)
         return refused("its deterministic backward pass keeps " + mebibytes(bytes) +
-                       " of score gradients, more than " + mebibytes(kMostScoreGradientBytes));
+                       " of score gradients, more than " +
+                       mebibytes(cost::kMostScoreGradientBytes));
     return {};
 }
 

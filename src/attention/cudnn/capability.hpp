@@ -14,10 +14,6 @@ struct Capability {
     int minor = 0;
 };
 
-/// The deterministic backward pass keeps the gradients of all scores in 16 bits, except on
-/// capability 10; with more bytes than this it is refused.
-inline constexpr std::uint64_t kMostScoreGradientBytes = std::uint64_t{256} << 20U;
-
 [[nodiscard]] Support supports_forward(const Capability& device, const Shape& shape, DType dtype);
 [[nodiscard]] Support supports_backward(const Capability& device, const Shape& shape, DType dtype,
                                         bool deterministic);

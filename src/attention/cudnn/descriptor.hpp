@@ -64,6 +64,15 @@ public:
         return count;
     }
 
+    /// An attribute that is text, of whatever length.
+    [[nodiscard]] std::string text(Attribute attribute) const {
+        const std::int64_t length = get(attribute, ValueType::character, std::span<char>());
+        std::string text(static_cast<std::size_t>(length), '\0');
+        get(attribute, ValueType::character, std::span<char>(text));
+        text.resize(text.find_last_not_of('\0') + 1);
+        return text;
+    }
+
     void finalize(const std::string& what) {
         functions_->check(functions_->backend_finalize(raw_), "cudnnBackendFinalize " + what);
     }

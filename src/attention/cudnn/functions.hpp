@@ -53,6 +53,7 @@ enum class Attribute : int {
     execution_plan_handle = 400,
     execution_plan_engine_config = 401,
     execution_plan_workspace_size = 402,
+    execution_plan_json_representation = 405,
     execution_plan_deviceprop = 407,
     operation_pointwise_pw_descriptor = 750,
     operation_pointwise_xdesc = 751,

@@ -1,5 +1,7 @@
 #include "attention/cudnn/fused_attention.hpp"
 
+#include <fmt/format.h>
+
 #include <limits>
 #include <stdexcept>
 
@@ -22,6 +24,28 @@ BackwardLayouts layouts_of(const BackwardArguments& arguments) {
             layout_of(arguments.d_k), layout_of(arguments.d_v)};
 }
 
+std::string text_of(const Layout& layout) {
+    return fmt::format(" {}/{}/{}", layout.batch_stride, layout.token_stride, layout.head_stride);
+}
+
+/// All that a plan depends on, but for the library and the device.
+std::string text_of(std::string_view pass, const Shape& shape, DType dtype,
+                    std::initializer_list<Layout> layouts) {
+    std::string text =
+        fmt::format("{} {} {}x{}x{} heads {}/{}x{} {}", pass, short_name(dtype), shape.batch,
+                    shape.query_length, shape.key_length, shape.heads, shape.kv_heads,
+                    shape.head_dim, shape.causal ? "causal" : "full");
+    for (const Layout& layout : layouts) text += text_of(layout);
+    return text;
+}
+std::string text_of(const Shape& shape, DType dtype, const ForwardLayouts& l) {
+    return text_of("forward", shape, dtype, {l.q, l.k, l.v, l.o});
+}
+std::string text_of(const Shape& shape, DType dtype, const BackwardLayouts& l, bool deterministic) {
+    return text_of(deterministic ? "deterministic backward" : "backward", shape, dtype,
+                   {l.q, l.k, l.v, l.o, l.d_o, l.d_q, l.d_k, l.d_v});
+}
+
 /// Plans are for addresses that are multiples of 16 bytes.
 void check_alignment(const std::map<std::int64_t, void*>& addresses) {
     for (const auto& [uid, address] : addresses) {
@@ -33,8 +57,9 @@ void check_alignment(const std::map<std::int64_t, void*>& addresses) {
 
 }  // namespace
 
-FusedAttention::FusedAttention(Functions functions, const Capability& device, CUstream_st* stream)
-    : functions_(std::move(functions)), device_(device) {
+FusedAttention::FusedAttention(Functions functions, const Capability& device, CUstream_st* stream,
+                               PlanCache cache)
+    : functions_(std::move(functions)), device_(device), cache_(std::move(cache)) {
     functions_.check(functions_.create(&handle_), "cudnnCreate");
     functions_.check(functions_.set_stream(handle_, stream), "cudnnSetStream");
 }
@@ -46,11 +71,21 @@ FusedAttention::~FusedAttention() {
 }
 
 template <class Build>
-void FusedAttention::make_plan(Entry& entry, const Build& build) {
+void FusedAttention::make_plan(Entry& entry, const std::string& key, const Build& build) {
+    const Target target(functions_, handle_);
+    if (const auto json = cache_.find(key)) {
+        try {
+            entry.plan = std::make_unique<Plan>(target, *json);
+            return;
+        } catch (const Error&) {
+            // Of another driver, or worse: compiled again, and replaced.
+        }
+    }
     try {
         Graph graph(functions_);
         build(graph);
-        entry.plan = std::make_unique<Plan>(Target(functions_, handle_), graph);
+        entry.plan = std::make_unique<Plan>(target, graph);
+        if (cache_.enabled()) cache_.put(key, entry.plan->json());
     } catch (const Error& error) {
         entry.support = {.supported = false, .reason = error.what()};
     }
@@ -66,7 +101,7 @@ FusedAttention::Entry& FusedAttention::entry(const Shape& shape,
     if (!is_new) return entry;
     entry.support = supports_forward(device_, shape, arguments.q.dtype);
     if (entry.support.supported) {
-        make_plan(entry, [&](Graph& graph) {
+        make_plan(entry, text_of(shape, arguments.q.dtype, layouts), [&](Graph& graph) {
             build_forward(graph, shape, data_type(arguments.q.dtype), layouts);
         });
     }
@@ -84,9 +119,10 @@ FusedAttention::Entry& FusedAttention::entry(const Shape& shape,
     if (!is_new) return entry;
     entry.support = supports_backward(device_, shape, arguments.q.dtype, deterministic);
     if (entry.support.supported) {
-        make_plan(entry, [&](Graph& graph) {
-            build_backward(graph, shape, data_type(arguments.q.dtype), layouts, deterministic);
-        });
+        make_plan(
+            entry, text_of(shape, arguments.q.dtype, layouts, deterministic), [&](Graph& graph) {
+                build_backward(graph, shape, data_type(arguments.q.dtype), layouts, deterministic);
+            });
     }
     return entry;
 }
@@ -107,8 +143,7 @@ std::uint64_t FusedAttention::workspace_bytes(const Shape& shape,
     return entry(shape, arguments).plan->workspace_bytes();
 }
 
-void FusedAttention::run(const Shape& shape, const ForwardArguments& arguments,
-                         const Workspace& workspace) {
+void FusedAttention::run(const Shape& shape, const ForwardArguments& arguments, void* workspace) {
     const Plan& plan = *entry(shape, arguments).plan;
     auto scale = static_cast<float>(shape.scale);
     float minus_infinity = -std::numeric_limits<float>::infinity();
@@ -117,11 +152,10 @@ void FusedAttention::run(const Shape& shape, const ForwardArguments& arguments,
                                                {kLse, arguments.lse.data()}, {kScale, &scale}};
     if (shape.causal) addresses[kMinusInfinity] = &minus_infinity;
     check_alignment(addresses);
-    plan.run(handle_, addresses, workspace(plan.workspace_bytes()));
+    plan.run(handle_, addresses, workspace);
 }
 
-void FusedAttention::run(const Shape& shape, const BackwardArguments& arguments,
-                         const Workspace& workspace) {
+void FusedAttention::run(const Shape& shape, const BackwardArguments& arguments, void* workspace) {
     const Plan& plan = *entry(shape, arguments).plan;
     auto scale = static_cast<float>(shape.scale);
     float minus_infinity = -std::numeric_limits<float>::infinity();
@@ -141,7 +175,7 @@ void FusedAttention::run(const Shape& shape, const BackwardArguments& arguments,
     if (shape.causal) addresses[kMinusInfinity] = &minus_infinity;
     if (!arguments.d_q_sums.empty()) addresses[kDQSums] = arguments.d_q_sums.data();
     check_alignment(addresses);
-    plan.run(handle_, addresses, workspace(plan.workspace_bytes()));
+    plan.run(handle_, addresses, workspace);
 }
 
 }  // namespace isoflop::attention::cudnn

@@ -1,8 +1,7 @@
-// Attention by cuDNN: plans made once for each shape and layout, and run with the addresses of a
-// call.
+// Attention by cuDNN: plans made once for each shape and layout, or read from where an earlier run
+// has put them, and run with the addresses of a call.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,16 +11,15 @@
 #include "attention/cudnn/attention_graphs.hpp"
 #include "attention/cudnn/capability.hpp"
 #include "attention/cudnn/plan.hpp"
+#include "attention/cudnn/plan_cache.hpp"
 
 namespace isoflop::attention::cudnn {
 
 class FusedAttention {
 public:
-    /// Gives device memory for the call that is made, of at least that many bytes.
-    using Workspace = std::function<void*(std::uint64_t bytes)>;
-
     /// All work goes to `stream`. Throws Error where cuDNN cannot start on the device.
-    FusedAttention(Functions functions, const Capability& device, CUstream_st* stream);
+    FusedAttention(Functions functions, const Capability& device, CUstream_st* stream,
+                   PlanCache cache = {});
     ~FusedAttention();
     FusedAttention(const FusedAttention&) = delete;
     FusedAttention& operator=(const FusedAttention&) = delete;
@@ -37,8 +35,9 @@ public:
                                                 const ForwardArguments& arguments);
     [[nodiscard]] std::uint64_t workspace_bytes(const Shape& shape,
                                                 const BackwardArguments& arguments);
-    void run(const Shape& shape, const ForwardArguments& arguments, const Workspace& workspace);
-    void run(const Shape& shape, const BackwardArguments& arguments, const Workspace& workspace);
+    /// `workspace`: device memory of that many bytes.
+    void run(const Shape& shape, const ForwardArguments& arguments, void* workspace);
+    void run(const Shape& shape, const BackwardArguments& arguments, void* workspace);
 
     [[nodiscard]] std::string version() const { return version_text(functions_.get_version()); }
 
@@ -56,10 +55,11 @@ private:
     [[nodiscard]] Entry& entry(const Shape& shape, const ForwardArguments& arguments);
     [[nodiscard]] Entry& entry(const Shape& shape, const BackwardArguments& arguments);
     template <class Build>
-    void make_plan(Entry& entry, const Build& build);
+    void make_plan(Entry& entry, const std::string& key, const Build& build);
 
     Functions functions_;
     Capability device_;
+    PlanCache cache_;
     Handle handle_ = nullptr;
     std::map<ForwardKey, Entry> forward_;
     std::map<BackwardKey, Entry> backward_;

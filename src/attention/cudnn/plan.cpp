@@ -27,13 +27,19 @@ std::vector<Descriptor> engine_configs(const Target& target, const Descriptor& g
     return configs;
 }
 
-Descriptor plan_of(const Target& target, const Descriptor& config) {
+/// Not finalized.
+Descriptor empty_plan(const Target& target) {
     Descriptor plan(target.functions(), DescriptorType::execution_plan);
     if (target.properties() != nullptr) {
         plan.set(Attribute::execution_plan_deviceprop, *target.properties());
     } else {
         plan.set(Attribute::execution_plan_handle, ValueType::handle, target.handle());
     }
+    return plan;
+}
+
+Descriptor plan_of(const Target& target, const Descriptor& config) {
+    Descriptor plan = empty_plan(target);
     plan.set(Attribute::execution_plan_engine_config, config);
     plan.finalize("execution plan");
     return plan;
@@ -58,13 +64,28 @@ Plan::Plan(const Target& target, Graph& graph)
             refusal = error.what();
             continue;
         }
-        std::int64_t bytes = 0;
-        plan_.get(Attribute::execution_plan_workspace_size, ValueType::int64,
-                  std::span<std::int64_t>(&bytes, 1));
-        workspace_bytes_ = static_cast<std::uint64_t>(bytes);
+        ask_for_workspace();
         return;
     }
     throw Error(ExitCode::check_failed, "cuDNN has no plan: " + refusal);
+}
+
+Plan::Plan(const Target& target, const std::string& json)
+    : functions_(&target.functions()), plan_(empty_plan(target)) {
+    plan_.set_all(Attribute::execution_plan_json_representation, ValueType::character, json);
+    plan_.finalize("execution plan from JSON");
+    ask_for_workspace();
+}
+
+std::string Plan::json() const {
+    return plan_.text(Attribute::execution_plan_json_representation);
+}
+
+void Plan::ask_for_workspace() {
+    std::int64_t bytes = 0;
+    plan_.get(Attribute::execution_plan_workspace_size, ValueType::int64,
+              std::span<std::int64_t>(&bytes, 1));
+    workspace_bytes_ = static_cast<std::uint64_t>(bytes);
 }
 
 void Plan::run(Handle handle, const std::map<std::int64_t, void*>& addresses,

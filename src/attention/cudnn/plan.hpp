@@ -33,6 +33,11 @@ class Plan {
 public:
     /// Throws Error with cuDNN's words when no engine takes the graph.
     Plan(const Target& target, Graph& graph);
+    /// One that was compiled before. Throws Error when cuDNN does not take it.
+    Plan(const Target& target, const std::string& json);
+
+    /// For the other constructor.
+    [[nodiscard]] std::string json() const;
 
     [[nodiscard]] std::uint64_t workspace_bytes() const { return workspace_bytes_; }
 
@@ -40,6 +45,8 @@ public:
     void run(Handle handle, const std::map<std::int64_t, void*>& addresses, void* workspace) const;
 
 private:
+    void ask_for_workspace();
+
     const Functions* functions_;
     Descriptor graph_;
     Descriptor plan_;

@@ -79,7 +79,9 @@ static_assert(same(A::engineheur_mode, CUDNN_ATTR_ENGINEHEUR_MODE) &&
               same(A::engineheur_operation_graph, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH) &&
               same(A::engineheur_results, CUDNN_ATTR_ENGINEHEUR_RESULTS) &&
               same(A::execution_plan_engine_config, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG) &&
-              same(A::execution_plan_workspace_size, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE));
+              same(A::execution_plan_workspace_size, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE) &&
+              same(A::execution_plan_json_representation,
+                   CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION));
 static_assert(same(A::operation_pointwise_pw_descriptor,
                    CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR) &&
               same(A::operation_pointwise_xdesc, CUDNN_ATTR_OPERATION_POINTWISE_XDESC) &&

@@ -1,6 +1,9 @@
 // sdpa on a GPU as a backend: cuDNN's fused attention where it is installed and has a plan for the
-// shape; else, forward, the kernels of sdpa_cuda.cu, and backward those of flash_attn_2, which can
-// follow cuDNN, as lse agrees. Without cuDNN the kernels of sdpa_cuda.cu do both.
+// shape that does with the workspace that is there; else, forward, the kernels of sdpa_cuda.cu, and
+// backward those of flash_attn_2, which can follow cuDNN, as lse agrees. Without cuDNN the kernels
+// of sdpa_cuda.cu do both.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "attention/cuda_backends.hpp"
@@ -22,6 +25,8 @@ sdpa::ScratchMemory scratch_of(device::Accelerator& device) {
 
 class SdpaCuda final : public Backend {
 public:
+    explicit SdpaCuda(std::filesystem::path plan_cache) : plan_cache_(std::move(plan_cache)) {}
+
     [[nodiscard]] cost::AttentionBackend kind() const override { return kKind; }
 
     void forward(Context& context, const Shape& shape,
@@ -29,7 +34,8 @@ public:
         check_forward(kKind, shape, arguments, cost::DeviceKind::cuda);
         record_forward(context, kKind, shape, arguments.pass);
         device::Accelerator& device = *context.accelerator;
-        if (runs_by_cudnn(device, shape, arguments, forward_)) return;
+        if (is_for_cudnn(device, shape, arguments, forward_))
+            return cudnn_->run(shape, arguments, workspace(device, arguments).data());
         sdpa::forward(device.stream(), shape, arguments, scratch_of(device));
     }
 
@@ -38,12 +44,19 @@ public:
         check_backward(kKind, shape, arguments, cost::DeviceKind::cuda);
         record_backward(context, kKind, shape, arguments.d_q_sums.empty());
         device::Accelerator& device = *context.accelerator;
-        if (runs_by_cudnn(device, shape, arguments, backward_)) return;
+        if (is_for_cudnn(device, shape, arguments, backward_))
+            return cudnn_->run(shape, arguments, workspace(device, arguments).data());
         if (cudnn_ == nullptr)
             return sdpa::backward(device.stream(), shape, arguments, scratch_of(device));
         if (arguments.d_q_sums.empty())
             return flash_attn_2::backward(device.stream(), shape, arguments);
         flash_attn_2::backward_with_atomics(device.stream(), shape, arguments, arguments.d_q_sums);
+    }
+
+    void prepare(Context& context, const Shape& shape, const ForwardArguments& forward,
+                 const BackwardArguments& backward) const override {
+        (void)is_for_cudnn(*context.accelerator, shape, forward, forward_);
+        (void)is_for_cudnn(*context.accelerator, shape, backward, backward_);
     }
 
     [[nodiscard]] std::string description() const override {
@@ -53,26 +66,44 @@ public:
     }
 
 private:
+    /// The ops' scratch, or what was planned for the pass if that is more.
+    static std::span<std::byte> workspace(device::Accelerator& device,
+                                          const ForwardArguments& /*arguments*/) {
+        return {device.scratch(), device::kScratchBytes};
+    }
+    static std::span<std::byte> workspace(device::Accelerator& device,
+                                          const BackwardArguments& arguments) {
+        if (arguments.workspace.size() > device::kScratchBytes) return arguments.workspace;
+        return {device.scratch(), device::kScratchBytes};
+    }
+
     /// Notes in `how` what runs, and if not cuDNN, why.
     template <class Arguments>
-    bool runs_by_cudnn(device::Accelerator& device, const Shape& shape, const Arguments& arguments,
-                       std::string& how) const {
-        constexpr bool is_forward = std::is_same_v<Arguments, ForwardArguments>;
+    bool is_for_cudnn(device::Accelerator& device, const Shape& shape, const Arguments& arguments,
+                      std::string& how) const {
         ask_for_cudnn(device);
         if (cudnn_ == nullptr) {
-            how = std::string(kOwnKernels) + " (" + without_cudnn_ + ")";
+            how = fmt::format("{} ({})", kOwnKernels, without_cudnn_);
             return false;
         }
-        const Support support = cudnn_->prepare(shape, arguments);
-        if (!support.supported) {
-            how = (is_forward ? std::string(kOwnKernels) : "flash_attn_2") + " (cuDNN " +
-                  cudnn_->version() + ": " + support.reason + ")";
-            return false;
+        Support support = cudnn_->prepare(shape, arguments);
+        if (support.supported) {
+            const std::uint64_t needed = cudnn_->workspace_bytes(shape, arguments);
+            const std::uint64_t there = workspace(device, arguments).size();
+            if (needed > there) {
+                support = {.supported = false,
+                           .reason = fmt::format("its plan needs {} MiB of workspace, and {} are "
+                                                 "planned",
+                                                 (needed >> 20U) + 1, there >> 20U)};
+            }
         }
-        how = "cuDNN " + cudnn_->version();
-        cudnn_->run(shape, arguments,
-                    [&](std::uint64_t bytes) { return workspace(device, bytes); });
-        return true;
+        const std::string name = "cuDNN " + cudnn_->version();
+        constexpr bool is_forward = std::is_same_v<Arguments, ForwardArguments>;
+        how = support.supported
+                  ? name
+                  : fmt::format("{} ({}: {})", is_forward ? kOwnKernels : "flash_attn_2", name,
+                                support.reason);
+        return support.supported;
     }
 
     /// Once, when the device is known.
@@ -85,38 +116,33 @@ private:
         }
         try {
             const device::AcceleratorInfo& info = device.info();
+            const cudnn::Functions functions = cudnn::load_functions();
+            cudnn::PlanCache cache(
+                plan_cache_,
+                fmt::format("cuDNN {}, {}, sm_{}{}, {}",
+                            cudnn::version_text(functions.get_version()), info.name,
+                            info.capability_major, info.capability_minor, info.runtime));
             cudnn_ = std::make_unique<cudnn::FusedAttention>(
-                cudnn::load_functions(),
-                cudnn::Capability{info.capability_major, info.capability_minor}, device.stream());
+                functions, cudnn::Capability{info.capability_major, info.capability_minor},
+                device.stream(), std::move(cache));
         } catch (const Error& error) {
             without_cudnn_ = error.what();
         }
     }
 
-    /// Of the ops' scratch memory where that is enough; else memory of its own, which stays.
-    void* workspace(device::Accelerator& device, std::uint64_t bytes) const {
-        if (bytes <= device::kScratchBytes) return device.scratch();
-        if (workspace_.size() < bytes) {
-            device.synchronize();
-            workspace_ = device::DeviceBuffer();
-            workspace_ = device::DeviceBuffer(device, bytes);
-        }
-        return workspace_.data();
-    }
-
+    std::filesystem::path plan_cache_;
     // A backend is of one rank, as its accelerator.
     mutable bool asked_ = false;
     mutable std::unique_ptr<cudnn::FusedAttention> cudnn_;
     mutable std::string without_cudnn_;
     mutable std::string forward_;
     mutable std::string backward_;
-    mutable device::DeviceBuffer workspace_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> make_sdpa_cuda() {
-    return std::make_unique<SdpaCuda>();
+std::unique_ptr<Backend> make_sdpa_cuda(const std::filesystem::path& plan_cache) {
+    return std::make_unique<SdpaCuda>(plan_cache);
 }
 
 }  // namespace isoflop::attention

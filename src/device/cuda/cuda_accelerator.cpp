@@ -63,6 +63,7 @@ std::string pci_bus_id(int ordinal) {
 
 CudaAccelerator::CudaAccelerator(const AcceleratorOptions& options, AcceleratorInfo info)
     : info_(on_device(std::move(info))),
+      plan_cache_(options.plan_cache),
       scratch_(kScratchBytes),
       results_(kResultSlots * sizeof(double)),
       uploads_(stream_),
@@ -149,7 +150,7 @@ const ops::Kernels& CudaAccelerator::kernels() const {
 
 std::unique_ptr<attention::Backend> CudaAccelerator::make_attention(
     cost::AttentionBackend backend) {
-    return attention::make_cuda_backend(backend);
+    return attention::make_cuda_backend(backend, plan_cache_);
 }
 
 bool CudaAccelerator::begin_capture() {

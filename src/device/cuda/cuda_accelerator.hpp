@@ -45,6 +45,7 @@ private:
     void prepare_call(const char* call) const;
 
     const AcceleratorInfo info_;
+    const std::string plan_cache_;
     Stream stream_;
     DeviceMemory scratch_;
     DeviceMemory results_;

@@ -100,6 +100,13 @@ Arguments make_arguments(Tensors& t, const Shape& shape, bool manual, bool atomi
                                                        shape.head_dim})
                             : TensorView(),
         .d_scores = matrix()};
+    const auto words =
+        static_cast<std::int64_t>(cost::cudnn_workspace_bytes(shape.size(), !atomics) / 4);
+    if (!manual && words > 0) {
+        const TensorView workspace = t.zeros(DType::float32, {words});
+        arguments.backward.workspace = {static_cast<std::byte*>(workspace.data()),
+                                        static_cast<std::size_t>(workspace.bytes())};
+    }
     return arguments;
 }
 

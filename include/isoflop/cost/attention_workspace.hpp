@@ -1,0 +1,47 @@
+// Device memory that cuDNN's fused attention asks for beside the tensors, so that it is planned
+// before cuDNN is loaded.
+//
+// Fitted to what cuDNN 9.19 answered for compiled plans of capability 8.0, 9.0, 10.0 and 12.0, and
+// exact but for 512 bytes: d_k and d_v of each query head in 16 bits where heads share keys, a copy
+// of d_q in fp32 where it is summed by atomics (not on 9.0 and 10.0, for which this is more than is
+// asked for), or the gradients of all scores in 16 bits where nothing is.
+#pragma once
+
+#include <cstdint>
+
+#include "isoflop/cost/execution.hpp"
+
+namespace isoflop::cost {
+
+/// The deterministic backward pass of cuDNN is not used when score gradients need more bytes.
+inline constexpr std::uint64_t kMostScoreGradientBytes = std::uint64_t{256} << 20U;
+
+struct AttentionSize {
+    std::int64_t batch = 0;
+    std::int64_t heads = 0;
+    std::int64_t kv_heads = 0;
+    std::int64_t query_length = 0;
+    std::int64_t key_length = 0;
+    std::int64_t head_dim = 0;
+};
+
+/// Of all scores, in 16 bits.
+[[nodiscard]] constexpr std::uint64_t score_gradient_bytes(const AttentionSize& size) {
+    return 2 * static_cast<std::uint64_t>(size.batch * size.heads) *
+           static_cast<std::uint64_t>(size.query_length) *
+           static_cast<std::uint64_t>(size.key_length);
+}
+
+/// Of the backward pass; the forward pass needs at most 256 bytes. 0 where cuDNN is not used.
+[[nodiscard]] constexpr std::uint64_t cudnn_workspace_bytes(const AttentionSize& size,
+                                                            bool deterministic) {
+    const auto row_bytes = 2 * static_cast<std::uint64_t>(size.batch * size.heads * size.head_dim);
+    const std::uint64_t queries = row_bytes * static_cast<std::uint64_t>(size.query_length);
+    const std::uint64_t keys = row_bytes * static_cast<std::uint64_t>(size.key_length);
+    const std::uint64_t scores = score_gradient_bytes(size);
+    if (deterministic && scores > kMostScoreGradientBytes) return 0;
+    const std::uint64_t expanded = size.kv_heads < size.heads ? 2 * keys : 0;
+    return expanded + (deterministic ? scores : 2 * queries) + 512;
+}
+
+}  // namespace isoflop::cost
