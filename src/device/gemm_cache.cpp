@@ -47,6 +47,15 @@ bool parse_entry(const std::string& line, std::string& problem, MeasuredAlgorith
     return true;
 }
 
+std::string_view to_text(Epilogue epilogue) {
+    switch (epilogue) {
+        case Epilogue::none: return "";
+        case Epilogue::gelu: return " gelu";
+        case Epilogue::gelu_gradient: return " gelu_gradient";
+    }
+    return "";
+}
+
 }  // namespace
 
 GemmProblem problem_of(const DeviceGemm& product, bool allow_tf32) {
@@ -72,6 +81,7 @@ GemmProblem problem_of(const DeviceGemm& product, bool allow_tf32) {
             .stride_c = batched ? product.stride_c : 0,
             .has_bias = product.bias != nullptr,
             .adds_to_c = product.beta != 0,
+            .epilogue = product.epilogue,
             .alignment_a = alignment(product.a, shape.lda, product.stride_a),
             .alignment_b = alignment(product.b, shape.ldb, product.stride_b),
             .alignment_c = alignment(product.c, shape.ldc, product.stride_c),
@@ -80,11 +90,12 @@ GemmProblem problem_of(const DeviceGemm& product, bool allow_tf32) {
 
 std::string to_text(const GemmProblem& p) {
     return fmt::format(
-        "{} {}{} {}x{}x{} ld {} {} {} count {} distance {} {} {} aligned {} {} {}{}{}",
+        "{} {}{} {}x{}x{} ld {} {} {} count {} distance {} {} {} aligned {} {} {}{}{}{}",
         p.allow_tf32 ? short_name(DType::tf32) : short_name(p.dtype), p.transpose_a ? 'T' : 'N',
         p.transpose_b ? 'T' : 'N', p.m, p.n, p.k, p.lda, p.ldb, p.ldc, p.count, p.stride_a,
         p.stride_b, p.stride_c, p.alignment_a, p.alignment_b, p.alignment_c,
-        p.has_bias ? fmt::format(" bias {}", p.alignment_bias) : "", p.adds_to_c ? " adds" : "");
+        p.has_bias ? fmt::format(" bias {}", p.alignment_bias) : "", p.adds_to_c ? " adds" : "",
+        to_text(p.epilogue));
 }
 
 GemmCache::GemmCache(std::filesystem::path path, Origin origin)

@@ -36,6 +36,7 @@ struct GemmProblem {
     std::int64_t stride_c = 0;
     bool has_bias = false;
     bool adds_to_c = false;
+    Epilogue epilogue = Epilogue::none;
     /// That all rows of all matrices begin at multiples of; 1 to 16 bytes.
     std::uint32_t alignment_a = 1;
     std::uint32_t alignment_b = 1;

@@ -52,6 +52,12 @@ void embedding_backward(Context& context, std::span<const std::int32_t> tokens,
 
 void linear_forward(Context& context, const Linear& layer, const TensorView& x,
                     const TensorView& y);
+/// The layer and GELU (its tanh form) in one, where a library does both: else they return false,
+/// and nothing has been computed.
+bool linear_gelu_forward(Context& context, const Linear& layer, const TensorView& x,
+                         const TensorView& y, const TensorView& activated);
+bool linear_gelu_backward_input(Context& context, const Linear& layer, const TensorView& d_y,
+                                const TensorView& before, const TensorView& d_before);
 void linear_backward_input(Context& context, const Linear& layer, const TensorView& d_y,
                            bool accumulate, const TensorView& d_x);
 void linear_backward_weight(Context& context, const Linear& layer, const TensorView& x,

@@ -19,7 +19,9 @@ struct Kernels {
     decltype(&cpu::embedding_forward) embedding_forward;
     decltype(&cpu::embedding_backward) embedding_backward;
     decltype(&cpu::linear_forward) linear_forward;
+    decltype(&cpu::linear_gelu_forward) linear_gelu_forward;
     decltype(&cpu::linear_backward_input) linear_backward_input;
+    decltype(&cpu::linear_gelu_backward_input) linear_gelu_backward_input;
     decltype(&cpu::linear_backward_weight) linear_backward_weight;
     decltype(&cpu::add_norm_forward) add_norm_forward;
     decltype(&cpu::norm_backward) norm_backward;

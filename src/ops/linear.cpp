@@ -45,6 +45,46 @@ void linear_forward(Context& context, const Linear& layer, const TensorView& x, 
     kernels(context).linear_forward(context, layer, x, y);
 }
 
+void linear_activation_forward(Context& context, const Linear& layer, model::Activation kind,
+                               const TensorView& x, const TensorView& y,
+                               const TensorView& activated, cost::Pass pass) {
+    const Checks checks(context, "linear_activation_forward", "weight", layer.weight, 2);
+    const LinearSize size = size_of(checks, layer);
+    const std::int64_t rows = rows_of(checks, "x", x);
+    checks.shape("x", x, {rows, size.in});
+    checks.shape("y", y, {rows, size.out});
+    checks.same_shape("activated", activated, y);
+    checks.distinct("y", y, "x", x);
+    checks.distinct("activated", activated, "y", y);
+    record(context, layer, pass, rows, size);
+    const Kernels& device = kernels(context);
+    if (kind == model::Activation::gelu_tanh &&
+        device.linear_gelu_forward(context, layer, x, y, activated))
+        return;
+    device.linear_forward(context, layer, x, y);
+    device.activation_forward(context, kind, y, activated);
+}
+
+void linear_activation_backward_input(Context& context, const Linear& layer, model::Activation kind,
+                                      const TensorView& d_y, const TensorView& before,
+                                      const TensorView& d_before) {
+    const Checks checks(context, "linear_activation_backward_input", "weight", layer.weight, 2);
+    const LinearSize size = size_of(checks, layer);
+    const std::int64_t rows = rows_of(checks, "d_y", d_y);
+    checks.shape("d_y", d_y, {rows, size.out});
+    checks.shape("before", before, {rows, size.in});
+    checks.same_shape("d_before", d_before, before);
+    checks.distinct("d_before", d_before, "d_y", d_y);
+    checks.distinct("d_before", d_before, "before", before);
+    record(context, layer, cost::Pass::backward, rows, size);
+    const Kernels& device = kernels(context);
+    if (kind == model::Activation::gelu_tanh &&
+        device.linear_gelu_backward_input(context, layer, d_y, before, d_before))
+        return;
+    device.linear_backward_input(context, layer, d_y, false, d_before);
+    device.activation_backward(context, kind, before, d_before, d_before);
+}
+
 void linear_backward_input(Context& context, const Linear& layer, const TensorView& d_y,
                            bool accumulate, const TensorView& d_x) {
     const Checks checks(context, "linear_backward_input", "weight", layer.weight, 2);

@@ -46,6 +46,16 @@ void linear_forward(Context& context, const Linear& layer, const TensorView& x,
     });
 }
 
+bool linear_gelu_forward(Context& /*context*/, const Linear& /*layer*/, const TensorView& /*x*/,
+                         const TensorView& /*y*/, const TensorView& /*activated*/) {
+    return false;
+}
+bool linear_gelu_backward_input(Context& /*context*/, const Linear& /*layer*/,
+                                const TensorView& /*d_y*/, const TensorView& /*before*/,
+                                const TensorView& /*d_before*/) {
+    return false;
+}
+
 void linear_backward_input(Context& context, const Linear& layer, const TensorView& d_y,
                            bool accumulate, const TensorView& d_x) {
     const GemmShape shape = input_gradient_product(layer, d_y, d_x);

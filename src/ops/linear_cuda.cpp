@@ -1,5 +1,5 @@
-// Linear layers on a GPU: one product each, to which the library adds the bias; only the bias's
-// gradient is a kernel of ours.
+// Linear layers on a GPU: one product each, to which the library adds the bias and, where it can,
+// GELU or its gradient; only the bias's gradient is a kernel of ours.
 #include "isoflop/device/accelerator.hpp"
 #include "ops/column_sums_cuda.hpp"
 #include "ops/cuda_kernels.hpp"
@@ -28,6 +28,37 @@ void linear_forward(Context& context, const Linear& layer, const TensorView& x,
                        .beta = 0,
                        .c = y.data(),
                        .bias = layer.bias.data()});
+}
+
+bool linear_gelu_forward(Context& context, const Linear& layer, const TensorView& x,
+                         const TensorView& y, const TensorView& activated) {
+    const DeviceGemm product{.shape = forward_product(layer, x, y),
+                             .dtype = y.dtype(),
+                             .a = x.data(),
+                             .b = layer.weight.data(),
+                             .beta = 0,
+                             .c = activated.data(),
+                             .bias = layer.bias.data(),
+                             .epilogue = device::Epilogue::gelu,
+                             .gelu_input = y.data()};
+    if (!context.accelerator->can_multiply(product)) return false;
+    multiply(context, product);
+    return true;
+}
+
+bool linear_gelu_backward_input(Context& context, const Linear& layer, const TensorView& d_y,
+                                const TensorView& before, const TensorView& d_before) {
+    const DeviceGemm product{.shape = input_gradient_product(layer, d_y, d_before),
+                             .dtype = d_before.dtype(),
+                             .a = d_y.data(),
+                             .b = layer.weight.data(),
+                             .beta = 0,
+                             .c = d_before.data(),
+                             .epilogue = device::Epilogue::gelu_gradient,
+                             .gelu_input = before.data()};
+    if (!context.accelerator->can_multiply(product)) return false;
+    multiply(context, product);
+    return true;
 }
 
 void linear_backward_input(Context& context, const Linear& layer, const TensorView& d_y,

@@ -69,13 +69,14 @@ void Implementation::ffn_backward(std::int64_t layer, const TensorView& unit,
     ops::linear_backward_weight(context_, out_layer, activated, d_branch,
                                 slots.ffn_out.weight.in(gradients),
                                 slots.ffn_out.bias.in(gradients));
-    ops::linear_backward_input(context_, out_layer, d_branch, false, d_activated);
     TensorView d_in = d_activated;
     if (config_.is_gated()) {
+        ops::linear_backward_input(context_, out_layer, d_branch, false, d_activated);
         d_in = wide("grad.ffn.gate_up", 0, ffn_in_width());
         ops::gated_backward(context_, config_.activation, in, d_activated, d_in);
     } else {
-        ops::activation_backward(context_, config_.activation, in, d_activated, d_in);
+        ops::linear_activation_backward_input(context_, out_layer, config_.activation, d_branch, in,
+                                              d_in);
     }
     const TensorView input =
         is_pre_norm() ? hidden("ffn.normed", layer) : hidden("ffn.input", layer);

@@ -117,11 +117,13 @@ void Implementation::ffn_branch(std::int64_t layer, const TensorView& unit, cons
                                 cost::Pass pass, Extent extent) {
     const TensorView in = wide(ffn_in_name(), layer, ffn_in_width());
     const TensorView activated = wide("ffn.activated", layer, config_.intermediate_size);
-    ops::linear_forward(context_, slots_.block.ffn_in.in(unit), input, in, pass);
+    const ops::Linear in_layer = slots_.block.ffn_in.in(unit);
     if (config_.is_gated()) {
+        ops::linear_forward(context_, in_layer, input, in, pass);
         ops::gated_forward(context_, config_.activation, in, activated);
     } else {
-        ops::activation_forward(context_, config_.activation, in, activated);
+        ops::linear_activation_forward(context_, in_layer, config_.activation, input, in, activated,
+                                       pass);
     }
     if (extent == Extent::without_last_product) return;
     const TensorView branch = hidden("block.branch_output");

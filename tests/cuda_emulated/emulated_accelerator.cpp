@@ -1,6 +1,7 @@
 #include "cuda_emulated/emulated_accelerator.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <new>
 #include <stdexcept>
@@ -53,6 +54,20 @@ std::vector<float> matrix(const void* data, DType dtype, std::int64_t first, std
         }
     }
     return values;
+}
+
+/// GELU in the form with tanh, and its derivative.
+struct Gelu {
+    float value = 0;
+    float derivative = 0;
+};
+Gelu gelu_tanh(double x) {
+    constexpr double kScale = 0.7978845608028654;  // sqrt(2 / pi)
+    constexpr double kCubic = 0.044715;
+    const double t = std::tanh(kScale * (x + kCubic * x * x * x));
+    const double slope = kScale * (1 + 3 * kCubic * x * x);
+    return {static_cast<float>(0.5 * x * (1 + t)),
+            static_cast<float>(0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope)};
 }
 
 }  // namespace
@@ -125,6 +140,12 @@ void EmulatedAccelerator::gemm(const device::DeviceGemm& product) {
                 if (product.beta != 0)
                     value += product.beta * load(product.c, product.dtype, place);
                 if (product.bias != nullptr) value += load(product.bias, product.dtype, column);
+                if (product.epilogue == device::Epilogue::gelu) {
+                    store(product.gelu_input, product.dtype, place, value);
+                    value = gelu_tanh(value).value;
+                } else if (product.epilogue == device::Epilogue::gelu_gradient) {
+                    value *= gelu_tanh(load(product.gelu_input, product.dtype, place)).derivative;
+                }
                 store(product.c, product.dtype, place, value);
             }
         }

@@ -24,6 +24,10 @@ public:
     void fill_zero(void* device, std::uint64_t bytes) override;
     void synchronize() override {}
     void gemm(const device::DeviceGemm& product) override;
+    /// As the library: an epilogue needs rows of whole 8 elements.
+    [[nodiscard]] bool can_multiply(const device::DeviceGemm& product) override {
+        return product.epilogue == device::Epilogue::none || product.shape.ldc % 8 == 0;
+    }
     [[nodiscard]] std::byte* scratch() override { return scratch_.data(); }
     [[nodiscard]] CUstream_st* stream() const override { return nullptr; }
     [[nodiscard]] const ops::Kernels& kernels() const override;

@@ -58,6 +58,14 @@ struct DeviceSensors {
 /// C = alpha * op(A) op(B) + beta * C, row-major as in GemmShape, of device memory. Sums are in
 /// fp32; A, B and C have the element type `dtype`. `count` products with distances between their
 /// matrices in elements (0: the same matrix for all).
+/// What becomes of each sum of a product, with its bias, before it is stored. GELU is the form with
+/// tanh: the one that libraries compute here (PyTorch uses it for approximate="tanh" only).
+enum class Epilogue {
+    none,
+    gelu,           ///< c = gelu(sum), gelu_input = sum
+    gelu_gradient,  ///< c = sum times the derivative of gelu at gelu_input
+};
+
 struct DeviceGemm {
     GemmShape shape;
     DType dtype = DType::bfloat16;
@@ -67,6 +75,8 @@ struct DeviceGemm {
     float beta = 0;
     void* c = nullptr;
     const void* bias = nullptr;  ///< [n] of type dtype, added to every row; with beta 0 only
+    Epilogue epilogue = Epilogue::none;  ///< other than none with beta 0 and count 1 only
+    void* gelu_input = nullptr;          ///< [m, n] of type dtype, rows ldc apart
     std::int64_t count = 1;
     std::int64_t stride_a = 0;
     std::int64_t stride_b = 0;
@@ -101,6 +111,9 @@ public:
     virtual void synchronize() = 0;
 
     virtual void gemm(const DeviceGemm& product) = 0;
+    /// Whether `gemm` takes the product. To be asked where there is an epilogue: without one it
+    /// takes all.
+    [[nodiscard]] virtual bool can_multiply(const DeviceGemm& product) = 0;
 
     /// Memory of kScratchBytes for the op that is being enqueued; the next op may overwrite it.
     [[nodiscard]] virtual std::byte* scratch() = 0;

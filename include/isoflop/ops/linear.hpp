@@ -8,6 +8,7 @@
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/device/context.hpp"
 #include "isoflop/device/tensor_view.hpp"
+#include "isoflop/model/model_config.hpp"
 
 namespace isoflop::ops {
 
@@ -26,6 +27,16 @@ struct Linear {
 /// x [T, in] -> y [T, out]. `pass` is forward, or recompute when a block runs again in backward.
 void linear_forward(Context& context, const Linear& layer, const TensorView& x, const TensorView& y,
                     cost::Pass pass = cost::Pass::forward);
+/// y as above, activated = activation(y) [T, out]: one product where the device's library can do
+/// both, which then rounds y after the activation has been taken.
+void linear_activation_forward(Context& context, const Linear& layer, model::Activation kind,
+                               const TensorView& x, const TensorView& y,
+                               const TensorView& activated, cost::Pass pass = cost::Pass::forward);
+/// For a layer whose input is activation(before) [T, in]: d_before = d_y W times the derivative of
+/// the activation there.
+void linear_activation_backward_input(Context& context, const Linear& layer, model::Activation kind,
+                                      const TensorView& d_y, const TensorView& before,
+                                      const TensorView& d_before);
 /// d_x = d_y W (+ d_x if `accumulate`).
 void linear_backward_input(Context& context, const Linear& layer, const TensorView& d_y,
                            bool accumulate, const TensorView& d_x);

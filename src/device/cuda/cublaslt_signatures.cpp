@@ -83,11 +83,17 @@ static_assert(kCudaR32F == CUDA_R_32F && kCudaR16F == CUDA_R_16F && kCudaR16BF =
 static_assert(kCompute32F == CUBLAS_COMPUTE_32F);
 static_assert(kCompute32FFastTf32 == CUBLAS_COMPUTE_32F_FAST_TF32);
 static_assert(kOperationNone == CUBLAS_OP_N && kOperationTranspose == CUBLAS_OP_T);
+static_assert(kEpilogueDefault == CUBLASLT_EPILOGUE_DEFAULT);
 static_assert(kEpilogueBias == CUBLASLT_EPILOGUE_BIAS);
+static_assert(kEpilogueGeluAux == CUBLASLT_EPILOGUE_GELU_AUX);
+static_assert(kEpilogueGeluAuxBias == CUBLASLT_EPILOGUE_GELU_AUX_BIAS);
+static_assert(kEpilogueGeluGradient == CUBLASLT_EPILOGUE_DGELU);
 static_assert(kProductTransposeA == CUBLASLT_MATMUL_DESC_TRANSA);
 static_assert(kProductTransposeB == CUBLASLT_MATMUL_DESC_TRANSB);
 static_assert(kProductEpilogue == CUBLASLT_MATMUL_DESC_EPILOGUE);
 static_assert(kProductBiasPointer == CUBLASLT_MATMUL_DESC_BIAS_POINTER);
+static_assert(kProductAuxPointer == CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER);
+static_assert(kProductAuxStride == CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD);
 static_assert(kMatrixBatchCount == CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT);
 static_assert(kMatrixBatchStride == CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET);
 static_assert(kPreferMaxWorkspace == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES);

@@ -144,6 +144,11 @@ void CudaAccelerator::gemm(const DeviceGemm& product) {
     products_.run(product, !capturing_);
 }
 
+bool CudaAccelerator::can_multiply(const DeviceGemm& product) {
+    use_device(info_.ordinal);
+    return products_.can_run(product);
+}
+
 const ops::Kernels& CudaAccelerator::kernels() const {
     return ops::cuda::kernels();
 }

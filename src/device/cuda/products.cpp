@@ -82,6 +82,23 @@ std::uint64_t bytes_of_c(const DeviceGemm& product) {
     return static_cast<std::uint64_t>(elements) * size_in_bytes(product.dtype);
 }
 
+int epilogue_of(const GemmProblem& problem) {
+    switch (problem.epilogue) {
+        case Epilogue::none: break;
+        case Epilogue::gelu: return problem.has_bias ? kEpilogueGeluAuxBias : kEpilogueGeluAux;
+        case Epilogue::gelu_gradient: return kEpilogueGeluGradient;
+    }
+    return problem.has_bias ? kEpilogueBias : kEpilogueDefault;
+}
+
+/// What cuBLASLt asks of the matrix beside the result: rows of whole 8 elements, from 16 bytes.
+bool suits_epilogue(const DeviceGemm& product) {
+    return product.beta == 0 && product.count == 1 && product.shape.k > 0 &&
+           product.shape.ldc % 8 == 0 &&
+           reinterpret_cast<std::uintptr_t>(product.gelu_input) % 16 == 0 &&
+           (product.epilogue == Epilogue::gelu || product.bias == nullptr);
+}
+
 void check_arguments(const DeviceGemm& product) {
     const GemmShape& shape = product.shape;
     const bool transpose_a = shape.transpose_a == Transpose::yes;
@@ -91,6 +108,8 @@ void check_arguments(const DeviceGemm& product) {
         throw std::logic_error("matrix product: a stride is shorter than its rows");
     if (product.bias != nullptr && product.beta != 0)
         throw std::logic_error("matrix product: a bias is added with beta 0 only");
+    if (product.epilogue != Epilogue::none && !suits_epilogue(product))
+        throw std::logic_error("matrix product: not one for this epilogue");
     if (product.count > std::numeric_limits<std::int32_t>::max())
         throw std::logic_error("matrix product: too many at once");
 }
@@ -106,7 +125,8 @@ Products::Prepared::Prepared(const GemmProblem& p) {
     };
     set_attribute(product, kProductTransposeA, operation(p.transpose_b));
     set_attribute(product, kProductTransposeB, operation(p.transpose_a));
-    if (p.has_bias) set_attribute(product, kProductEpilogue, std::int32_t{kEpilogueBias});
+    set_attribute(product, kProductEpilogue, std::int32_t{epilogue_of(p)});
+    if (p.epilogue != Epilogue::none) set_attribute(product, kProductAuxStride, p.ldc);
     const auto matrix = [&](bool transposed, std::int64_t rows, std::int64_t columns,
                             std::int64_t stride, std::int64_t distance) {
         if (transposed) std::swap(rows, columns);
@@ -132,8 +152,9 @@ Products::Prepared::~Prepared() {
     }
 }
 
-void Products::Prepared::set_bias(const void* bias) const {
-    set_attribute(product, kProductBiasPointer, bias);
+void Products::Prepared::set_addresses(const DeviceGemm& of) const {
+    if (of.bias != nullptr) set_attribute(product, kProductBiasPointer, of.bias);
+    if (of.gelu_input != nullptr) set_attribute(product, kProductAuxPointer, of.gelu_input);
 }
 
 Products::Products(const Stream& stream, const AcceleratorOptions& options,
@@ -166,13 +187,10 @@ void Products::run(const DeviceGemm& product, bool may_measure) {
         return;
     }
     const GemmProblem problem = problem_of(product, allow_tf32_);
-    auto place = prepared_.find(problem);
-    if (place == prepared_.end())
-        place = prepared_.emplace(problem, prepare(problem, product)).first;
-    Prepared& prepared = place->second;
+    Prepared& prepared = prepared_for(problem, product);
     if (cache_.enabled() && may_measure && !prepared.measured)
         choose_measured(problem, product, prepared);
-    if (product.bias != nullptr) prepared.set_bias(product.bias);
+    prepared.set_addresses(product);
     const int status = enqueue(product, prepared, prepared.algorithm, product.c);
     if (status == kCublasSuccess) return;
     throw Error(ExitCode::check_failed,
@@ -180,10 +198,32 @@ void Products::run(const DeviceGemm& product, bool may_measure) {
                             to_text(problem)));
 }
 
+bool Products::can_run(const DeviceGemm& product) {
+    if (product.epilogue == Epilogue::none) return true;
+    if (product.shape.m == 0 || product.shape.n == 0) return true;
+    if (!suits_epilogue(product)) return false;
+    const GemmProblem problem = problem_of(product, allow_tf32_);
+    if (without_algorithm_.contains(problem)) return false;
+    try {
+        (void)prepared_for(problem, product);
+        return true;
+    } catch (const Error&) {
+        without_algorithm_.insert(problem);
+        return false;
+    }
+}
+
+Products::Prepared& Products::prepared_for(const GemmProblem& problem, const DeviceGemm& product) {
+    auto place = prepared_.find(problem);
+    if (place == prepared_.end())
+        place = prepared_.emplace(problem, prepare(problem, product)).first;
+    return place->second;
+}
+
 Products::Prepared Products::prepare(const GemmProblem& problem, const DeviceGemm& product) const {
     Prepared prepared(problem);
-    // The heuristic looks at the alignment of the bias.
-    if (product.bias != nullptr) prepared.set_bias(product.bias);
+    // The heuristic looks at their alignment.
+    prepared.set_addresses(product);
     const std::optional<CublasLtAlgorithm> known = from_cache(problem, prepared);
     prepared.measured = known.has_value();
     prepared.algorithm =

@@ -23,6 +23,8 @@ public:
 
     /// Measuring waits for the GPU, so it is not for a stream that is being recorded.
     void run(const DeviceGemm& product, bool may_measure);
+    /// Whether there is an algorithm for it.
+    [[nodiscard]] bool can_run(const DeviceGemm& product);
 
 private:
     /// Descriptors of one problem. cuBLASLt stores columns one after another and we rows, so it
@@ -35,7 +37,8 @@ private:
         Prepared& operator=(Prepared&&) = delete;
         Prepared(const Prepared&) = delete;
         Prepared& operator=(const Prepared&) = delete;
-        void set_bias(const void* bias) const;
+        /// The addresses that its epilogue reads and writes.
+        void set_addresses(const DeviceGemm& of) const;
 
         CublasLtDescriptor product = nullptr;
         CublasLtDescriptor a = nullptr;
@@ -45,6 +48,7 @@ private:
         bool measured = false;
     };
 
+    Prepared& prepared_for(const GemmProblem& problem, const DeviceGemm& product);
     [[nodiscard]] Prepared prepare(const GemmProblem& problem, const DeviceGemm& product) const;
     [[nodiscard]] std::vector<CublasLtHeuristic> candidates(const GemmProblem& problem,
                                                             const Prepared& prepared,
@@ -68,6 +72,7 @@ private:
     GemmCache cache_;
     CublasLtHandle handle_ = nullptr;
     std::map<GemmProblem, Prepared> prepared_;
+    std::set<GemmProblem> without_algorithm_;
 };
 
 }  // namespace isoflop::device::cuda
