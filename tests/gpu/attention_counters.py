@@ -1,11 +1,10 @@
 """Counts what the attention kernels do: PTX instructions, memory sectors, bank conflicts. ptxrun executes the program's
 own kernels without a GPU, once for each way to compute attention and head_dim: 256 tokens, causal, one head, bfloat16,
-forward and backward. Prints the table of docs/attention_kernels.md.
+forward and backward. Writes the tables of docs/attention_kernels.md.
 
 usage: attention_counters.py GPU_TESTS PTXRUN [FILE]
 """
 
-import collections
 import json
 import os
 import pathlib
@@ -16,9 +15,11 @@ import tempfile
 
 WAYS = ("flash_attn_2", "flash_attn_2_with_atomics", "sdpa", "manual")
 HEAD_DIMS = (32, 64, 96, 128, 256)
-HEADER = ("kernel", "blocks", "mma", "thread instructions per mma", "sectors", "more than ideal",
+HEADER = ("kernel", "head_dim", "blocks", "mma", "thread instructions per mma", "sectors", "over the ideal",
           "extra wavefronts", "ex2", "barriers", "atomics")
-Row = collections.namedtuple("Row", [title.replace(" ", "_") for title in HEADER])
+RESULTS = ("d_k, d_v", "d_k", "d_v", "d_q, d_k, d_v", "d_q, d_k")  # as enum class KeyGradients
+OTHERS = {"query_gradient": "d_q", "row_sums": "row sums", "round": "rounding d_q", "softmax_rows": "softmax",
+          "softmax_rows_backward": "softmax backward"}
 
 
 def kernels_of(program, ptxrun, way, head_dim):
@@ -34,13 +35,15 @@ def kernels_of(program, ptxrun, way, head_dim):
 
 
 def title_of(name):
-    """flash_attn_2::forward_kernel<Config<...>>(...) -> forward; of the gradients of keys, which."""
-    title = re.search(r"(\w+)_kernel\b", name).group(1).replace("_", " ")
-    results = re.search(r"KeyGradients\)(\d+)|BackwardResults\)(\d+)|Gradients\)(\d+)", name)
-    return title + (f" {next(group for group in results.groups() if group)}" if results else "")
+    """As the tables of docs/attention_kernels.md call a kernel."""
+    results = re.search(r"KeyGradients\)(\d)", name)
+    if results:
+        return RESULTS[int(results.group(1))]
+    function = re.search(r"(\w+?)(?:_kernel)?<", name).group(1)
+    return OTHERS.get(function, function)
 
 
-def row_of(kernel):
+def row_of(kernel, head_dim):
     sectors = ideal = 0
     for counter in (kernel["global_load"], kernel["global_store"]):
         sectors += counter["sectors"]
@@ -48,24 +51,29 @@ def row_of(kernel):
     copies = kernel["cp_async"]
     sectors += copies["sectors"]
     ideal += copies["bytes"] / 32
+    # A barrier is counted once for each of its warps.
+    warps_of_a_block = kernel["threads"] // kernel["blocks"] // 32
     mma = kernel["mma"]
-    return Row(title_of(kernel["name"]), kernel["blocks"], mma or "",
-               f"{kernel['thread_instructions'] / mma:.0f}" if mma else "", sectors,
-               f"{100 * (sectors / ideal - 1):.1f} %" if ideal else "",
-               kernel["shared"]["conflict_wavefronts"] + kernel["ldmatrix"]["conflict_wavefronts"],
-               32 * kernel["ex2_warp_instructions"], kernel["barriers"], kernel["atomic_lanes"])
+    return (title_of(kernel["name"]), head_dim, kernel["blocks"], mma,
+            f"{kernel['thread_instructions'] / mma:.0f}" if mma else "-", sectors,
+            f"{100 * (sectors / ideal - 1):.1f} %",
+            kernel["shared"]["conflict_wavefronts"] + kernel["ldmatrix"]["conflict_wavefronts"],
+            32 * kernel["ex2_warp_instructions"], kernel["barriers"] // warps_of_a_block, kernel["atomic_lanes"])
+
+
+def tables(program, ptxrun):
+    for way in WAYS:
+        yield f"\n`{way}`:\n"
+        yield "| " + " | ".join(HEADER) + " |"
+        yield "|---" * len(HEADER) + "|"
+        for head_dim in HEAD_DIMS:
+            for kernel in kernels_of(program, ptxrun, way, head_dim):
+                yield "| " + " | ".join(str(cell) for cell in row_of(kernel, head_dim)) + " |"
 
 
 def main():
-    program, ptxrun = (str(pathlib.Path(argument).resolve()) for argument in sys.argv[1:3])
-    lines = ["| way | head_dim | " + " | ".join(HEADER) + " |", "|---" * (2 + len(HEADER)) + "|"]
-    for way in WAYS:
-        for head_dim in HEAD_DIMS:
-            for kernel in kernels_of(program, ptxrun, way, head_dim):
-                if os.environ.get("NAMES"): print(kernel["name"], kernel["threads"], kernel["blocks"], file=sys.stderr)
-                lines.append(f"| {way} | {head_dim} | " + " | ".join(str(cell) for cell in row_of(kernel)) + " |")
-            print(f"{way} {head_dim}", file=sys.stderr)
-    text = "\n".join(lines) + "\n"
+    program, ptxrun = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
+    text = "\n".join(tables(program, ptxrun)).lstrip() + "\n"
     if len(sys.argv) > 3:
         pathlib.Path(sys.argv[3]).write_text(text)
     else:
