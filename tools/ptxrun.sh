@@ -2,7 +2,7 @@
 # Trains with --device=cuda on a machine without a GPU: ptxrun, a program beside the project, interprets the kernels of
 # the real binary and checks every access. Builds ptxrun and the program, then runs tests/gpu/ptxrun_check.py.
 #
-#   tools/ptxrun.sh PTXRUN_FOLDER            everything, about four minutes of CPU time after building
+#   tools/ptxrun.sh PTXRUN_FOLDER            everything, about six minutes of CPU time after building
 #   tools/ptxrun.sh PTXRUN_FOLDER --quick    a handful of runs; further arguments go to the check
 #
 # Needs nvcc of CUDA 13. Builds in build/ptxrun and build/ptx.

@@ -2,11 +2,17 @@
 compares them with the CPU. ptxrun must have nothing to report: no race, no stray access, no missing wait.
 
 usage: ptxrun_check.py TRAIN PTXRUN [--gpu-tests PROGRAM] [--quick] [unittest arguments]
+
+Without unittest arguments the tests run side by side, one for each processor.
 """
 
+import concurrent.futures
+import os
 import pathlib
 import shutil
+import subprocess
 import sys
+import time
 import unittest
 
 from ptxrun_support import DTYPES, SEEDS, STRATEGIES, TRAIN, PtxrunTest, tolerances
@@ -51,9 +57,22 @@ class Models(PtxrunTest):
         self.check("--block_size=1", "--batch_size=1", "--vocab_size=258", "--n_layer=1", dtype=FP32)
 
     def test_widths_of_heads(self):
-        for head_dim in (32, 64, 96, 128, 256):
-            self.check(f"--head_dim={head_dim}", "--n_layer=1", "--block_size=65", "--batch_size=1", "--max_iters=2")
-        self.check("--head_dim=128", "--n_layer=1", "--n_head=4", "--n_kv_head=2", "--max_iters=2", dtype="float16")
+        for backend in ("flash_attn_2", "sdpa"):
+            short = [f"--attention_backend={backend}", "--n_layer=1", "--max_iters=2"]
+            for head_dim in (32, 64, 96, 128, 256):
+                self.check(*short, f"--head_dim={head_dim}", "--block_size=65", "--batch_size=1")
+            self.check(*short, "--head_dim=128", "--n_head=4", "--n_kv_head=2", dtype="float16")
+
+    def test_chosen_backends(self):
+        def reason(*arguments):
+            run = self.gpu("--attention_backend=auto", *arguments)
+            self.assertEqual(run.header["requested_backend"], "auto")
+            self.assert_alike(run, self.cpu(*arguments), "bfloat16")
+            return run.header["backend_reason"]
+        pattern = r"^measured: [\d.e+]+ ms \w+, [\d.e+]+ ms \w+, [\d.e+]+ ms \w+"
+        self.assertRegex(reason(), pattern + "$")
+        self.assertRegex(reason(), pattern + r" \(cached\)$")
+        self.assertRegex(reason("--reproducible=true"), r"^table: sdpa first on sm_90 ")
 
     def test_accumulation_and_pieces_of_the_loss(self):
         self.check("--gradient_accumulation_steps=1")
@@ -89,7 +108,8 @@ class SameBits(PtxrunTest):
         kinds = {
             "llama": ["--dtype=bfloat16"],
             "gpt2": ["--dtype=float32", MANUAL, *GPT2, "--dropout=0.1", "--recompute=attention"],
-            "qwen3": ["--dtype=float16", "--arch_preset=qwen3", "--head_dim=64", "--cuda_graphs=false"],
+            "qwen3": ["--dtype=float16", "--arch_preset=qwen3", "--head_dim=64", "--cuda_graphs=false",
+                      "--attention_backend=sdpa"],
         }
         settings = [{"PTXRUN_LAZY": 1}, *({"PTXRUN_SCHED_SEED": seed} for seed in SEEDS),
                     {"PTXRUN_LAZY": 1, "PTXRUN_SCHED_SEED": 7}, {"PTXRUN_FILL": 0}, {"PTXRUN_FILL": 123},
@@ -113,6 +133,14 @@ class SameBits(PtxrunTest):
 
 
 class Numbers(PtxrunTest):
+    def test_compared_backends(self):
+        """By the program itself, against double precision."""
+        shapes = ["--repeats=1", "--shape=1,70,4,2,64", "--shape=2,33,2,2,96,full"]
+        for dtype in ("bfloat16", "float16"):
+            device = ["--device=cuda", f"--dtype={dtype}"]
+            self.emulate([TRAIN, "compare-attention", self.config, *device, *shapes], PTXRUN_LAZY=1)
+            self.emulate([TRAIN, self.config, *device, "--selfcheck"])
+
     def test_float16_skips_what_overflows(self):
         # One token: the first scale of 65536 is not divided by a number of tokens.
         tiny = ["--dtype=float16", "--block_size=1", "--batch_size=1", "--gradient_accumulation_steps=1",
@@ -178,9 +206,10 @@ class TwoGpus(PtxrunTest):
                     self.assertEqual(run.header["metadata"]["world_size"], 2)
                     self.assert_alike(run, one, dtype)
                     self.assert_alike(run, self.cpu(*everything), dtype)
-                    lazy = self.gpu(f"--dtype={dtype}", *everything, *options, ranks=2, PTXRUN_LAZY=1)
-                    self.assert_same(lazy, run)
-                    self.assertEqual(lazy.state(), run.state())
+                    for variables in ({"PTXRUN_LAZY": 1}, *({"PTXRUN_SCHED_SEED": seed} for seed in SEEDS)):
+                        other = self.gpu(f"--dtype={dtype}", *everything, *options, ranks=2, **variables)
+                        self.assert_same(other, run)
+                        self.assertEqual(other.state(), run.state())
 
     def test_two_copies_of_two_shards(self):
         options = ["--n_layer=1", "--max_iters=2", "--gradient_accumulation_steps=4"]
@@ -188,7 +217,8 @@ class TwoGpus(PtxrunTest):
         self.assert_alike(run, self.cpu(*options), "bfloat16")
 
     def test_dropout_float16_and_seeds(self):
-        model = [*GPT2, "--dropout=0.1", "--dtype=float16", "--recompute=block", "--verify_replicas_interval=1"]
+        model = [*GPT2, "--dropout=0.1", "--dtype=float16", "--recompute=block", "--verify_replicas_interval=1",
+                 "--attention_backend=sdpa"]
         one = self.gpu(*model)
         for strategy, seed in zip(("ddp", "zero1", "fsdp"), SEEDS):
             with self.subTest(strategy=strategy):
@@ -229,21 +259,58 @@ class GpuTests(PtxrunTest):
     """The unit tests for GPUs."""
     program = None
 
-    def test_pass(self):
+    # Whole steps take most of the time, and are what the runs of train are made of.
+    quick = "--gtest_filter=-Choices/WholeSteps.*"
+
+    def check_passing(self, *options, **variables):
         if self.program is None:
             self.skipTest("no --gpu-tests")
-        # Whole steps take most of the time, and are what the runs of train are made of.
-        quick = "--gtest_filter=-Choices/WholeSteps.*"
-        for options, variables in (([], {"PTXRUN_LAZY": 1}), ([quick], {}),
-                                   *(([quick], {"PTXRUN_SCHED_SEED": seed}) for seed in SEEDS)):
-            with self.subTest(**variables):
-                result = self.emulate([self.program, "--gtest_brief=1", *options], **variables)
-                self.assertIn("PASSED", result.stdout)
-                self.assertNotIn("SKIPPED", result.stdout)
+        result = self.emulate([self.program, "--gtest_brief=1", *options], **variables)
+        self.assertIn("PASSED", result.stdout)
+        self.assertNotIn("SKIPPED", result.stdout)
+
+    def test_all_when_work_is_late(self):
+        self.check_passing(PTXRUN_LAZY=1)
+
+    def test_at_once(self):
+        self.check_passing(self.quick)
+
+    def test_in_other_orders(self):
+        for seed in SEEDS:
+            with self.subTest(seed=seed):
+                self.check_passing(self.quick, PTXRUN_SCHED_SEED=seed)
 
 
 QUICK = ["Models.test_types_and_attention_backends", "SameBits.test_graphs", "Numbers.test_float16_skips_what_overflows",
          "TwoGpus.test_dropout_float16_and_seeds"]
+
+
+# What takes longest, so that it begins first.
+LONG = ["GpuTests.", "TwoGpus.", "SameBits.test_whatever", "Models.test_odd"]
+
+
+def names_of_all():
+    suites = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
+    names = [test.id().removeprefix("__main__.") for suite in suites for test in suite]
+    return sorted(names, key=lambda name: [not name.startswith(each) for each in LONG])
+
+
+def run_side_by_side(names):
+    """One process for each test. Prints their times and what those that fail say."""
+    def run(name):
+        begin = time.monotonic()
+        result = subprocess.run([sys.executable, "-B", *sys.argv, name], text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, check=False)
+        print(f"{'passed' if result.returncode == 0 else 'FAILED'} after {time.monotonic() - begin:5.1f} s: {name}")
+        if result.returncode != 0:
+            print(result.stdout)
+        sys.stdout.flush()
+        return result.returncode == 0
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        failed = list(pool.map(run, names)).count(False)
+    print(f"{failed} of {len(names)} tests failed")
+    return 1 if failed else 0
 
 
 def main():
@@ -251,11 +318,14 @@ def main():
     quick = "--quick" in arguments
     if quick:
         arguments.remove("--quick")
+        sys.argv.remove("--quick")
     if "--gpu-tests" in arguments:
         at = arguments.index("--gpu-tests")
         GpuTests.program = pathlib.Path(arguments[at + 1]).resolve()
         del arguments[at:at + 2]
-    unittest.main(argv=[sys.argv[0], *arguments], defaultTest=QUICK if quick else None)
+    if not arguments:
+        sys.exit(run_side_by_side(QUICK if quick else names_of_all()))
+    unittest.main(argv=[sys.argv[0], *arguments])
 
 
 if __name__ == "__main__":

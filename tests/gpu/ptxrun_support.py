@@ -18,14 +18,17 @@ from distributed_support import TRAIN, Run, environment  # noqa: E402
 PTXRUN = pathlib.Path(sys.argv[2]).resolve()
 PATIENCE = 900  # seconds, for what takes a few on an idle machine
 
-# Small enough to take less than a second; two key/value heads' worth of everything that llama has.
+# What the stand-in of cuDNN, which cannot start, says when sdpa asks it why. Our own kernels run then.
+WITHOUT_CUDNN = "ptxrun: cudnnGetLastErrorString is not implemented\n"
+
+# Small enough to take about a second. One backend: which is the fastest depends on the load of this machine.
 TINY = {
     "arch_preset": "llama", "n_layer": 2, "n_head": 2, "n_kv_head": 1, "n_embd": 64, "intermediate_size": 96,
     "vocab_size": 257, "block_size": 16, "batch_size": 2, "gradient_accumulation_steps": 2, "max_iters": 3,
     "lr_decay_iters": 4, "warmup_iters": 0, "learning_rate": 1e-3, "grad_clip": 1.0, "eval_interval": 0,
     "eval_iters": 1, "checkpoint_interval": 100, "keep_checkpoints": 0, "log_interval": 1, "gradient_log_interval": 0,
     "dataset": "builtin", "tensorboard": False, "save_log_to_json": False, "threads": 1,
-    "comm_timeout_s": PATIENCE,
+    "comm_timeout_s": PATIENCE, "attention_backend": "flash_attn_2",
 }
 DTYPES = ("bfloat16", "float16", "float32", "tf32")
 STRATEGIES = {
@@ -62,7 +65,7 @@ class PtxrunTest(unittest.TestCase):
     def emulate(self, command, code=0, **variables):
         """A program under ptxrun, which has to have nothing to report."""
         result = self.execute([PTXRUN, *command], code, PTXRUN_STRICT=1, **variables)
-        self.assertNotIn("ptxrun:", result.stderr)
+        self.assertNotIn("ptxrun:", result.stderr.replace(WITHOUT_CUDNN, ""))
         return result
 
     def train_command(self, name, *arguments):
