@@ -150,5 +150,27 @@ TYPED_TEST(FlashAttn2Counters, RowSumsReadEachRowOnce) {
     EXPECT_EQ(32 * session.counters().global_load.sectors, session.counters().global_load.bytes);
 }
 
+TYPED_TEST(FlashAttn2Counters, SumsOfQueryGradientsMoveInWholeSectors) {
+    HalfProblem<Bfloat16> p(make_shape(40, 8, TypeParam::value));
+    const std::uint64_t elements = 80 * TypeParam::value;
+    emulator::GlobalArray<float> sums(elements);
+    const auto stored_with = [&](simt::Global<float> cleared) {
+        emulator::Session session;
+        launch_row_sums<Bfloat16, TypeParam::value>(p, cleared);
+        return session.counters().global_store;
+    };
+    const auto with = stored_with(sums);
+    const auto without = stored_with(nullptr);
+    EXPECT_EQ(with.bytes - without.bytes, 4 * elements);
+    EXPECT_EQ(32 * (with.sectors - without.sectors), 4 * elements);
+    emulator::Session session;
+    launch_round<Bfloat16, TypeParam::value>(p, sums);
+    const auto& counters = session.counters();
+    EXPECT_EQ(counters.global_load.bytes, 4 * elements);
+    EXPECT_EQ(32 * counters.global_load.sectors, counters.global_load.bytes);
+    EXPECT_EQ(counters.global_store.bytes, 2 * elements);
+    EXPECT_EQ(32 * counters.global_store.sectors, counters.global_store.bytes);
+}
+
 }  // namespace
 }  // namespace isoflop::test

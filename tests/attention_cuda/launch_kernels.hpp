@@ -102,7 +102,7 @@ template <class T, int head_dim>
 void launch_round(HalfProblem<T>& p, simt::Global<float> d_q_sums) {
     const std::int64_t rows = p.shape.batch * p.shape.heads * p.shape.query_length;
     simt::launch({.name = "round",
-                  .grid = {tiles_of(rows * (head_dim / 8), 256)},
+                  .grid = {tiles_of(rows * kernels::kRoundThreads<head_dim>, 256)},
                   .block = {256},
                   .shared_bytes = 0,
                   .stream = nullptr},

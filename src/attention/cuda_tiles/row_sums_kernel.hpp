@@ -65,9 +65,10 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(256) void row_sums_kernel(RowSumsParameters<T> p)
             sum += chunk_product<T>(o.data + (query * o.stride + column),
                                     d_o.data + (query * d_o.stride + column));
             if (!p.d_q_sums) continue;
-            const Global<float> sums = p.d_q_sums + (row * head_dim + column);
+            // Neighbours side by side: whole sectors at once.
+            const Global<float> sums = p.d_q_sums + (row * head_dim + chunk * kChunk + 4 * lane);
             simt::store_vector(sums, simt::Vector16<float>{});
-            simt::store_vector(sums + 4, simt::Vector16<float>{});
+            simt::store_vector(sums + 4 * C::row_lanes, simt::Vector16<float>{});
         }
     }
     SIMT_UNROLL
@@ -77,29 +78,28 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(256) void row_sums_kernel(RowSumsParameters<T> p)
     if (exists && lane == 0) simt::store(p.row_sums + row, sum);
 }
 
-/// d_q = scale * sums, a chunk for each thread.
+/// Threads of round_kernel for a row: 16 bytes of its sums each.
+template <int head_dim>
+inline constexpr int kRoundThreads = head_dim / 4;
+
+/// d_q = scale * sums.
 template <class T, int head_dim>
 SIMT_KERNEL SIMT_LAUNCH_BOUNDS(256) void round_kernel(RoundParameters<T> p) {
-    constexpr int chunks = head_dim / kChunk;
     const std::int64_t number =
         static_cast<std::int64_t>(simt::block_index().x) * 256 + simt::thread_index().x;
-    const std::int64_t row = number / chunks;
-    const std::int64_t column = number % chunks * kChunk;
+    const std::int64_t row = number / kRoundThreads<head_dim>;
+    const std::int64_t column = number % kRoundThreads<head_dim> * 4;
     if (row >= p.rows) return;
     const std::int64_t query = row % p.problem.query_length;
     const std::int64_t head = row / p.problem.query_length % p.problem.heads;
     const HeadRows<T> d_q = head_rows(p.d_q, row / p.problem.query_length / p.problem.heads, head);
-    simt::Vector16<T> rounded;
-    SIMT_UNROLL
-    for (int part = 0; part < 2; ++part) {
-        const simt::Vector16<float> sums =
-            simt::load_vector(p.d_q_sums + (row * head_dim + column + 4 * part));
-        SIMT_UNROLL
-        for (int i = 0; i < 4; ++i) {
-            rounded.values[4 * part + i] = simt::round_to<T>(sums.values[i] * p.problem.scale);
-        }
-    }
-    simt::store_vector(d_q.data + (query * d_q.stride + column), rounded);
+    const simt::Vector16<float> sums = simt::load_vector(p.d_q_sums + (row * head_dim + column));
+    const auto pair = [&](int i) {
+        return simt::pack_pair<T>(sums.values[i] * p.problem.scale,
+                                  sums.values[i + 1] * p.problem.scale);
+    };
+    simt::store(simt::pointer_cast<std::uint64_t>(d_q.data + (query * d_q.stride + column)),
+                static_cast<std::uint64_t>(pair(2)) << 32 | pair(0));
 }
 
 }  // namespace isoflop::attention::cuda_tiles

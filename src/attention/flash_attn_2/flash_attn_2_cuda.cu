@@ -29,7 +29,7 @@ void launch_round(simt::Stream stream, const Shape& shape, const BackwardArgumen
                   float* d_q_sums) {
     constexpr int threads = 256;
     const std::int64_t rows = shape.batch * shape.heads * shape.query_length;
-    const std::int64_t blocks = tiles_of(rows * (head_dim / kChunk), threads);
+    const std::int64_t blocks = tiles_of(rows * kRoundThreads<head_dim>, threads);
     simt::launch({.name = "flash_attn_2 round",
                   .grid = grid_of(kName, blocks),
                   .block = {threads},

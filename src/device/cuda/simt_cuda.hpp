@@ -86,8 +86,20 @@ template <class T>
 SIMT_DEVICE std::remove_const_t<T> load(T* from) {
     return *from;
 }
+/// nvcc takes aggregates apart and does not always put the parts together again: a store of 16
+/// bytes became up to eight of two. Of assembly it makes one.
 template <class T>
 SIMT_DEVICE void store(T* to, std::type_identity_t<T> value) {
+    if constexpr (sizeof(T) == 16 && alignof(T) == 16) {
+        if (!__isShared(to)) {
+            const uint4 bits = __builtin_bit_cast(uint4, value);
+            asm volatile(
+                "st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)),
+                "r"(bits.x), "r"(bits.y), "r"(bits.z), "r"(bits.w)
+                : "memory");
+            return;
+        }
+    }
     *to = value;
 }
 template <class T>
@@ -96,7 +108,7 @@ SIMT_DEVICE Vector16<std::remove_const_t<T>> load_vector(T* from) {
 }
 template <class T>
 SIMT_DEVICE void store_vector(T* to, const Vector16<T>& value) {
-    *reinterpret_cast<Vector16<T>*>(to) = value;
+    store(reinterpret_cast<Vector16<T>*>(to), value);
 }
 template <class T>
 SIMT_DEVICE void prefetch(T* address) {
