@@ -7,8 +7,10 @@ Without unittest arguments the tests run side by side, one for each processor.
 """
 
 import concurrent.futures
+import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -237,6 +239,45 @@ class TwoGpus(PtxrunTest):
         self.assert_close(alone.losses(), whole.losses(), tolerances("bfloat16")[0])
 
 
+class Accesses(PtxrunTest):
+    """What nvcc has made of vector accesses, which the emulator takes from the sources."""
+
+    def kernels(self, file):
+        """Those that move more than 32 KiB."""
+        for kernel in json.loads(file.read_text())["kernels"]:
+            if kernel["global_load"]["sectors"] + kernel["global_store"]["sectors"] > 1024:
+                yield kernel
+
+    def test_steps_move_whole_sectors(self):
+        file = self.root / "steps.json"
+        sizes = ["--n_head=4", "--head_dim=64", "--n_embd=256", "--intermediate_size=512", "--block_size=64",
+                 "--vocab_size=512", "--max_iters=1"]
+        for options in (["--dtype=bfloat16"], ["--dtype=float16", "--attention_backend=sdpa"],
+                        ["--dtype=bfloat16", *GPT2], ["--dtype=float32", MANUAL, "--arch_preset=qwen3"]):
+            self.gpu(*sizes, *options, PTXRUN_STATS=file)
+            for kernel in self.kernels(file):
+                with self.subTest(options=options, kernel=kernel["name"]):
+                    self.assertGreaterEqual(kernel["global_load"]["efficiency"], 0.9)
+                    self.assertGreaterEqual(kernel["global_store"]["efficiency"], 0.9)
+
+    def test_attention_moves_whole_sectors_without_bank_conflicts(self):
+        if GpuTests.program is None:
+            self.skipTest("no --gpu-tests")
+        file = self.root / "attention.json"
+        self.emulate([GpuTests.program, "--gtest_filter=Ways/GpuAttentionOfManyTiles.*"], PTXRUN_STATS=file)
+        names = set()
+        for kernel in self.kernels(file):
+            names.add(re.search(r"(\w+)<", kernel["name"]).group(1))
+            with self.subTest(kernel=kernel["name"]):
+                self.assertEqual(kernel["global_load"]["efficiency"], 1)
+                self.assertEqual(kernel["global_store"]["efficiency"], 1)
+                self.assertEqual(32 * kernel["cp_async"]["sectors"], kernel["cp_async"]["bytes"])
+                self.assertEqual(kernel["shared"]["conflict_wavefronts"], 0)
+                self.assertEqual(kernel["ldmatrix"]["conflict_wavefronts"], 0)
+        self.assertLessEqual({"forward_kernel", "backward_kernel", "query_gradient_kernel", "key_gradients_kernel",
+                              "row_sums_kernel", "round_kernel", "softmax_rows"}, names)
+
+
 class Refusals(PtxrunTest):
     """What cannot run says why in one line."""
 
@@ -262,9 +303,11 @@ class GpuTests(PtxrunTest):
     # Whole steps take most of the time, and are what the runs of train are made of.
     quick = "--gtest_filter=-Choices/WholeSteps.*"
 
-    def check_passing(self, *options, **variables):
+    def setUp(self):
         if self.program is None:
             self.skipTest("no --gpu-tests")
+
+    def check_passing(self, *options, **variables):
         result = self.emulate([self.program, "--gtest_brief=1", *options], **variables)
         self.assertIn("PASSED", result.stdout)
         self.assertNotIn("SKIPPED", result.stdout)
