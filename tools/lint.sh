@@ -47,17 +47,8 @@ check_tidy() {
     fi
     say "$("$clang_tidy" --version | grep -o 'LLVM version.*' | sed 's/LLVM/clang-tidy/') over src and tools"
     cmake --preset release >/dev/null
-    # Of the folders that stand for a device, this build compiles one: the others have no commands to check with.
-    local folder left_out='^$'
-    for folder in src/device/cuda src/device/none; do
-        if ! grep -q "$folder/" build/release/compile_commands.json; then
-            say "$folder is no part of this build: not checked."
-            left_out+="|^$folder/"
-        fi
-    done
-    cpp_files | { grep -zE '^(src|tools)/.*\.cpp$' || true; } | { grep -zvE "$left_out" || true; } |
-        xargs -0 -r -n 1 -P "$jobs" "$clang_tidy" -p build/release --quiet 2>&1 |
-        { grep -vE '^[0-9]+ warnings? (generated|treated as)' || true; } || failed=1
+    mapfile -d '' -t sources < <(cpp_files | { grep -zE '^(src|tools)/.*\.cpp$' || true; })
+    python3 -B tools/tidy.py "$clang_tidy" build/release "${sources[@]}" || failed=1
 }
 
 case ${1:-} in
