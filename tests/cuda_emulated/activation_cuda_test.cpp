@@ -2,7 +2,7 @@
 #include "cuda_emulated/support.hpp"
 #include "isoflop/ops/activation.hpp"
 
-namespace isoflop::emulated {
+namespace isoflop::test {
 namespace {
 
 using model::Activation;
@@ -23,13 +23,13 @@ class ActivationCuda : public CudaOp {
 protected:
     /// fp16 loses precision below 6e-5.
     static void expect_close(const DeviceTensor& actual, HostTensor& reference) {
-        emulated::expect_close(actual, reference.values(), 1, 0.1);
+        test::expect_close(actual, reference.values(), 1, 0.1);
     }
 
     void check_plain(DType dtype, Activation kind, std::int64_t size, std::int64_t shift) {
-        const DeviceTensor x(device_, dtype, {size}, spread_values(size, 1), shift);
-        const DeviceTensor d_out(device_, dtype, {size}, random_values(size, 2));
-        const DeviceTensor out(device_, dtype, {size});
+        const DeviceTensor x(*device_, dtype, {size}, spread_values(size, 1), shift);
+        const DeviceTensor d_out(*device_, dtype, {size}, random_values(size, 2));
+        const DeviceTensor out(*device_, dtype, {size});
         HostTensor host_x({size}, x.values());
         HostTensor host_d_out({size}, d_out.values());
         HostTensor host_out({size});
@@ -46,11 +46,11 @@ protected:
     void check_gated(DType dtype, Activation kind, std::int64_t rows, std::int64_t width,
                      std::int64_t shift) {
         const std::int64_t size = rows * width;
-        const DeviceTensor gate_up(device_, dtype, {rows, 2 * width}, spread_values(2 * size, 3),
+        const DeviceTensor gate_up(*device_, dtype, {rows, 2 * width}, spread_values(2 * size, 3),
                                    shift);
-        const DeviceTensor d_out(device_, dtype, {rows, width}, random_values(size, 4));
-        const DeviceTensor out(device_, dtype, {rows, width});
-        const DeviceTensor d_gate_up(device_, dtype, {rows, 2 * width});
+        const DeviceTensor d_out(*device_, dtype, {rows, width}, random_values(size, 4));
+        const DeviceTensor out(*device_, dtype, {rows, width});
+        const DeviceTensor d_gate_up(*device_, dtype, {rows, 2 * width});
         HostTensor host_gate_up({rows, 2 * width}, gate_up.values());
         HostTensor host_d_out({rows, width}, d_out.values());
         HostTensor host_out({rows, width});
@@ -101,8 +101,8 @@ TEST_F(ActivationCuda, ExtremesAreThoseOfTheCpu) {
     const auto size = std::ssize(extremes);
     for (const Activation kind : kActivations) {
         SCOPED_TRACE(to_string(kind));
-        const DeviceTensor x(device_, DType::float32, {size}, extremes);
-        const DeviceTensor out(device_, DType::float32, {size});
+        const DeviceTensor x(*device_, DType::float32, {size}, extremes);
+        const DeviceTensor out(*device_, DType::float32, {size});
         HostTensor host_x({size}, extremes);
         HostTensor host_out({size});
         ops::activation_forward(context_, kind, x.view(), out.view());
@@ -122,12 +122,12 @@ TEST_F(ActivationCuda, ExtremesAreThoseOfTheCpu) {
 TEST_F(ActivationCuda, ManyElementsHaveTheSameBitsInAllOrders) {
     const std::vector<double> values = spread_values(kManyElements, 5);
     for (const DType dtype : kStorageTypes) {
-        const DeviceTensor x(device_, dtype, {kManyElements}, values);
-        const DeviceTensor pairs(device_, dtype, {1, kManyElements - 3},
+        const DeviceTensor x(*device_, dtype, {kManyElements}, values);
+        const DeviceTensor pairs(*device_, dtype, {1, kManyElements - 3},
                                  {values.begin(), values.end() - 3});
         expect_same_bits_in_all_orders([&] {
-            const DeviceTensor out(device_, dtype, {kManyElements});
-            const DeviceTensor gated(device_, dtype, {1, pairs.view().size() / 2});
+            const DeviceTensor out(*device_, dtype, {kManyElements});
+            const DeviceTensor gated(*device_, dtype, {1, pairs.view().size() / 2});
             ops::activation_forward(context_, Activation::gelu_tanh, x.view(), out.view());
             ops::activation_backward(context_, Activation::silu, x.view(), out.view(), out.view());
             ops::gated_forward(context_, Activation::silu, pairs.view(), gated.view());
@@ -136,35 +136,5 @@ TEST_F(ActivationCuda, ManyElementsHaveTheSameBitsInAllOrders) {
     }
 }
 
-TEST_F(ActivationCuda, MovesNoMoreThanItMust) {
-    for (const DType dtype : kStorageTypes) {
-        SCOPED_TRACE(short_name(dtype));
-        const DeviceTensor gate_up(device_, dtype, {16, 1024}, random_values(16 * 1024, 6));
-        const DeviceTensor out(device_, dtype, {16, 512}, random_values(16 * 512, 7));
-        const DeviceTensor d_gate_up(device_, dtype, {16, 1024});
-        const std::uint64_t bytes = out.view().bytes();
-        const auto traffic = [](const auto& run, std::uint64_t minimum) {
-            const emulator::Session session;
-            run();
-            expect_minimal_traffic(session.counters(), minimum);
-        };
-        constexpr Activation kind = Activation::silu;
-        traffic([&] { ops::activation_forward(context_, kind, gate_up.view(), d_gate_up.view()); },
-                4 * bytes);
-        traffic(
-            [&] {
-                ops::activation_backward(context_, kind, gate_up.view(), gate_up.view(),
-                                         d_gate_up.view());
-            },
-            6 * bytes);
-        traffic([&] { ops::gated_forward(context_, kind, gate_up.view(), out.view()); }, 3 * bytes);
-        traffic(
-            [&] {
-                ops::gated_backward(context_, kind, gate_up.view(), out.view(), d_gate_up.view());
-            },
-            5 * bytes);
-    }
-}
-
 }  // namespace
-}  // namespace isoflop::emulated
+}  // namespace isoflop::test

@@ -2,7 +2,7 @@
 #include "cuda_emulated/support.hpp"
 #include "isoflop/ops/linear.hpp"
 
-namespace isoflop::emulated {
+namespace isoflop::test {
 namespace {
 
 using ops::Linear;
@@ -35,7 +35,7 @@ protected:
     DeviceTensor weight_like(DType dtype, const Sizes& sizes, WeightOrder order,
                              std::uint64_t seed) {
         const bool out_first = order == WeightOrder::out_in;
-        return {device_,
+        return {*device_,
                 dtype,
                 {out_first ? sizes.out : sizes.in, out_first ? sizes.in : sizes.out},
                 random_values(sizes.in * sizes.out, seed)};
@@ -52,11 +52,11 @@ double tolerance(DType dtype) {
 
 TEST_F(LinearCuda, ForwardAddsTheBias) {
     for_all([&](DType dtype, const Sizes& sizes, WeightOrder order) {
-        const DeviceTensor x(device_, dtype, {sizes.rows, sizes.in},
+        const DeviceTensor x(*device_, dtype, {sizes.rows, sizes.in},
                              random_values(sizes.rows * sizes.in, 1));
         const DeviceTensor weight = weight_like(dtype, sizes, order, 2);
-        const DeviceTensor bias(device_, dtype, {sizes.out}, random_values(sizes.out, 3));
-        const DeviceTensor y(device_, dtype, {sizes.rows, sizes.out});
+        const DeviceTensor bias(*device_, dtype, {sizes.out}, random_values(sizes.out, 3));
+        const DeviceTensor y(*device_, dtype, {sizes.rows, sizes.out});
         HostTensor host_x({sizes.rows, sizes.in}, x.values());
         HostTensor host_w = host_weight(weight);
         HostTensor host_bias({sizes.out}, bias.values());
@@ -77,12 +77,12 @@ TEST_F(LinearCuda, ForwardAddsTheBias) {
 
 TEST_F(LinearCuda, BackwardOfTheInputAccumulatesOnRequest) {
     for_all([&](DType dtype, const Sizes& sizes, WeightOrder order) {
-        const DeviceTensor d_y(device_, dtype, {sizes.rows, sizes.out},
+        const DeviceTensor d_y(*device_, dtype, {sizes.rows, sizes.out},
                                random_values(sizes.rows * sizes.out, 1));
         const DeviceTensor weight = weight_like(dtype, sizes, order, 2);
         for (const bool accumulate : {false, true}) {
             const DeviceTensor d_x(
-                device_, dtype, {sizes.rows, sizes.in},
+                *device_, dtype, {sizes.rows, sizes.in},
                 accumulate ? random_values(sizes.rows * sizes.in, 3) : std::vector<double>{});
             HostTensor host_d_y({sizes.rows, sizes.out}, d_y.values());
             HostTensor host_w = host_weight(weight);
@@ -100,12 +100,12 @@ TEST_F(LinearCuda, BackwardOfTheInputAccumulatesOnRequest) {
 
 TEST_F(LinearCuda, BackwardOfTheWeightAccumulates) {
     for_all([&](DType dtype, const Sizes& sizes, WeightOrder order) {
-        const DeviceTensor x(device_, dtype, {sizes.rows, sizes.in},
+        const DeviceTensor x(*device_, dtype, {sizes.rows, sizes.in},
                              random_values(sizes.rows * sizes.in, 1));
-        const DeviceTensor d_y(device_, dtype, {sizes.rows, sizes.out},
+        const DeviceTensor d_y(*device_, dtype, {sizes.rows, sizes.out},
                                random_values(sizes.rows * sizes.out, 2));
         const DeviceTensor d_weight = weight_like(dtype, sizes, order, 3);
-        const DeviceTensor bias(device_, dtype, {sizes.out}, random_values(sizes.out, 4));
+        const DeviceTensor bias(*device_, dtype, {sizes.out}, random_values(sizes.out, 4));
         HostTensor host_x({sizes.rows, sizes.in}, x.values());
         HostTensor host_d_y({sizes.rows, sizes.out}, d_y.values());
         HostTensor host_d_weight = host_weight(d_weight);
@@ -132,13 +132,13 @@ TEST_F(LinearCuda, GradientOfTheBiasHasTheSameBitsInAllOrders) {
             const std::int64_t rows = 517;
             const std::vector<double> gradients = random_values(rows * columns, 5);
             expect_same_bits_in_all_orders([&] {
-                const DeviceTensor x(device_, dtype, {rows, 1},
+                const DeviceTensor x(*device_, dtype, {rows, 1},
                                      std::vector<double>(static_cast<std::size_t>(rows), 0.0));
-                const DeviceTensor d_y(device_, dtype, {rows, columns}, gradients);
+                const DeviceTensor d_y(*device_, dtype, {rows, columns}, gradients);
                 const DeviceTensor d_weight(
-                    device_, dtype, {columns, 1},
+                    *device_, dtype, {columns, 1},
                     std::vector<double>(static_cast<std::size_t>(columns), 0.0));
-                const DeviceTensor d_bias(device_, dtype, {columns}, random_values(columns, 6));
+                const DeviceTensor d_bias(*device_, dtype, {columns}, random_values(columns, 6));
                 ops::linear_backward_weight(
                     context_, {.name = "test", .weight = d_weight.view(), .bias = d_bias.view()},
                     x.view(), d_y.view(), d_weight.view(), d_bias.view());
@@ -149,4 +149,4 @@ TEST_F(LinearCuda, GradientOfTheBiasHasTheSameBitsInAllOrders) {
 }
 
 }  // namespace
-}  // namespace isoflop::emulated
+}  // namespace isoflop::test

@@ -1,11 +1,11 @@
-// Manual attention on the emulated GPU against the reference in double.
+// Manual attention on a GPU against the reference in double.
 #include <cmath>
 
 #include "attention/attention_problem.hpp"
 #include "attention/cuda_backends.hpp"
 #include "cuda_emulated/support.hpp"
 
-namespace isoflop::emulated {
+namespace isoflop::test {
 namespace {
 
 using attention::Heads;
@@ -120,7 +120,7 @@ protected:
     void expect_matches_reference(DType dtype, const Shape& shape) {
         SCOPED_TRACE(std::string(short_name(dtype)) + ", " + test::describe(shape));
         Problem<float> problem(shape);
-        DeviceProblem on_device(device_, dtype, problem);
+        DeviceProblem on_device(*device_, dtype, problem);
         on_device.run(context_);
         on_device.fetch(problem);
         // The gap's value is exact in all types.
@@ -150,7 +150,7 @@ TEST_F(ManualAttentionCuda, LengthsOfZeroGiveZeros) {
 
 TEST_F(ManualAttentionCuda, MaskedProbabilitiesAreZero) {
     Problem<float> problem(make_shape(20, 17, 8, true, 1, 1));
-    DeviceProblem on_device(device_, DType::float16, problem);
+    DeviceProblem on_device(*device_, DType::float16, problem);
     on_device.run(context_);
     const std::vector<double> p = on_device.probabilities.values();
     const std::vector<double> d = on_device.d_scores.values();
@@ -174,7 +174,7 @@ TEST_F(ManualAttentionCuda, BadNumbersOfAQueryStayInItsRow) {
             const auto results = [&](bool with_bad) {
                 Problem<float> problem(make_shape(40, 40, 12));
                 if (with_bad) problem.q.at(0, 21, 1, 3) = static_cast<float>(bad);
-                DeviceProblem on_device(device_, dtype, problem);
+                DeviceProblem on_device(*device_, dtype, problem);
                 on_device.run(context_);
                 on_device.fetch(problem);
                 return problem;
@@ -202,7 +202,7 @@ TEST_F(ManualAttentionCuda, BadNumbersOfAQueryStayInItsRow) {
 TEST_F(ManualAttentionCuda, LargeScoresSaturate) {
     // Scores of several thousand: beyond exp without its shift.
     Problem<float> problem(make_shape(30, 30, 16, true, 1, 1), 60);
-    DeviceProblem on_device(device_, DType::float32, problem);
+    DeviceProblem on_device(*device_, DType::float32, problem);
     on_device.run(context_);
     on_device.fetch(problem);
     test::expect_matches(problem, Reference(problem),
@@ -213,7 +213,7 @@ TEST_F(ManualAttentionCuda, HasTheSameBitsInAllOrders) {
     for (const DType dtype : kStorageTypes) {
         expect_same_bits_in_all_orders([&] {
             Problem<float> problem(make_shape(21, 21, 8, true, 4, 2));
-            DeviceProblem on_device(device_, dtype, problem);
+            DeviceProblem on_device(*device_, dtype, problem);
             on_device.run(context_);
             return bytes_of(on_device.o.memory(), on_device.lse, on_device.d_q.memory(),
                             on_device.d_k.memory(), on_device.d_v.memory());
@@ -223,7 +223,7 @@ TEST_F(ManualAttentionCuda, HasTheSameBitsInAllOrders) {
 
 TEST_F(ManualAttentionCuda, RecordsWhatItMultiplies) {
     Problem<float> problem(make_shape(21, 21, 8, true, 4, 2, 2));
-    DeviceProblem on_device(device_, DType::bfloat16, problem);
+    DeviceProblem on_device(*device_, DType::bfloat16, problem);
     device::ProductRecorder recorder;
     context_.recorder = &recorder;
     on_device.run(context_);
@@ -234,8 +234,8 @@ TEST_F(ManualAttentionCuda, RecordsWhatItMultiplies) {
 
 TEST_F(ManualAttentionCuda, WrongArgumentsAreNamed) {
     Problem<float> problem(make_shape(8, 8, 16));
-    DeviceProblem on_device(device_, DType::bfloat16, problem);
-    const auto backend = device_.make_attention(cost::AttentionBackend::manual);
+    DeviceProblem on_device(*device_, DType::bfloat16, problem);
+    const auto backend = device_->make_attention(cost::AttentionBackend::manual);
     attention::ForwardArguments arguments = on_device.forward_arguments();
     arguments.lse = on_device.probabilities.view();  // bf16, and too large
     EXPECT_THROW(backend->forward(context_, problem.shape, arguments), std::invalid_argument);
@@ -246,4 +246,4 @@ TEST_F(ManualAttentionCuda, WrongArgumentsAreNamed) {
 }
 
 }  // namespace
-}  // namespace isoflop::emulated
+}  // namespace isoflop::test

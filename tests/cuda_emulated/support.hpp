@@ -1,5 +1,6 @@
-// What the tests of the CUDA ops share: an emulated device, tensors in its memory with NaN around
-// them, and runs in every scheduling order.
+// What the tests of the CUDA ops share: a device, tensors in its memory with NaN around them, and
+// runs in every scheduling order. The device is that of the linked program: the emulated one, or a
+// real GPU, without which the tests are skipped with the reason.
 //
 // References are the CPU ops in double on the inputs as the device has rounded them.
 #pragma once
@@ -10,18 +11,21 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <exception>
 #include <initializer_list>
+#include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
-#include "cuda_emulated/emulated_accelerator.hpp"
+#include "cuda_emulated/orders.hpp"
 #include "isoflop/base/half_precision.hpp"
+#include "isoflop/device/accelerator.hpp"
 #include "isoflop/device/context.hpp"
 #include "isoflop/device/tensor_view.hpp"
 #include "ops/support.hpp"
-#include "simt_emulator/test_support.hpp"
 
-namespace isoflop::emulated {
+namespace isoflop::test {
 
 using device::Context;
 using device::TensorView;
@@ -42,64 +46,94 @@ inline constexpr std::array kStorageTypes{DType::float32, DType::bfloat16, DType
     }
 }
 
-/// A tensor in device memory with bytes of 0xFF, which are NaN in every type, on both sides and,
-/// until they are written, in all elements of one made without values.
+/// Numbers as a GPU's memory holds them, of one of kStorageTypes.
+inline void store_rounded(DType dtype, const std::vector<double>& values, std::byte* to) {
+    for (const double value : values) {
+        const auto single = static_cast<float>(value);
+        const std::uint16_t half =
+            dtype == DType::bfloat16 ? float_to_bfloat16(single) : float_to_float16(single);
+        const std::size_t bytes = size_in_bytes(dtype);
+        std::memcpy(to, dtype == DType::float32 ? static_cast<const void*>(&single) : &half, bytes);
+        to += bytes;
+    }
+}
+[[nodiscard]] inline double load_stored(DType dtype, const std::byte* from) {
+    if (dtype == DType::float32) {
+        float single = 0;
+        std::memcpy(&single, from, sizeof single);
+        return static_cast<double>(single);
+    }
+    std::uint16_t half = 0;
+    std::memcpy(&half, from, sizeof half);
+    return static_cast<double>(dtype == DType::bfloat16 ? bfloat16_to_float(half)
+                                                        : float16_to_float(half));
+}
+
+/// NaN in every type.
+inline constexpr std::byte kPoison{0xFF};
+
+/// A tensor in device memory with poison on both sides and, until they are written, in all elements
+/// of one made without values.
 class DeviceTensor {
 public:
     /// `shift` moves it away from a 16-byte boundary, in elements.
     DeviceTensor(device::Accelerator& device, DType dtype,
                  std::initializer_list<std::int64_t> shape, const std::vector<double>& values = {},
                  std::int64_t shift = 0)
-        : front_(kPoisonBytes + static_cast<std::uint64_t>(shift) * size_in_bytes(dtype)),
-          bytes_(TensorView(nullptr, dtype, shape).bytes()),
-          memory_(device, front_ + bytes_ + kPoisonBytes),
+        : device_(device),
+          front_(kPoisonBytes + static_cast<std::uint64_t>(shift) * size_in_bytes(dtype)),
+          memory_(device, front_ + TensorView(nullptr, dtype, shape).bytes() + kPoisonBytes),
           view_(memory_.data() + front_, dtype, shape) {
-        std::memset(memory_.data(), kPoison, memory_.size());
         EXPECT_TRUE(values.empty() || std::ssize(values) == view_.size());
-        for (std::size_t i = 0; i < values.size(); ++i) set(i, static_cast<float>(values[i]));
+        std::vector<std::byte> image(memory_.size(), kPoison);
+        store_rounded(dtype, values, image.data() + front_);
+        device_.copy_in(memory_.data(), image.data(), image.size());
     }
     ~DeviceTensor() {
-        const std::byte* const end = memory_.data() + memory_.size();
-        const auto is_poison = [](std::byte byte) { return byte == std::byte{kPoison}; };
-        EXPECT_TRUE(std::all_of(memory_.data(), memory_.data() + front_, is_poison) &&
-                    std::all_of(end - kPoisonBytes, end, is_poison))
-            << "a kernel has written outside a tensor";
+        try {
+            const std::vector<std::byte> all = image();
+            const auto is_poison = [](std::byte byte) { return byte == kPoison; };
+            const auto tensor = all.begin() + static_cast<std::ptrdiff_t>(front_);
+            const auto behind = tensor + static_cast<std::ptrdiff_t>(view_.bytes());
+            EXPECT_TRUE(std::all_of(all.begin(), tensor, is_poison) &&
+                        std::all_of(behind, all.end(), is_poison))
+                << "a kernel has written outside a tensor";
+        } catch (const std::exception& error) {  // the work before it has failed
+            ADD_FAILURE() << error.what();
+        }
     }
     DeviceTensor(const DeviceTensor&) = delete;
     DeviceTensor& operator=(const DeviceTensor&) = delete;
 
     [[nodiscard]] const TensorView& view() const { return view_; }
+    /// Waits for the device, as append_bytes does.
     [[nodiscard]] std::vector<double> values() const {
+        const std::vector<std::byte> all = image();
         std::vector<double> values(static_cast<std::size_t>(view_.size()));
-        for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(get(i));
+        const std::byte* from = all.data() + front_;
+        for (double& value : values) {
+            value = load_stored(view_.dtype(), from);
+            from += size_in_bytes(view_.dtype());
+        }
         return values;
     }
     void append_bytes(std::vector<std::byte>& to) const {
-        to.insert(to.end(), memory_.data() + front_, memory_.data() + front_ + bytes_);
+        const std::vector<std::byte> all = image();
+        const std::byte* const first = all.data() + front_;
+        to.insert(to.end(), first, first + view_.bytes());
     }
 
 private:
     static constexpr std::uint64_t kPoisonBytes = 256;
-    static constexpr unsigned char kPoison = 0xFF;
 
-    void set(std::size_t i, float value) {
-        const DType dtype = view_.dtype();
-        if (dtype == DType::float32) {
-            static_cast<float*>(view_.data())[i] = value;
-        } else {
-            static_cast<std::uint16_t*>(view_.data())[i] =
-                dtype == DType::bfloat16 ? float_to_bfloat16(value) : float_to_float16(value);
-        }
-    }
-    [[nodiscard]] float get(std::size_t i) const {
-        const DType dtype = view_.dtype();
-        if (dtype == DType::float32) return static_cast<const float*>(view_.data())[i];
-        const std::uint16_t bits = static_cast<const std::uint16_t*>(view_.data())[i];
-        return dtype == DType::bfloat16 ? bfloat16_to_float(bits) : float16_to_float(bits);
+    [[nodiscard]] std::vector<std::byte> image() const {
+        std::vector<std::byte> bytes(memory_.size());
+        device_.copy_out(bytes.data(), memory_.data(), bytes.size());
+        return bytes;
     }
 
+    device::Accelerator& device_;
     std::uint64_t front_;
-    std::uint64_t bytes_;
     device::DeviceBuffer memory_;
     TensorView view_;
 };
@@ -119,28 +153,34 @@ inline void expect_close(const DeviceTensor& actual, const std::vector<double>& 
               tolerances * rounding_tolerance(dtype) * std::max(norm(reference), floor));
 }
 
-/// Contexts on the emulated device, with NaN in its scratch memory, and on the host.
-class CudaOp : public testing::Test {
+/// Contexts on the device, with NaN in its scratch memory, and on the host.
+class CudaOp : public ::testing::Test {
 protected:
-    CudaOp() { std::memset(device_.scratch(), 0xFF, device::kScratchBytes); }
+    void SetUp() override {
+        const device::AcceleratorCount count = device::count_accelerators();
+        if (count.devices == 0) GTEST_SKIP() << count.reason;
+        device_ = device::open_accelerator({});
+        context_.accelerator = device_.get();
+        const std::vector<std::byte> poison(1U << 20U, kPoison);
+        for (std::uint64_t at = 0; at < device::kScratchBytes; at += poison.size())
+            device_->copy_in(device_->scratch() + at, poison.data(), poison.size());
+    }
 
     /// `run` makes its tensors, calls an op, and returns the tensors whose bits must be the same in
     /// every scheduling order, as one vector of bytes.
     template <class Run>
-    void expect_same_bits_in_all_orders(const Run& run) {
+    static void expect_same_bits_in_all_orders(const Run& run) {
         std::optional<std::vector<std::byte>> first;
-        for (const emulator::Options& options : emulator::all_orders()) {
-            const emulator::Session session(options);
+        in_all_orders([&](const std::string& order) {
             const std::vector<std::byte> bits = run();
             if (!first) first = bits;
-            EXPECT_TRUE(bits == *first)
-                << "order " << static_cast<int>(options.order) << ", seed " << options.seed;
-        }
+            EXPECT_TRUE(bits == *first) << order;
+        });
     }
 
-    EmulatedAccelerator device_;
+    std::unique_ptr<device::Accelerator> device_;
     device::ThreadPool pool_{1};
-    Context context_{pool_, &device_};
+    Context context_{pool_};
     Context host_{pool_};
 };
 
@@ -152,18 +192,4 @@ template <class... Tensors>
     return bytes;
 }
 
-/// Global memory was moved in `bytes` in all, at most 2 % more, by accesses that use all of the
-/// 32-byte sectors that they touch, but for `unused_bytes` of these.
-inline void expect_minimal_traffic(const emulator::Counters& counters, std::uint64_t bytes,
-                                   std::uint64_t unused_bytes = 0) {
-    const emulator::MemoryCount& load = counters.global_load;
-    const emulator::MemoryCount& store = counters.global_store;
-    const std::uint64_t moved = load.bytes + store.bytes;
-    EXPECT_GE(moved, bytes);
-    EXPECT_LE(static_cast<double>(moved), 1.02 * static_cast<double>(bytes));
-    EXPECT_LE(static_cast<double>(32 * (load.sectors + store.sectors)),
-              1.02 * static_cast<double>(bytes) + static_cast<double>(unused_bytes));
-    EXPECT_EQ(counters.global_atomic.bytes, 0U);
-}
-
-}  // namespace isoflop::emulated
+}  // namespace isoflop::test
