@@ -15,13 +15,14 @@ protected:
         SCOPED_TRACE(std::string(short_name(dtype)) + ", " + std::to_string(rows) + " rows of " +
                      std::to_string(columns));
         const std::vector<std::int32_t> tokens = random_tokens(rows, 11, 1);
+        const DeviceTokens on_device(*device_, tokens);
         const DeviceTensor table(*device_, dtype, {11, columns}, random_values(11 * columns, 2));
         const DeviceTensor positions(*device_, dtype, {9, columns}, random_values(9 * columns, 3));
         const DeviceTensor out(*device_, dtype, {rows, columns});
         HostTensor host_table({11, columns}, table.values());
         HostTensor host_positions({9, columns}, positions.values());
         HostTensor host_out({rows, columns});
-        ops::embedding_forward(context_, tokens, table.view(),
+        ops::embedding_forward(context_, on_device.view(), table.view(),
                                with_positions ? positions.view() : TensorView{}, 7, 2, out.view());
         ops::embedding_forward(host_, tokens, host_table.view(),
                                with_positions ? host_positions.view() : TensorView{}, 7, 2,
@@ -34,6 +35,7 @@ protected:
                                      std::int32_t vocabulary, std::int64_t columns,
                                      std::int64_t sequence_length) {
         const std::int64_t rows = std::ssize(tokens);
+        const DeviceTokens on_device(*device_, tokens);
         SCOPED_TRACE(std::string(short_name(dtype)) + ", " + std::to_string(rows) + " rows of " +
                      std::to_string(columns));
         const DeviceTensor d_out(*device_, dtype, {rows, columns},
@@ -45,8 +47,8 @@ protected:
         HostTensor host_d_out({rows, columns}, d_out.values());
         HostTensor host_d_table({vocabulary, columns}, d_table.values());
         HostTensor host_d_positions({sequence_length, columns}, d_positions.values());
-        ops::embedding_backward(context_, tokens, d_out.view(), sequence_length, d_table.view(),
-                                d_positions.view());
+        ops::embedding_backward(context_, on_device.view(), d_out.view(), sequence_length,
+                                d_table.view(), d_positions.view());
         ops::embedding_backward(host_, tokens, host_d_out.view(), sequence_length,
                                 host_d_table.view(), host_d_positions.view());
         const double tolerance = 1e-6 + rounding_tolerance(dtype);
@@ -107,6 +109,7 @@ TEST_F(EmbeddingCuda, LargeBatchesAreSummedInPartsOfLongWindows) {
     constexpr std::int64_t kRows = 2500;
     std::vector<std::int32_t> tokens = random_tokens(kRows, 30, 6);
     std::fill(tokens.begin() + 100, tokens.begin() + 1100, 3);
+    const DeviceTokens on_device(*device_, tokens);
     for (const std::int64_t columns : {33, 1000}) {
         const DeviceTensor d_out(*device_, DType::float32, {kRows, columns},
                                  random_values(kRows * columns, 1, 0.5));
@@ -114,7 +117,7 @@ TEST_F(EmbeddingCuda, LargeBatchesAreSummedInPartsOfLongWindows) {
                                    random_values(30 * columns, 2));
         HostTensor host_d_out({kRows, columns}, d_out.values());
         HostTensor host_d_table({30, columns}, d_table.values());
-        ops::cuda::embedding_backward_within(context_, kScratch, tokens, d_out.view(), 50,
+        ops::cuda::embedding_backward_within(context_, kScratch, on_device.view(), d_out.view(), 50,
                                              d_table.view(), {});
         ops::embedding_backward(host_, tokens, host_d_out.view(), 50, host_d_table.view(), {});
         EXPECT_LE(relative_error(d_table.values(), host_d_table.doubles()), 1e-6);
@@ -129,6 +132,7 @@ TEST_F(EmbeddingCuda, HasTheSameBitsInAllOrders) {
         for (const std::int64_t columns : {33, 64}) {
             std::vector<std::int32_t> tokens = random_tokens(300, 20, 6);
             std::fill(tokens.begin() + 50, tokens.begin() + 250, 3);
+            const DeviceTokens on_device(*device_, tokens);
             const std::vector<double> gradients = random_values(300 * columns, 7);
             expect_same_bits_in_all_orders([&] {
                 const DeviceTensor d_out(*device_, dtype, {300, columns}, gradients);
@@ -136,11 +140,11 @@ TEST_F(EmbeddingCuda, HasTheSameBitsInAllOrders) {
                                            random_values(20 * columns, 8));
                 const DeviceTensor d_positions(*device_, dtype, {100, columns},
                                                random_values(100 * columns, 9));
-                ops::embedding_backward(context_, tokens, d_out.view(), 100, d_table.view(),
-                                        d_positions.view());
+                ops::embedding_backward(context_, on_device.view(), d_out.view(), 100,
+                                        d_table.view(), d_positions.view());
                 const DeviceTensor out(*device_, dtype, {300, columns});
-                ops::embedding_forward(context_, tokens, d_table.view(), d_positions.view(), 100, 0,
-                                       out.view());
+                ops::embedding_forward(context_, on_device.view(), d_table.view(),
+                                       d_positions.view(), 100, 0, out.view());
                 return bytes_of(d_table, d_positions, out);
             });
         }

@@ -1,4 +1,6 @@
 // The norms on a GPU against the CPU's in double, from the same rounded inputs.
+#include <cmath>
+
 #include "cuda_emulated/norm_problem.hpp"
 
 namespace isoflop::test {
@@ -78,8 +80,10 @@ protected:
         } else {
             test::expect_close(problem.d_x, reference.d_x.values());
         }
-        test::expect_close(problem.d_weight, reference.d_weight.values());
-        test::expect_close(problem.d_bias, reference.d_bias.values());
+        // Sums over rows, some of which are small by chance.
+        const double usual = std::sqrt(static_cast<double>(c.rows * c.width));
+        test::expect_close(problem.d_weight, reference.d_weight.values(), 1, usual);
+        test::expect_close(problem.d_bias, reference.d_bias.values(), 1, usual);
     }
 
     static void expect_close(const Problem& problem, Reference& reference) {

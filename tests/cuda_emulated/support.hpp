@@ -15,6 +15,7 @@
 #include <initializer_list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -136,6 +137,23 @@ private:
     std::uint64_t front_;
     device::DeviceBuffer memory_;
     TensorView view_;
+};
+
+/// Token ids or targets in device memory.
+class DeviceTokens {
+public:
+    DeviceTokens(device::Accelerator& device, const std::vector<std::int32_t>& tokens)
+        : size_(tokens.size()), memory_(device, size_ * sizeof(std::int32_t)) {
+        device.copy_in(memory_.data(), tokens.data(), memory_.size());
+    }
+    /// For ops on the device: the host cannot read them.
+    [[nodiscard]] std::span<const std::int32_t> view() const {
+        return {reinterpret_cast<const std::int32_t*>(memory_.data()), size_};
+    }
+
+private:
+    std::size_t size_;
+    device::DeviceBuffer memory_;
 };
 
 /// Frobenius norm of the difference within `tolerances` roundings of that of the reference, which

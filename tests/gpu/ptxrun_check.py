@@ -302,6 +302,8 @@ class GpuTests(PtxrunTest):
 
     # Whole steps take most of the time, and are what the runs of train are made of.
     quick = "--gtest_filter=-Choices/WholeSteps.*"
+    # The emulator has the ops in other orders.
+    without_ops = f"{quick}:*Cuda.*:StochasticRounding.*"
 
     def setUp(self):
         if self.program is None:
@@ -321,7 +323,7 @@ class GpuTests(PtxrunTest):
     def test_in_other_orders(self):
         for seed in SEEDS:
             with self.subTest(seed=seed):
-                self.check_passing(self.quick, PTXRUN_SCHED_SEED=seed)
+                self.check_passing(self.without_ops, PTXRUN_SCHED_SEED=seed)
 
 
 QUICK = ["Models.test_types_and_attention_backends", "SameBits.test_graphs", "Numbers.test_float16_skips_what_overflows",

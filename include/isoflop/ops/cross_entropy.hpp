@@ -16,7 +16,8 @@ using device::TensorView;
 /// Targets equal to this are ignored: loss 0, gradient 0.
 inline constexpr std::int32_t kIgnoreIndex = -100;
 
-/// logits [rows, V] -> losses [rows]. Logits are kept.
+/// logits [rows, V] -> losses [rows]. Logits are kept. Targets are in the memory that the tensors
+/// are in.
 void cross_entropy_forward(Context& context, const TensorView& logits,
                            std::span<const std::int32_t> targets, std::int32_t ignore_index,
                            const TensorView& losses);

@@ -16,8 +16,8 @@ using device::Context;
 using device::TensorView;
 
 /// out[t] = table[tokens[t]] (+ positions[t mod S + first_position] when `positions` is not empty).
-/// table [V, H], positions [P, H], out [T, H]. Token ids must lie in [0, V): checked,
-/// std::out_of_range.
+/// table [V, H], positions [P, H], out [T, H]. Tokens are in the memory that the tensors are in.
+/// Ids must lie in [0, V): checked on the host, std::out_of_range.
 void embedding_forward(Context& context, std::span<const std::int32_t> tokens,
                        const TensorView& table, const TensorView& positions,
                        std::int64_t sequence_length, std::int64_t first_position,
