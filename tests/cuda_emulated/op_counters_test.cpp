@@ -198,13 +198,13 @@ TEST_F(OpCounters, AdamWMovesEachTensorOnce) {
 
 TEST_F(OpCounters, CrossEntropyReadsRowsTwiceAndWritesThemOnce) {
     const std::int64_t width = 1 << 14;
-    const std::vector<std::int32_t> targets{5, 6};
+    const DeviceTokens targets(*device_, {5, 6});
     for (const DType dtype : kStorageTypes) {
         const DeviceTensor logits(*device_, dtype, {2, width}, random_values(2 * width, 3));
         const DeviceTensor losses(*device_, DType::float32, {2});
         const emulator::Counters counters = counters_of([&] {
-            ops::cross_entropy_forward_backward(context_, logits.view(), targets, ops::kIgnoreIndex,
-                                                0.5, losses.view());
+            ops::cross_entropy_forward_backward(context_, logits.view(), targets.view(),
+                                                ops::kIgnoreIndex, 0.5, losses.view());
         });
         // All threads of a row read its target: 4 bytes each, but one sector per warp.
         const std::uint64_t sectors = counters.global_load.sectors + counters.global_store.sectors;
@@ -214,12 +214,13 @@ TEST_F(OpCounters, CrossEntropyReadsRowsTwiceAndWritesThemOnce) {
 }
 
 TEST_F(OpCounters, EmbeddingMovesEachRowOnce) {
-    const std::vector<std::int32_t> tokens = ops::testing::random_tokens(64, 64, 1);
+    const DeviceTokens tokens(*device_, ops::testing::random_tokens(64, 64, 1));
     for (const DType dtype : kStorageTypes) {
         const DeviceTensor table(*device_, dtype, {64, 1024}, random_values(64 * 1024, 2));
         const DeviceTensor out(*device_, dtype, {64, 1024});
-        const emulator::Counters counters = counters_of(
-            [&] { ops::embedding_forward(context_, tokens, table.view(), {}, 64, 0, out.view()); });
+        const emulator::Counters counters = counters_of([&] {
+            ops::embedding_forward(context_, tokens.view(), table.view(), {}, 64, 0, out.view());
+        });
         // Each lane of a warp asks for the token, which is one sector.
         EXPECT_EQ(counters.global_store.sectors * 32, out.view().bytes());
         EXPECT_LE(static_cast<double>(counters.global_load.sectors * 32),
