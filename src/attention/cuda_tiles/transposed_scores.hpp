@@ -53,8 +53,29 @@ SIMT_DEVICE void store_statistics(const Shared<float>& stage, const QueryStatist
     simt::store(stage + (C::query_tile + query), statistics.sum);
 }
 
-/// Scores with keys as rows become probabilities; 0 where a query must not see a key, whatever lse
-/// is: the zeros that stand for keys past the end could else overflow.
+/// Probabilities with keys as rows become 0 where a query must not see a key.
+template <class Steps, int m, int n>
+SIMT_DEVICE void mask_transposed(Accumulator<m, n>& probabilities, const Problem& problem,
+                                 int first_key, int first_query) {
+    SIMT_UNROLL
+    for (int c = 0; c < n; ++c) {
+        SIMT_UNROLL
+        for (int side = 0; side < 2; ++side) {
+            const int query = first_query + 8 * c + column_in_piece(side);
+            const int limit = key_limit<Steps>(problem, query) - first_key;
+            SIMT_UNROLL
+            for (int r = 0; r < m; ++r) {
+                SIMT_UNROLL
+                for (int i = side; i < 4; i += 2) {
+                    if (16 * r + row_in_piece(i) >= limit) probabilities.at[r][c][i] = 0.0F;
+                }
+            }
+        }
+    }
+}
+
+/// Scores with keys as rows become probabilities. The mask comes last, as zeros that stand for keys
+/// past the end could overflow, and as a branch, as few tiles need it.
 template <class Steps, int m, int n>
 SIMT_DEVICE void recompute_transposed(Accumulator<m, n>& scores, const Shared<float>& lse,
                                       const Problem& problem, int first_key, int first_query,
@@ -63,9 +84,7 @@ SIMT_DEVICE void recompute_transposed(Accumulator<m, n>& scores, const Shared<fl
     for (int c = 0; c < n; ++c) {
         SIMT_UNROLL
         for (int side = 0; side < 2; ++side) {
-            const int column = 8 * c + column_in_piece(side);
-            const float column_lse = simt::load(lse + column);
-            const int limit = masked ? key_limit<Steps>(problem, first_query + column) : 0;
+            const float column_lse = simt::load(lse + (8 * c + column_in_piece(side)));
             SIMT_UNROLL
             for (int r = 0; r < m; ++r) {
                 SIMT_UNROLL
@@ -73,11 +92,11 @@ SIMT_DEVICE void recompute_transposed(Accumulator<m, n>& scores, const Shared<fl
                     float& score = scores.at[r][c][i];
                     score =
                         simt::exp2_approximate(fmaf(score, problem.scale * kLog2E, -column_lse));
-                    if (masked && first_key + 16 * r + row_in_piece(i) >= limit) score = 0.0F;
                 }
             }
         }
     }
+    if (masked) mask_transposed<Steps>(scores, problem, first_key, first_query);
 }
 
 /// P^T becomes dS^T.

@@ -31,16 +31,16 @@ inline constexpr std::array<TileShape, 5> kQueryGradientTiles = {{
 /// Key tiles outside, for d_k and d_v: keys and values, two stages of queries, output gradients,
 /// lse and row sums.
 inline constexpr std::array<TileShape, 5> kKeyGradientTiles = {{
-    {32, 32, 128, 4, 25088, 225},
-    {64, 32, 128, 4, 49664, 254},
-    {96, 32, 128, 8, 74240, 226},
+    {32, 32, 128, 4, 25088, 168},
+    {64, 32, 128, 4, 49664, 255},
+    {96, 32, 128, 8, 74240, 234},
     {128, 32, 128, 8, 98816, 255},
-    {256, 16, 64, 4, 98560, 245},
+    {256, 16, 64, 4, 98560, 240},
 }};
 
 /// As kKeyGradientTiles, with d_q added atomically from a tile of score gradients.
 inline constexpr std::array<TileShape, 5> kAtomicTiles = {{
-    {32, 32, 128, 4, 33280, 235},
+    {32, 32, 128, 4, 33280, 234},
     {64, 32, 128, 4, 57856, 255},
     {96, 32, 64, 4, 53760, 244},
     {128, 32, 64, 4, 70144, 255},

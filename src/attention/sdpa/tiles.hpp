@@ -20,11 +20,11 @@ inline constexpr std::array<TileShape, 5> kForwardTiles = {{
 /// Key tiles outside, for d_q, d_k and d_v: keys and values, two stages of queries, output
 /// gradients, lse and row sums, and one tile of score gradients.
 inline constexpr std::array<TileShape, 5> kBackwardTiles = {{
-    {32, 64, 128, 8, 50176, 234},
-    {64, 32, 128, 8, 57856, 174},
-    {96, 32, 64, 4, 53760, 245},
-    {128, 16, 128, 8, 86272, 250},
-    {256, 16, 64, 4, 100608, 254},
+    {32, 64, 128, 8, 50176, 173},
+    {64, 32, 128, 8, 57856, 172},
+    {96, 32, 64, 4, 53760, 250},
+    {128, 16, 128, 8, 86272, 247},
+    {256, 16, 64, 4, 100608, 255},
 }};
 static_assert(fits_everywhere(kForwardTiles));
 static_assert(fits_everywhere(kBackwardTiles));
