@@ -146,7 +146,7 @@ check_backend() {
             } else {
                 scores = part[6] == 2 ? 1 : 2; values = part[6] % 3 == 0 ? 2 : 1
                 copies = 2 * own_copies + 4 * other_copies
-                if (d == 64) { score_mma /= 2; score_loads /= 2 }  # its loop over head_dim is unrolled by 2 of 4
+                if (d == 64) { score_mma *= 3 / 4; score_loads *= 3 / 4 }  # of dP, 2 of 4 steps are unrolled
             }
             columns = kernel == "key_gradients_kernel" && part[6] > 2 ? d * other / 16 / warps : 0  # of d_q
             expect("mma", mma, scores * score_mma + values * value_mma + own / 16 * columns / 8)

@@ -140,15 +140,15 @@ struct KeyGradientSums {
         using KeyTile = typename C::KeyTile;
         typename C::Scores scores;
         scores.clear();
-        multiply_tiles<KeyTile, QueryTile, S, C::unroll>(scores, keys + warp_row * C::head_dim,
-                                                         queries);
+        multiply_tiles<KeyTile, QueryTile, S, C::score_unroll>(
+            scores, keys + warp_row * C::head_dim, queries);
         recompute_transposed<S>(scores, statistics, problem, warp_key, first_query, masked);
         if constexpr (C::of_values) multiply_values<QueryTile, S>(d_v, scores, gradients);
         if constexpr (C::of_keys) {
             typename C::Scores d_p;
             d_p.clear();
-            multiply_tiles<KeyTile, QueryTile, S, C::unroll>(d_p, values + warp_row * C::head_dim,
-                                                             gradients);
+            multiply_tiles<KeyTile, QueryTile, S, C::d_p_unroll>(
+                d_p, values + warp_row * C::head_dim, gradients);
             score_gradients(scores, d_p, statistics + C::query_tile);
             if constexpr (C::of_queries) {
                 put_into_tile<typename C::ScoreTile>(score_tile, warp_row, scores);

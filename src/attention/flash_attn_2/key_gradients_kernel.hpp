@@ -52,8 +52,9 @@ struct KeyGradientsConfig {
     using Output = Accumulator<warp_rows / 16, head_dim / 8>;
     static_assert(warp_rows % 16 == 0 && query_tile % 16 == 0 && head_dim % 32 == 0);
     static_assert(query_tile <= threads);
-    /// 128 sums of a thread with 32 rows of a warp leave few registers.
-    static constexpr int unroll = warp_rows == 32 && head_dim == 64 ? 2 : head_dim / 16;
+    /// 128 sums of a thread with 32 rows of a warp leave few registers beside scores and dP.
+    static constexpr int score_unroll = head_dim / 16;
+    static constexpr int d_p_unroll = warp_rows == 32 && head_dim == 64 ? 2 : head_dim / 16;
 };
 
 /// This warp's part of dS K, added to the sums of a head.

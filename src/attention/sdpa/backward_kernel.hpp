@@ -42,7 +42,8 @@ struct BackwardConfig {
     using Scores = Accumulator<warp_rows / 16, query_tile / 8>;
     using Output = Accumulator<warp_rows / 16, head_dim / 8>;
     /// The sums of a thread leave few registers: of long loops only some steps at a time.
-    static constexpr int unroll = head_dim >= 128 ? 4 : head_dim / 16;
+    static constexpr int score_unroll = head_dim >= 128 ? 4 : head_dim / 16;
+    static constexpr int d_p_unroll = score_unroll;
     /// Pieces of d_q: 16 queries and some columns for each warp.
     static constexpr int row_groups = query_tile / 16;
     static constexpr int column_groups = warps / row_groups;
