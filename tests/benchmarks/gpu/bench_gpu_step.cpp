@@ -14,8 +14,8 @@
 namespace isoflop::bench {
 namespace {
 
-using trainer::AttentionChoice;
 using nlohmann::ordered_json;
+using trainer::AttentionChoice;
 using Clock = std::chrono::steady_clock;
 
 /// Throws Skipped when the backend is not the one asked for.
