@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -117,8 +118,7 @@ public:
                 *count = std::min<std::int64_t>(requested, engines);
             } else if (attribute == kJson) {
                 *count = std::ssize(json);
-                std::memcpy(elements, json.data(),
-                            std::min(json.size(), static_cast<std::size_t>(requested)));
+                std::copy_n(json.data(), std::min(*count, requested), static_cast<char*>(elements));
             } else {
                 *count = 1;
                 std::memcpy(elements, &workspace_bytes, sizeof(workspace_bytes));

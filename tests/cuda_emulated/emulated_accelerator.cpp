@@ -107,16 +107,16 @@ void EmulatedAccelerator::release(std::byte* memory) noexcept {
 }
 
 void EmulatedAccelerator::copy_in(void* device, const void* host, std::uint64_t bytes) {
-    std::memcpy(device, host, bytes);
+    if (bytes > 0) std::memcpy(device, host, bytes);
 }
 void EmulatedAccelerator::copy_out(void* host, const void* device, std::uint64_t bytes) {
-    std::memcpy(host, device, bytes);
+    if (bytes > 0) std::memcpy(host, device, bytes);
 }
 void EmulatedAccelerator::copy(void* to, const void* from, std::uint64_t bytes) {
-    std::memmove(to, from, bytes);
+    if (bytes > 0) std::memmove(to, from, bytes);
 }
 void EmulatedAccelerator::fill_zero(void* device, std::uint64_t bytes) {
-    std::memset(device, 0, bytes);
+    if (bytes > 0) std::memset(device, 0, bytes);
 }
 
 void EmulatedAccelerator::gemm(const device::DeviceGemm& product) {
