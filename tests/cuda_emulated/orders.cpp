@@ -1,4 +1,4 @@
-#include "cuda_emulated/orders.hpp"
+#include "support/orders.hpp"
 
 #include "simt_emulator/test_support.hpp"
 

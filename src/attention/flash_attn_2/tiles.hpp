@@ -2,7 +2,7 @@
 //
 // All fit the 99 KiB of the smallest architecture class, so one shape serves every GPU and few
 // kernels need to be compiled. Registers are the most that nvcc 13.0 gives a thread on any
-// architecture; tests/attention_cuda/check_with_nvcc.sh compares (docs/attention_kernels.md).
+// architecture; tests/attention/emulated/check_with_nvcc.sh compares (docs/attention_kernels.md).
 #pragma once
 
 #include "attention/cuda_tiles/tile_shape.hpp"
