@@ -1,9 +1,8 @@
 // Utilisation: published throughput times our FLOPs per token, over our peaks, must give the
 // published percentage.
 //
-//   MFU = tokens/s x training FLOPs per token / (GPUs x dense peak)      Chowdhery 2022 (PaLM),
-//   appendix B HFU = the same with recomputed FLOPs                                 Korthikanti
-//   2022, section 6.3
+//   MFU = tokens/s x training FLOPs per token / (GPUs x dense peak)  Chowdhery 2022 (PaLM), appendix B
+//   HFU = the same with recomputed FLOPs                             Korthikanti 2022, section 6.3
 #include <array>
 
 #include "validation_cases.hpp"

@@ -86,9 +86,12 @@ float element(std::uint32_t bits, int half) {
 /// PTX manual, "Matrix Fragments for mma.m16n8k16 with floating point type" and "... mma.m16n8k8",
 /// with groupID = lane >> 2 and threadID_in_group = lane & 3. A register holds `pack` neighbours
 /// along k:
-///   A  a0: row groupID, k from pack * threadID_in_group;  a1: row groupID + 8;  a2, a3: the same,
-///   k + K / 2 B  b0: k from pack * threadID_in_group, column groupID;  b1: k + K / 2 C, D  c0, c1:
-///   row groupID, columns 2 * threadID_in_group, + 1;  c2, c3: row groupID + 8
+///   A     a0: row groupID, k from pack * threadID_in_group
+///         a1: row groupID + 8;  a2, a3: the same, k + K / 2
+///   B     b0: k from pack * threadID_in_group, column groupID
+///         b1: k + K / 2
+///   C, D  c0, c1: row groupID, columns 2 * threadID_in_group, + 1
+///         c2, c3: row groupID + 8
 /// Sums are exact up to one rounding; the order and rounding inside a real unit are not documented.
 template <MatrixType type>
 void multiply(Block& block, std::uint32_t, const std::array<void*, 32>& values) {

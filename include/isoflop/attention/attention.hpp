@@ -1,12 +1,12 @@
 // Causal or full, grouped-query attention: o = softmax(scale q k^T + mask) v, forward and backward,
 // by three backends with one interface:
-//   flash_attn_2  query tiles outside, key tiles inside, online softmax, lse saved, scores
-//   recomputed in backward;
-//                 parallel over heads and query tiles                               (Dao 2023,
-//                 arXiv 2307.08691)
-//   sdpa          key tiles outside, query tiles inside, running maximum and sum kept per row (Dao
-//   2022, arXiv 2205.14135) manual        the whole matrix of probabilities is stored: two products
-//   and a softmax between them
+//   flash_attn_2  query tiles outside, key tiles inside, online softmax; lse is saved, scores are
+//                 recomputed in backward; parallel over heads and query tiles
+//                 (Dao 2023, arXiv 2307.08691)
+//   sdpa          key tiles outside, query tiles inside; a running maximum and sum per row are kept
+//                 (Dao 2022, arXiv 2205.14135)
+//   manual        the whole matrix of probabilities is stored: two products and a softmax between
+//                 them
 // lse_i = log sum_j exp(scale q_i k_j), natural logarithm of scaled scores. Rows that may see no
 // key: o = 0, lse = +inf. Query head h reads key/value head h / (heads / kv_heads).
 #pragma once

@@ -82,8 +82,8 @@ struct Document {
     ///   configs/x.jsonc:4:17: error: <message>
     ///     4 |   "num_gpus": "eight",
     ///       |               ^
-    /// Long lines are cut around the column. A location with line 0 gives "<file>: error:
-    /// <message>".
+    /// Long lines are cut around the column. A location with line 0 gives
+    /// "<file>: error: <message>".
     [[nodiscard]] std::string describe(SourceLocation location, std::string_view message) const;
 };
 

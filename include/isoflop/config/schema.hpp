@@ -7,8 +7,8 @@
 //           Schema<Plan> s("plan", "A plan: hardware, hours, data and a model.");
 //           auto& gear = s.section("training_gear", "The machines.", Required::yes);
 //           gear.field(&Plan::training_gear, &TrainingGear::num_gpus,
-//                      {.key = "num_gpus", .help = "Number of GPUs.", .minimum = 1, .required =
-//                      true});
+//                      {.key = "num_gpus", .help = "Number of GPUs.", .minimum = 1,
+//                       .required = true});
 //           ...
 #pragma once
 

@@ -1,9 +1,10 @@
 // Which source does the n-th sample come from? A pure function of n: sources hang in a binary tree
-// (lightest joined first, as Huffman), and each node sends its m-th sample left when round(m *
-// share) steps up. So after any n samples every source has had its share of n, to within one
-// sample, and its own position is known without replaying.
-//   |count_i(n) - n w_i| < 1.68 always (half the reciprocal Fibonacci constant: ancestors in such a
-//   tree weigh at least 1, 1, 2, 3, 5, ... times the leaf); 0.5 for two sources.
+// (lightest joined first, as Huffman), and each node sends its m-th sample left when
+// round(m * share) steps up. So after any n samples every source has had its share of n, to within
+// one sample, and its own position is known without replaying:
+//   |count_i(n) - n w_i| < 1.68 always; 0.5 for two sources
+// 1.68 is half the reciprocal Fibonacci constant: ancestors in such a tree weigh at least
+// 1, 1, 2, 3, 5, ... times the leaf.
 #pragma once
 
 #include <cstddef>

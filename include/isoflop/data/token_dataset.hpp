@@ -2,8 +2,7 @@
 // corpus) with a mixing weight. A source is named by
 //   data/web/train_*.bin    a glob (or one file); files in natural order (train_2 before train_10)
 //   data/shakespeare        a folder: the shards its meta.json lists, or train*.bin / val*.bin as
-//   nanoGPT has them,
-//                           or *_train*.bin / *_val*.bin as llm.c has them
+//                           nanoGPT has them, or *_train*.bin / *_val*.bin as llm.c has them
 //   builtin                 the built-in corpus
 // Windows of block_size + 1 tokens begin every block_size tokens, so each token but the first is a
 // target once; they may cross documents and shards, never sources.

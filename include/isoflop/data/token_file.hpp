@@ -1,10 +1,10 @@
 // A file of tokens, memory-mapped. Three formats are read, told apart by their first bytes:
 //  - our shard (magic "ISOFLOPT"), which prepare-data writes: it knows its vocabulary and
-//  tokenizer, and every
-//    64 KiB of tokens has a checksum, verified when a token of that block is first read. So opening
-//    costs nothing even for a huge shard, and a damaged block never reaches a training step;
+//    tokenizer, and every 64 KiB of tokens has a checksum, verified when a token of that block is
+//    first read. So opening costs nothing even for a huge shard, and a damaged block never reaches
+//    a training step;
 //  - llm.c .bin: 256 int32 (magic, version, token count), then uint16 (magic 20240520) or uint32
-//  (magic 20240801);
+//    (magic 20240801);
 //  - nanoGPT .bin: bare uint16, no header; recognised by the name's ending only.
 // All numbers are little-endian. Layout of our shard:
 //   offset 0  char[8]  "ISOFLOPT"             offset 32  u64  tokenizer hash (0 unknown)
@@ -13,8 +13,7 @@
 //         16  u64      token count                   48  u64  zero
 //         24  u64      vocabulary size               56  u32  zero
 //                                                    60  u32  CRC-32C of bytes 0 to 59
-//   offset 64  tokens, then one CRC-32C (u32) for each block of tokens; the last block may be
-//   short.
+//   offset 64  tokens, then one CRC-32C (u32) for each block of tokens; the last block may be short
 #pragma once
 
 #include <cstdint>

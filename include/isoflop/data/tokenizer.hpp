@@ -1,7 +1,8 @@
 // Text to tokens and back. Three kinds:
 //   byte           256 byte values and end of text = 256; takes any bytes
 //   char           one token per code point that occurs in the data, in code point order (nanoGPT's
-//   character level) sentencepiece  a SentencePiece model (only in builds that found the library)
+//                  character level)
+//   sentencepiece  a SentencePiece model (only in builds that found the library)
 // A tokenizer is immutable, and safe to use from several threads.
 #pragma once
 

@@ -1,8 +1,9 @@
 // The table of model keys: names, aliases, help, ranges. `add_model_fields` adds them to any
 // schema, so that the same table serves a model file and the "architecture" section of a plan:
 //
-//   auto architecture = schema.section("architecture", &PlanConfig::architecture, "...",
-//   Required::yes); add_model_fields(architecture);
+//   auto architecture =
+//       schema.section("architecture", &PlanConfig::architecture, "...", Required::yes);
+//   add_model_fields(architecture);
 //
 // Builder is Schema<T>::SectionBuilder<ModelKeys> of any T.
 #pragma once

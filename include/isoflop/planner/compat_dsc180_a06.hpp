@@ -4,10 +4,12 @@
 // notes below name them.
 //
 //   attention FLOPs   2 a S^2 H per layer: every head is charged for the full hidden width, a/2
-//   times too much LM head           missing; S B H is added instead memory            12 bytes per
-//   parameter (no fp32 master weights); activations 2 (4H + F) bytes per token and layer GPU peaks
-//   H100 bf16 495 and fp8 989 TFLOPS are halved twice; some fp32 entries are TF32; RTX 4090 is
-//   shader rate
+//                     times too much
+//   LM head           missing; S B H is added instead
+//   memory            12 bytes per parameter (no fp32 master weights); activations 2 (4H + F) bytes
+//                     per token and layer
+//   GPU peaks         H100 bf16 495 and fp8 989 TFLOPS are halved twice; some fp32 entries are
+//                     TF32; RTX 4090 is shader rate
 #pragma once
 
 #include <optional>

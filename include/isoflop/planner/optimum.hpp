@@ -5,7 +5,7 @@
 // number of experts and sequence length stay. Then
 //   N(t)   = c3 t^3 + c2 t^2 + c1 t      block matrices, block vectors, embeddings and head
 //   phi(t) = 6 (m3 t^3 + m1 t) + q t^2   training FLOPs per token: matrices, LM head; attention and
-//   router
+//                                        router
 // and L(N(t), C / phi(t)) has one minimum in t, found by golden-section search.
 #pragma once
 

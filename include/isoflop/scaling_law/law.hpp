@@ -124,9 +124,8 @@ struct PowerLawOptimum {
                                     const ChinchillaVector& gradient);
 
 /// The best use of `compute_flops` in closed form, under C = 6 N D.
-///   chinchilla  N* = G (C/6)^a, D* = (C/6)^(1-a) / G, with G = (alpha A / (beta
-///   B))^(1/(alpha+beta))
-///               and a = beta / (alpha + beta)                         (Hoffmann 2022, eq. 4)
+///   chinchilla  N* = G (C/6)^a, D* = (C/6)^(1-a) / G, with a = beta / (alpha + beta)
+///               and G = (alpha A / (beta B))^(1/(alpha+beta))         (Hoffmann 2022, eq. 4)
 ///   kaplan      N* = Ne Cmin^pN, Cmin in PF-days (Kaplan 2020, Table 6; the exponent is eq. 1.8).
 ///               Training is at the critical batch size, where Cmin = C / (1 + B/Bcrit) = C / 2
 ///               (eq. 5.5, B the batch size); D* = C / (6 N*) counts the tokens processed there.

@@ -3,12 +3,11 @@
 // gradients are complete.
 //
 //   ddp    every rank holds everything; gradients are all-reduced in buckets during the last
-//   backward zero1  gradients are reduce-scattered, each rank updates its part, weights are
-//   all-gathered while
-//          the next forward runs (Rajbhandari 2020)
+//          backward
+//   zero1  gradients are reduce-scattered, each rank updates its part, weights are all-gathered
+//          while the next forward runs (Rajbhandari 2020)
 //   fsdp   weights, gradients and moments are parts; a unit is gathered for the time of its use.
-//   With
-//          execution.shard_size, consecutive ranks share a copy and gradients are all-reduced
+//          With execution.shard_size, consecutive ranks share a copy and gradients are all-reduced
 //          between the copies once per iteration
 //
 // One rank runs as ddp without communication.

@@ -130,11 +130,11 @@ public:
         return context_.accelerator != nullptr ? host_context_ : context_;
     }
     [[nodiscard]] device::PlannedMemory& memory() { return memory_; }
-    /// All weights, flat, in host memory. Gathered for the purpose where ranks hold parts.
     struct WholeWeights {
-        device::Arena gathered;  ///< empty when the session holds them all
+        device::Arena gathered;  ///< empty when the session holds all weights
         device::TensorView view;
     };
+    /// All weights, flat, in host memory; gathered where ranks hold parts.
     [[nodiscard]] WholeWeights whole_weights();
     /// Waits for communication that overlaps with what comes next.
     void synchronize() { strategy_->synchronize(); }
@@ -190,8 +190,8 @@ private:
     [[nodiscard]] GradientRecord gradient_record(const std::vector<double>& unit_squares);
     [[nodiscard]] std::vector<checkpoint::NamedTensor> named(
         device::TensorView sharding::StateSlice::*state) const;
+    void clear_state();  ///< padding stays zero
     /// read(tensor name, first element, where to)
-    void clear_state();  ///< what is padding stays zero
     template <class Read>
     void fill_state(device::TensorView sharding::StateSlice::*state, const Read& read);
 

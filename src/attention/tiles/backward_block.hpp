@@ -1,7 +1,8 @@
 // Backward over one block of queries x keys of one key/value head, shared by the fused backends
 // (Dao 2023, algorithm 2):
-//   P = exp(scale q k^T - lse),  dV += P^T dO,  dP = dO V^T,  dS = P (dP - rowsum(dO o)),  dQ +=
-//   scale dS K, dK += scale dS^T Q: five products per pair, the scores recomputed once.
+//   P = exp(scale q k^T - lse),  dV += P^T dO,  dP = dO V^T,  dS = P (dP - rowsum(dO o)),
+//   dQ += scale dS K,  dK += scale dS^T Q
+// These are five products per pair; the scores are recomputed once.
 // A block adds to d_q of its queries and to d_k, d_v of its keys in memory, so blocks that share
 // neither may run at the same time; a fixed order of the others fixes the bits.
 #pragma once
