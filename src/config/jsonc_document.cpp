@@ -8,8 +8,8 @@
 #include <optional>
 
 #include "isoflop/config/jsonc.hpp"
+#include "isoflop/config/utf8.hpp"
 #include "source_position.hpp"
-#include "utf8.hpp"
 
 namespace isoflop::config {
 namespace {

@@ -7,9 +7,9 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/config/quoted_text.hpp"
+#include "isoflop/config/utf8.hpp"
 #include "jsonc_scanner.hpp"
-#include "quoted_text.hpp"
-#include "utf8.hpp"
 
 namespace isoflop::config {
 namespace {

@@ -6,8 +6,8 @@
 #include <cstdint>
 
 #include "isoflop/base/error.hpp"
-#include "quoted_text.hpp"
-#include "utf8.hpp"
+#include "isoflop/config/quoted_text.hpp"
+#include "isoflop/config/utf8.hpp"
 
 namespace isoflop::config {
 namespace {

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "isoflop/config/jsonc.hpp"
-#include "quoted_text.hpp"
+#include "isoflop/config/quoted_text.hpp"
 
 namespace isoflop::config {
 namespace {

@@ -1,11 +1,11 @@
-#include "quoted_text.hpp"
+#include "isoflop/config/quoted_text.hpp"
 
 #include <fmt/format.h>
 
 #include <cstdint>
 #include <iterator>
 
-#include "utf8.hpp"
+#include "isoflop/config/utf8.hpp"
 
 namespace isoflop::config {
 

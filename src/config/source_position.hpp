@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "isoflop/config/jsonc.hpp"
-#include "utf8.hpp"
+#include "isoflop/config/utf8.hpp"
 
 namespace isoflop::config {
 

@@ -1,4 +1,4 @@
-#include "utf8.hpp"
+#include "isoflop/config/utf8.hpp"
 
 #include <cstdint>
 

@@ -8,11 +8,11 @@
 #include <string_view>
 #include <vector>
 
-#include "config/utf8.hpp"
 #include "data/tokenizer_kinds.hpp"
 #include "data/utf8_stream.hpp"
 #include "isoflop/base/philox.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/config/utf8.hpp"
 
 namespace isoflop::data {
 namespace {

@@ -5,11 +5,11 @@
 #include <array>
 #include <utility>
 
-#include "config/utf8.hpp"
 #include "data/file_io.hpp"
 #include "data/fnv1a.hpp"
 #include "data/tokenizer_kinds.hpp"
 #include "data/utf8_stream.hpp"
+#include "isoflop/config/utf8.hpp"
 
 namespace isoflop::data {
 namespace fs = std::filesystem;

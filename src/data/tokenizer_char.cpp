@@ -6,11 +6,11 @@
 #include <array>
 #include <utility>
 
-#include "config/quoted_text.hpp"
-#include "config/utf8.hpp"
 #include "data/file_io.hpp"
 #include "data/tokenizer_kinds.hpp"
 #include "data/utf8_stream.hpp"
+#include "isoflop/config/quoted_text.hpp"
+#include "isoflop/config/utf8.hpp"
 
 namespace isoflop::data {
 namespace {

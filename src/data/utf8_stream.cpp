@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "config/utf8.hpp"
+#include "isoflop/config/utf8.hpp"
 
 namespace isoflop::data {
 namespace {
