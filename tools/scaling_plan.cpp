@@ -93,6 +93,9 @@ void add_options(Command& command, Options& options) {
         app.add_option("--emit-train-config", options.emit_train_config,
                        "Write the config with which train executes the plan; - prints it")
             ->type_name("FILE");
+        app.add_option("--plot", options.plot,
+                       "Write loss against model size at the plan's compute as an SVG picture")
+            ->type_name("FILE");
     }
     if (name == "sweep") {
         app.add_option("--over", options.sweep_axes,

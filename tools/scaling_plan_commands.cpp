@@ -20,6 +20,7 @@
 #include "isoflop/report/compat_report.hpp"
 #include "isoflop/report/list_report.hpp"
 #include "isoflop/report/model_report.hpp"
+#include "isoflop/report/plan_plot.hpp"
 #include "isoflop/report/plan_report.hpp"
 #include "isoflop/trainer/train_config.hpp"
 
@@ -171,12 +172,16 @@ Result run_backward(const Options& options) {
         if (!options.emit_train_config.empty()) {
             throw ConfigError("--emit-train-config executes the exact plan; leave --compat out");
         }
+        if (!options.plot.empty()) {
+            throw ConfigError("--plot draws the exact plan; leave --compat out");
+        }
         const auto compat = compat_backward(config, plan);
         result.output = options.json ? dump(report::compat_backward_json(compat, plan))
                                      : report::compat_backward_text(compat, plan, options.colour);
         return result;
     }
     result.warnings = plan.warnings;
+    if (!options.plot.empty()) write_new_file(options.plot, report::plan_plot_svg(plan));
     if (!options.emit_train_config.empty()) {
         const std::string text = planner::train_config_text(plan);
         if (options.emit_train_config == "-") {

@@ -19,6 +19,7 @@ struct Options {
     std::string convention = "exact";
     std::string memory_model = "isoflop";
     std::string emit_train_config;  ///< file to write, "-" for standard output
+    std::string plot;               ///< SVG file to write
     std::string subject;            ///< of schema: "plan", "model" or "markdown"
     bool json = false;
     bool quiet = false;
