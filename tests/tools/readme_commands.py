@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Runs the commands that README.md shows, so that they cannot rot.
+"""Runs the commands that README.md and pages in docs/ show, so that they stay correct.
 
 Takes every line of the ```sh blocks. Our tools are run; commands that CI or another test runs are listed
-in COVERED_ELSEWHERE; any other command is an error, so that nothing slips in untested. They run in order in a
-scratch folder that looks like a checkout, so files that they write stay out of the source tree.
+in COVERED_ELSEWHERE; any other command is an error, so that every command is tested. The commands of a page run in order
+in a scratch folder that looks like a checkout, so files that they write stay out of the source tree.
 
 A comment after a command changes what is expected:
     # exits 2          this exit code instead of 0
@@ -108,15 +108,16 @@ def check(command: Command, scratch: Path, environment: dict[str, str]) -> str |
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Runs the commands that README.md shows.")
+    parser = argparse.ArgumentParser(description="Runs the commands that a page shows.")
     parser.add_argument("--source", type=Path, required=True, help="root of the project")
     parser.add_argument("--build", type=Path, required=True, help="build folder")
+    parser.add_argument("--page", default="README.md", help="page to check, relative to the root of the project")
     arguments = parser.parse_args()
     source, build = arguments.source.resolve(), arguments.build.resolve()
 
-    commands = extract_commands((source / "README.md").read_text(encoding="utf-8"))
+    commands = extract_commands((source / arguments.page).read_text(encoding="utf-8"))
     if not commands:
-        print("README.md shows no command: has the fence changed from ```sh?")
+        print(f"{arguments.page} shows no command: has the fence changed from ```sh?")
         return 1
 
     environment = dict(os.environ, PATH=f"{build / 'tools'}{os.pathsep}{os.environ['PATH']}")
@@ -137,7 +138,7 @@ def main() -> int:
                 failures += 1
             else:
                 outcome = "ok"
-            print(f"README.md:{command.line_number}: {command.text}\n    {outcome}")
+            print(f"{arguments.page}:{command.line_number}: {command.text}\n    {outcome}")
     return 1 if failures else 0
 
 

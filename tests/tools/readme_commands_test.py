@@ -23,8 +23,8 @@ class ExtractCommands(unittest.TestCase):
 
 
 class WholeReadme(unittest.TestCase):
-    def run_on(self, *lines):
-        """Exit code and output for a README with these commands and a tool that exits with its argument."""
+    def run_on(self, *lines, page="README.md"):
+        """Exit code and output for a page with these commands and a tool that exits with its argument."""
         with tempfile.TemporaryDirectory() as folder:
             source, build = Path(folder) / "source", Path(folder) / "build"
             (build / "tools").mkdir(parents=True)
@@ -32,8 +32,8 @@ class WholeReadme(unittest.TestCase):
             tool = build / "tools" / "scaling-plan"
             tool.write_text("#!/bin/sh\nexit $1\n")
             tool.chmod(0o755)
-            (source / "README.md").write_text("\n".join(["```sh", *lines, "```"]))
-            done = subprocess.run([sys.executable, SCRIPT, "--source", source, "--build", build],
+            (source / page).write_text("\n".join(["```sh", *lines, "```"]))
+            done = subprocess.run([sys.executable, SCRIPT, "--source", source, "--build", build, "--page", page],
                                   capture_output=True, text=True)
             return done.returncode, done.stdout + done.stderr
 
@@ -50,6 +50,11 @@ class WholeReadme(unittest.TestCase):
         code, output = self.run_on("curl example.org")
         self.assertEqual(code, 1)
         self.assertIn("neither run here nor listed", output)
+
+    def test_takes_the_commands_of_the_page_that_it_is_given(self):
+        code, output = self.run_on("scaling-plan 3", page="planning.md")
+        self.assertEqual(code, 1)
+        self.assertIn("planning.md:2: scaling-plan 3", output)
 
     def test_fails_without_commands(self):
         self.assertEqual(self.run_on()[0], 1)

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import unittest
+import xml.etree.ElementTree
 from pathlib import Path
 
 BINARY = ""
@@ -222,6 +223,41 @@ class EmitTrainConfig(ToolTest):
     def test_refusal_writes_nothing(self):
         path = self.folder / "train.jsonc"
         self.refuse("backward", self.PLAN, "--parallelism=zero2", "--emit-train-config", path, says="zero2")
+        self.assertFalse(path.exists())
+
+
+class Plot(ToolTest):
+    PLAN = "configs/plan/auto.jsonc"
+    NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+
+    def test_makes_the_picture_of_the_readme(self):
+        """Equal up to the last digit of a coordinate, which may differ between math libraries."""
+        path = self.folder / "curve.svg"
+        self.succeed("backward", self.PLAN, "--plot", path)
+        made, shipped_picture = path.read_text(), (SOURCE / "docs/images/isoflop_curve.svg").read_text()
+        self.assertEqual(self.NUMBER.sub("#", made), self.NUMBER.sub("#", shipped_picture))
+        for number, expected in zip(self.NUMBER.findall(made), self.NUMBER.findall(shipped_picture)):
+            self.assertAlmostEqual(float(number), float(expected), delta=0.11)
+
+    def test_readme_shows_the_picture_and_its_command(self):
+        readme = (SOURCE / "README.md").read_text()
+        self.assertIn("](docs/images/isoflop_curve.svg)", readme)
+        self.assertIn(f"scaling-plan backward {self.PLAN} --plot isoflop_curve.svg", readme)
+
+    def test_is_well_formed_and_refers_to_no_other_file(self):
+        path = self.folder / "curve.svg"
+        self.succeed("backward", self.PLAN, "--plot", path, "--json")
+        xml.etree.ElementTree.parse(path)
+        self.assertNotRegex(path.read_text().replace("http://www.w3.org/2000/svg", ""), "href|url\\(|http")
+
+    def test_never_overwrites(self):
+        path = self.write("curve.svg", "mine")
+        self.refuse("backward", self.PLAN, "--plot", path, says="not overwritten")
+        self.assertEqual(path.read_text(), "mine")
+
+    def test_compat_has_no_picture(self):
+        path = self.folder / "curve.svg"
+        self.refuse("backward", "configs/plan/hoffmann.jsonc", "--compat", "dsc180_a06", "--plot", path, says="--plot")
         self.assertFalse(path.exists())
 
 
