@@ -6,14 +6,14 @@
 #include <cmath>
 
 #include "isoflop/base/text.hpp"
-#include "isoflop/report/svg.hpp"
+#include "isoflop/text/svg.hpp"
 
 namespace isoflop::report {
 namespace {
 
 using planner::BackwardPlan;
-using svg::Axis;
-using svg::escaped;
+using text::svg::Axis;
+using text::svg::escaped;
 
 constexpr double kWidth = 800, kHeight = 500;
 constexpr double kLeft = 84, kRight = kWidth - 32, kTop = 126, kBottom = kHeight - 94;
@@ -106,7 +106,7 @@ std::string axes(const BackwardPlan& plan, const Curve& curve, const Axis& x, co
                        fmt::format("{:.{}f}", loss, decimals));
     }
     const double low = curve.samples.front().n_params, high = curve.samples.back().n_params;
-    for (const double n_params : svg::log_ticks(low, high)) {
+    for (const double n_params : text::svg::log_ticks(low, high)) {
         if (n_params < low || n_params > high) continue;
         svg += fmt::format(
             "<line class=\"grid\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>\n",
@@ -130,7 +130,7 @@ std::string token_axis(const Curve& curve, const Axis& x) {
     std::string svg = text_at((kLeft + kRight) / 2, kTop - 32, R"(class="axis")",
                               "training tokens D = C / training FLOPs per token");
     const double most = curve.samples.front().n_tokens, least = curve.samples.back().n_tokens;
-    for (const double n_tokens : svg::log_ticks(least, most)) {
+    for (const double n_tokens : text::svg::log_ticks(least, most)) {
         if (n_tokens < least || n_tokens > most) continue;
         const auto after =
             std::find_if(curve.samples.begin() + 1, curve.samples.end(),
@@ -242,10 +242,10 @@ std::string plan_plot_svg(const BackwardPlan& plan) {
     for (const Sample& sample : curve.samples) highest = std::max(highest, sample.loss);
     // The labels of the two marks need room below the curve.
     const double lowest = curve.optimum.loss - 0.25 * (highest - curve.optimum.loss);
-    const std::vector<double> losses = svg::linear_ticks(lowest, highest);
+    const std::vector<double> losses = text::svg::linear_ticks(lowest, highest);
     const Axis x({curve.samples.front().n_params, curve.samples.back().n_params}, {kLeft, kRight},
-                 svg::Scale::logarithmic);
-    const Axis y({losses.front(), losses.back()}, {kBottom, kTop}, svg::Scale::linear);
+                 text::svg::Scale::logarithmic);
+    const Axis y({losses.front(), losses.back()}, {kBottom, kTop}, text::svg::Scale::linear);
     for (const Sample& sample : curve.samples)
         points += fmt::format("{:.1f},{:.1f} ", x.at(sample.n_params), y.at(sample.loss));
     points.pop_back();

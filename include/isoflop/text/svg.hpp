@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace isoflop::report::svg {
+namespace isoflop::text::svg {
 
 /// `text` with the characters &, <, > and " written as XML entities.
 [[nodiscard]] std::string escaped(std::string_view text);
@@ -40,4 +40,4 @@ private:
 /// at most `low`, the last at least `high`. Both must be positive.
 [[nodiscard]] std::vector<double> log_ticks(double low, double high);
 
-}  // namespace isoflop::report::svg
+}  // namespace isoflop::text::svg

@@ -1,8 +1,8 @@
-#include "isoflop/report/svg.hpp"
+#include "isoflop/text/svg.hpp"
 
 #include <cmath>
 
-namespace isoflop::report::svg {
+namespace isoflop::text::svg {
 namespace {
 
 /// 1, 2 or 5 times a power of ten, at least `value`.
@@ -66,4 +66,4 @@ std::vector<double> log_ticks(double low, double high) {
     return ticks;
 }
 
-}  // namespace isoflop::report::svg
+}  // namespace isoflop::text::svg

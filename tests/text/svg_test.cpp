@@ -1,9 +1,9 @@
-#include "isoflop/report/svg.hpp"
+#include "isoflop/text/svg.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace isoflop::report::svg {
+namespace isoflop::text::svg {
 namespace {
 
 using ::testing::DoubleNear;
@@ -43,4 +43,4 @@ TEST(SvgTicks, LogTicksEncloseTheRangeAndThinOutOverManyDecades) {
 }
 
 }  // namespace
-}  // namespace isoflop::report::svg
+}  // namespace isoflop::text::svg
