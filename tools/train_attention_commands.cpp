@@ -6,10 +6,10 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "isoflop/attention_lab/attention_comparison.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/device/accelerator.hpp"
 #include "isoflop/device/context.hpp"
-#include "isoflop/trainer/attention_comparison.hpp"
 #include "isoflop/trainer/selfcheck.hpp"
 #include "train_commands.hpp"
 
@@ -45,11 +45,11 @@ int run_selfcheck(const TrainOptions& options) {
     const trainer::RunPlan plan =
         trainer::plan_run(trainer::resolve_train_config(keys_of(options)));
     Device device(plan.config);
-    const trainer::AttentionTrials trials = trainer::check_attention(plan, device.context);
+    const attention_lab::AttentionTrials trials = trainer::check_attention(plan, device.context);
     std::cout << trainer::selfcheck_text(plan, trials, options.colour);
     const bool passed =
         std::all_of(trials.backends.begin(), trials.backends.end(),
-                    [](const trainer::AttentionTrial& trial) { return trial.passed(); });
+                    [](const attention_lab::AttentionTrial& trial) { return trial.passed(); });
     return static_cast<int>(passed ? ExitCode::ok : ExitCode::check_failed);
 }
 
@@ -59,23 +59,25 @@ int run_compare_attention(const TrainOptions& options) {
     const trainer::TrainConfig config = trainer::resolve_train_config(keys);
     std::vector<attention::Shape> shapes;
     for (const std::string& text : options.shapes)
-        shapes.push_back(trainer::parse_attention_shape(text));
-    if (shapes.empty()) shapes = trainer::shapes_to_compare(config);
+        shapes.push_back(attention_lab::parse_attention_shape(text));
+    if (shapes.empty())
+        shapes = attention_lab::shapes_to_compare(
+            trainer::attention_shape(config), config.execution.device == cost::DeviceKind::cuda);
     if (!config.dtype_note.empty()) std::cerr << "warning: " << config.dtype_note << '\n';
     Device device(config);
-    const trainer::AttentionComparison comparison =
-        trainer::compare_attention(device.context, shapes,
-                                   {.dtype = config.execution.dtype,
-                                    .deterministic = config.execution.deterministic,
-                                    .repeats = options.repeats,
-                                    .reference_products = 1e9});
+    const attention_lab::AttentionComparison comparison =
+        attention_lab::compare_attention(device.context, shapes,
+                                         {.dtype = config.execution.dtype,
+                                          .deterministic = config.execution.deterministic,
+                                          .repeats = options.repeats,
+                                          .reference_products = 1e9});
     if (options.json) {
-        std::cout << trainer::attention_comparison_json(comparison).dump(2) << '\n';
+        std::cout << attention_lab::attention_comparison_json(comparison).dump(2) << '\n';
     } else {
-        std::cout << trainer::attention_comparison_text(comparison, options.colour);
+        std::cout << attention_lab::attention_comparison_text(comparison, options.colour);
     }
     if (!options.html.empty())
-        write_page(options.html, trainer::attention_comparison_html(comparison));
+        write_page(options.html, attention_lab::attention_comparison_html(comparison));
     return static_cast<int>(comparison.passed() ? ExitCode::ok : ExitCode::check_failed);
 }
 

@@ -15,7 +15,7 @@
 #include "isoflop/base/text.hpp"
 #include "isoflop/data/prepare.hpp"
 #include "isoflop/device/context.hpp"
-#include "isoflop/trainer/compare.hpp"
+#include "isoflop/run_log/compare.hpp"
 #include "isoflop/trainer/doctor.hpp"
 #include "isoflop/trainer/loaded_model.hpp"
 #include "isoflop/trainer/sampling.hpp"
@@ -185,11 +185,11 @@ int run_import(const TrainOptions& options) {
 int run_compare(const TrainOptions& options) {
     std::vector<std::filesystem::path> paths(options.files.begin(), options.files.end());
     if (paths.empty()) paths.emplace_back(options.out_dir);
-    const trainer::Comparison comparison = trainer::compare_runs(paths, options.latest);
+    const run_log::Comparison comparison = run_log::compare_runs(paths, options.latest);
     if (options.json) {
-        std::cout << trainer::comparison_json(comparison).dump(2) << '\n';
+        std::cout << run_log::comparison_json(comparison).dump(2) << '\n';
     } else {
-        std::cout << trainer::comparison_text(comparison, options.colour);
+        std::cout << run_log::comparison_text(comparison, options.colour);
     }
     return 0;
 }

@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "attention_probe.hpp"
+#include "isoflop/attention_lab/attention_probe.hpp"
 
 namespace isoflop::trainer {
 namespace {
@@ -24,7 +24,7 @@ bool is_in(AttentionBackend backend, const std::vector<AttentionBackend>& list) 
     return std::find(list.begin(), list.end(), backend) != list.end();
 }
 
-std::string measured_text(const ProbeTimes& times) {
+std::string measured_text(const attention_lab::ProbeTimes& times) {
     std::string text;
     for (const auto& [backend, milliseconds] : times)
         text += fmt::format("{}{:.3g} ms {}", text.empty() ? "" : ", ", milliseconds,
@@ -33,28 +33,31 @@ std::string measured_text(const ProbeTimes& times) {
 }
 
 /// Timings of exactly these backends, kept or new; empty when a probe would take too long.
-ProbeTimes times_of(const std::vector<AttentionBackend>& backends, const TrainConfig& config,
-                    device::Context& context, bool& cached) {
+attention_lab::ProbeTimes times_of(const std::vector<AttentionBackend>& backends,
+                                   const TrainConfig& config, device::Context& context,
+                                   bool& cached) {
     const cost::Execution& execution = config.execution;
     const attention::Shape shape = attention_shape(config);
-    const std::optional<attention::Shape> probed = probe_shape(shape, context);
+    const std::optional<attention::Shape> probed = attention_lab::probe_shape(shape, context);
     if (!probed) return {};
-    const std::string key = fmt::format(
-        "{}; batch {}, sequence {}, heads {}/{} x {}, {}{}", describe_device(context), shape.batch,
-        shape.query_length, shape.heads, shape.kv_heads, shape.head_dim,
-        short_name(execution.dtype), execution.deterministic ? "" : ", not deterministic");
-    const ProbeCache cache(std::filesystem::path(config.keys.run.out_dir) / kProbeCacheName);
-    const auto only_these = [&](ProbeTimes times) {
+    const std::string key =
+        fmt::format("{}; batch {}, sequence {}, heads {}/{} x {}, {}{}",
+                    attention_lab::describe_device(context), shape.batch, shape.query_length,
+                    shape.heads, shape.kv_heads, shape.head_dim, short_name(execution.dtype),
+                    execution.deterministic ? "" : ", not deterministic");
+    const attention_lab::ProbeCache cache(std::filesystem::path(config.keys.run.out_dir) /
+                                          attention_lab::kProbeCacheName);
+    const auto only_these = [&](attention_lab::ProbeTimes times) {
         std::erase_if(times, [&](const auto& each) { return !is_in(each.first, backends); });
         return times;
     };
     if (const auto kept = cache.find(key)) {
-        ProbeTimes times = only_these(*kept);
+        attention_lab::ProbeTimes times = only_these(*kept);
         cached = times.size() == backends.size();
         if (cached) return times;
     }
-    ProbeTimes times =
-        probe_attention(context, *probed, execution.dtype, execution.deterministic, backends);
+    attention_lab::ProbeTimes times = attention_lab::probe_attention(
+        context, *probed, execution.dtype, execution.deterministic, backends);
     if (!times.empty()) cache.store(key, times);
     return times;
 }
@@ -76,7 +79,7 @@ AttentionDecision decide_by_time(const TrainConfig& config, device::Context& con
     if (backends.size() == 1)
         return {backends.front(), "the only one that runs here" + left_out, {}};
     bool cached = false;
-    const ProbeTimes times = times_of(backends, config, context, cached);
+    const attention_lab::ProbeTimes times = times_of(backends, config, context, cached);
     if (times.empty()) return decide_by_table(config, gpu, "a probe would take too long");
     const auto fastest =
         std::min_element(times.begin(), times.end(),
@@ -164,7 +167,7 @@ AttentionDecision decide_attention(const TrainConfig& config, device::Context& c
                                    const std::function<bool(AttentionBackend)>& fits) {
     const device::AcceleratorInfo* const gpu =
         context.accelerator != nullptr ? &context.accelerator->info() : nullptr;
-    const std::string device = describe_device(context);
+    const std::string device = attention_lab::describe_device(context);
     if (earlier && earlier->device == device) {
         const std::vector<AttentionBackend> runnable = attention::runnable(
             config.execution.device, attention_shape(config), config.execution.storage_dtype(),

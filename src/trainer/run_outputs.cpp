@@ -8,8 +8,8 @@
 namespace isoflop::trainer {
 namespace {
 
-ProgressOptions progress_options(const TrainConfig& config, report::Colour colour) {
-    ProgressOptions options = progress_options_for_stdout();
+run_log::ProgressOptions progress_options(const TrainConfig& config, report::Colour colour) {
+    run_log::ProgressOptions options = run_log::progress_options_for_stdout();
     options.max_iters = config.max_iters;
     options.log_interval = config.keys.run.log_interval;
     options.colour = colour;
@@ -32,17 +32,17 @@ RunOutputs::RunOutputs(const RunSetup& setup, std::ostream& console, report::Col
 
 void RunOutputs::open(const RunSetup& setup, const Hardware& hardware, std::int64_t iteration) {
     const RunKeys& keys = setup.plan.config.keys.run;
-    RunLogOptions options;
+    run_log::RunLogOptions options;
     options.save_json = keys.save_log_to_json;
     options.log_save_interval = keys.log_save_interval;
     options.keep_boundary = true;  // step_N and evaluation N are after N iterations
     // A run that was lost before its first checkpoint left a log, which begins anew.
     if (setup.resumed || std::filesystem::exists(setup.place.folder / "metrics.jsonl")) {
-        log_ = RunLog::resume(setup.place.folder, iteration, options);
+        log_ = run_log::RunLog::resume(setup.place.folder, iteration, options);
     } else {
-        log_ = RunLog::create(setup.place.folder, setup.place.name, config_record(setup.plan),
-                              metadata_of(setup.plan.config), startup_record(setup.plan, hardware),
-                              options);
+        log_ = run_log::RunLog::create(setup.place.folder, setup.place.name,
+                                       config_record(setup.plan), metadata_of(setup.plan.config),
+                                       startup_record(setup.plan, hardware), options);
         if (setup.tokenizer) data::save_tokenizer(*setup.tokenizer, setup.place.folder);
     }
     if (keys.tensorboard) {
@@ -52,19 +52,20 @@ void RunOutputs::open(const RunSetup& setup, const Hardware& hardware, std::int6
     progress_.line(fmt::format("run {}", setup.place.folder.string()));
 }
 
-void RunOutputs::add(const IterationRecord& record) {
+void RunOutputs::add(const run_log::IterationRecord& record) {
     if (log_) log_->add(record);
     if (tensorboard_) tensorboard_->add(record);
     progress_.iteration(record);
 }
 
-void RunOutputs::add(const EvalRecord& record, std::optional<double> best, double pause_ms) {
+void RunOutputs::add(const run_log::EvalRecord& record, std::optional<double> best,
+                     double pause_ms) {
     if (log_) log_->add(record);
     if (tensorboard_) tensorboard_->add(record);
     progress_.evaluation(record, best, pause_ms);
 }
 
-void RunOutputs::add(const CheckpointRecord& record, double pause_ms) {
+void RunOutputs::add(const run_log::CheckpointRecord& record, double pause_ms) {
     if (log_) log_->add(record);
     progress_.line(fmt::format("saved {}", record.path), pause_ms);
 }
@@ -74,7 +75,7 @@ void RunOutputs::print(const std::string& text) {
     console_ << text;
 }
 
-std::optional<SummaryRecord> RunOutputs::finish(EndState state) {
+std::optional<run_log::SummaryRecord> RunOutputs::finish(run_log::EndState state) {
     if (!log_) return std::nullopt;
     return log_->finish(state);
 }

@@ -6,17 +6,17 @@
 
 namespace isoflop::trainer {
 
-AttentionTrials check_attention(const RunPlan& plan, device::Context& context) {
+attention_lab::AttentionTrials check_attention(const RunPlan& plan, device::Context& context) {
     attention::Shape shape = attention_shape(plan.config);
     shape.batch = 1;
-    return try_attention(context, shape, kAttentionBackends,
-                         {.dtype = plan.config.execution.dtype,
-                          .deterministic = plan.config.execution.deterministic,
-                          .repeats = 5,
-                          .seconds = 0.5});
+    return attention_lab::try_attention(context, shape, attention_lab::kAttentionBackends,
+                                        {.dtype = plan.config.execution.dtype,
+                                         .deterministic = plan.config.execution.deterministic,
+                                         .repeats = 5,
+                                         .seconds = 0.5});
 }
 
-std::string selfcheck_text(const RunPlan& plan, const AttentionTrials& trials,
+std::string selfcheck_text(const RunPlan& plan, const attention_lab::AttentionTrials& trials,
                            report::Colour colour) {
     const model::ModelConfig& model = plan.config.model;
     const cost::Execution& execution = plan.config.execution;
@@ -38,13 +38,14 @@ std::string selfcheck_text(const RunPlan& plan, const AttentionTrials& trials,
                          {"backward"},
                          {"", report::Align::left}});
     const auto error = [](double value) { return fmt::format("{:.1e}", value); };
-    for (const AttentionTrial& trial : trials.backends) {
+    for (const attention_lab::AttentionTrial& trial : trials.backends) {
         if (!trial.ran) {
             table.row({std::string(to_string(trial.backend)), "-", "-", "-", "-", "-", "-", "-",
                        "-", (trial.failed ? "FAILED: " : "") + trial.reason});
             continue;
         }
-        const AttentionErrors errors = trial.errors.value_or(AttentionErrors{});
+        const attention_lab::AttentionErrors errors =
+            trial.errors.value_or(attention_lab::AttentionErrors{});
         table.row({std::string(to_string(trial.backend)), error(errors.output), error(errors.lse),
                    error(errors.d_query), error(errors.d_key), error(errors.d_value),
                    error(trial.tolerance.values), human_seconds(trial.forward_seconds),

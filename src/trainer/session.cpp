@@ -241,8 +241,8 @@ void Session::update_slices(ops::AdamWOptions options) {
     }
 }
 
-GradientRecord Session::gradient_record(const std::vector<double>& unit_squares) {
-    GradientRecord record;
+run_log::GradientRecord Session::gradient_record(const std::vector<double>& unit_squares) {
+    run_log::GradientRecord record;
     double squares = 0;
     std::int64_t layers = 0;
     for (std::size_t unit = 0; unit < unit_squares.size(); ++unit) {

@@ -9,7 +9,7 @@
 #include "isoflop/cost/communication.hpp"
 #include "isoflop/hardware/gpu_table.hpp"
 #include "isoflop/model/model_reader.hpp"
-#include "isoflop/trainer/run_log.hpp"
+#include "isoflop/run_log/run_log.hpp"
 #include "report/common_sections.hpp"
 
 namespace isoflop::trainer {
@@ -204,9 +204,9 @@ std::string startup_text(const RunPlan& plan, const Hardware& hardware, report::
     return report.str();
 }
 
-StartupRecord startup_record(const RunPlan& plan, const Hardware& hardware) {
-    StartupRecord record;
-    record.timestamp = timestamp_now();
+run_log::StartupRecord startup_record(const RunPlan& plan, const Hardware& hardware) {
+    run_log::StartupRecord record;
+    record.timestamp = run_log::timestamp_now();
     record.total_params = plan.parameters.total;
     record.trainable_params = plan.parameters.total;
     record.non_embedding_params = plan.parameters.non_embedding;

@@ -14,8 +14,8 @@
 #include "isoflop/data/token_dataset.hpp"
 #include "isoflop/data/tokenizer.hpp"
 #include "isoflop/model/model_reader.hpp"
+#include "isoflop/run_log/progress.hpp"
 #include "isoflop/trainer/loaded_model.hpp"
-#include "isoflop/trainer/progress.hpp"
 #include "isoflop/trainer/sampling.hpp"
 #include "isoflop/trainer/schedule.hpp"
 #include "isoflop/trainer/startup_report.hpp"
@@ -73,8 +73,8 @@ public:
         environment_.out << startup_text(setup_.plan, hardware_, environment_.colour) << '\n';
         set_initial_state();
         if (config().keys.run.eval_only) {
-            environment_.out << evaluation_line(evaluate(), best_validation_loss_,
-                                                environment_.colour)
+            environment_.out << run_log::evaluation_line(evaluate(), best_validation_loss_,
+                                                         environment_.colour)
                              << '\n';
             return ExitCode::ok;
         }
@@ -132,7 +132,7 @@ private:
                 save(last_validation_loss_);
                 outputs_.line(fmt::format(
                     "stopped after iteration {}; continue with init_from=resume", iteration_ - 1));
-                outputs_.finish(EndState::stopped);
+                outputs_.finish(run_log::EndState::stopped);
                 return ExitCode::ok;
             }
             after_iteration();
@@ -155,8 +155,9 @@ private:
         ++iteration_;
     }
 
-    [[nodiscard]] IterationRecord make_record(const IterationOutcome& outcome, double time_ms) {
-        IterationRecord record;
+    [[nodiscard]] run_log::IterationRecord make_record(const IterationOutcome& outcome,
+                                                       double time_ms) {
+        run_log::IterationRecord record;
         record.iter = iteration_;
         record.loss = outcome.loss;
         record.time_ms = time_ms;
@@ -174,18 +175,19 @@ private:
         return record;
     }
 
-    [[nodiscard]] std::optional<CommunicationRecord> communication_record() {
+    [[nodiscard]] std::optional<run_log::CommunicationRecord> communication_record() {
         if (session_.communicator() == nullptr) return std::nullopt;
         const comm::CommunicationTotals now = session_.communication_totals();
         const comm::CommunicationTotals& before = communication_before_;
-        const CommunicationRecord record{now.tensor_bytes_sent() - before.tensor_bytes_sent(),
-                                         1000.0 * (now.seconds - before.seconds),
-                                         1000.0 * (now.exposed_seconds - before.exposed_seconds)};
+        const run_log::CommunicationRecord record{
+            now.tensor_bytes_sent() - before.tensor_bytes_sent(),
+            1000.0 * (now.seconds - before.seconds),
+            1000.0 * (now.exposed_seconds - before.exposed_seconds)};
         communication_before_ = now;
         return record;
     }
 
-    [[nodiscard]] MemoryRecord memory_record() {
+    [[nodiscard]] run_log::MemoryRecord memory_record() {
         const double resident =
             static_cast<double>(setup_.accelerator ? setup_.accelerator->memory_use().used_bytes()
                                                    : device::resident_anonymous_bytes()) /
@@ -195,11 +197,11 @@ private:
         return {arena, resident, arena, peak_resident_gib_};
     }
 
-    [[nodiscard]] UtilisationRecord utilisation(double seconds) const {
+    [[nodiscard]] run_log::UtilisationRecord utilisation(double seconds) const {
         const RunPlan& plan = setup_.plan;
         const double tokens_per_second =
             static_cast<double>(config().tokens_per_iteration) / seconds;
-        UtilisationRecord record;
+        run_log::UtilisationRecord record;
         record.flops_per_token = plan.palm_flops_per_token;
         record.tokens_per_sec = tokens_per_second;
         record.flops_achieved = tokens_per_second * plan.palm_flops_per_token;
@@ -220,21 +222,21 @@ private:
         return record;
     }
 
-    [[nodiscard]] EvalRecord evaluate() {
+    [[nodiscard]] run_log::EvalRecord evaluate() {
         const RunKeys& keys = run_keys();
         const auto micro_batch = static_cast<std::uint64_t>(config().execution.micro_batch_size);
         const std::uint64_t all = validation_samples_.num_windows();
         const std::uint64_t wanted =
             keys.eval_iters == 0 ? all : static_cast<std::uint64_t>(keys.eval_iters) * micro_batch;
         const std::uint64_t windows = std::min(all, wanted);
-        EvalRecord record;
+        run_log::EvalRecord record;
         record.iter = iteration_;
         record.lr = learning_rate(config(), std::max<std::int64_t>(iteration_ - 1, 0));
         record.val_loss = session_.evaluate_windows(validation_samples_, 0, windows).mean();
         const std::uint64_t train_windows = std::min<std::uint64_t>(windows, 32 * micro_batch);
         record.train_loss =
             session_.evaluate_samples(train_samples_, kTrainEvaluationStart, train_windows).mean();
-        record.timestamp = timestamp_now();
+        record.timestamp = run_log::timestamp_now();
         return record;
     }
 
@@ -254,7 +256,7 @@ private:
 
     void evaluate_and_save() {
         const Clock::time_point start = Clock::now();
-        const EvalRecord record = evaluate();
+        const run_log::EvalRecord record = evaluate();
         const double pause_ms = milliseconds(start, Clock::now());
         const bool best = !best_validation_loss_ || record.val_loss < *best_validation_loss_;
         if (best && std::isfinite(record.val_loss)) best_validation_loss_ = record.val_loss;
@@ -286,9 +288,9 @@ private:
         options.keep_checkpoints = run_keys().keep_checkpoints;
         const fs::path folder =
             save_session(session_, setup_.place.folder, iteration_, state, options);
-        outputs_.add(
-            CheckpointRecord{iteration_, validation_loss, folder.string(), timestamp_now()},
-            milliseconds(start, Clock::now()));
+        outputs_.add(run_log::CheckpointRecord{iteration_, validation_loss, folder.string(),
+                                               run_log::timestamp_now()},
+                     milliseconds(start, Clock::now()));
     }
 
     void print_sample() {
@@ -305,7 +307,7 @@ private:
     }
 
     ExitCode diverge() {
-        outputs_.finish(EndState::diverged);
+        outputs_.finish(run_log::EndState::diverged);
         outputs_.print(fmt::format(
             "The run diverged: gradients were not finite {} iterations in a row (last iteration "
             "{}). No update was made "
@@ -337,7 +339,8 @@ private:
         evaluate_and_save();
         MeasuredRun measured;
         measured.parameters = parameters_of_all_ranks();
-        const std::optional<SummaryRecord> summary = outputs_.finish(EndState::finished);
+        const std::optional<run_log::SummaryRecord> summary =
+            outputs_.finish(run_log::EndState::finished);
         if (!summary) return;
         measured.executed_flops_per_iteration = counted_flops_ * static_cast<double>(world_.size());
         measured.arena_bytes = session_.memory().bytes();

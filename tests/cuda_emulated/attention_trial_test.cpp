@@ -1,5 +1,5 @@
 // Trials of attention backends, the self-check and auto's probe on a GPU: the emulated one here.
-#include "isoflop/trainer/attention_trial.hpp"
+#include "isoflop/attention_lab/attention_trial.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,9 +7,9 @@
 
 #include <filesystem>
 
+#include "isoflop/attention_lab/attention_comparison.hpp"
 #include "isoflop/device/accelerator.hpp"
 #include "isoflop/trainer/attention_choice.hpp"
-#include "isoflop/trainer/attention_comparison.hpp"
 #include "isoflop/trainer/selfcheck.hpp"
 #include "trainer/session_test_support.hpp"
 
@@ -36,10 +36,11 @@ protected:
 TEST_F(AttentionOnAGpu, BackendsAreWithinTheirTolerance) {
     for (const DType dtype : {DType::float32, DType::bfloat16, DType::float16}) {
         for (const bool deterministic : {true, false}) {
-            const AttentionTrials trials = try_attention(
-                context_, self_attention(2, 33, 2, 1, 32, deterministic), kAttentionBackends,
+            const attention_lab::AttentionTrials trials = attention_lab::try_attention(
+                context_, attention_lab::self_attention(2, 33, 2, 1, 32, deterministic),
+                attention_lab::kAttentionBackends,
                 {.dtype = dtype, .deterministic = deterministic, .repeats = 1});
-            for (const AttentionTrial& trial : trials.backends) {
+            for (const attention_lab::AttentionTrial& trial : trials.backends) {
                 const bool fused = trial.backend != cost::AttentionBackend::manual;
                 if (fused && dtype == DType::float32) {
                     EXPECT_FALSE(trial.ran);
@@ -49,7 +50,7 @@ TEST_F(AttentionOnAGpu, BackendsAreWithinTheirTolerance) {
                 }
                 EXPECT_TRUE(trial.passed())
                     << short_name(dtype) << " " << to_string(trial.backend) << " " << trial.reason
-                    << " " << trial.errors.value_or(AttentionErrors{}).worst();
+                    << " " << trial.errors.value_or(attention_lab::AttentionErrors{}).worst();
             }
             EXPECT_TRUE(trials.backends.back().ran) << "manual runs everything";
         }
@@ -57,36 +58,38 @@ TEST_F(AttentionOnAGpu, BackendsAreWithinTheirTolerance) {
 }
 
 TEST_F(AttentionOnAGpu, ShapesOfOneTokenAndOneKeyWork) {
-    const AttentionTrials trials =
-        try_attention(context_, self_attention(3, 1, 2, 2, 64), kAttentionBackends,
-                      {.dtype = DType::bfloat16, .repeats = 1});
-    for (const AttentionTrial& trial : trials.backends)
+    const attention_lab::AttentionTrials trials = attention_lab::try_attention(
+        context_, attention_lab::self_attention(3, 1, 2, 2, 64), attention_lab::kAttentionBackends,
+        {.dtype = DType::bfloat16, .repeats = 1});
+    for (const attention_lab::AttentionTrial& trial : trials.backends)
         EXPECT_TRUE(trial.passed()) << to_string(trial.backend) << trial.reason;
 }
 
 TEST_F(AttentionOnAGpu, PartOfAShapeIsCompared) {
-    const AttentionTrials trials = try_attention(
-        context_, self_attention(2, 70, 2, 2, 32), kAttentionBackends,
+    const attention_lab::AttentionTrials trials = attention_lab::try_attention(
+        context_, attention_lab::self_attention(2, 70, 2, 2, 32), attention_lab::kAttentionBackends,
         {.dtype = DType::bfloat16, .repeats = 1, .reference_products = 7.0 * 64 * 70 * 32});
     EXPECT_EQ(trials.part, "the last 64 of 70 queries, 1 of 2 sequences, 1 of 2 key/value heads");
-    for (const AttentionTrial& trial : trials.backends) {
+    for (const attention_lab::AttentionTrial& trial : trials.backends) {
         EXPECT_TRUE(trial.passed())
-            << to_string(trial.backend) << " " << trial.errors.value_or(AttentionErrors{}).worst();
+            << to_string(trial.backend) << " "
+            << trial.errors.value_or(attention_lab::AttentionErrors{}).worst();
     }
 }
 
 TEST_F(AttentionOnAGpu, SelfcheckRunsInTheRunsType) {
     const RunPlan plan =
         plan_of(tiny_run({"device=cuda", "dtype=bfloat16", "head_dim=32", "n_head=1"}));
-    const AttentionTrials trials = check_attention(plan, context_);
-    for (const AttentionTrial& trial : trials.backends) EXPECT_TRUE(trial.passed());
+    const attention_lab::AttentionTrials trials = check_attention(plan, context_);
+    for (const attention_lab::AttentionTrial& trial : trials.backends) EXPECT_TRUE(trial.passed());
     EXPECT_THAT(selfcheck_text(plan, trials, report::Colour::off), HasSubstr("bf16 on a GPU"));
 }
 
 TEST_F(AttentionOnAGpu, AnUnknownGpuHasNoPrediction) {
     if (gpu_->info().name != "emulated GPU") GTEST_SKIP() << "the table may know this one";
-    const AttentionComparison comparison = compare_attention(
-        context_, {self_attention(1, 9, 1, 1, 32)}, {.dtype = DType::float16, .repeats = 1});
+    const attention_lab::AttentionComparison comparison =
+        attention_lab::compare_attention(context_, {attention_lab::self_attention(1, 9, 1, 1, 32)},
+                                         {.dtype = DType::float16, .repeats = 1});
     EXPECT_TRUE(comparison.passed());
     EXPECT_FALSE(comparison.shapes.front().predicted_rate);
     EXPECT_EQ(comparison.device, "emulated GPU (sm_80)");

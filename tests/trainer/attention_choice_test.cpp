@@ -9,8 +9,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "isoflop/attention_lab/attention_probe.hpp"
 #include "isoflop/base/error.hpp"
-#include "trainer/attention_probe.hpp"
 #include "trainer/session_test_support.hpp"
 
 namespace isoflop::trainer {
@@ -46,7 +46,9 @@ protected:
         const std::function<bool(AttentionBackend)>& fits = [](AttentionBackend) { return true; }) {
         return decide_attention(of, context_, earlier, fits);
     }
-    [[nodiscard]] std::filesystem::path cache_file() const { return folder_ / kProbeCacheName; }
+    [[nodiscard]] std::filesystem::path cache_file() const {
+        return folder_ / attention_lab::kProbeCacheName;
+    }
 
     std::filesystem::path folder_;
     device::ThreadPool pool_{1};
@@ -114,7 +116,7 @@ TEST_F(AttentionChoiceTest, AProbeTakesTheFastestAndIsKept) {
     EXPECT_THAT(first.reason, StartsWith("measured: "));
     for (const std::string_view name : all_names<AttentionBackend>())
         EXPECT_THAT(first.reason, HasSubstr(" ms " + std::string(name)));
-    EXPECT_EQ(first.device, describe_device(context_));
+    EXPECT_EQ(first.device, attention_lab::describe_device(context_));
     nlohmann::ordered_json json = nlohmann::ordered_json::parse(std::ifstream(cache_file()));
     auto& entry = json.at("milliseconds").front();
     entry["flash_attn_2"] = 3.0;
@@ -148,7 +150,7 @@ TEST_F(AttentionChoiceTest, WhatDoesNotFitIsLeftOut) {
 
 TEST_F(AttentionChoiceTest, ACheckpointsDecisionStandsOnItsDevice) {
     const AttentionDecision earlier{AttentionBackend::manual, "measured: then",
-                                    describe_device(context_)};
+                                    attention_lab::describe_device(context_)};
     const auto restored = attention_decision_from_json(to_json(earlier));
     ASSERT_TRUE(restored);
     EXPECT_EQ(decide(config({"reproducible=false"}), restored).reason, "measured: then");
@@ -168,17 +170,17 @@ TEST_F(AttentionChoiceTest, ADamagedFileIsIgnoredWithAWarning) {
     for (const char* text : {"", "{", "[]", "{\"program\": 3}", "null"}) {
         std::ofstream(cache_file()) << text;
         ::testing::internal::CaptureStderr();
-        EXPECT_FALSE(ProbeCache(cache_file()).find("key")) << text;
+        EXPECT_FALSE(attention_lab::ProbeCache(cache_file()).find("key")) << text;
         EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("is damaged and ignored"))
             << text;
     }
     std::ofstream(cache_file())
         << R"({"program": "another", "milliseconds": {"key": {"sdpa": 1}}})";
-    EXPECT_FALSE(ProbeCache(cache_file()).find("key"));
-    ProbeCache(cache_file()).store("key", {{AttentionBackend::sdpa, 1.5}});
-    EXPECT_THAT(*ProbeCache(cache_file()).find("key"),
+    EXPECT_FALSE(attention_lab::ProbeCache(cache_file()).find("key"));
+    attention_lab::ProbeCache(cache_file()).store("key", {{AttentionBackend::sdpa, 1.5}});
+    EXPECT_THAT(*attention_lab::ProbeCache(cache_file()).find("key"),
                 ElementsAre(std::pair(AttentionBackend::sdpa, 1.5)));
-    EXPECT_FALSE(ProbeCache(cache_file()).find("other key"));
+    EXPECT_FALSE(attention_lab::ProbeCache(cache_file()).find("other key"));
 }
 
 TEST_F(AttentionChoiceTest, LargeShapesAreProbedInPartOrNotAtAll) {
@@ -188,13 +190,13 @@ TEST_F(AttentionChoiceTest, LargeShapesAreProbedInPartOrNotAtAll) {
     shape.head_dim = 64;
     shape.batch = 64;
     shape.query_length = shape.key_length = 256;
-    const auto part = probe_shape(shape, context_);
+    const auto part = attention_lab::probe_shape(shape, context_);
     ASSERT_TRUE(part);
     EXPECT_LT(part->batch * part->heads, shape.batch * shape.heads);
     EXPECT_EQ(part->query_length, 256);
     EXPECT_EQ(part->heads / part->kv_heads, 4);
     shape.query_length = shape.key_length = 1 << 17;
-    EXPECT_FALSE(probe_shape(shape, context_));
+    EXPECT_FALSE(attention_lab::probe_shape(shape, context_));
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 
 #include "isoflop/trainer/schedule.hpp"
 #include "isoflop/trainer/startup_report.hpp"
-#include "trainer/run_log_test_support.hpp"
+#include "run_log/run_log_test_support.hpp"
 #include "trainer/session_test_support.hpp"
 
 namespace isoflop::trainer {
@@ -79,7 +79,7 @@ TEST(EarlierContract, EveryKeyIsTakenWithItsDefault) {
 }
 
 TEST(EarlierContract, DefaultsAreTheSameOrDocumented) {
-    const std::string differences = text_of(ISOFLOP_SOURCE_DIR "/docs/differences.md");
+    const std::string differences = run_log::text_of(ISOFLOP_SOURCE_DIR "/docs/differences.md");
     const ordered_json ours = config_record(plan_of({}));
     for (const auto& [key, value] : earlier_defaults().items()) {
         if (value.is_null()) continue;

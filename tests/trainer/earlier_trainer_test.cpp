@@ -10,10 +10,10 @@
 #include "isoflop/checkpoint/checkpoint.hpp"
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/hardware/gpu_table.hpp"
-#include "isoflop/trainer/compare.hpp"
+#include "isoflop/run_log/compare.hpp"
 #include "isoflop/trainer/initialization.hpp"
 #include "isoflop/trainer/startup_report.hpp"
-#include "trainer/run_log_test_support.hpp"
+#include "run_log/run_log_test_support.hpp"
 #include "trainer/session_test_support.hpp"
 
 namespace isoflop::trainer {
@@ -22,7 +22,7 @@ namespace {
 using testing::HasSubstr;
 using testing::UnorderedElementsAre;
 
-class EarlierTrainer : public RunLogTest {};
+class EarlierTrainer : public run_log::RunLogTest {};
 
 std::string refusal_of(const Overrides& overrides) {
     try {
@@ -129,7 +129,7 @@ TEST_F(EarlierTrainer, Defect08_GradientStatisticsWereTakenAfterTheGradientsWere
     EXPECT_FALSE(run.iterate(0, false).gradients.has_value());
     const IterationOutcome outcome = run.iterate(1, true);
     ASSERT_TRUE(outcome.gradients.has_value());
-    const GradientRecord& gradients = *outcome.gradients;
+    const run_log::GradientRecord& gradients = *outcome.gradients;
     EXPECT_EQ(gradients.global_norm, outcome.grad_norm);
     EXPECT_GT(gradients.global_norm, 0);
     EXPECT_GT(gradients.min_layer_norm, 0);
@@ -266,22 +266,24 @@ TEST_F(EarlierTrainer, Defect19_IntegersForFloatsAndEqualsSignsWereRefused) {
 }
 
 TEST_F(EarlierTrainer, Defect20_LogWasLostSinceTheLastSave) {
-    RunLog log = example_log(folder() / "run", {.log_save_interval = 1000});
-    for (std::int64_t iter = 0; iter < 7; ++iter) log.add(example_iteration(iter));
+    run_log::RunLog log = run_log::example_log(folder() / "run", {.log_save_interval = 1000});
+    for (std::int64_t iter = 0; iter < 7; ++iter) log.add(run_log::example_iteration(iter));
     // Neither flushed nor finished, as after a crash.
-    const auto document = nlohmann::ordered_json::parse(derive_run_json(log.metrics_path()));
+    const auto document =
+        nlohmann::ordered_json::parse(run_log::derive_run_json(log.metrics_path()));
     EXPECT_EQ(document["training_iterations"].size(), 7U) << "every iteration, at any log_interval";
-    const Comparison comparison = compare_runs(std::vector{folder() / "run"});
+    const run_log::Comparison comparison = run_log::compare_runs(std::vector{folder() / "run"});
     EXPECT_EQ(comparison.runs.at(0).iterations, 7);
 }
 
 TEST_F(EarlierTrainer, Defect21_CompareShowedDefaultsInsteadOfTheArchitecture) {
     const auto architecture = [&](const std::string& name, Overrides overrides) {
         const RunPlan plan = plan_of(tiny_run(std::move(overrides)));
-        RunLog log = RunLog::create(folder() / name, name, config_record(plan), example_metadata(),
-                                    example_startup());
-        log.finish(EndState::finished);
-        return compare_runs(std::vector{folder() / name}).runs.at(0).architecture;
+        run_log::RunLog log =
+            run_log::RunLog::create(folder() / name, name, config_record(plan),
+                                    run_log::example_metadata(), run_log::example_startup());
+        log.finish(run_log::EndState::finished);
+        return run_log::compare_runs(std::vector{folder() / name}).runs.at(0).architecture;
     };
     EXPECT_EQ(architecture("a", {"arch_preset=llama"}), "llama(rmsnorm/rope/swiglu)");
     EXPECT_EQ(architecture("b", {}), "gpt2(layernorm_nobias/learned_absolute/standard)");

@@ -4,16 +4,18 @@
 
 #include <string>
 
+#include "isoflop/attention_lab/attention_trial.hpp"
 #include "isoflop/device/context.hpp"
 #include "isoflop/report/text_report.hpp"
-#include "isoflop/trainer/attention_trial.hpp"
 #include "isoflop/trainer/session.hpp"
 
 namespace isoflop::trainer {
 
 /// One sequence of the run's length with random values.
-[[nodiscard]] AttentionTrials check_attention(const RunPlan& plan, device::Context& context);
-[[nodiscard]] std::string selfcheck_text(const RunPlan& plan, const AttentionTrials& trials,
+[[nodiscard]] attention_lab::AttentionTrials check_attention(const RunPlan& plan,
+                                                             device::Context& context);
+[[nodiscard]] std::string selfcheck_text(const RunPlan& plan,
+                                         const attention_lab::AttentionTrials& trials,
                                          report::Colour colour);
 
 }  // namespace isoflop::trainer

@@ -25,10 +25,10 @@
 #include "isoflop/device/planned_memory.hpp"
 #include "isoflop/model/parameter_layout.hpp"
 #include "isoflop/ops/adamw.hpp"
+#include "isoflop/run_log/records.hpp"
 #include "isoflop/sharding/data_parallel.hpp"
 #include "isoflop/trainer/attention_choice.hpp"
 #include "isoflop/trainer/loss_scale.hpp"
-#include "isoflop/trainer/records.hpp"
 #include "isoflop/trainer/train_config.hpp"
 #include "isoflop/transformer/transformer.hpp"
 
@@ -61,7 +61,7 @@ struct IterationOutcome {
     bool skipped = false;  ///< gradients were not finite
     /// They overflowed fp16 and the loss scale has been halved: no sign that the run diverges.
     bool overflowed = false;
-    std::optional<GradientRecord> gradients;
+    std::optional<run_log::GradientRecord> gradients;
 };
 
 /// Makes the communicators of a run on several ranks. `staging`: scratch of the planned memory,
@@ -187,7 +187,7 @@ private:
     void round_as_last_update();
     void gather_unit(std::size_t unit, const device::TensorView& to);
     void fetch_unit(std::size_t unit, const device::TensorView& to);
-    [[nodiscard]] GradientRecord gradient_record(const std::vector<double>& unit_squares);
+    [[nodiscard]] run_log::GradientRecord gradient_record(const std::vector<double>& unit_squares);
     [[nodiscard]] std::vector<checkpoint::NamedTensor> named(
         device::TensorView sharding::StateSlice::*state) const;
     void clear_state();  ///< padding stays zero

@@ -9,7 +9,7 @@
 #include "isoflop/device/accelerator.hpp"
 #include "isoflop/device/cpu_info.hpp"
 #include "isoflop/report/text_report.hpp"
-#include "isoflop/trainer/records.hpp"
+#include "isoflop/run_log/records.hpp"
 #include "isoflop/trainer/session.hpp"
 
 namespace isoflop::trainer {
@@ -38,7 +38,7 @@ struct Hardware {
 
 [[nodiscard]] std::string startup_text(const RunPlan& plan, const Hardware& hardware,
                                        report::Colour colour);
-[[nodiscard]] StartupRecord startup_record(const RunPlan& plan, const Hardware& hardware);
+[[nodiscard]] run_log::StartupRecord startup_record(const RunPlan& plan, const Hardware& hardware);
 /// Every key with the value that the run uses: what a preset, the data or a rule filled in stands
 /// there too. Keys that the earlier Python trainer had keep its names (n_layer, block_size, ...).
 [[nodiscard]] nlohmann::ordered_json config_record(const RunPlan& plan);

@@ -1,0 +1,60 @@
+// `train compare RUN...`: runs side by side, the best validation loss first.
+//
+// Reads run folders (metrics.jsonl, so also runs that were killed or still go on), run_*.json
+// files, those of the earlier Python system included, and folders of either. Of the configuration
+// it uses arch_preset, normalization, position_encoding, ffn_type and attention_backend.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "isoflop/report/text_report.hpp"
+
+namespace isoflop::run_log {
+
+struct ComparedRun {
+    std::string name;
+    std::filesystem::path path;
+    std::string preset;        ///< empty: not recorded, as for the other texts
+    std::string architecture;  ///< preset(norm/pos/ffn)
+    std::string requested_backend;
+    std::string used_backend;
+    std::string end_state;  ///< finished, stopped, diverged, failed, running
+    std::int64_t iterations = 0;
+    std::optional<double> val_loss;  ///< best
+    std::optional<double> mfu_percent;
+    std::optional<double> time_ms;    ///< mean of an iteration, without the first five
+    std::optional<double> memory_gb;  ///< peak, GiB
+};
+
+struct PresetAverage {
+    std::string preset;
+    std::int64_t runs = 0;
+    std::optional<double> val_loss;
+    std::optional<double> mfu_percent;
+    std::optional<double> time_ms;
+};
+
+struct Comparison {
+    std::vector<ComparedRun> runs;  ///< ranked; those without a validation loss last
+    std::vector<PresetAverage> presets;
+    /// How much lower the best validation loss is than the worst; absent with fewer than two.
+    std::optional<double> improvement_percent;
+};
+
+/// IoError that names the path when one is no run or cannot be read; ConfigError without paths.
+/// `latest`: of the runs found, only so many, those written last; 0: all.
+[[nodiscard]] Comparison compare_runs(std::span<const std::filesystem::path> paths,
+                                      std::size_t latest = 0);
+
+[[nodiscard]] std::string comparison_text(const Comparison& comparison,
+                                          report::Colour colour = report::Colour::off);
+[[nodiscard]] nlohmann::ordered_json comparison_json(const Comparison& comparison);
+
+}  // namespace isoflop::run_log

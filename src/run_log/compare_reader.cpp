@@ -1,0 +1,221 @@
+#include "compare_reader.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "isoflop/base/error.hpp"
+#include "run_log_document.hpp"
+#include "run_log_json.hpp"
+
+namespace isoflop::run_log {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr std::string_view kMetricsName = "metrics.jsonl";
+
+struct PresetChoices {
+    std::string_view preset;
+    std::string_view normalization;
+    std::string_view position_encoding;
+    std::string_view ffn_type;
+};
+
+/// What a preset stands for where the log does not say it.
+constexpr std::array<PresetChoices, 5> kPresets{
+    {{"gpt2", "layernorm_nobias", "learned_absolute", "standard"},
+     {"llama", "rmsnorm", "rope", "swiglu"},
+     {"team", "rmsnorm", "rope", "swiglu"},
+     {"qwen3", "rmsnorm", "rope", "swiglu"},
+     {"hybrid", "layernorm_nobias", "rope", "standard"}}};
+
+/// `preset(norm/pos/ffn)`. The earlier system built what the preset says and logged the defaults of
+/// the single choices, so for its logs the preset wins.
+std::string architecture_text(const ordered_json& config, bool of_earlier_system) {
+    const std::string preset = text_at(config, "arch_preset");
+    const auto* const known =
+        std::find_if(kPresets.begin(), kPresets.end(),
+                     [&](const auto& entry) { return entry.preset == preset; });
+    const auto choice = [&](const char* key, std::string_view PresetChoices::*of_preset) {
+        const std::string logged = text_at(config, key);
+        if (known != kPresets.end() && (logged.empty() || of_earlier_system)) {
+            return std::string((*known).*of_preset);
+        }
+        return logged.empty() ? std::string("-") : logged;
+    };
+    if (preset.empty() && text_at(config, "normalization").empty()) return {};
+    return fmt::format("{}({}/{}/{})", preset.empty() ? "-" : preset,
+                       choice("normalization", &PresetChoices::normalization),
+                       choice("position_encoding", &PresetChoices::position_encoding),
+                       choice("ffn_type", &PresetChoices::ffn_type));
+}
+
+/// Gathers the figures of one run from its records.
+class FigureReader {
+public:
+    void start(const ordered_json& header) {
+        const ordered_json config = header.value("config", ordered_json::object());
+        run_.name = text_at(header, "run_name");
+        run_.preset = text_at(config, "arch_preset");
+        run_.architecture = architecture_text(config, !header.contains("version"));
+        run_.requested_backend = text_at(header, "requested_backend");
+        if (run_.requested_backend.empty()) {
+            run_.requested_backend = text_at(config, "attention_backend");
+        }
+        run_.used_backend = text_at(header, "used_backend");
+        run_.end_state = "running";
+    }
+    void iteration(const ordered_json& record) {
+        sums_.add_iteration(record);
+        const auto memory = record.find("memory");
+        if (memory == record.end()) return;
+        if (const auto peak = number_at(*memory, "max_allocated_gb")) {
+            run_.memory_gb = std::max(*peak, run_.memory_gb.value_or(*peak));
+        }
+    }
+    void evaluation(const ordered_json& record) { sums_.add_evaluation(record); }
+    void end(std::string_view state) { run_.end_state = state; }
+
+    /// `logged`: the summary of a document, for what its records do not tell.
+    [[nodiscard]] ComparedRun finish(const ordered_json& logged = {}) const {
+        const SummaryRecord summary = sums_.summary();
+        ComparedRun run = run_;
+        run.iterations = summary.total_iterations;
+        run.val_loss =
+            summary.best_val_loss ? summary.best_val_loss : number_at(logged, "best_val_loss");
+        run.mfu_percent = summary.avg_mfu;
+        if (summary.total_iterations > 0) {
+            run.time_ms = summary.avg_time_ms;
+        } else {
+            run.iterations = integer_at(logged, "total_iterations", 0);
+            run.time_ms = number_at(logged, "avg_time_ms");
+            run.mfu_percent = number_at(logged, "avg_mfu");
+        }
+        return run;
+    }
+
+private:
+    ComparedRun run_;
+    SummaryAccumulator sums_;
+};
+
+ComparedRun read_metrics_run(const std::filesystem::path& log) {
+    FigureReader reader;
+    read_metrics(log, [&](const MetricsLine& line) {
+        const std::string type = text_at(line.json, "type");
+        if (type == line_type::kHeader) reader.start(line.json);
+        if (type == line_type::kIteration) reader.iteration(line.json);
+        if (type == line_type::kEval) reader.evaluation(line.json);
+        if (type == line_type::kEnd) reader.end(text_at(line.json, "state"));
+    });
+    return reader.finish();
+}
+
+/// Python writes NaN, Infinity and -Infinity, which are no JSON: they become null.
+std::string without_python_numbers(const std::string& text) {
+    static constexpr std::array<std::string_view, 3> kNames{"-Infinity", "Infinity", "NaN"};
+    std::string result;
+    bool quoted = false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (quoted && text[i] == '\\' && i + 1 < text.size()) {
+            result += text[i++];
+        } else if (text[i] == '"') {
+            quoted = !quoted;
+        } else if (!quoted) {
+            const auto* const name =
+                std::find_if(kNames.begin(), kNames.end(), [&](std::string_view candidate) {
+                    return text.compare(i, candidate.size(), candidate) == 0;
+                });
+            if (name != kNames.end()) {
+                result += "null";
+                i += name->size() - 1;
+                continue;
+            }
+        }
+        result += text[i];
+    }
+    return result;
+}
+
+std::string read_file(const std::filesystem::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) {
+        throw IoError(fmt::format("cannot read '{}': {}", path.string(),
+                                  std::generic_category().message(errno)));
+    }
+    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+ComparedRun read_document_run(const std::filesystem::path& log) {
+    const ordered_json document =
+        ordered_json::parse(without_python_numbers(read_file(log)), nullptr, false);
+    if (document.is_discarded()) {
+        throw IoError(fmt::format("'{}' is not JSON, or is cut short", log.string()));
+    }
+    if (!document.is_object() || !document.contains("training_iterations")) {
+        throw IoError(fmt::format("'{}' is not the log of a run: it has no training_iterations",
+                                  log.string()));
+    }
+    FigureReader reader;
+    reader.start(document);
+    for (const ordered_json& record : document["training_iterations"]) reader.iteration(record);
+    for (const ordered_json& record : document.value("eval_steps", ordered_json::array())) {
+        reader.evaluation(record);
+    }
+    const std::string state = text_at(document, "end_state");
+    if (!state.empty()) {
+        reader.end(state);
+    } else if (document.contains("end_time")) {
+        reader.end("finished");
+    }
+    return reader.finish(document.value("summary", ordered_json()));
+}
+
+bool is_run_document(const std::filesystem::path& path) {
+    return path.filename().string().starts_with("run_") && path.extension() == ".json";
+}
+
+std::vector<std::filesystem::path> logs_directly_in(const std::filesystem::path& folder) {
+    if (std::filesystem::exists(folder / kMetricsName)) return {folder / kMetricsName};
+    std::vector<std::filesystem::path> logs;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+        if (is_run_document(entry.path())) logs.push_back(entry.path());
+    }
+    std::sort(logs.begin(), logs.end());
+    return logs;
+}
+
+}  // namespace
+
+std::vector<std::filesystem::path> find_logs(const std::filesystem::path& path) {
+    std::error_code error;
+    if (!std::filesystem::is_directory(path, error)) return {path};
+    std::vector<std::filesystem::path> logs = logs_directly_in(path);
+    if (!logs.empty()) return logs;
+    for (const auto& entry : std::filesystem::directory_iterator(path)) {
+        if (!entry.is_directory() || entry.is_symlink()) continue;
+        for (auto& log : logs_directly_in(entry.path())) logs.push_back(std::move(log));
+    }
+    std::sort(logs.begin(), logs.end());
+    return logs;
+}
+
+ComparedRun read_compared_run(const std::filesystem::path& log) {
+    try {
+        ComparedRun run =
+            log.extension() == ".jsonl" ? read_metrics_run(log) : read_document_run(log);
+        run.path = log;
+        return run;
+    } catch (const nlohmann::json::exception& error) {
+        throw IoError(fmt::format("'{}' is not the log of a run: {}", log.string(), error.what()));
+    }
+}
+
+}  // namespace isoflop::run_log
