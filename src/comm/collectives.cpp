@@ -11,8 +11,8 @@
 namespace isoflop::comm {
 namespace {
 
-// An exchange costs a few thread wake-ups, milliseconds each where all cores compute; this much is
-// many times longer on its way, and holds half of a usual bucket of gradients.
+// An exchange costs a few thread wake-ups, milliseconds each when all cores compute. A piece of
+// this size takes many times longer to send, and holds half of a usual bucket of gradients.
 constexpr std::uint64_t kLargestStaging = std::uint64_t{16} << 20U;
 // Pieces begin on cache lines of the staging buffer, which also aligns every element type.
 constexpr std::uint64_t kPieceAlignment = 64;
@@ -31,7 +31,7 @@ std::uint64_t pieces_in_staging(int size) {
     return static_cast<std::uint64_t>(is_power_of_two(size) ? size / 2 : size - 1);
 }
 
-/// A range of elements of every part, and where its incoming copies go.
+/// A range of elements of every part, and the place of its incoming copies.
 class Piece {
 public:
     Piece(const SumTensor& tensor, std::uint64_t part_elements, std::uint64_t first,
@@ -83,9 +83,9 @@ private:
 };
 
 /// Recursive halving. In the step with partner distance d, both partners hold sums of the d ranks
-/// around them for the parts whose index equals their rank modulo d. Each keeps those that equal
-/// it modulo 2d, so partners 1, 2, 4, ... apart build the tree from its leaves, and rank r ends
-/// with part r.
+/// around them for the parts whose index equals their rank modulo d. Each keeps the parts whose
+/// index equals its rank modulo 2d, so partners 1, 2, 4, ... apart build the tree from its leaves,
+/// and rank r ends with part r.
 std::uint64_t halve(PointToPoint& transport, const Piece& piece) {
     const int rank = transport.rank();
     const int size = transport.size();
@@ -107,11 +107,11 @@ std::uint64_t halve(PointToPoint& transport, const Piece& piece) {
     return sent;
 }
 
-/// Every rank sends part j to rank j, which adds what it gets in rank order.
+/// Every rank sends part j to rank j, which adds the received parts in rank order.
 std::uint64_t exchange_directly(PointToPoint& transport, const Piece& piece) {
     const int rank = transport.rank();
     const int size = transport.size();
-    // The contribution of rank j is at staging index j, less one behind our own.
+    // The contribution of rank j is at staging index j, or j - 1 for ranks above the own rank.
     const auto staged = [&](int from) {
         return piece.staged(static_cast<std::size_t>(from < rank ? from : from - 1));
     };
@@ -123,8 +123,8 @@ std::uint64_t exchange_directly(PointToPoint& transport, const Piece& piece) {
     }
     const std::uint64_t sent = messages.exchange(transport);
 
-    // ((0+1)+...)+rank: the ranks before ours add up in staging; a sum of two does not depend on
-    // which comes first.
+    // ((0+1)+...)+rank: the sum of the lower ranks is made in staging; a sum of two terms does not
+    // depend on their order.
     const std::span<std::byte> own = piece.of_part(rank);
     for (int peer = 1; peer < rank; ++peer) piece.add(staged(0), staged(peer));
     if (rank > 0) piece.add(own, staged(0));
@@ -189,7 +189,7 @@ std::uint64_t staging_bytes(std::uint64_t largest_bytes, int size) {
     const auto ranks = static_cast<std::uint64_t>(size);
     const std::uint64_t pieces = pieces_in_staging(size);
     const std::uint64_t part = (largest_bytes + ranks - 1) / ranks;
-    // In whole cache lines, and at least one, whatever the number of ranks.
+    // In whole cache lines, and at least one, for any number of ranks.
     const std::uint64_t lines = (part + kPieceAlignment - 1) / kPieceAlignment;
     const std::uint64_t most = kLargestStaging / pieces / kPieceAlignment;
     return pieces * kPieceAlignment * std::max(std::min(lines, most), std::uint64_t{1});
@@ -225,8 +225,8 @@ std::uint64_t all_reduce(PointToPoint& transport, const SumTensor& tensor,
            all_gather(transport, {tensor.data, tensor.elements * element_bytes(tensor.type)});
 }
 
-// A binomial tree over ranks counted from the root: rank p, with highest bit h, hears from p - h
-// and tells p + d for each power of two d above h.
+// A binomial tree over ranks counted from the root: rank p, with highest bit h, receives from p - h
+// and sends to p + d for each power of two d above h.
 std::uint64_t broadcast(PointToPoint& transport, std::span<std::byte> tensor, int root) {
     if (tensor.empty()) return 0;
     const int size = transport.size();
@@ -253,7 +253,8 @@ int broadcast_receivers(int rank, int size, int root) {
 }
 
 std::uint64_t barrier(PointToPoint& transport) {
-    // Dissemination: after the round with distance d each rank has heard from 2d - 1 others.
+    // Dissemination: after the round with distance d each rank has received from 2d - 1 other
+    // ranks.
     const int size = transport.size();
     const int rank = transport.rank();
     std::uint64_t sent = 0;

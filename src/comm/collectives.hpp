@@ -2,8 +2,8 @@
 // this rank has sent.
 //
 // A tensor is n parts of equal length. Every element's order of additions is fixed (see
-// threaded_communicator.hpp), so neither the length of the staging buffer nor timing has a say in
-// the bits.
+// threaded_communicator.hpp), so neither the length of the staging buffer nor timing changes the
+// bits.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +25,7 @@ struct SumTensor {
     SumType type = SumType::float32;
 };
 
-/// Bytes of staging with which tensors of at most `largest_bytes` are summed as fast as they can.
+/// Bytes of staging with which tensors of at most `largest_bytes` are summed at full speed.
 [[nodiscard]] std::uint64_t staging_bytes(std::uint64_t largest_bytes, int size);
 /// With less than this not even one element of each part would fit.
 [[nodiscard]] std::uint64_t smallest_staging_bytes(int size);

@@ -1,9 +1,10 @@
-// Messages by Gloo, and the detection of lost ranks, which Gloo leaves half done: a message that is
-// half sent when its connection breaks is waited for until the timeout, and a timeout closes all
-// connections, so that ranks then blame each other.
+// Messages over Gloo, and the detection of lost ranks, which Gloo does only in part: a rank waits
+// for a message whose connection broke in the middle until the timeout, and a timeout closes all
+// connections, so that several ranks then look lost.
 //
-// So there is one more message between each pair of ranks, a last word (last_words.hpp), that every
-// rank has waited for since the beginning in a thread of its own, and says before it closes.
+// Every pair of ranks therefore exchanges one additional message, the final report
+// (final_reports.hpp). A rank sends its report before it closes its connections, and one thread per
+// peer waits for the report of that peer from the start.
 #ifdef ISOFLOP_HAVE_GLOO
 
 #include "comm/gloo_group.hpp"
@@ -20,7 +21,7 @@
 #include <thread>
 #include <utility>
 
-#include "comm/last_words.hpp"
+#include "comm/final_reports.hpp"
 #include "comm/sigpipe.hpp"
 
 namespace isoflop::comm {
@@ -30,13 +31,13 @@ using Clock = std::chrono::steady_clock;
 using Buffer = std::unique_ptr<gloo::transport::UnboundBuffer>;
 using std::chrono::milliseconds;
 
-// Our own clock ends waits; Gloo's never should.
+// The timeout thread of this class ends waits; the timeout of Gloo must not.
 constexpr milliseconds kForever = std::chrono::hours(24 * 365);
-// How long last words of others may take to arrive, and ours to leave.
-constexpr milliseconds kLastWordsTime{500};
+// Time limit for receiving the final reports of other ranks, and for sending the own one.
+constexpr milliseconds kReportTimeout{500};
 // Kernels move at most 2 GiB in a call.
 constexpr std::size_t kLongestMessage = std::size_t{1} << 30U;
-constexpr std::uint64_t kLastWordSlot = 0;  // the others number the messages from 1
+constexpr std::uint64_t kReportSlot = 0;  // messages of exchanges use slots from 1
 
 class GlooGroup final : public PointToPoint {
 public:
@@ -53,11 +54,11 @@ public:
 
 private:
     struct Peer {
-        std::uint64_t sent = 0;       ///< messages; used by the exchanging thread
-        std::uint64_t received = 0;   ///< the same
-        LastWord incoming = kSilent;  ///< written by Gloo
-        Buffer ear;
-        std::thread listener;
+        std::uint64_t sent = 0;            ///< number of messages; used by the exchanging thread
+        std::uint64_t received = 0;        ///< the same
+        FinalReport incoming = kNoReport;  ///< written by Gloo
+        Buffer report_buffer;
+        std::thread report_receiver;
     };
     struct Message {
         int peer;
@@ -67,15 +68,15 @@ private:
 
     void post(Message message, std::vector<Message>& messages);
     void wait_for(Message& message);
-    [[noreturn]] void give_up(int waiting_for);
-    void listen_to(int other);
-    void watch_the_clock();
-    void heard(int other, LastWord word);
+    [[noreturn]] void fail(int waiting_for);
+    void receive_report(int other);
+    void watch_timeout();
+    void on_report(int other, FinalReport report);
     void end_waits(const std::vector<int>& peers);
     void end_all_waits();
-    void say(LastWord word);
-    void hang_up();
-    void throw_if_doomed() const;
+    void send_report(FinalReport report);
+    void close_connections();
+    void throw_if_failed() const;
 
     template <class Action>
     void for_each_peer(const Action& action) {
@@ -89,21 +90,22 @@ private:
     const milliseconds timeout_;
     std::vector<Peer> peers_;
 
-    std::mutex mutex_;  ///< guards what follows
+    std::mutex mutex_;  ///< guards the members below
     std::condition_variable changed_;
-    std::vector<Message>* under_way_ = nullptr;  ///< messages of the exchange in progress
-    Clock::time_point started_;                  ///< that exchange
-    bool doomed_ = false;                        ///< exchanges fail from now on
-    bool spoken_ = false;
-    bool hung_up_ = false;
+    std::vector<Message>* exchange_in_progress_ = nullptr;
+    Clock::time_point started_;  ///< start of the exchange in progress
+    bool failed_ = false;        ///< all further exchanges fail
+    bool report_sent_ = false;
+    bool connections_closed_ = false;
     bool closing_ = false;  ///< the destructor has begun
-    LastWords words_;
+    FinalReports reports_;
     std::optional<Lost> lost_;
 
-    LastWord word_ = kSilent;
-    Buffer mouth_;
-    std::atomic<int> listeners_ = 0;  ///< that our last word is on the way to
-    std::thread clock_;
+    FinalReport own_report_ = kNoReport;
+    Buffer report_buffer_;
+    /// number of peers to which the own report is being sent
+    std::atomic<int> report_recipients_ = 0;
+    std::thread timeout_thread_;
 };
 
 GlooGroup::GlooGroup(std::shared_ptr<gloo::Context> context, std::vector<std::string> names,
@@ -111,17 +113,17 @@ GlooGroup::GlooGroup(std::shared_ptr<gloo::Context> context, std::vector<std::st
     : context_(std::move(context)),
       timeout_(timeout),
       peers_(names.size()),
-      words_(context_->rank, std::move(names), timeout) {
+      reports_(context_->rank, std::move(names), timeout) {
     const SigpipeBlocked guard;  // the threads inherit it
-    mouth_ = context_->createUnboundBuffer(&word_, sizeof word_);
+    report_buffer_ = context_->createUnboundBuffer(&own_report_, sizeof own_report_);
     for_each_peer([&](int other) {
         Peer& them = peer(other);
-        them.ear = context_->createUnboundBuffer(&them.incoming, sizeof them.incoming);
+        them.report_buffer = context_->createUnboundBuffer(&them.incoming, sizeof them.incoming);
     });
     for_each_peer([&](int other) {
-        peer(other).listener = std::thread([this, other] { listen_to(other); });
+        peer(other).report_receiver = std::thread([this, other] { receive_report(other); });
     });
-    clock_ = std::thread([this] { watch_the_clock(); });
+    timeout_thread_ = std::thread([this] { watch_timeout(); });
 }
 
 GlooGroup::~GlooGroup() {
@@ -131,12 +133,12 @@ GlooGroup::~GlooGroup() {
         closing_ = true;
         changed_.notify_all();
     }
-    say(kGoodbye);
-    hang_up();
-    clock_.join();
+    send_report(kFinished);
+    close_connections();
+    timeout_thread_.join();
     for_each_peer([&](int other) {
-        peer(other).ear->abortWaitRecv();
-        peer(other).listener.join();
+        peer(other).report_buffer->abortWaitRecv();
+        peer(other).report_receiver.join();
     });
 }
 
@@ -145,7 +147,7 @@ void GlooGroup::exchange(std::span<const Outgoing> sends, std::span<const Incomi
     std::vector<Message> messages;
     const auto leave = [&] {
         const std::lock_guard lock(mutex_);
-        under_way_ = nullptr;
+        exchange_in_progress_ = nullptr;
     };
     int current = -1;
     try {
@@ -158,14 +160,14 @@ void GlooGroup::exchange(std::span<const Outgoing> sends, std::span<const Incomi
             }
         };
         for (const Incoming& in : receives) add(in.from, in.bytes.data(), in.bytes.size(), true);
-        // Gloo's buffers serve both directions and so are never const; a send only reads.
+        // A buffer of Gloo serves both directions and is never const; a send only reads it.
         for (const Outgoing& out : sends)
             add(out.to, const_cast<std::byte*>(out.bytes.data()), out.bytes.size(), false);
         current = -1;
         {
             const std::lock_guard lock(mutex_);
-            throw_if_doomed();
-            under_way_ = &messages;
+            throw_if_failed();
+            exchange_in_progress_ = &messages;
             started_ = Clock::now();
         }
         for (Message& message : messages) {
@@ -173,9 +175,9 @@ void GlooGroup::exchange(std::span<const Outgoing> sends, std::span<const Incomi
             wait_for(message);
         }
         leave();
-    } catch (const std::exception&) {  // Gloo's own; what happened is known from the last words
+    } catch (const std::exception&) {  // an exception of Gloo; the final reports tell the cause
         leave();
-        give_up(current);
+        fail(current);
     }
 }
 
@@ -194,79 +196,82 @@ void GlooGroup::wait_for(Message& message) {
                                 : message.buffer->waitSend(kForever);
     };
     if (wait()) return;
-    // Ended by a last word. After a goodbye the message may have come before it, or never will.
+    // A final report ended the wait. When the peer has finished, the message either arrived before
+    // the report or will never arrive.
     Clock::time_point started;
     {
         const std::lock_guard lock(mutex_);
-        throw_if_doomed();
-        started = std::exchange(started_, Clock::now() - timeout_ + kLastWordsTime);
+        throw_if_failed();
+        started = std::exchange(started_, Clock::now() - timeout_ + kReportTimeout);
     }
     if (!wait()) throw std::runtime_error("a rank is lost");
     const std::lock_guard lock(mutex_);
     started_ = started;
 }
 
-void GlooGroup::throw_if_doomed() const {
-    if (doomed_) throw std::runtime_error("a rank is lost");
+void GlooGroup::throw_if_failed() const {
+    if (failed_) throw std::runtime_error("a rank is lost");
 }
 
-/// The exchange has failed: tells the others whom we were waiting for (-1: nobody yet), hears what
-/// they say, and throws.
-void GlooGroup::give_up(int waiting_for) {
+/// Ends a failed exchange: sends the rank that this rank was waiting for (-1: none yet) to all
+/// ranks, collects their reports, and throws LostRank.
+void GlooGroup::fail(int waiting_for) {
     std::unique_lock lock(mutex_);
-    doomed_ = true;
-    // Whoever was told by others began to wait later than they: start from their suspect.
-    const int suspect = words_.first_speaker() >= 0 ? words_.first_speaker() : waiting_for;
+    failed_ = true;
+    // A rank that received a report began to wait later than its sender: start from the suspect of
+    // that report.
+    const int suspect = reports_.first_failing() >= 0 ? reports_.first_failing() : waiting_for;
     if (waiting_for >= 0) {
-        // A rank that died while we waited for another is what the others need to know.
-        const int to_blame = words_.closed().value_or(waiting_for);
-        words_.hear(rank(), to_blame);
+        // A rank that died while this rank waited for another one is the cause that the other ranks
+        // need.
+        const int to_blame = reports_.closed_silently().value_or(waiting_for);
+        reports_.record(rank(), to_blame);
         lock.unlock();
-        say(to_blame);
+        send_report(to_blame);
         lock.lock();
     }
     if (suspect >= 0) {
-        changed_.wait_for(lock, kLastWordsTime,
-                          [&] { return lost_.has_value() || words_.is_certain(suspect); });
+        changed_.wait_for(lock, kReportTimeout,
+                          [&] { return lost_.has_value() || reports_.is_certain(suspect); });
     }
-    if (!lost_) lost_ = words_.verdict(suspect);
+    if (!lost_) lost_ = reports_.find_lost(suspect);
     const Lost lost = *lost_;
     lock.unlock();
-    say(lost.rank >= 0 ? lost.rank : kEnded);
-    hang_up();
+    send_report(lost.rank >= 0 ? lost.rank : kAborted);
+    close_connections();
     throw LostRank(lost.rank, lost.message);
 }
 
-void GlooGroup::listen_to(int other) {
+void GlooGroup::receive_report(int other) {
     Peer& them = peer(other);
-    LastWord word = kClosed;
+    FinalReport report = kConnectionClosed;
     try {
-        them.ear->recv(other, kLastWordSlot);
-        if (!them.ear->waitRecv(kForever)) return;
-        word = them.incoming;
+        them.report_buffer->recv(other, kReportSlot);
+        if (!them.report_buffer->waitRecv(kForever)) return;
+        report = them.incoming;
     } catch (const std::exception&) {
-        word = kClosed;
+        report = kConnectionClosed;
     }
-    heard(other, word);
+    on_report(other, report);
 }
 
-void GlooGroup::heard(int other, LastWord word) {
+void GlooGroup::on_report(int other, FinalReport report) {
     const std::lock_guard lock(mutex_);
-    if (hung_up_) return;  // that was ourselves
-    words_.hear(other, word);
-    if (word == kGoodbye) {
+    if (connections_closed_) return;  // this rank closed the connections itself
+    reports_.record(other, report);
+    if (report == kFinished) {
         end_waits({other});
     } else {
-        doomed_ = true;
+        failed_ = true;
         end_all_waits();
     }
     changed_.notify_all();
 }
 
-/// Wakes the exchange in progress from messages with these peers. The mutex is held.
+/// Wakes the exchange in progress from messages with these peers. The caller holds the mutex.
 void GlooGroup::end_waits(const std::vector<int>& peers) {
-    if (under_way_ == nullptr) return;
-    for (const Message& message : *under_way_) {
+    if (exchange_in_progress_ == nullptr) return;
+    for (const Message& message : *exchange_in_progress_) {
         if (std::find(peers.begin(), peers.end(), message.peer) == peers.end()) continue;
         message.buffer->abortWaitRecv();
         message.buffer->abortWaitSend();
@@ -279,58 +284,58 @@ void GlooGroup::end_all_waits() {
     end_waits(all);
 }
 
-/// Looks at the exchange in progress from time to time, which costs it nothing.
-void GlooGroup::watch_the_clock() {
+/// Fails the exchange in progress after the timeout; checks it periodically.
+void GlooGroup::watch_timeout() {
     const milliseconds tick = std::clamp(timeout_ / 8, milliseconds(1), milliseconds(250));
     std::unique_lock lock(mutex_);
     while (!closing_) {
         changed_.wait_for(lock, tick);
-        if (under_way_ == nullptr || Clock::now() - started_ < timeout_) continue;
-        doomed_ = true;
+        if (exchange_in_progress_ == nullptr || Clock::now() - started_ < timeout_) continue;
+        failed_ = true;
         end_all_waits();
     }
 }
 
-/// Only the first word counts.
-void GlooGroup::say(LastWord word) {
+/// Sends the final report of this rank to all peers; later calls have no effect.
+void GlooGroup::send_report(FinalReport report) {
     {
         const std::lock_guard lock(mutex_);
-        if (spoken_) return;
-        spoken_ = true;
-        word_ = word;
+        if (report_sent_) return;
+        report_sent_ = true;
+        own_report_ = report;
     }
     for_each_peer([&](int other) {
         try {
-            mouth_->send(other, kLastWordSlot);
-            ++listeners_;
+            report_buffer_->send(other, kReportSlot);
+            ++report_recipients_;
         } catch (const std::exception&) {
-            // Nobody there to hear it.
+            // The peer is gone.
         }
     });
 }
 
-void GlooGroup::hang_up() {
+void GlooGroup::close_connections() {
     {
         const std::lock_guard lock(mutex_);
-        if (hung_up_) return;
-        hung_up_ = true;
+        if (connections_closed_) return;
+        connections_closed_ = true;
     }
     try {
-        const Clock::time_point deadline = Clock::now() + kLastWordsTime;
-        for (int i = 0; i < listeners_; ++i) {
+        const Clock::time_point deadline = Clock::now() + kReportTimeout;
+        for (int i = 0; i < report_recipients_; ++i) {
             const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
-            mouth_->waitSend(std::max(left, milliseconds(1)));
+            report_buffer_->waitSend(std::max(left, milliseconds(1)));
         }
     } catch (const std::exception&) {
-        // Somebody is gone or hangs; the words that could be said are said.
+        // A peer is gone or hangs; the reports to the other peers are sent.
     }
     try {
         // Gloo closes all connections when a wait times out. Its function to close them would also
-        // take back what is still on its way.
-        LastWord nothing = kSilent;
+        // cancel messages that are not yet delivered.
+        FinalReport nothing = kNoReport;
         context_->createUnboundBuffer(&nothing, sizeof nothing)->waitRecv(milliseconds(0));
     } catch (const std::exception&) {
-        // As intended.
+        // This exception is expected.
     }
 }
 
@@ -339,15 +344,15 @@ void GlooGroup::abort() noexcept {
     try {
         {
             const std::lock_guard lock(mutex_);
-            if (!lost_) lost_ = Lost{-1, words_.name(rank()) + " has ended the communication"};
-            doomed_ = true;
+            if (!lost_) lost_ = Lost{-1, reports_.name(rank()) + " has ended the communication"};
+            failed_ = true;
             end_all_waits();
             changed_.notify_all();
         }
-        say(kEnded);
-        hang_up();
+        send_report(kAborted);
+        close_connections();
     } catch (...) {
-        // Out of memory, at worst: the others find out by the timeout.
+        // Out of memory at worst: the other ranks detect the loss by the timeout.
     }
 }
 

@@ -14,7 +14,7 @@ class Context;
 
 namespace isoflop::comm {
 
-/// `context` is connected to all ranks; `names[r]` is what messages call rank r ("rank 3 on
+/// `context` is connected to all ranks; `names[r]` is the name of rank r in messages ("rank 3 on
 /// node7").
 [[nodiscard]] std::unique_ptr<PointToPoint> make_gloo_group(std::shared_ptr<gloo::Context> context,
                                                             std::vector<std::string> names,

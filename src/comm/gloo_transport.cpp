@@ -1,4 +1,4 @@
-// How ranks find and reach each other with Gloo: addresses and host names go through the store.
+// How ranks find and reach each other with Gloo: the store carries addresses and host names.
 #include "isoflop/comm/gloo_transport.hpp"
 
 #include "isoflop/base/error.hpp"
@@ -90,7 +90,7 @@ std::unique_ptr<PointToPoint> connect_gloo_group(Store& store, const LaunchInfo&
             make_local_group(1, std::chrono::duration<double>(timeout).count()).front());
     }
 
-    const SigpipeBlocked guard;  // Gloo's own thread inherits it
+    const SigpipeBlocked guard;  // the thread of Gloo inherits it
     const std::string prefix = "gloo/" + name + "/";
     auto device = make_device(store, launch);
     store.set(prefix + "host/" + std::to_string(rank), host_name());

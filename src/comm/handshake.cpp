@@ -1,5 +1,6 @@
-// Every rank compares itself with rank 0, rank 0 collects what they found, and all leave with the
-// same verdict. Rank 0 waits until everybody has read it, as its store ends with it.
+// Every rank compares its facts with those of rank 0, rank 0 collects the differences, and all
+// ranks get the same result. Rank 0 waits until all ranks have read the result, as the store ends
+// with rank 0.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -78,7 +79,7 @@ std::string key_of(std::string_view what, int rank) {
     return fmt::format("agree/{}/{}", what, rank);
 }
 
-/// What all ranks found, as one message; empty when they agree.
+/// The differences of all ranks as one message; empty when they agree.
 std::string collect(Store& store, int world_size) {
     std::string differences;
     std::size_t ranks = 0;
@@ -95,7 +96,8 @@ std::string collect(Store& store, int world_size) {
            differences;
 }
 
-/// Rank 0 stays until everybody has read the verdict. Who dies meanwhile does not change it.
+/// Rank 0 waits until all ranks have read the result. A rank that dies during the wait does not
+/// change it.
 void wait_for_readers(Store& store, int world_size) {
     try {
         for (int rank = 1; rank < world_size; ++rank) {

@@ -1,6 +1,7 @@
-// Each launcher speaks through variables of its own, and they nest: torchrun inside srun, mpirun
-// inside sbatch. The innermost launcher started this process, so its variables win; the order is
-// RANK (torchrun, our own), Open MPI, SLURM's when they describe this process, PMI, nothing.
+// Each launcher sets its own variables, and launchers nest: torchrun inside srun, mpirun inside
+// sbatch. The innermost launcher started this process, so its variables take precedence, in this
+// order: RANK (torchrun, the built-in launcher), Open MPI, SLURM's when they describe this process,
+// PMI, nothing.
 #include "isoflop/comm/launch.hpp"
 
 #include <fmt/format.h>
@@ -64,7 +65,7 @@ private:
     const EnvironmentLookup& lookup_;
 };
 
-/// The names under which one launcher tells the same four numbers.
+/// The variables of one launcher for the same four numbers.
 struct Names {
     std::string_view launcher;
     std::string_view rank;
@@ -130,7 +131,7 @@ void check_exported_world_size(const Environment& environment, const LaunchInfo&
     }
 }
 
-/// MASTER_ADDR and MASTER_PORT, which go before what a launcher says. False when not set.
+/// MASTER_ADDR and MASTER_PORT, which override the values of a launcher. False when not set.
 bool read_master(const Environment& environment, LaunchInfo& info) {
     if (!environment.has_any({"MASTER_ADDR", "MASTER_PORT"})) return false;
     require_all(environment, info.launcher, {"MASTER_ADDR", "MASTER_PORT"},
@@ -163,8 +164,7 @@ LaunchInfo from_torchrun(const Environment& environment) {
         require_all(environment, info.launcher,
                     {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"}, kAdvice);
     }
-    // torchrun's agent keeps a store of its own on MASTER_PORT, which it tells its workers to
-    // share.
+    // The agent of torchrun has its own store on MASTER_PORT and tells its workers to share it.
     const bool agent_has_port = environment.text("TORCHELASTIC_USE_AGENT_STORE") == "True";
     if (read_master(environment, info) && agent_has_port)
         info.master_port += info.master_port < 65535 ? 1 : -1;
@@ -175,8 +175,8 @@ int derived_port(std::uint64_t number) {
     return kFirstDerivedPort + static_cast<int>(number % kDerivedPorts);
 }
 
-/// Open MPI and PMI. Without MASTER_ADDR the address stays empty, for MPI to tell, and the port is
-/// one that the ranks of this job agree on without talking, for when they are on one machine.
+/// Open MPI and PMI. Without MASTER_ADDR the address stays empty, and MPI supplies it. The port is
+/// computed from the job, so that ranks on one machine agree on it without communication.
 LaunchInfo from_mpirun(const Environment& environment, const Names& names) {
     require_all(environment, "mpirun", {names.rank, names.world_size},
                 "start with mpirun, or unset them for one process");
@@ -263,8 +263,8 @@ LaunchInfo from_slurm(const Environment& environment) {
     return info;
 }
 
-/// srun can speak PMI as well; then both say the same. Otherwise mpiexec runs inside a step whose
-/// tasks are only its helpers.
+/// srun can set the variables of PMI as well, with the same values. Otherwise mpiexec runs inside a
+/// step whose tasks are only its helpers.
 bool slurm_and_pmi_agree(const Environment& environment) {
     return environment.text("PMI_RANK") == environment.text("SLURM_PROCID") &&
            environment.text("PMI_SIZE") == environment.text(slurm_size_name(environment));

@@ -1,4 +1,5 @@
-// Reading a launcher's variables, apart from the real environment so that tests can make one up.
+// Reads the variables of a launcher, separate from the real environment, so that tests can supply
+// their own.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,5 @@
-// One thread: signals come through a descriptor, so one poll() waits for ranks that end, for what
-// they print, for signals and for the time to be harder.
+// One thread: signals arrive through a descriptor, so one poll() waits for ranks that end, for
+// their output, for signals and for the time of SIGKILL.
 #include "isoflop/comm/launcher.hpp"
 
 #include <fmt/format.h>
@@ -35,7 +35,7 @@ void say(const std::string& message) {
     std::fprintf(stderr, "launcher: %s\n", message.c_str());
 }
 
-/// Signals that would end the launcher are read from a descriptor instead, as long as it lives.
+/// Reads signals that would end the launcher from a descriptor, as long as this object exists.
 class SignalReader {
 public:
     SignalReader() {
@@ -43,11 +43,11 @@ public:
         sigemptyset(&set);
         for (const int number : {SIGINT, SIGTERM, SIGCHLD}) sigaddset(&set, number);
         struct sigaction hangup {};
-        // nohup ignores it, and means it.
+        // nohup ignores this signal on purpose.
         if (::sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler != SIG_IGN) {
             sigaddset(&set, SIGHUP);
         }
-        // A parent that ignores SIGCHLD would leave us children without an exit code.
+        // If the parent ignored SIGCHLD, the exit codes of the children would be lost.
         before_sigchld_ = std::signal(SIGCHLD, SIG_DFL);
         (void)::pthread_sigmask(SIG_BLOCK, &set, &before_);
         fd_ = FileDescriptor(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
@@ -63,7 +63,8 @@ public:
 
     [[nodiscard]] int fd() const { return fd_.get(); }
     [[nodiscard]] const sigset_t& mask_before() const { return before_; }
-    /// The next signal that wants us to stop; 0 when there is none. Others only wake us.
+    /// The next signal that asks the launcher to stop; 0 when there is none. Other signals only end
+    /// the poll.
     [[nodiscard]] int next() {
         signalfd_siginfo info{};
         while (::read(fd_.get(), &info, sizeof info) == sizeof info) {
@@ -132,7 +133,7 @@ public:
     Attempt(const Attempt&) = delete;
     Attempt& operator=(const Attempt&) = delete;
 
-    /// The first failing rank's exit code; a signal's is that of a lost rank.
+    /// The exit code of the first failing rank; after a signal, that of a lost rank.
     [[nodiscard]] int run() {
         while (any_running()) {
             wait();
@@ -151,7 +152,7 @@ public:
         }
         return code_;
     }
-    /// Somebody wants the run to end.
+    /// A signal asked the run to end.
     [[nodiscard]] bool stop_requested() const { return stop_requested_; }
 
 private:
@@ -204,13 +205,14 @@ private:
         }
     }
 
-    /// Of ranks that failed together, one with a reason of its own goes before those that only
-    /// noticed that another was lost.
+    /// Of ranks that failed together, a rank with its own reason precedes ranks that only detected
+    /// the loss of another rank.
     void reap() {
         const RankProcess* failed = nullptr;
         for (RankProcess& process : processes_) {
             if (!process.reap() || process.status() == 0) continue;
-            for (PrefixedStream& stream : process.streams()) stream.pump();  // its last words
+            // output before its end
+            for (PrefixedStream& stream : process.streams()) stream.pump();
             if (failed == nullptr || code_of(failed->status()) == kLostRankCode) failed = &process;
         }
         if (failed == nullptr || code_ != 0) return;

@@ -1,5 +1,5 @@
-// Ranks as threads: messages are copied through inboxes under one mutex. A rank that is destroyed
-// leaves what it has sent to be read, as a closed TCP connection does.
+// Ranks as threads: messages are copied through inboxes under one mutex. Messages of a destroyed
+// rank can still be read, as with a closed TCP connection.
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
@@ -30,7 +30,7 @@ struct Group {
     }
 
     const std::chrono::duration<double> timeout;
-    std::mutex mutex;  ///< guards what follows
+    std::mutex mutex;  ///< guards the members below
     std::vector<Inbox> inboxes;
     std::vector<bool> gone;
     int aborted_by = -1;

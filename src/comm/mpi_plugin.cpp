@@ -20,7 +20,8 @@ namespace isoflop::comm {
 namespace {
 
 constexpr const char* kLibrary = "libisoflop_mpi.so";
-constexpr int kWrongMpi = 2;  ///< isoflop_mpi_broadcast: the ranks of mpirun are not ours
+/// isoflop_mpi_broadcast: the ranks of mpirun are not those of this run
+constexpr int kWrongMpi = 2;
 
 std::vector<std::string> places() {
     std::vector<std::string> paths;
@@ -55,7 +56,7 @@ MpiPlugin::MpiPlugin() {
     for (const std::string& place : places()) {
         const bool is_path = place.find('/') != std::string::npos;
         if (is_path && !std::filesystem::exists(place, error)) continue;
-        // Global: MPI loads parts of itself that look for its own symbols.
+        // Global symbols: MPI loads plug-ins that need the symbols of MPI.
         handle = dlopen(place.c_str(), RTLD_NOW | RTLD_GLOBAL);
         if (handle != nullptr) break;
         const char* reason = dlerror();

@@ -1,6 +1,6 @@
-// MPI, used once: to tell all ranks of mpirun where rank 0 listens. MPI has no common binary
-// interface, so what calls it is a small library of its own, built where an MPI is installed
-// (src/mpi) and loaded when it is needed.
+// MPI is used once: to send the address of rank 0 to all ranks of mpirun. MPI has no common binary
+// interface, so a small separate library calls it. It is built where MPI is installed (src/mpi) and
+// loaded when it is needed.
 #pragma once
 
 #include <chrono>
@@ -13,16 +13,16 @@ namespace isoflop::comm {
 class MpiPlugin {
 public:
     /// Looks for it beside the executable, in ../lib of it, in the library folder of an
-    /// installation, and where the system's loader looks.
+    /// installation, and in the folders of the system's loader.
     [[nodiscard]] static const MpiPlugin& instance();
 
     [[nodiscard]] bool loaded() const { return broadcast_ != nullptr; }
     [[nodiscard]] const std::string& problem() const { return problem_; }  ///< why it is not loaded
     [[nodiscard]] const std::string& library() const { return library_; }  ///< "Open MPI v4.1.4"
 
-    /// Rank 0's text on every rank. Starts and ends MPI, so it works once a process. MPI knows no
-    /// timeouts: after `timeout` this throws LostRank and leaves MPI to itself. ConfigError when
-    /// mpirun is not of the MPI that the plug-in was built with.
+    /// Returns the text of rank 0 on every rank. Starts and ends MPI, so it works once per process.
+    /// MPI has no timeouts: after `timeout` this throws LostRank and abandons the call. ConfigError
+    /// when mpirun is not of the MPI that the plug-in was built with.
     [[nodiscard]] std::string broadcast(const LaunchInfo& launch, const std::string& text,
                                         std::chrono::milliseconds timeout) const;
 

@@ -24,7 +24,7 @@ int sum_type(DType dtype) {
     }
 }
 
-/// Of elements that are moved, not added: only their width matters.
+/// Type of elements that are moved, not added: only their width matters.
 int moved_type(DType dtype) {
     switch (dtype) {
         case DType::tf32: return kNcclFloat32;
@@ -51,7 +51,7 @@ std::uint64_t bytes_of_others(const TensorView& tensor, int size) {
     return tensor.bytes() / n * (n - 1);
 }
 
-/// An operation of the control plane, whose failure is the link's.
+/// Runs an operation of the control plane; its failure is a failure of the link.
 class ControlOperation final : public Pending::Operation {
 public:
     ControlOperation(std::shared_ptr<NcclLink> link, Pending pending)

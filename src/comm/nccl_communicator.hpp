@@ -1,8 +1,8 @@
-// Collectives of NCCL, on a stream of their own (nccl_link.hpp tells the order on the GPU).
+// Collectives of NCCL on a communication stream (nccl_link.hpp describes the order on the GPU).
 //
-// Each collective is one call outside of any group: a group of several would be one launch, and
-// the first of them would be done no sooner than the last, but zero1 and fsdp use the first while
-// the others are on their way.
+// Each collective is one call outside of any group: a group of several calls would be one launch,
+// and its first collective would end only with its last. zero1 and fsdp use the first result while
+// the later collectives still run.
 #pragma once
 
 #include <mutex>
@@ -22,7 +22,7 @@ public:
     [[nodiscard]] int rank() const override { return rank_; }
     [[nodiscard]] int size() const override { return size_; }
     [[nodiscard]] Pending all_reduce(const TensorView& tensor) override;
-    /// Of host memory, so not NCCL's.
+    /// On host memory, so not through NCCL.
     [[nodiscard]] Pending all_reduce(std::span<std::int64_t> values) override;
     [[nodiscard]] Pending reduce_scatter(const TensorView& tensor) override;
     [[nodiscard]] Pending all_gather(const TensorView& tensor) override;
@@ -46,7 +46,7 @@ private:
     CommunicationTotals totals_;
 };
 
-/// What connect_nccl does, with libraries from `load`.
+/// The same as connect_nccl, with libraries from `load`.
 [[nodiscard]] std::unique_ptr<Communicator> connect_nccl_with(
     const std::function<NcclLibraries()>& load, Store& store, std::unique_ptr<PointToPoint> control,
     const NcclOptions& options);

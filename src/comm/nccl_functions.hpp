@@ -1,9 +1,9 @@
-// NCCL and the CUDA runtime as tables of functions, so that a program starts without either and a
-// test puts others in their place.
+// NCCL and the CUDA runtime as tables of functions, so that a program starts without either, and
+// tests can replace them.
 //
 // Declared here rather than taken from their headers, which need not be installed: handles are
-// pointers to the same incomplete types, enumerations are passed as int. nccl_signatures.cpp holds
-// both against the headers where there are some.
+// pointers to the same incomplete types, enumerations are passed as int. nccl_signatures.cpp checks
+// both against the headers where they are installed.
 #pragma once
 
 #include <array>
@@ -84,15 +84,15 @@ struct NcclLibraries {
     NcclFunctions nccl;
     CudaRuntimeFunctions cuda;
 
-    /// Throw std::runtime_error with the library's own words when a call has failed.
+    /// Throw std::runtime_error with the library's message when a call has failed.
     void check_nccl(int result, const char* call) const;
     void check_cuda(int error, const char* call) const;
 };
 
 using LibraryNames = std::initializer_list<const char*>;
 
-/// Each takes the first of the names that is installed. Throw ConfigError that says what to
-/// install.
+/// Each loads the first installed library of the names. Throw a ConfigError that names the package
+/// to install.
 [[nodiscard]] NcclFunctions load_nccl(LibraryNames names = {"libnccl.so.2"});
 [[nodiscard]] CudaRuntimeFunctions load_cuda_runtime(LibraryNames names = {"libcudart.so.13",
                                                                            "libcudart.so.12"});

@@ -83,7 +83,7 @@ void NcclLink::fail(int rank, const std::string& message) noexcept {
         if (failure_) return;
         failure_ = Failure{.rank = rank, .message = message};
     }
-    if (control_) control_->abort();  // the others need not wait for this rank
+    if (control_) control_->abort();  // the other ranks need not wait for this rank
     abort_calls();
 }
 
@@ -93,7 +93,7 @@ void NcclLink::throw_if_failed() const {
 }
 
 void NcclLink::abort_calls() noexcept {
-    // A call that hangs holds the lock for good; then an abort beside it is what ends it.
+    // A call that hangs holds the lock for ever; only an abort from another thread ends it.
     std::unique_lock lock(calls_, std::defer_lock);
     (void)lock.try_lock_for(std::chrono::seconds(1));
     if (NcclComm comm = comm_.exchange(nullptr)) (void)libraries.nccl.comm_abort(comm);

@@ -1,9 +1,9 @@
 // One rank's connection through NCCL, shared by its communicator, operations and watchdog.
 //
-// Order on the GPU. The computation has a stream and collectives have another, so that both run at
-// the same time. A collective begins after what the computation had been given before it (event
-// `ready`), and Pending::wait lets the computation go on after it (event `done`); the host never
-// waits. On one communication stream collectives run in the order of calls.
+// Order on the GPU. Computation and collectives have separate streams, so that both run at the same
+// time. A collective begins after the work that the computation stream had received before it
+// (event `ready`), and Pending::wait makes the computation stream continue after it (event `done`);
+// the host never waits. On one communication stream collectives run in the order of calls.
 #pragma once
 
 #include <atomic>
@@ -27,7 +27,7 @@ public:
     NcclEvent& operator=(const NcclEvent&) = delete;
 
     void record(CudaStream stream) const;
-    /// What the stream is given after this runs after the event.
+    /// Work that the stream receives later runs after the event.
     void hold_back(CudaStream stream) const;
     [[nodiscard]] bool reached() const;
 
@@ -64,7 +64,7 @@ public:
                  const Call& call) {
         attempt([&] {
             const std::lock_guard lock(calls_);
-            throw_if_failed();  // whoever aborted meanwhile has taken the handle
+            throw_if_failed();  // the thread that aborted has taken the handle
             ready.record(options.compute_stream);
             ready.hold_back(stream_.get());
             libraries.check_nccl(call(comm_.load(), stream_.get()), name);
@@ -72,7 +72,7 @@ public:
         });
     }
 
-    /// Runs body(); whatever it throws is the end of this link, and is thrown as LostRank.
+    /// Runs body(). Any exception of body() ends this link and is rethrown as LostRank.
     template <class Body>
     void attempt(const Body& body) {
         throw_if_failed();
@@ -86,14 +86,14 @@ public:
         throw_if_failed();
     }
 
-    /// The first failure is the one that everybody hears of. Ends what is under way. From any
-    /// thread.
+    /// Records the first failure, which every later call throws, and ends operations in progress.
+    /// May be called from any thread.
     void fail(int rank, const std::string& message) noexcept;
     void throw_if_failed() const;
     /// Throws what NCCL found out since the last call.
     void throw_async_error();
 
-    /// No more calls; operations may outlive this.
+    /// Ends all calls; operations may outlive the link.
     void close() noexcept;
 
     /// Until close().
@@ -113,7 +113,7 @@ private:
     NcclStream stream_;
     std::vector<std::uint64_t> control_staging_;
     std::unique_ptr<Communicator> control_;
-    std::timed_mutex calls_;  ///< NCCL wants one thread at a time
+    std::timed_mutex calls_;  ///< NCCL allows one thread at a time
     std::atomic<NcclComm> comm_ = nullptr;
 
     mutable std::mutex failure_mutex_;

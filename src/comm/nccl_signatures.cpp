@@ -1,4 +1,4 @@
-// Holds our declarations of NCCL and the CUDA runtime against their headers, while compiling.
+// Checks the declarations of NCCL and the CUDA runtime against their headers at compile time.
 #ifdef ISOFLOP_HAVE_NCCL_HEADERS
 
 #include <cuda_runtime_api.h>

@@ -45,7 +45,7 @@ bool NcclWatchdog::stop() {
 void NcclWatchdog::run() {
     const milliseconds interval =
         std::clamp(link_.options.timeout / 20, milliseconds(1), milliseconds(100));
-    (void)link_.libraries.cuda.set_device(link_.options.device);  // a setting of each thread
+    (void)link_.libraries.cuda.set_device(link_.options.device);  // a setting per thread
     std::unique_lock lock(mutex_);
     while (!wake_.wait_for(lock, interval, [&] { return stopping_; })) {
         try {

@@ -1,4 +1,4 @@
-// Looks after collectives that run on a GPU, where nobody on the host waits for them.
+// Supervises collectives that run on a GPU, for which no host thread waits.
 #pragma once
 
 #include <chrono>
@@ -32,7 +32,7 @@ public:
     /// Only the first call adds a wait to the stream of the computation.
     void wait() override;
     [[nodiscard]] bool done() const override { return done_.reached(); }
-    /// The computation on this rank has come so far that the operation can begin.
+    /// The computation on this rank has reached the point where the operation can begin.
     [[nodiscard]] bool ready() const { return ready_.reached(); }
     [[nodiscard]] const std::string& name() const { return name_; }
 
@@ -44,8 +44,8 @@ private:
     std::atomic<bool> waited_ = false;
 };
 
-/// Ends the link when NCCL reports an error, or when an operation that could run has not been done
-/// for the timeout.
+/// Ends the link when NCCL reports an error, or when an operation that could run is not done within
+/// the timeout.
 class NcclWatchdog {
 public:
     explicit NcclWatchdog(NcclLink& link);
@@ -65,11 +65,11 @@ private:
     void forget_finished();
 
     NcclLink& link_;
-    std::mutex mutex_;  ///< guards what follows
+    std::mutex mutex_;  ///< guards the members below
     std::condition_variable wake_;
     bool stopping_ = false;
     std::deque<std::shared_ptr<const NcclOperation>> under_way_;
-    std::optional<Clock::time_point> running_since_;  ///< the first of them; when we saw it
+    std::optional<Clock::time_point> running_since_;  ///< when the first of them was seen to run
 
     std::thread thread_;  ///< last: it uses all of the above
 };

@@ -39,7 +39,7 @@ std::string source_address(const addrinfo& destination) {
     return result;
 }
 
-/// Of an interface that is up, IPv4; empty when this machine has loopback alone.
+/// IPv4 address of an active interface; empty when this machine has only loopback.
 std::string first_outside_address() {
     ifaddrs* list = nullptr;
     if (getifaddrs(&list) != 0) return "";
@@ -64,7 +64,7 @@ std::string own_address_towards(const std::string& master_address) {
     addrinfo hints{};
     hints.ai_socktype = SOCK_DGRAM;
     addrinfo* found = nullptr;
-    // Any port will do for asking the kernel about the route.
+    // The kernel finds the route for any port.
     const int status = getaddrinfo(master_address.c_str(), "9", &hints, &found);
     if (status != 0) {
         throw ConfigError("cannot find the master's address \"" + master_address +

@@ -5,7 +5,7 @@
 
 namespace isoflop::comm {
 
-/// Also true for an empty one: no other machine is meant.
+/// Also true for an empty address, which means this machine.
 [[nodiscard]] bool is_loopback(const std::string& address);
 
 /// Numeric address of this machine on the way to the master: loopback when the master's address is

@@ -18,9 +18,9 @@ extern char** environ;  // NOLINT(readability-redundant-declaration): not in eve
 namespace isoflop::comm {
 namespace {
 
-/// A line that never ends is passed on in pieces.
+/// A line without an end is passed on in pieces.
 constexpr std::size_t kLongestLine = 64 * 1024;
-constexpr int kCannotStart = 127;  // as shells say it
+constexpr int kCannotStart = 127;  // the code that shells use
 
 struct Pipe {
     FileDescriptor read;
@@ -58,7 +58,7 @@ std::vector<std::string> changed_environment(const std::map<std::string, std::st
     return variables;
 }
 
-/// Null-terminated, as exec wants it; valid as long as the texts are.
+/// Null-terminated, as exec requires; valid as long as the texts are.
 std::vector<char*> pointers(std::vector<std::string>& texts) {
     std::vector<char*> result;
     result.reserve(texts.size() + 1);
@@ -72,13 +72,14 @@ struct ChildPlan {
     char* const* arguments;
     char* const* environment;
     const sigset_t* signal_mask;
-    int out;  ///< -1: ours
+    int out;  ///< -1: the launcher's
     int err;
     pid_t parent;
 };
 
 [[noreturn]] void become_rank(const ChildPlan& plan) {
-    // A group of its own, so that Ctrl-C in the terminal reaches it once, through the launcher.
+    // A separate process group, so that Ctrl-C in the terminal reaches the child once, through the
+    // launcher.
     (void)::setpgid(0, 0);
     (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != plan.parent) ::_exit(kCannotStart);  // it died before prctl
@@ -169,9 +170,10 @@ bool RankProcess::reap() {
     const int seen = ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT);
     if (seen == 0 && info.si_pid == 0) return false;
     if (seen != 0 && errno == EINTR) return false;
-    signal(SIGKILL);  // what it has left behind; its number is not used again before waitpid
+    // processes that it has left behind; the process id is not reused before waitpid
+    signal(SIGKILL);
     int status = 0;
-    // When somebody else's wait took it, what became of it is not known, so it is not well.
+    // When another wait has collected the child, its result is unknown and counts as a failure.
     status_ = ::waitpid(pid_, &status, 0) == pid_ ? status : SIGKILL;
     return true;
 }

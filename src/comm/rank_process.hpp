@@ -12,14 +12,16 @@
 
 namespace isoflop::comm {
 
-/// What a rank prints to one of its streams, on our standard error with its name before each line.
+/// Passes the output of a rank on one stream to the standard error of the launcher, with the name
+/// of the rank before each line.
 class PrefixedStream {
 public:
     PrefixedStream(FileDescriptor pipe, std::string prefix)
         : pipe_(std::move(pipe)), prefix_(std::move(prefix)) {}
     [[nodiscard]] int fd() const { return pipe_.get(); }
     [[nodiscard]] bool is_open() const { return pipe_.is_open(); }
-    /// Passes on what has come. Closes at the end, after a last line without its newline.
+    /// Passes on the data that have arrived. Closes at the end, after a last line without its
+    /// newline.
     void pump();
     /// The same, and then closes: a process that has escaped may keep the other end open.
     void finish();
@@ -34,7 +36,8 @@ private:
 
 class RankProcess {
 public:
-    /// `changes`: variables that differ from our environment. The child gets `signal_mask`.
+    /// `changes`: variables that differ from the launcher's environment. The child gets
+    /// `signal_mask`.
     RankProcess(int rank, std::span<const std::string> command,
                 const std::map<std::string, std::string>& changes, const sigset_t& signal_mask);
     RankProcess(RankProcess&&) = default;
@@ -45,9 +48,9 @@ public:
 
     [[nodiscard]] int rank() const { return rank_; }
     [[nodiscard]] bool running() const { return !status_.has_value(); }
-    /// To the rank and what it has started.
+    /// Sends the signal to the rank and the processes that it has started.
     void signal(int number) const;
-    /// Sees whether it has ended; true when it ended just now.
+    /// Checks whether the rank has ended; true when this call detected the end.
     [[nodiscard]] bool reap();
     /// As waitpid gives it, once it has ended.
     [[nodiscard]] int status() const { return *status_; }

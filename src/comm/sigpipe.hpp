@@ -1,5 +1,5 @@
-// Gloo writes to sockets whose other end may be gone. The signal that this raises is kept from the
-// thread that writes, so that the process need not change what it does with signals.
+// Gloo writes to sockets whose other end may be gone. This class blocks the resulting signal in the
+// writing thread, so that the signal handling of the process stays unchanged.
 #pragma once
 
 #include <csignal>

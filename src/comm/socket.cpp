@@ -53,7 +53,8 @@ FileDescriptor listen_on_one(SocketAddress address, int port, bool both_families
     FileDescriptor socket(
         ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (socket.is_open()) {
-        // A run that has just ended leaves connections in TIME_WAIT; the next may have its port.
+        // A run that has just ended leaves connections in TIME_WAIT; this option allows the next
+        // run to use its port.
         set_option(socket, SOL_SOCKET, SO_REUSEADDR, 1);
         if (address.storage.ss_family == AF_INET6) {
             set_option(socket, IPPROTO_IPV6, IPV6_V6ONLY, both_families ? 0 : 1);
@@ -201,8 +202,8 @@ FileDescriptor connect_to(const SocketAddress& address, Deadline deadline, std::
             }
         }
     }
-    // A port that nobody listens on can be connected to itself, when the system picks it as the
-    // port of this end too.
+    // A socket can connect to itself on a port without a listener, when the system picks the same
+    // port for this end.
     if (code == 0 && local_end(socket).port() == address.port() &&
         local_end(socket).host() == address.host()) {
         code = ECONNREFUSED;

@@ -40,7 +40,7 @@ struct Resolution {
 [[nodiscard]] std::string endpoint_text(std::string_view host, int port);
 
 /// Listens on one address, or with nullopt on all of this machine. Port 0 takes a free one. Not
-/// open on failure, with the system's reason in `error`.
+/// open on failure, with the system's message in `error`.
 [[nodiscard]] FileDescriptor listen_on(std::optional<SocketAddress> address, int port,
                                        std::string& error);
 /// A free port of the loopback interface; another program may take it a moment later.

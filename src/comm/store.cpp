@@ -1,4 +1,4 @@
-// Who listens where, and who tells whom.
+// Opens the store: finds the address of rank 0, and starts the server on rank 0.
 #include "isoflop/comm/store.hpp"
 
 #include <fmt/format.h>
@@ -19,7 +19,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr const char* kLoopback = "127.0.0.1";
-/// Above it a wait is as good as without a limit, and sums of times still fit.
+/// A longer timeout is the same as no limit; sums of times still fit.
 constexpr milliseconds kLongestTimeout{30LL * 24 * 3600 * 1000};
 
 FileDescriptor listen_or_explain(std::optional<SocketAddress> address, const Endpoint& endpoint) {
@@ -33,8 +33,8 @@ FileDescriptor listen_or_explain(std::optional<SocketAddress> address, const End
                     endpoint.port, endpoint.text(), error));
 }
 
-/// The address under which the other ranks reach this machine: of those that its name has, else
-/// (Debian gives a machine's own name 127.0.1.1) its first.
+/// The address at which the other ranks reach this machine: an address that its name resolves to,
+/// or else its first address (Debian resolves the own name to 127.0.1.1).
 std::string own_address_of(const Resolution& resolution) {
     const std::vector<SocketAddress> own = own_addresses();
     for (const SocketAddress& address : resolution.addresses) {
@@ -44,7 +44,7 @@ std::string own_address_of(const Resolution& resolution) {
     return own.empty() ? std::string(kLoopback) : own.front().host();
 }
 
-/// Whether nobody can come from elsewhere.
+/// Whether no other machine can connect.
 bool stays_on_this_machine(const LaunchInfo& launch, const SocketAddress& address) {
     const bool named_so = launch.master_address == "localhost" ||
                           launch.master_address == address.host();  // a numeric address
@@ -63,7 +63,7 @@ std::unique_ptr<Store> serve(const LaunchInfo& launch, FileDescriptor listener,
                                       std::move(local_address));
 }
 
-/// Ranks of one machine meet on the loopback interface, where nobody else can come.
+/// Ranks of one machine use the loopback interface, which no other machine can reach.
 std::unique_ptr<Store> host_store(const LaunchInfo& launch, milliseconds timeout) {
     const Endpoint endpoint{launch.master_address, launch.master_port};
     const Resolution resolution = resolve(endpoint.host, endpoint.port);
@@ -122,7 +122,7 @@ std::unique_ptr<Store> open_store_with_mpi(const LaunchInfo& launch, millisecond
     return std::make_unique<TcpStore>(launch, std::move(endpoints), timeout, nullptr, "");
 }
 
-/// Without the plug-in, ranks of one machine still know a port: that of their job.
+/// Without the plug-in, ranks of one machine use the port that follows from their job.
 LaunchInfo on_this_machine(LaunchInfo launch) {
     const bool one_machine = launch.local_world_size == launch.world_size;
     if (!one_machine || launch.master_port == 0) {

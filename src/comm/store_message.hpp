@@ -1,8 +1,8 @@
 // The store's protocol: every request but `bye` has one reply, both are a StoreMessage.
 //
 // On the wire, in network byte order: "IFS1", kind (1 byte), three zero bytes, number (8), length
-// of the key (4), length of the value (4), key, value. Whoever changes the protocol changes the
-// digit, so that another build is told apart from a stranger's bytes.
+// of the key (4), length of the value (4), key, value. A change of the protocol changes the digit,
+// so that another build is distinguished from foreign bytes.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ enum class MessageKind : std::uint8_t {
     set,           ///< key, value
     get,           ///< key, number: milliseconds to wait
     add,           ///< key, number
-    bye,           ///< the rank ends as it should; no reply
+    bye,           ///< the rank ends normally; no reply
     ok,            ///< value: of a get, number: sum of an add
     config_error,  ///< value: the message
     lost_rank,     ///< number: rank or -1, value: the message
@@ -31,7 +31,7 @@ struct StoreMessage {
     std::string value = {};
 };
 
-/// The bytes are no message of ours.
+/// The bytes are not a message of this protocol.
 class BadMessage : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;
@@ -39,7 +39,7 @@ public:
 
 inline constexpr std::uint32_t kLargestKey = 4096;
 inline constexpr std::uint32_t kLargestValue = 16U << 20U;
-/// Of a hello: a stranger cannot make the server keep more.
+/// Limit of a hello, so that a foreign client cannot make the server keep more.
 inline constexpr std::uint32_t kLargestHelloValue = 32;
 
 /// Throws std::invalid_argument for a key or value that is too long.

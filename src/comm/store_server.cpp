@@ -21,9 +21,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// A peer has this long to say who it is.
+/// Time limit for the hello of a peer.
 constexpr milliseconds kHelloTime{10'000};
-/// Connections beyond the ranks that may be open: strangers, and ranks of another run.
+/// Connections beyond the ranks that may be open: foreign clients, and ranks of another run.
 constexpr int kSpareConnections = 64;
 constexpr int kNoRank = -1;
 
@@ -33,8 +33,8 @@ struct Connection {
     std::string out = {};
     int rank = kNoRank;
     bool said_bye = false;
-    bool closing = false;                  ///< once `out` has gone
-    std::optional<StoreMessage> get = {};  ///< that waits
+    bool closing = false;                  ///< after `out` has been sent
+    std::optional<StoreMessage> get = {};  ///< a waiting get
     Deadline deadline = Deadline::max();   ///< of the hello or the get
 };
 
@@ -101,7 +101,7 @@ private:
         }
     }
 
-    /// Polls everything; the sockets' results are not kept, as serving one without data is cheap.
+    /// Polls all sockets; the results are not kept, as serving a socket without data is cheap.
     void wait() {
         std::vector<pollfd> entries{{.fd = wake_.get(), .events = POLLIN, .revents = 0}};
         const bool full = static_cast<int>(connections_.size()) >= most_connections_;
@@ -123,7 +123,7 @@ private:
         }
     }
 
-    /// A wrong configuration keeps the server up until all ranks have heard of it.
+    /// A wrong configuration keeps the server running until all ranks have received the error.
     [[nodiscard]] bool finished() const {
         if (!stopping_) return false;
         if (Clock::now() >= stop_deadline_) return true;
@@ -143,7 +143,7 @@ private:
         }
     }
 
-    /// False when the connection has ended or is not one of ours.
+    /// False when the connection has ended or does not use this protocol.
     bool serve(Connection& connection) {
         try {
             if (!receive(connection)) return false;
@@ -153,14 +153,15 @@ private:
                 if (!message) break;
                 handle(connection, *message);
             }
-            // A client waits for its answer before it asks again; more is not one of ours.
+            // A client waits for its answer before the next request; more bytes are not of this
+            // protocol.
             if (connection.get && connection.in.size() > kLargestValue) return false;
         } catch (const BadMessage&) {
             return false;
         }
         if (Clock::now() < connection.deadline) return true;
         if (!connection.get) return false;  // never said hello
-        state_.give_up(*connection.get);    // run() tells everybody that waits
+        state_.give_up(*connection.get);    // run() answers all waiting ranks
         return true;
     }
 
@@ -177,7 +178,7 @@ private:
             if (!connection.closing) {
                 connection.rank = static_cast<int>(message.number);
             } else if (state_.failure()) {
-                state_.told(static_cast<int>(message.number));
+                state_.inform(static_cast<int>(message.number));
             }
             return;
         }
@@ -199,7 +200,7 @@ private:
         }
     }
 
-    /// Whoever waits when something goes wrong need not wait any longer.
+    /// Answers all waiting ranks after a failure.
     void spread_failure() {
         if (!state_.failure()) return;
         for (Connection& connection : connections_) {
@@ -212,7 +213,7 @@ private:
         connection.get.reset();
         connection.deadline = Deadline::max();
         if (answer.kind == MessageKind::config_error && connection.rank != kNoRank) {
-            state_.told(connection.rank);
+            state_.inform(connection.rank);
         }
     }
 

@@ -1,8 +1,8 @@
 // The store's server on rank 0: one thread, non-blocking sockets.
 //
-// It knows which ranks have come and which have gone, so an answer that will never come ends the
-// waiting at once, with the rank that is to blame. Whoever connects and does not speak the protocol
-// is dropped; nothing that comes from the network is trusted with memory or time.
+// It knows which ranks are connected and which have left, so a wait for a value that no rank can
+// set ends at once, with the name of the missing rank. A client that does not use the protocol is
+// disconnected; memory and time per connection are limited.
 #pragma once
 
 #include <chrono>
@@ -18,7 +18,7 @@ public:
     /// Serves `world_size` ranks on a listening socket. `endpoint` is its name in messages.
     StoreServer(FileDescriptor listener, int world_size, std::string endpoint,
                 std::chrono::milliseconds timeout);
-    /// Stops, after everybody has been told of a wrong configuration or a few seconds have passed.
+    /// Stops, after all ranks have received a configuration error or a few seconds have passed.
     ~StoreServer();
     StoreServer(const StoreServer&) = delete;
     StoreServer& operator=(const StoreServer&) = delete;

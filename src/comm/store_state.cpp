@@ -56,7 +56,7 @@ StoreMessage StoreState::greet(const StoreMessage& hello) {
                                      endpoint_, world_size_)};
     }
     if (const std::string wrong = contradiction(rank, world_size, hello.key); !wrong.empty()) {
-        // Those that believe in a larger world will come too, and want to know why not.
+        // Ranks that were started with a larger world size will connect too and need the error.
         constexpr int kMostExpected = 1024;
         expected_ = std::clamp(std::max(expected_, world_size), world_size_, kMostExpected);
         if (!failure_) failure_ = config_error(wrong);
@@ -74,7 +74,7 @@ std::optional<StoreMessage> StoreState::answer(const StoreMessage& request) {
         return StoreMessage{};
     }
     if (request.kind == MessageKind::add) {
-        // Unsigned, as a peer's numbers may overflow.
+        // Unsigned, as the numbers of a peer may overflow.
         std::int64_t& sum = counters_[request.key];
         sum = static_cast<std::int64_t>(static_cast<std::uint64_t>(sum) +
                                         static_cast<std::uint64_t>(request.number));
@@ -84,7 +84,7 @@ std::optional<StoreMessage> StoreState::answer(const StoreMessage& request) {
     if (const auto found = values_.find(request.key); found != values_.end()) {
         return StoreMessage{.value = found->second};
     }
-    return failure_;  // nobody will set it any more, or somebody may yet
+    return failure_;  // the failure if no rank can set the key; else empty
 }
 
 std::string StoreState::absent_ranks(int& first) const {

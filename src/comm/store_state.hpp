@@ -1,4 +1,4 @@
-// What the store's server knows, without sockets: values, ranks, and what has gone wrong.
+// State of the server of the store, without sockets: values, ranks and the first failure.
 #pragma once
 
 #include <cstdint>
@@ -17,24 +17,26 @@ public:
     StoreState(int world_size, std::string endpoint)
         : world_size_(world_size), endpoint_(std::move(endpoint)) {}
 
-    /// Answers a rank that introduces itself. While ranks are still missing, one that contradicts
-    /// the others is a failure of the whole run; later it is somebody else's rank and is sent away.
+    /// Answers a rank that introduces itself. While ranks are still missing, a rank that
+    /// contradicts the other ranks is a failure of the whole run; later it belongs to another run
+    /// and is rejected.
     [[nodiscard]] StoreMessage greet(const StoreMessage& hello);
 
     /// Answers a set, get or add; nullopt for a get that has to wait.
     [[nodiscard]] std::optional<StoreMessage> answer(const StoreMessage& request);
 
-    /// A get has waited long enough: a failure of the run, so that all ranks end with one message.
+    /// A get has reached its timeout: a failure of the run, so that all ranks end with the same
+    /// message.
     void give_up(const StoreMessage& get);
 
-    /// The connection of a rank has ended; `orderly`: it had said so.
+    /// The connection of a rank has ended; `orderly`: after a `bye`.
     void leave(int rank, bool orderly);
 
-    /// What every request gets instead of an answer, once something is wrong.
+    /// The answer to every request after a failure.
     [[nodiscard]] const std::optional<StoreMessage>& failure() const { return failure_; }
-    /// A rank has heard of the failure.
-    void told(int rank) { told_.insert(rank); }
-    [[nodiscard]] bool all_told() const { return static_cast<int>(told_.size()) >= expected_; }
+    /// Records that a rank has received the failure.
+    void inform(int rank) { informed_.insert(rank); }
+    [[nodiscard]] bool all_told() const { return static_cast<int>(informed_.size()) >= expected_; }
 
 private:
     struct Peer {
@@ -46,13 +48,13 @@ private:
     [[nodiscard]] std::string absent_ranks(int& first) const;
 
     int world_size_;
-    int expected_ = 0;  ///< ranks that should hear of a failure
+    int expected_ = 0;  ///< ranks that must receive the failure
     std::string endpoint_;
     std::map<int, Peer> peers_;
     std::map<std::string, std::string, std::less<>> values_;
     std::map<std::string, std::int64_t, std::less<>> counters_;
     std::optional<StoreMessage> failure_;
-    std::set<int> told_;
+    std::set<int> informed_;
 };
 
 }  // namespace isoflop::comm

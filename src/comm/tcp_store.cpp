@@ -17,11 +17,12 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// The server answers a get that has waited in vain itself; only its silence takes longer.
+/// The server answers a get after its timeout; the client waits longer only for a server that does
+/// not answer.
 constexpr milliseconds kAnswerTime{5000};
 constexpr milliseconds kConnectTime{2000};
 constexpr milliseconds kRetryPause{50};
-/// Name services of a cluster may learn the name of a machine late, but a wrong one stays wrong.
+/// Name services of a cluster may know the name of a machine late, but a wrong name stays unknown.
 constexpr milliseconds kUnknownNameTime{5000};
 
 /// The connection ended or the deadline passed.
@@ -60,7 +61,8 @@ StoreMessage receive_message(const FileDescriptor& socket, std::string& in, Dead
     }
 }
 
-/// The store of another run answers. It may be the same run before its restart, about to end.
+/// The store of another run answers. It may be the same run before its restart, which is about to
+/// end.
 struct Occupied {
     std::string message;
 };
@@ -96,7 +98,7 @@ TcpStore::~TcpStore() {
     try {
         send_all(socket_, encode({.kind = MessageKind::bye}), Clock::now() + kRetryPause);
     } catch (...) {
-        // Rank 0 is gone already; there is nobody to say it to.
+        // Rank 0 is gone already; no server receives the message.
     }
     socket_.close();
 }
@@ -154,7 +156,7 @@ void TcpStore::join(const LaunchInfo& launch, const std::vector<Endpoint>& endpo
             all_unknown = all_unknown && outcome == Outcome::unknown_name;
             is_occupied = is_occupied || outcome == Outcome::occupied;
         }
-        // An attempt that the deadline cut short says nothing new.
+        // An attempt that the deadline ended has no new information.
         if (is_occupied || Clock::now() < deadline) occupied = is_occupied ? error : "";
         const milliseconds unknown_time = std::min(timeout_ / 2, kUnknownNameTime);
         if (all_unknown && Clock::now() >= start + unknown_time) {
@@ -186,7 +188,7 @@ StoreMessage TcpStore::ask(const StoreMessage& request, Deadline deadline) {
         throw_unless_ok(answer);
         return answer;
     } catch (const Broken& broken) {
-        socket_.close();  // an answer that comes late would be taken for the next one's
+        socket_.close();  // a late answer would be taken for the answer to the next request
         throw LostRank(
             0, fmt::format("lost rank 0 at {}: {} ('{}')", endpoint_, broken.reason, request.key));
     } catch (const BadMessage&) {

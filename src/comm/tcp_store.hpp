@@ -1,4 +1,4 @@
-// The client's side of the store.
+// The client of the store.
 #pragma once
 
 #include <memory>
@@ -14,7 +14,7 @@
 
 namespace isoflop::comm {
 
-/// Where rank 0 may listen: a host name or address and its port.
+/// An address at which rank 0 may listen: host name or address, and port.
 struct Endpoint {
     std::string host;
     int port = 0;
@@ -23,7 +23,7 @@ struct Endpoint {
 
 class TcpStore : public Store {
 public:
-    /// Connects to one of the endpoints and says hello. Rank 0 gives the server, which ends after
+    /// Connects to one of the endpoints and sends hello. Rank 0 passes the server, which ends after
     /// this client.
     TcpStore(const LaunchInfo& launch, const std::vector<Endpoint>& endpoints,
              std::chrono::milliseconds timeout, std::unique_ptr<StoreServer> server,

@@ -1,6 +1,6 @@
 // A queue of operations and the thread that runs them.
 //
-// Errors travel as values and are thrown afresh wherever somebody waits: one exception object
+// Errors are stored as values, and each waiting thread throws a new exception: one exception object
 // would be shared by several threads.
 #include "isoflop/comm/threaded_communicator.hpp"
 
@@ -87,7 +87,7 @@ public:
     }
 
 private:
-    const std::shared_ptr<Ledger> ledger_;  ///< outlives the communicator, as this may
+    const std::shared_ptr<Ledger> ledger_;  ///< outlives the communicator, as an operation may
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     bool done_ = false;
@@ -165,7 +165,7 @@ private:
         }
     }
 
-    /// Waits for one; nothing when the communicator is destroyed.
+    /// Waits for an operation; empty when the communicator is destroyed.
     std::optional<Job> next_job() {
         std::unique_lock lock(mutex_);
         wake_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
@@ -192,12 +192,12 @@ private:
             failure = {.rank = -1, .message = error.what()};
         }
         {
-            // Whoever aborted gave the better reason.
+            // The call that aborted has given the reason already.
             const std::lock_guard lock(mutex_);
             if (!failure_) failure_ = failure;
             failure = *failure_;
         }
-        transport_->abort();  // nobody need wait for this rank any more
+        transport_->abort();  // other ranks need not wait for this rank
         return failure;
     }
 
@@ -213,7 +213,7 @@ private:
     const std::span<std::byte> staging_;
     const std::shared_ptr<Ledger> ledger_ = std::make_shared<Ledger>();
 
-    std::mutex mutex_;  ///< guards what follows
+    std::mutex mutex_;  ///< guards the members below
     std::condition_variable wake_;
     std::deque<Job> queue_;
     bool busy_ = false;

@@ -1,4 +1,4 @@
-// Collective operations of a group of ranks, which overlap with computation. What carries them:
+// Collective operations of a group of ranks, which overlap with computation. Implementations:
 // threaded_communicator.hpp on CPUs, nccl.hpp on GPUs.
 #pragma once
 
@@ -16,16 +16,16 @@ namespace isoflop::comm {
 
 using device::TensorView;
 
-/// `values` are the small results of gather_values, apart so that the other kinds hold the traffic
-/// of tensors and nothing else.
+/// `values` are the small results of gather_values. They have a kind of their own so that the other
+/// kinds count the traffic of tensors only.
 enum class CollectiveKind { all_reduce, reduce_scatter, all_gather, broadcast, barrier, values };
 inline constexpr std::size_t kCollectiveKinds = 6;
 [[nodiscard]] std::string_view to_string(CollectiveKind kind);
 
-/// An operation under way. Its tensors belong to the communicator until `wait` has returned.
+/// An operation in progress. Its tensors belong to the communicator until `wait` has returned.
 class Pending {
 public:
-    /// What a communicator keeps of it.
+    /// State that the communicator keeps for the operation.
     class Operation {
     public:
         Operation() = default;
@@ -39,9 +39,10 @@ public:
     Pending() = default;  ///< nothing to wait for
     explicit Pending(std::shared_ptr<Operation> operation) : operation_(std::move(operation)) {}
 
-    /// What the caller computes next finds the operation done on this rank: on a CPU this returns
-    /// when it is, on a GPU the stream of the computation waits and the caller goes on. Rethrows
-    /// what ended it. Once is enough, more often is harmless.
+    /// Makes the computation that follows wait for the operation on this rank: on a CPU this call
+    /// returns when the operation is done; on a GPU the stream of the computation waits and this
+    /// call returns at once. Rethrows the error that ended the operation. Further calls have no
+    /// effect.
     void wait() {
         if (operation_) operation_->wait();
     }
@@ -51,7 +52,7 @@ private:
     std::shared_ptr<Operation> operation_;
 };
 
-/// Totals of a communicator's life.
+/// Totals since the communicator was made.
 struct CommunicationTotals {
     /// Bytes that this rank has sent, by kind; indexed by CollectiveKind.
     std::array<std::uint64_t, kCollectiveKinds> bytes_sent{};
@@ -68,7 +69,7 @@ struct CommunicationTotals {
         exposed_seconds += other.exposed_seconds;
         return *this;
     }
-    /// Without what keeps ranks in step: barriers and small values.
+    /// Without barriers and small values, which only keep the ranks in step.
     [[nodiscard]] std::uint64_t tensor_bytes_sent() const {
         std::uint64_t bytes = 0;
         for (const CollectiveKind kind :
@@ -85,8 +86,8 @@ struct CommunicationTotals {
 /// tensors that do not fit.
 ///
 /// After a failure (a lost rank, abort) every operation under way and every later one throws the
-/// same LostRank, and the other ranks are told. To destroy a communicator with operations that
-/// nobody waited for is to abort it: their tensors may be gone.
+/// same LostRank, and the communicator informs the other ranks. Destroying a communicator that has
+/// operations without a wait aborts it, as their tensors may no longer exist.
 class Communicator {
 public:
     Communicator() = default;
@@ -110,10 +111,11 @@ public:
     [[nodiscard]] virtual Pending broadcast(const TensorView& tensor, int root) = 0;
     virtual void barrier() = 0;
 
-    /// Small results of every rank, in rank order: values.size() each. Waits.
+    /// Small results of every rank, in rank order: values.size() numbers per rank. Waits for all
+    /// ranks.
     [[nodiscard]] virtual std::vector<double> gather_values(std::span<const double> values) = 0;
 
-    /// Operations that wait and later ones fail on every rank. From any thread.
+    /// Makes waiting and later operations fail on every rank. May be called from any thread.
     virtual void abort() noexcept = 0;
 
     [[nodiscard]] virtual CommunicationTotals totals() const = 0;

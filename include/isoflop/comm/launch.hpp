@@ -1,4 +1,4 @@
-// Who this process is among the ranks of a run, as its launcher says through the environment.
+// Rank of this process, from the environment variables that its launcher sets.
 #pragma once
 
 #include <string>
@@ -10,8 +10,8 @@ struct LaunchInfo {
     int world_size = 1;
     int local_rank = 0;          ///< on this machine
     int local_world_size = 1;    ///< on this machine; 1 when the launcher does not say
-    std::string master_address;  ///< of rank 0; empty: open_store learns it from MPI
-    int master_port = 0;  ///< with an empty address: for when MPI is not there, or 0: not known
+    std::string master_address;  ///< of rank 0; if empty, open_store gets it from MPI
+    int master_port = 0;  ///< with an empty address, the port to use without MPI; 0 if unknown
     std::string launcher = "none";  ///< "torchrun", "mpirun", "srun", "train", "none"
 };
 
@@ -21,7 +21,8 @@ struct LaunchInfo {
 /// they are half-set or contradict each other.
 [[nodiscard]] LaunchInfo launch_from_environment();
 
-/// The MPI that ranks of mpirun find each other with, such as "Open MPI v4.1.4"; empty without one.
+/// The MPI with which ranks of mpirun find each other, such as "Open MPI v4.1.4"; empty without
+/// one.
 [[nodiscard]] std::string mpi_library();
 
 }  // namespace isoflop::comm

@@ -1,4 +1,4 @@
-// The built-in launcher: starts the ranks of one machine as processes and looks after them.
+// The built-in launcher: starts the ranks of one machine as processes and supervises them.
 #pragma once
 
 #include <chrono>
@@ -13,26 +13,28 @@ struct LauncherOptions {
     int nnodes = 1;
     int node_rank = 0;
     std::string master_addr = {};  ///< of node 0; needed for several nodes
-    int master_port = 0;           ///< needed for several nodes; 0: a free one
+    int master_port = 0;           ///< required for several nodes; 0 takes a free port
     int max_restarts = 0;
     std::string restart_argument = "--init_from=resume";  ///< added to the command of a restart
     std::chrono::milliseconds grace{10'000};              ///< between SIGTERM and SIGKILL
 };
 
 /// Runs `command` once per rank, with RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR,
-/// MASTER_PORT and ISOFLOP_LAUNCHER=train. Rank 0 has our standard output; everything else that
-/// ranks print goes to standard error, line by line after "[rank N] ". SIGINT, SIGTERM and SIGHUP
-/// go on to all ranks. When one fails, all are ended. No rank outlives the launcher.
+/// MASTER_PORT and ISOFLOP_LAUNCHER=train. Rank 0 writes to the standard output of the launcher;
+/// everything else that ranks print goes to standard error, line by line after "[rank N] ". SIGINT,
+/// SIGTERM and SIGHUP are passed on to all ranks. When one rank fails, the launcher ends all ranks.
+/// No rank outlives the launcher.
 ///
-/// Returns 0 or the exit code of the first rank that failed, ExitCode::lost_rank for one that a
-/// signal ended. After either of the last two, all ranks start again with `restart_argument`, up
+/// Returns 0 or the exit code of the first rank that failed, ExitCode::lost_rank for a rank that a
+/// signal ended. After a lost rank or a signal, all ranks start again with `restart_argument`, up
 /// to max_restarts times. Throws ConfigError for options that contradict each other.
 ///
-/// To be called from the thread that lives longest: when the calling thread ends, so do the ranks.
+/// Call it from a thread that lives until the end of the program: the ranks end with the calling
+/// thread.
 [[nodiscard]] int run_ranks(const LauncherOptions& options, std::span<const std::string> command);
 
 /// A command line without the launcher's own options (--nproc-per-node and the like, with their
-/// values), as the ranks get it.
+/// values), as the ranks receive it.
 [[nodiscard]] std::vector<std::string> without_launcher_options(
     std::span<const std::string> arguments);
 

@@ -15,15 +15,14 @@ namespace isoflop::comm {
 
 struct NcclOptions {
     int device = 0;                         ///< CUDA device of this rank
-    CUstream_st* compute_stream = nullptr;  ///< on which tensors are made and used
+    CUstream_st* compute_stream = nullptr;  ///< stream that produces and uses the tensors
     std::string group = "all";  ///< of the ranks that are connected; one store serves several
-    /// For a collective whose turn it is on this rank, to be done.
+    /// Longest time from the start of a collective on this rank to its end.
     std::chrono::milliseconds timeout{60'000};
 };
 
-/// Connects the ranks of `control`, each on a GPU of its own; their unique id goes through the
-/// store. Tensors are of device memory. `control` carries what is on the host: small values,
-/// integers, barriers.
+/// Connects the ranks of `control`, each on its own GPU; the store carries their unique id. Tensors
+/// are of device memory. `control` carries data of the host: small values, integers, barriers.
 ///
 /// ConfigError where NCCL or the CUDA runtime is not installed, on every rank when that is the
 /// first; LostRank when NCCL cannot connect.

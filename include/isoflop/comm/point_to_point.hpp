@@ -1,4 +1,4 @@
-// Messages between the ranks of a group: all that the collectives need from a transport.
+// Messages between the ranks of a group: the interface that the collectives need from a transport.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ class LostRank : public Error {
 public:
     LostRank(int rank, const std::string& message)
         : Error(ExitCode::lost_rank, message), rank_(rank) {}
-    /// Rank in the group; -1 when it is not known which.
+    /// Rank in the group; -1 when the lost rank is unknown.
     [[nodiscard]] int rank() const noexcept { return rank_; }
 
 private:
@@ -41,11 +41,12 @@ public:
     [[nodiscard]] virtual int size() const = 0;
 
     /// Sends and receives at the same time; returns when all are done. There may be several
-    /// messages to and from a peer, which meet in the order given. Throws LostRank when a peer
-    /// closes its connection or the timeout passes without one of them.
+    /// messages to and from a peer; they are matched in the given order. Throws LostRank when a
+    /// peer closes its connection or the timeout passes without one of them.
     virtual void exchange(std::span<const Outgoing> sends, std::span<const Incoming> receives) = 0;
 
-    /// Makes exchanges in progress and later ones fail on every rank, at once. From any thread.
+    /// Makes exchanges in progress and later exchanges fail on every rank at once. May be called
+    /// from any thread.
     virtual void abort() noexcept = 0;
 };
 

@@ -1,4 +1,4 @@
-// A key-value store over TCP that rank 0 hosts: where ranks find each other before they are
+// A key-value store over TCP that rank 0 hosts: ranks find each other through it before they are
 // connected.
 #pragma once
 
@@ -16,26 +16,27 @@ class Store {
 public:
     virtual ~Store() = default;
     virtual void set(std::string_view key, std::string_view value) = 0;
-    /// Waits until somebody has set it; LostRank after the store's timeout, naming the key.
+    /// Waits until a rank has set the key; LostRank after the store's timeout, naming the key.
     [[nodiscard]] virtual std::string get(std::string_view key) = 0;
     /// Adds to a counter that begins at 0 and returns the sum.
     virtual std::int64_t add(std::string_view key, std::int64_t amount) = 0;
-    /// The numeric address of this machine on the network on which the ranks meet: what a transport
-    /// should listen on. Empty when it is not known.
+    /// The numeric address of this machine on the network that connects the ranks: a transport
+    /// should listen on it. Empty when it is unknown.
     [[nodiscard]] virtual std::string local_address() const { return {}; }
 };
 
-/// Rank 0 listens on master_port and answers everybody, itself included; the others connect,
-/// trying again until the timeout. With an empty master_address MPI tells where, or all ranks are
-/// on this machine. Every rank keeps its store until it has finished, rank 0 the longest: a rank
-/// that closes it without destroying it counts as lost, which ends everybody's waiting at once.
+/// Rank 0 listens on master_port and answers all ranks, itself included. The other ranks connect
+/// and try again until the timeout. With an empty master_address MPI supplies the address, or all
+/// ranks are on this machine. Every rank keeps its store until it has finished, rank 0 the longest:
+/// a rank that closes it without destroying it counts as lost, which ends the waits of all ranks at
+/// once.
 ///
 /// ConfigError when the port is taken, the address is no address, or the ranks do not agree on the
 /// world size or have a rank twice (on every rank); LostRank when rank 0 cannot be reached in time.
 [[nodiscard]] std::unique_ptr<Store> open_store(const LaunchInfo& given,
                                                 std::chrono::milliseconds timeout);
 
-/// What all ranks of a run must agree on before they start.
+/// The facts on which all ranks of a run must agree before they start.
 struct Handshake {
     std::string version;  ///< of the program, with its commit
     std::string config;   ///< the resolved configuration, one "key=value" per line

@@ -1,4 +1,4 @@
-// Collectives over messages between ranks, run one after the other by a thread of their own.
+// Collectives over messages between ranks, run one after the other by a communication thread.
 //
 // Sums are made in a fixed order: for a group whose size is a power of two, a binary tree over rank
 // numbers, ((0+1)+(2+3))+((4+5)+(6+7)); else in rank order, ((0+1)+2). So every rank gets the same
