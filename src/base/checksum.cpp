@@ -15,7 +15,7 @@ namespace {
 constexpr std::uint32_t kReversedPolynomial = 0x82F63B78;
 using Tables = std::array<std::array<std::uint32_t, 256>, 8>;
 
-/// tables[k][b]: what byte b contributes when k bytes follow it in the word.
+/// tables[k][b]: the contribution of byte b when k bytes follow it in the word.
 constexpr Tables make_tables() {
     Tables tables{};
     for (std::uint32_t byte = 0; byte < 256; ++byte) {

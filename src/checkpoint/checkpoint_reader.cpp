@@ -1,4 +1,4 @@
-// Reading: everything is verified before the first value is handed out.
+// Reading: all files are verified before the first value is returned.
 #include <fmt/format.h>
 
 #include <algorithm>

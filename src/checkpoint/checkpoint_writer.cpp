@@ -36,7 +36,7 @@ std::vector<Item> items_of(std::string_view prefix, std::span<const NamedTensor>
                 fmt::format("checkpoint: tensor '{}' [{}] has no elements {} to {}", tensor.name,
                             fmt::join(tensor.shape, ", "), first, first + tensor.data.size()));
         }
-        // A rank that holds nothing of a tensor; an empty tensor has no values to hold.
+        // A rank without a part of this tensor; an empty tensor has no values.
         if (tensor.data.size() == 0 && elements != 0) continue;
         items.push_back({.name = fmt::format("{}{}", prefix, tensor.name),
                          .tensor = &tensor,
@@ -143,7 +143,7 @@ std::uint64_t bytes_of(std::span<const NamedTensor> tensors) {
     return bytes;
 }
 
-/// What went wrong, and what that means for the run.
+/// The fault, and its consequence for the run.
 IoError explain_failure(const IoError& error, const std::filesystem::path& run_dir,
                         std::int64_t step, std::uint64_t bytes) {
     std::error_code unknown;

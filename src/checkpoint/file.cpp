@@ -62,7 +62,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
 
 MappedFile::~MappedFile() {
     if (bytes_.empty()) return;
-    // munmap takes the address back as it was given, without const.
+    // munmap takes the address without const.
     ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());  // NOLINT
 }
 

@@ -1,6 +1,5 @@
-// Files as this layer needs them: every descriptor and mapping is owned, every failure is an
-// IoError that names the file and the system's reason, and what is said to be written is on the
-// disk.
+// Files for this layer: every descriptor and mapping has an owner, every failure is an IoError with
+// the file and the message of the system, and written data are on the disk.
 #pragma once
 
 #include <cstddef>
@@ -56,7 +55,7 @@ void synchronize_directory(const std::filesystem::path& directory);
 
 /// Writes and synchronizes; the file has its name only when it is complete.
 void write_text_file(const std::filesystem::path& path, std::string_view text);
-/// Throws IoError for files over max_bytes: what is read here is small.
+/// Throws IoError for files over max_bytes: all files read here are small.
 [[nodiscard]] std::string read_text_file(const std::filesystem::path& path,
                                          std::uint64_t max_bytes);
 

@@ -246,7 +246,7 @@ void check_importable(const ModelConfig& config, const std::string& config_json,
             "model_type {} computes something else than the trainer's blocks; importable are {}",
             config.model_type, fmt::join(kImportable, ", ")));
     }
-    // Read before as JSONC, which allows comments; a file with those is none of transformers'.
+    // Read before as JSONC, which allows comments; transformers does not write such files.
     const auto json = ordered_json::parse(config_json, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object()) refuse("it is not plain JSON");
     const auto is = [&](const char* key, bool value) {

@@ -84,8 +84,8 @@ void export_hugging_face(const model::ModelConfig& config, const TensorReader& t
     write_tokenizer_files(options.tokenizer, out_dir);
     write_text_file(out_dir / "generation_config.json",
                     generation_config(options.tokenizer).dump(2) + "\n");
-    // Last: a folder with a config.json is complete. An index of an earlier, sharded model would
-    // win over the new file.
+    // Last: a folder with a config.json is complete. The index of an earlier, sharded model would
+    // override the new file.
     std::error_code ignored;
     std::filesystem::remove(out_dir / "model.safetensors.index.json", ignored);
     write_text_file(out_dir / "config.json", json.dump(2) + "\n");

@@ -1,6 +1,6 @@
-// manifest.json: what belongs to a checkpoint, with checksums, and where each slice of each tensor
-// lies. Its last line is the checksum of all bytes before it, so that the manifest guards itself
-// too. The records that ranks leave for the one that commits have the same form.
+// manifest.json: the files of a checkpoint with their checksums, and the place of each slice of
+// each tensor. Its last line is the checksum of all bytes before it, so that the manifest itself is
+// protected. The records that ranks write for the committing rank have the same form.
 #pragma once
 
 #include <cstdint>
@@ -48,10 +48,10 @@ struct Manifest {
 /// One manifest of the records of all shards. Throws IoError when they disagree about a tensor.
 [[nodiscard]] Manifest merge(std::span<const Manifest> shards);
 /// Sorts the slices of each tensor; throws IoError naming `path` and the tensor when they do not
-/// make up the whole.
+/// form the complete tensor.
 void check_slices(Manifest& manifest, const std::filesystem::path& path);
 
-/// Whether all files are there with the right sizes. Cheap: their content is not read.
+/// Whether all files exist with the right sizes; their content is not read.
 [[nodiscard]] bool has_all_files(const Manifest& manifest, const std::filesystem::path& directory);
 
 }  // namespace isoflop::checkpoint

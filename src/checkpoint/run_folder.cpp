@@ -40,7 +40,8 @@ std::filesystem::path hidden_folder(const std::filesystem::path& run_dir, std::i
     return checkpoints_folder(run_dir) / fmt::format(".{}{}", checkpoint_name(step), suffix);
 }
 
-/// The name goes first, so that a half-removed checkpoint cannot be taken for a whole one.
+/// Renames the folder first, so that a partly removed checkpoint cannot be taken for a complete
+/// one.
 void remove_folder(const std::filesystem::path& folder, const std::filesystem::path& removing) {
     std::error_code error;
     std::filesystem::remove_all(removing, error);
@@ -76,7 +77,7 @@ std::vector<Kept> undamaged_checkpoints(const std::filesystem::path& run_dir) {
     return found;
 }
 
-/// The lowest validation loss, of equal ones the newest.
+/// The checkpoint with the lowest validation loss; of equal losses the newest.
 std::optional<std::int64_t> best_step(const std::vector<Kept>& checkpoints) {
     const Kept* best = nullptr;
     for (const Kept& checkpoint : checkpoints) {

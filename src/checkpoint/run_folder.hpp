@@ -1,5 +1,4 @@
-// The folder of a run as far as checkpoints are concerned: names, `latest`, and which old
-// checkpoints go.
+// The folder of a run for checkpoints: names, `latest`, and the removal of old checkpoints.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +25,7 @@ struct CheckpointFolder {
 /// The step_* folders, newest first. Empty when there is no such run.
 [[nodiscard]] std::vector<CheckpointFolder> list_checkpoints(const std::filesystem::path& run_dir);
 
-/// What runs that were killed while writing or removing a checkpoint left behind.
+/// Remains of runs that were killed while they wrote or removed a checkpoint.
 void remove_leftovers(const std::filesystem::path& run_dir);
 
 /// Gives a complete checkpoint its final name, in place of one of the same step.
@@ -36,9 +35,9 @@ void point_latest(const std::filesystem::path& run_dir, std::int64_t step);
 /// The checkpoint that a `latest` (symbolic link or text file) names.
 [[nodiscard]] std::filesystem::path follow_latest(const std::filesystem::path& latest);
 
-/// Removes what the options do not keep. The checkpoint of `newest_step`, just written, always
-/// stays; so do damaged ones, which count for nothing here: whether they are worth saving is for a
-/// person to say.
+/// Removes the checkpoints that the options do not keep. The checkpoint of `newest_step`, just
+/// written, always stays; damaged checkpoints stay too and are not counted: the user decides about
+/// them.
 void remove_old_checkpoints(const std::filesystem::path& run_dir, std::int64_t newest_step,
                             const CheckpointOptions& options);
 

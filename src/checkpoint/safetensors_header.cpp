@@ -138,7 +138,7 @@ void check_cover(std::span<const TensorEntry> tensors, std::uint64_t data_bytes,
 
 bool count_elements(std::span<const std::int64_t> shape, std::uint64_t& elements) {
     elements = 1;
-    // A zero anywhere makes the tensor empty, whatever the other extents would multiply to.
+    // A zero extent makes the tensor empty, for any other extents.
     if (std::find(shape.begin(), shape.end(), 0) != shape.end()) elements = 0;
     for (const std::int64_t extent : shape) {
         if (extent < 0) return false;

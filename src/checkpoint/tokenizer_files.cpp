@@ -28,7 +28,8 @@ std::string utf8(std::uint32_t code_point) {
 }
 
 /// The printable character that stands for each byte in byte-level tokenizers (GPT-2's
-/// bytes_to_unicode): printable Latin-1 stands for itself, the others get U+0100 and up, in order.
+/// bytes_to_unicode): printable Latin-1 represents itself, the other bytes get U+0100 and up, in
+/// order.
 std::array<std::string, 256> byte_characters() {
     std::array<std::string, 256> characters;
     std::uint32_t next = 0x100;

@@ -130,7 +130,7 @@ private:
         const auto unsent = [](const Connection& connection) { return !connection.out.empty(); };
         const bool flushed = std::none_of(connections_.begin(), connections_.end(), unsent);
         const bool wrong = state_.failure() && state_.failure()->kind == MessageKind::config_error;
-        return flushed && (!wrong || state_.all_told());
+        return flushed && (!wrong || state_.all_informed());
     }
 
     void accept_all() {

@@ -36,7 +36,9 @@ public:
     [[nodiscard]] const std::optional<StoreMessage>& failure() const { return failure_; }
     /// Records that a rank has received the failure.
     void inform(int rank) { informed_.insert(rank); }
-    [[nodiscard]] bool all_told() const { return static_cast<int>(informed_.size()) >= expected_; }
+    [[nodiscard]] bool all_informed() const {
+        return static_cast<int>(informed_.size()) >= expected_;
+    }
 
 private:
     struct Peer {

@@ -1,4 +1,4 @@
-// Messages that show the place in a document.
+// Error messages that show the place in a document.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,8 +14,8 @@
 namespace isoflop::config {
 namespace {
 
-/// Longest part of a line that a message shows, and how much of it may stand before the caret; both
-/// in code points.
+/// Longest part of a line that a message shows, and the longest part before the caret; both in code
+/// points.
 constexpr std::size_t kExcerptLength = 100;
 constexpr std::size_t kExcerptBeforeCaret = 60;
 constexpr std::string_view kCut = "...";
@@ -34,16 +34,15 @@ bool in_any(const std::array<CodePointRange, Count>& ranges, std::uint32_t value
     });
 }
 
-/// Characters that a terminal would obey instead of showing (C0 and C1 controls, text direction).
+/// Characters that a terminal interprets instead of showing (C0 and C1 controls, text direction).
 bool is_unprintable(std::uint32_t value) {
     static constexpr std::array<CodePointRange, 5> kRanges{
         {{0x00, 0x1F}, {0x7F, 0x9F}, {0x2028, 0x202E}, {0x2066, 0x2069}, {0xFEFF, 0xFEFF}}};
     return in_any(kRanges, value);
 }
 
-/// Columns that a terminal gives a printable character: 0 for combining marks, 2 for East Asian
-/// wide characters and emoji. Only the large blocks: a caret that is off by one in rare scripts
-/// does no harm.
+/// Width of a printable character in terminal columns: 0 for combining marks, 2 for East Asian wide
+/// characters and emoji. Covers the large blocks only: in rare scripts the caret may be off by one.
 std::size_t display_width(std::uint32_t value) {
     if (value < 0x300U) return 1;
     static constexpr std::array<CodePointRange, 4> kZero{

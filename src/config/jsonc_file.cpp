@@ -1,4 +1,4 @@
-// Reads a JSONC file: everything that can be wrong with the file itself becomes one clear line.
+// Reads a JSONC file: every fault of the file itself becomes a one-line message.
 #include <fmt/format.h>
 
 #include <array>
@@ -70,8 +70,8 @@ fs::path first_missing(fs::path path) {
     fail(path, message);
 }
 
-/// Refuses what cannot be a configuration. Pipes are welcome: they are how a shell passes a file
-/// that it makes on the fly. Devices are not: reading a terminal waits, and reading /dev/zero never
+/// Refuses paths that cannot be a configuration. Pipes are accepted, as a shell passes generated
+/// files through them. Devices are refused: reading a terminal waits, and reading /dev/zero never
 /// ends.
 void check_file_type(const fs::path& path, std::size_t max_bytes) {
     std::error_code error;
@@ -94,8 +94,7 @@ struct FileCloser {
     void operator()(std::FILE* file) const { std::fclose(file); }
 };
 
-/// Reads to the end, but never much more than allowed, whatever size the file claimed: pipes claim
-/// none, and a file may grow.
+/// Reads to the end, but little more than the limit: pipes report no size, and a file may grow.
 std::string read_text(const fs::path& path, std::size_t max_bytes) {
     const std::unique_ptr<std::FILE, FileCloser> file(std::fopen(path.c_str(), "rb"));
     if (!file) fail(path, "cannot be opened: " + system_message(errno));

@@ -16,8 +16,8 @@ namespace {
 
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
-/// Parsing, printing and destroying a value recurse once per level; whatever limit a caller asks
-/// for, this one keeps them inside a small stack.
+/// Parsing, printing and destroying a value recurse once per level; this limit keeps the recursion
+/// inside a small stack, for every limit of a caller.
 constexpr std::size_t kDeepestNesting = 512;
 
 /// Where an array or object began, and the character that ends it.
@@ -157,7 +157,8 @@ void Parser::refuse_duplicate_keys(const Value::Object& members) {
     std::vector<const Member*> sorted;
     sorted.reserve(members.size());
     for (const Member& member : members) sorted.push_back(&member);
-    // Equal keys keep their file order (addresses rise with it), so the second one is the culprit.
+    // Equal keys keep their file order (addresses rise with it), so the second one is the
+    // duplicate.
     std::sort(sorted.begin(), sorted.end(), [](const Member* a, const Member* b) {
         const int order = a->key.compare(b->key);
         return order != 0 ? order < 0 : a < b;
@@ -234,7 +235,8 @@ void Parser::fail_after_item(const Bracket& bracket, std::size_t item_end) {
     const char next = scanner_.peek();
     const bool item_follows =
         next == '"' || next == '{' || next == '[' || starts_number(next) || starts_word(next);
-    // The forgotten comma belongs behind the item, often a line above the character that tells.
+    // The missing comma belongs after the item, often one line above the character that shows the
+    // error.
     if (item_follows) scanner_.fail(item_end, "a comma is missing here");
     scanner_.fail(scanner_.offset(),
                   fmt::format("expected ',' or '{}' in this {}, found {}", bracket.closing,

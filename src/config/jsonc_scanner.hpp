@@ -10,16 +10,16 @@
 
 namespace isoflop::config {
 
-/// Walks through the text of a document. The text must be valid UTF-8 and must not change
-/// meanwhile.
+/// Walks through the text of a document. The text must be valid UTF-8 and must not change during
+/// the reading.
 class Scanner {
 public:
     explicit Scanner(const Document& document)
         : document_(document), text_(document.text), tracker_(text_) {}
 
     [[nodiscard]] bool at_end() const { return offset_ == text_.size(); }
-    /// The next byte; NUL at the end (a NUL in the file is never valid, so nothing mistakes the
-    /// two).
+    /// The next byte; NUL at the end (a NUL in the file is never valid, so the two cannot be
+    /// confused).
     [[nodiscard]] char peek() const { return at_end() ? '\0' : text_[offset_]; }
     [[nodiscard]] std::size_t offset() const { return offset_; }
     /// The text from the current offset on.
@@ -36,7 +36,7 @@ public:
     [[nodiscard]] std::string read_string();
     /// Reads a number: an std::int64_t when it is written as an integer and fits, else a double.
     [[nodiscard]] Value::Storage read_number();
-    /// Reads letters, digits and underscores: null, true, false, or something to complain about.
+    /// Reads letters, digits and underscores: null, true, false, or an unknown word.
     [[nodiscard]] std::string_view read_word();
     /// Name of the character at the current offset, which is not the end.
     [[nodiscard]] std::string next_character_name() const;

@@ -29,7 +29,7 @@ std::string range_text(const FieldInfo& info) {
     return {};
 }
 
-/// "an integer >= 1", "one of float32, bfloat16": what a field wants, for messages.
+/// "an integer >= 1", "one of float32, bfloat16": the allowed values of a field, for messages.
 std::string expectation(const Field& field) {
     switch (field.type) {
         case FieldType::boolean: return "true or false";
@@ -47,7 +47,7 @@ bool in_range(const FieldInfo& info, double value) {
     return info.exclusive_minimum ? value > info.minimum : value >= info.minimum;
 }
 
-/// 1e12 is written for token counts: a double that is a whole number serves as an integer.
+/// Token counts are written as 1e12: a double that is a whole number is accepted as an integer.
 std::optional<std::int64_t> as_whole_number(const Value& value) {
     if (value.is_integer()) return value.as_integer();
     constexpr double kExact =
@@ -111,8 +111,8 @@ std::vector<std::string_view> spellings(std::span<const Section* const> sections
     return names;
 }
 
-/// A tolerated section takes foreign keys, so only near-certain slips of long names are refused
-/// there.
+/// A tolerant section accepts foreign keys, so it refuses only near-certain misspellings of long
+/// names.
 bool is_misspelling(std::string_view key, std::span<const std::string_view> names) {
     constexpr std::size_t kShortestSuspect = 8;
     constexpr std::size_t kSlip = 2;
@@ -286,7 +286,7 @@ void SchemaBase::read_into(void* target, const Document& document, const Value& 
 
 namespace {
 
-/// Command lines written for Python trainers spell these words in Python's way.
+/// Command lines for Python trainers use the spelling of Python.
 std::string_view without_python_words(std::string_view text) {
     if (text == "True") return "true";
     if (text == "False") return "false";
@@ -304,7 +304,7 @@ Assignment SchemaBase::parse_assignment(std::string_view key, std::string_view t
         try {
             value = parse_jsonc(std::string(without_python_words(text)), full_path).root;
         } catch (const ConfigError&) {
-            // Not JSON: stays a string, and the type check below words the refusal.
+            // Not JSON: the value stays a string, and the type check below reports the error.
         }
     }
     if (text == "null") value = Value(nullptr, {});

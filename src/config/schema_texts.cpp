@@ -41,7 +41,7 @@ std::string bounds_of(const FieldInfo& info) {
     return text;
 }
 
-/// "allowed values or range" of a field; empty when anything of the type goes.
+/// "allowed values or range" of a field; empty when every value of the type is allowed.
 std::string allowed_of(const Field& field) {
     return field.type == FieldType::choice ? join(field.allowed) : bounds_of(field.info);
 }

@@ -18,8 +18,9 @@ namespace isoflop::config {
     return text[offset] == '\r' && !before_line_feed;
 }
 
-/// Turns offsets into locations. Asked for rising offsets, as a parser does, the whole file costs
-/// one pass; only an earlier offset, which happens once, in an error, makes it start again.
+/// Turns offsets into locations. With rising offsets, as a parser requests them, the whole file
+/// needs one pass; an earlier offset, which occurs once, in an error, starts again at the
+/// beginning.
 class LocationTracker {
 public:
     explicit LocationTracker(std::string_view text) : text_(text) {}

@@ -24,7 +24,7 @@ void fail_system(const fs::path& path, std::string_view what, int error_number) 
 }
 
 void fail_missing(const fs::path& path) {
-    constexpr std::size_t kMostNames = 4096;  // a suggestion is not worth a long wait
+    constexpr std::size_t kMostNames = 4096;  // a suggestion must not take long
     const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
     std::error_code error;
     if (!fs::is_directory(folder, error)) {
@@ -87,7 +87,7 @@ void close_synced(FileDescriptor descriptor, const fs::path& path) {
 }
 
 void sync_folder(const fs::path& folder) {
-    // Best effort: some file systems do not allow it, and then there is nothing that could be done.
+    // Some file systems do not allow this; the failure is ignored.
     const FileDescriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (descriptor.get() >= 0) ::fsync(descriptor.get());
 }

@@ -1,5 +1,5 @@
 // Files for the data layer: descriptors that close themselves, complete reads and writes, and
-// errors that name the file and say what the system said.
+// errors that name the file and the message of the system.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +28,7 @@ public:
     ~FileDescriptor();
 
     [[nodiscard]] int get() const { return descriptor_; }
-    /// Gives the descriptor away.
+    /// Releases ownership of the descriptor.
     int release();
 
 private:
@@ -39,7 +39,7 @@ private:
 [[nodiscard]] FileDescriptor create_file(const std::filesystem::path& path);
 /// Flushes to disk and closes; `path` is for the message.
 void close_synced(FileDescriptor descriptor, const std::filesystem::path& path);
-/// Makes a renamed or new name in this folder durable.
+/// Writes new and renamed entries of this folder to disk.
 void sync_folder(const std::filesystem::path& folder);
 
 /// Bytes read, 0 at the end.

@@ -1,4 +1,5 @@
-// FNV-1a, 64 bits: a fingerprint of vocabularies and inputs (not of anything an adversary chooses).
+// FNV-1a, 64 bits: a fingerprint of vocabularies and inputs (not for data that an adversary
+// chooses).
 #pragma once
 
 #include <cstdint>

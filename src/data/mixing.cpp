@@ -8,7 +8,7 @@ namespace isoflop::data {
 namespace {
 
 __extension__ using Uint128 =
-    unsigned __int128;  // exact products, whatever the compiler does to floating point
+    unsigned __int128;  // exact products, independent of floating-point options of the compiler
 
 /// round(count * share)
 std::uint64_t taken_by_left(std::uint64_t count, std::uint64_t share) {

@@ -45,7 +45,7 @@ std::uint64_t Permutation::encrypt(std::uint64_t value) const {
 
 std::uint64_t Permutation::operator()(std::uint64_t index) const {
     if (size_ <= 1) return 0;
-    // The walk ends: the cycle through `index` comes back to it, and it is inside.
+    // The loop ends: the cycle through `index` returns to `index`, which is in range.
     do {
         index = encrypt(index);
     } while (index >= size_);

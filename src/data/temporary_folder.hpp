@@ -7,8 +7,8 @@ namespace isoflop::data {
 
 class TemporaryFolder {
 public:
-    /// Makes a folder beside `target`. Throws ConfigError when the target holds something already
-    /// (an empty folder is fine), IoError when it cannot be made.
+    /// Makes a folder beside `target`. Throws ConfigError when the target exists and is not an
+    /// empty folder, IoError when it cannot be made.
     explicit TemporaryFolder(std::filesystem::path target);
     TemporaryFolder(const TemporaryFolder&) = delete;
     TemporaryFolder& operator=(const TemporaryFolder&) = delete;

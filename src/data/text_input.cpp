@@ -125,7 +125,7 @@ void read_document(const InputDocument& document,
         file = open_for_reading(document.path);
         descriptor = file.get();
         ::posix_fadvise(descriptor, 0, 0,
-                        POSIX_FADV_SEQUENTIAL);  // a hint; its failure means nothing
+                        POSIX_FADV_SEQUENTIAL);  // a hint; its failure is ignored
     }
     std::vector<char> buffer(1U << 16U);
     while (const std::size_t count = read_some(descriptor, buffer, document.path)) {

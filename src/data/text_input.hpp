@@ -1,4 +1,4 @@
-// The text that prepare-data reads: which files, in which order, in pieces, and how far it got.
+// The text that prepare-data reads: files, their order, their pieces and the progress.
 #pragma once
 
 #include <chrono>
@@ -39,12 +39,12 @@ struct TextInput {
 /// Throws IoError when the input is missing, unreadable, empty, or a folder without files.
 [[nodiscard]] TextInput find_text(const PrepareOptions& options);
 
-/// Reports progress at most ten times a second, and ends the run when asked to.
+/// Reports progress at most ten times per second, and ends the run on request.
 class ProgressMeter {
 public:
     ProgressMeter(const PrepareOptions& options, std::string_view stage,
                   std::optional<std::uint64_t> bytes_total);
-    /// Throws Error when the options' stop token says so.
+    /// Throws Error when the stop token of the options is set.
     void advance(std::uint64_t bytes, std::uint64_t tokens = 0);
     void finish();
     [[nodiscard]] std::uint64_t bytes_done() const { return bytes_done_; }

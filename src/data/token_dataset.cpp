@@ -94,7 +94,7 @@ TokenSource TokenSource::open(const std::string& location, Split split) {
         source.files_.push_back(std::move(file));
     }
     if (source.tokenizer_hash_ == 0)
-        source.tokenizer_folder_.clear();  // files of others beside a meta.json
+        source.tokenizer_folder_.clear();  // files from elsewhere beside a meta.json
     return source;
 }
 

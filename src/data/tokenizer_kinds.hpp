@@ -20,7 +20,7 @@ inline constexpr const char* kMetaFileName = "meta.json";
 [[nodiscard]] std::unique_ptr<Tokenizer> char_tokenizer_from_json(const nlohmann::json& json,
                                                                   const std::string& file_name);
 
-/// Throws ConfigError: this build has no SentencePiece, and what to do.
+/// Throws a ConfigError that explains how to get a build with SentencePiece.
 [[noreturn]] void fail_without_sentencepiece(std::string_view wanted);
 
 /// A model from pieces of text of at most a few thousand bytes each (longer ones are left out by

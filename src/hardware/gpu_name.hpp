@@ -1,5 +1,5 @@
 // The form in which names of accelerators are compared: lower case, without spaces, dashes and
-// underscores. It lives on the stack, so that looking a GPU up costs no allocation.
+// underscores. It is stored on the stack, so that a lookup needs no allocation.
 #pragma once
 
 #include <array>

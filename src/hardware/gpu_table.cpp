@@ -24,8 +24,8 @@ struct IndexedName {
     const WrittenName* written = nullptr;
 };
 
-/// Vendors are names of the row, not of the lookup: so a table may bring a vendor we never heard
-/// of, and "AMD H100" finds nothing.
+/// The vendor is a property of the row, not of the lookup: a table may contain a new vendor, and
+/// "AMD H100" finds nothing.
 std::vector<IndexedName> index_names(const ParsedTable& table, const config::Document& document) {
     std::vector<IndexedName> index;
     index.reserve(2 * table.names.size());

@@ -1,5 +1,5 @@
 // One function per part of a row, in the order in which a row is written. Keys are checked
-// strictly: a misspelled key that is skipped would silently leave a figure out.
+// strictly: a skipped misspelled key would silently omit a figure.
 #include "hardware/gpu_table_reader.hpp"
 
 #include <fmt/format.h>
@@ -38,8 +38,7 @@ constexpr std::array<std::string_view, kDTypeCount> kPeakKeys = [] {
     return keys;
 }();
 
-// No device comes near these: a larger figure was given in another unit (FLOP/s, bytes,
-// milliwatts).
+// No device reaches these: a larger figure was given in another unit (FLOP/s, bytes, milliwatts).
 constexpr double kMaximumTflops = 1e6;
 constexpr double kMaximumMemoryGb = 1e5;
 constexpr double kMaximumGbPerSecond = 1e6;
@@ -124,8 +123,8 @@ private:
     void read_memory(const Value& row, Gpu& gpu, std::string_view where) const {
         const Value& capacity = required(row, "memory_gb", where);
         gpu.memory_gb = read_positive(capacity, "memory_gb", kMaximumMemoryGb, "GB");
-        // Data sheets count some capacities in 2^30 and some in 10^9 bytes; without the driver's
-        // own figure the larger reading is all there is.
+        // Data sheets count some capacities in 2^30 and some in 10^9 bytes; without the figure of
+        // the driver the larger reading is used.
         const auto largest_bytes = static_cast<std::uint64_t>(std::llround(gpu.memory_gb * kGiB));
         gpu.usable_memory_bytes = largest_bytes;
         if (const Value* usable = row.find("usable_mib")) {
@@ -152,7 +151,7 @@ private:
                                                    "link.gb_per_s", kMaximumGbPerSecond, "GB/s");
     }
 
-    /// A figure without a source cannot be checked by the next person, so each group needs one.
+    /// A figure without a source cannot be checked, so each group needs a source.
     void read_sources(const Value& sources, const Value& row, Gpu& gpu) const {
         require_object(sources, "sources");
         check_keys(sources, kSourceKeys, "sources");

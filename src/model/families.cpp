@@ -1,5 +1,5 @@
-// One row per model type, after the configuration and model classes of transformers 4.57. Every row
-// is held to those classes by tests/model/hf_cases.json.
+// One row per model type, after the configuration and model classes of transformers 4.57.
+// tests/model/hf_cases.json checks every row against those classes.
 #include "families.hpp"
 
 #include <array>
@@ -71,7 +71,7 @@ constexpr std::array<Family, 4> kGptLike = {{
      .norm_eps = 1e-5,
      .max_position_embeddings = 1024},
     // transformers' class and every released MPT have alibi and no biases; llm-foundry's defaults
-    // (learned positions, biases) have to be written out, which its configurations do.
+    // (learned positions, biases) must be written in the file, as its configurations do.
     {.model_type = "mpt",
      .naming = TensorNaming::mpt,
      .normalization = Normalization::layernorm_nobias,

@@ -1,4 +1,4 @@
-// What a model type or a preset means before any key is applied.
+// The choices of a model type or preset, before keys are applied.
 #pragma once
 
 #include <optional>
@@ -10,7 +10,7 @@
 
 namespace isoflop::model {
 
-/// Which way a model type treats its sliding_window.
+/// How a model type uses its sliding_window.
 enum class WindowRule {
     none,         ///< the class has no window
     every_layer,  ///< Mistral, Mixtral, Phi-3
@@ -55,7 +55,7 @@ struct Family {
 /// nullptr when unknown. kimi_k2 is deepseek_v3.
 [[nodiscard]] const Family* find_family(std::string_view model_type);
 
-/// The choices (not the sizes) of a preset of ours, as the family it is closest to.
+/// The choices (not the sizes) of a preset of this project, as the closest family.
 [[nodiscard]] Family preset_family(ArchPreset preset);
 
 }  // namespace isoflop::model

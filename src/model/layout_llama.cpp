@@ -78,7 +78,7 @@ void add_attention(Tensors& tensors, const ModelConfig& config) {
 }
 
 /// Pre-norm blocks (LLaMA) call the norm before the FFN "post_attention_layernorm"; in post-norm
-/// (OLMo-2) and sandwich blocks (Gemma-2) that name means what it says.
+/// (OLMo-2) and sandwich blocks (Gemma-2) the name describes the position.
 void add_block_norms(Tensors& tensors, const ModelConfig& config) {
     const NormPosition position = config.norm_position;
     if (position != NormPosition::post) add_norm(tensors, kInputNorm, config);

@@ -1,5 +1,5 @@
-// Building stones of parameter layouts: each function appends the tensors of one part of a block.
-// Names are string literals of Hugging Face checkpoints; TensorSpec keeps views of them.
+// Parts of parameter layouts: each function appends the tensors of one part of a block. Names are
+// string literals of Hugging Face checkpoints; TensorSpec keeps views of them.
 #pragma once
 
 #include <string_view>
@@ -70,7 +70,7 @@ inline void add_head(Tensors& tensors, std::string_view name, const ModelConfig&
 }
 
 /// Fills embedding, head and the tensors of one block (dense or mixture) in the naming of the LLaMA
-/// family: llama, phi3, mixtral, qwen3_moe, deepseek, and blocks of our own choice.
+/// family: llama, phi3, mixtral, qwen3_moe, deepseek, and the custom blocks of this project.
 void build_llama_ends(const ModelConfig& config, ParameterLayout& layout);
 [[nodiscard]] BlockLayout llama_block(const ModelConfig& config, bool is_moe);
 /// The feed-forward part of a LLaMA-family block.

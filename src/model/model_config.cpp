@@ -1,4 +1,4 @@
-// Derived sizes of a ModelConfig and the check that its numbers belong together.
+// Derived sizes of a ModelConfig, and the check of its consistency.
 #include "isoflop/model/model_config.hpp"
 
 #include <fmt/format.h>
@@ -106,7 +106,7 @@ std::string check_divisions(const ModelConfig& config) {
     return {};
 }
 
-/// A number that the parameters do not exceed, in floating point so that nothing can overflow.
+/// An upper bound of the number of parameters, in floating point so that it cannot overflow.
 double parameter_bound(const ModelConfig& config) {
     const auto real = [](std::int64_t value) { return static_cast<double>(value); };
     const double hidden = real(config.hidden_size);

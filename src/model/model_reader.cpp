@@ -27,8 +27,8 @@ std::vector<std::string_view> known_keys(const config::SchemaBase& schema) {
     return names;
 }
 
-/// Where `object` has this key, under whichever name; the object itself when it has not (an
-/// override, say).
+/// Where `object` has this key, under any of its names; else the object itself (as for an
+/// override).
 config::SourceLocation location_of(const config::Value& object, std::string_view key) {
     const config::Field* wanted = model_section().find(key);
     if (object.is_object() && wanted != nullptr) {

@@ -156,7 +156,7 @@ Activation resolve_activation(const Resolution& part) {
     return part.keys.hidden_act.value_or(part.family.activation);
 }
 
-/// Choices: the family's, which the keys of a file of ours override.
+/// Choices: the family's, which the keys of a file without model_type override.
 void resolve_choices(const Resolution& part) {
     const ModelKeys& keys = part.keys;
     const Family& family = part.family;
@@ -203,8 +203,8 @@ void check_choice(const std::optional<T>& given, T actual, const char* key,
                             key, part.config.model_type, fixed, found));
 }
 
-/// With a model_type the architecture is fixed: a contradicting choice would be ignored by everyone
-/// else who reads the file.
+/// With a model_type the architecture is fixed: all other programs would ignore a contradicting
+/// choice.
 void check_choices(const Resolution& part) {
     if (part.is_own) return;
     const ModelKeys& keys = part.keys;
@@ -228,8 +228,8 @@ void check_choices(const Resolution& part) {
     }
 }
 
-/// GPT-2's fused tensors hold a block only if it is GPT-2's in shape; every other block of ours is
-/// stored in LLaMA's naming.
+/// The fused tensors of GPT-2 can hold only a block with the shape of GPT-2; every other custom
+/// block uses the tensor names of LLaMA.
 TensorNaming naming_of_own(const ModelConfig& config) {
     if (config.mla) return TensorNaming::deepseek;
     if (config.moe) return TensorNaming::qwen3_moe;
@@ -268,7 +268,7 @@ void check_consistency(const Resolution& part) {
         message += fmt::format(" (num_key_value_heads is not given; {} has {})",
                                part.config.model_type, part.config.num_key_value_heads);
     }
-    // Messages begin with the key they are about.
+    // Messages begin with the key that they concern.
     throw ModelKeyError(message.substr(0, message.find(' ')), message);
 }
 

@@ -77,7 +77,7 @@ std::vector<std::int64_t> parse_dense_layers(const Resolution& part) {
     return layers;
 }
 
-/// MPT's attn_config: grouped queries, and which positions there are.
+/// The attn_config of MPT: grouped queries and the kind of position encoding.
 void resolve_mpt_attention(const Resolution& part) {
     constexpr const char* kObject = "attn_config";
     ModelConfig& config = part.config;
@@ -125,8 +125,8 @@ std::optional<RopeScaling> parse_rope_scaling(const config::Value& object, const
     return scaling;
 }
 
-/// transformers writes out which layers have a window; a pattern that the other keys do not give is
-/// not known.
+/// transformers writes out which layers have a window; a pattern that does not follow from the
+/// other keys is refused.
 void check_layer_types(const Resolution& part) {
     const auto& types = part.keys.layer_types;
     if (!types) return;
@@ -215,7 +215,7 @@ void resolve_latent_attention(const Resolution& part) {
         .qk_rope_head_dim = required(keys.qk_rope_head_dim, "qk_rope_head_dim", part),
         .v_head_dim = required(keys.v_head_dim, "v_head_dim", part),
     };
-    // Files carry unrelated values here; what a query meets is a key of this width.
+    // Files have unrelated values here; a query meets keys of this width.
     part.config.head_dim = part.config.mla->qk_nope_head_dim + part.config.mla->qk_rope_head_dim;
 }
 

@@ -7,7 +7,7 @@
 
 namespace isoflop::model {
 
-/// Where the values come from while a config is put together.
+/// Sources of the values of a configuration that is being resolved.
 struct Resolution {
     const ModelKeys& keys;
     const Family& family;

@@ -1,6 +1,6 @@
 // The plug-in through which Isoflop uses MPI, with a C interface that does not depend on which MPI
-// it is: src/comm/mpi_plugin.cpp loads it. Ranks talk over our own transports; MPI only tells them
-// where rank 0 is.
+// it is: src/comm/mpi_plugin.cpp loads it. Ranks communicate over the transports of this project;
+// MPI only sends them the address of rank 0.
 #include <mpi.h>
 
 #include <cstdio>

@@ -1,5 +1,5 @@
 // The loss of a law at (N, D), and its standard error. Called in the inner loop of searches over
-// architectures, so it allocates nothing and evaluates each power once.
+// architectures, so it does not allocate, and evaluates each power once.
 
 #include <cmath>
 

@@ -26,9 +26,9 @@ Allocation chinchilla_allocation(const ChinchillaConstants& constants, double co
             .n_tokens = std::pow(product, constants.alpha / exponent_sum) / G};
 }
 
-// Kaplan 2020, Table 6. The fit is in Cmin; at the critical batch size half of the compute is the
-// price of large batches (eq. 5.5), and Hoffmann 2022, section D.4 reads the law the same way:
-// their 4.68e9 parameters at 1e21 FLOPs come out only with this factor.
+// Kaplan 2020, Table 6. The fit is in Cmin; at the critical batch size, large batches cost half of
+// the compute (eq. 5.5), and Hoffmann 2022, section D.4 reads the law the same way: their 4.68e9
+// parameters at 1e21 FLOPs follow only with this factor.
 Allocation kaplan_allocation(const KaplanConstants& constants, double compute_flops) {
     const double minimum_compute_petaflop_days = compute_flops / 2 / kFlopsPerPetaflopDay;
     const double n_params = constants.Ne * std::pow(minimum_compute_petaflop_days, constants.pN);

@@ -15,13 +15,13 @@ namespace isoflop {
 [[nodiscard]] std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t previous = 0);
 [[nodiscard]] std::uint32_t crc32c(std::string_view text, std::uint32_t previous = 0);
 
-/// The portable form (eight table look-ups a word); the same values.
+/// The portable implementation (eight table look-ups per word), with the same values.
 [[nodiscard]] std::uint32_t crc32c_by_table(std::span<const std::byte> bytes,
                                             std::uint32_t previous = 0);
 /// Whether crc32c uses the processor's instruction.
 [[nodiscard]] bool has_crc32c_instruction();
 
-/// Eight hexadecimal digits, as manifests hold it.
+/// Eight hexadecimal digits, the form in manifests.
 [[nodiscard]] std::string checksum_text(std::uint32_t checksum);
 
 }  // namespace isoflop

@@ -7,8 +7,7 @@
 
 namespace isoflop {
 
-/// float64 serves the tests' double-precision build of the ops; it is no name that a config may
-/// use.
+/// float64 serves the tests' double-precision build of the ops; a configuration cannot name it.
 enum class DType { float32, tf32, bfloat16, float16, float8, float4, int8, float64 };
 
 template <>

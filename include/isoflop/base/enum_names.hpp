@@ -39,7 +39,7 @@ template <class T>
     return std::nullopt;
 }
 
-/// Names a user may write, aliases included, in table order.
+/// Names that a user may write, aliases included, in table order.
 template <class T>
 [[nodiscard]] std::vector<std::string_view> all_names() {
     std::vector<std::string_view> names;

@@ -1,4 +1,4 @@
-// Errors that reach a person. Every failure carries the exit code that the tools return for it, so
+// Errors that reach the user. Every failure carries the exit code that the tools return for it, so
 // `main` has exactly one place that turns an exception into a message and a number.
 #pragma once
 
@@ -29,7 +29,7 @@ private:
     ExitCode exit_code_;
 };
 
-/// The user asked for something that cannot be: bad flag, bad key, bad value (exit 2).
+/// The request is invalid: a wrong flag, key or value (exit 2).
 class ConfigError : public Error {
 public:
     explicit ConfigError(const std::string& message) : Error(ExitCode::usage, message) {}

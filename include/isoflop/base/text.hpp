@@ -1,4 +1,4 @@
-// Text for people: spelling suggestions, and numbers with units.
+// Text for the user: spelling suggestions, and numbers with units.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,8 @@ namespace isoflop {
 /// 1234567 -> "1,234,567"
 [[nodiscard]] std::string with_separators(std::int64_t value);
 
-/// Counts for people: 6885871616 -> "6.89B", 950 -> "950" (K, M, B, T; two decimals); an exponent
-/// beyond.
+/// Counts for people: 6885871616 -> "6.89B", 950 -> "950" (K, M, B, T; two decimals); larger counts
+/// with an exponent.
 [[nodiscard]] std::string human_count(double count);
 
 /// FLOP totals: 9.23e+21.

@@ -1,4 +1,4 @@
-// What this build is, for `--version` and for run logs.
+// Identification of this build, for `--version` and for run logs.
 #pragma once
 
 #include <string_view>

@@ -9,9 +9,9 @@
 //   <run>/latest                 symbolic link to the newest one
 //
 // A checkpoint is written into checkpoints/.step_00000200.writing, flushed to the disk and then
-// renamed: a step_* folder is complete or damaged by something else, which its checksums tell. With
-// several ranks each writes files of its own (model-00002-of-00004.safetensors) into the same
-// folder, one rank begins and commits.
+// renamed: a step_* folder is complete, unless it was damaged later, which its checksums detect.
+// With several ranks each rank writes its own files (model-00002-of-00004.safetensors) into the
+// same folder, one rank begins and commits.
 #pragma once
 
 #include <cstdint>
@@ -47,14 +47,15 @@ struct NamedTensor {
 };
 
 struct CheckpointOptions {
-    std::int64_t keep_checkpoints = 3;  ///< newest ones that stay; 0: all
-    bool keep_best = true;              ///< the one with the lowest validation loss stays as well
+    std::int64_t keep_checkpoints = 3;  ///< number of newest checkpoints to keep; 0 keeps all
+    /// also keep the checkpoint with the lowest validation loss
+    bool keep_best = true;
 };
 
 /// Writes <run>/checkpoints/step_NNNNNNNN, points `latest` at it, then removes old checkpoints. A
 /// checkpoint of the same step is replaced. On failure (full disk, ...) throws IoError: the partial
-/// one is removed and the older checkpoints stay. `trainer_state` is an object; numbers survive to
-/// the last bit (except NaN and infinities, which JSON lacks). Returns the folder.
+/// checkpoint is removed and the older checkpoints stay. `trainer_state` is an object; numbers keep
+/// every bit (except NaN and infinities, which JSON lacks). Returns the folder.
 std::filesystem::path write_checkpoint(const std::filesystem::path& run_dir, std::int64_t step,
                                        std::span<const NamedTensor> weights,
                                        std::span<const NamedTensor> first_moment,
@@ -71,12 +72,12 @@ struct Shard {
     std::int64_t count = 1;
 };
 
-/// Removes what killed runs left and makes the temporary folder, whose path is returned.
+/// Removes the remains of killed runs, makes the temporary folder and returns its path.
 std::filesystem::path begin_checkpoint(const std::filesystem::path& run_dir, std::int64_t step);
 void write_shard(const std::filesystem::path& run_dir, std::int64_t step, const Shard& shard,
                  std::span<const NamedTensor> weights, std::span<const NamedTensor> first_moment,
                  std::span<const NamedTensor> second_moment);
-/// Throws IoError when the slices of the shards do not make up whole tensors.
+/// Throws IoError when the slices of the shards do not form complete tensors.
 std::filesystem::path commit_checkpoint(const std::filesystem::path& run_dir, std::int64_t step,
                                         std::int64_t shard_count,
                                         const nlohmann::ordered_json& trainer_state,
@@ -126,12 +127,12 @@ private:
     std::unique_ptr<State> state_;
 };
 
-/// Called for every damaged checkpoint that is passed over, newest first.
+/// Called for every damaged checkpoint that is skipped, newest first.
 using CorruptCallback =
     std::function<void(const std::filesystem::path& checkpoint, const std::string& reason)>;
 
 /// The newest valid checkpoint of a run. nullopt when the run has none at all; IoError when it has
-/// some and all are damaged, since starting anew would then hide a loss.
+/// some and all are damaged, since a new start would then hide the loss.
 [[nodiscard]] std::optional<CheckpointReader> open_latest(const std::filesystem::path& run_dir,
                                                           const CorruptCallback& on_corrupt = {});
 [[nodiscard]] std::optional<std::filesystem::path> find_latest(

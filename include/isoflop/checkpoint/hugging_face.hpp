@@ -1,6 +1,6 @@
 // Models in the folder layout of Hugging Face transformers: config.json, model.safetensors,
-// tokenizer files. What is written loads with AutoModelForCausalLM.from_pretrained; what such a
-// class saved can be read.
+// tokenizer files. The written folders load with AutoModelForCausalLM.from_pretrained, and folders
+// that these classes saved can be read.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ namespace isoflop::checkpoint {
 using TensorReader =
     std::function<void(const std::string& name, std::int64_t first, std::span<float> values)>;
 
-/// What is known of the tokenizer. Its files are written where the kind is known, so that
+/// The tokenizer, as far as known. Its files are written when its kind is known, so that
 /// AutoTokenizer gives the same tokens.
 struct TokenizerInformation {
     enum class Kind {
@@ -31,7 +31,7 @@ struct TokenizerInformation {
         byte,           ///< token = byte value
         character,      ///< token i is characters[i]
         sentencepiece,  ///< model_file, copied as tokenizer.model
-        files,          ///< `files`, copied under their own names (from an import, say)
+        files,          ///< `files`, copied under their own names (as from an import)
     };
     Kind kind = Kind::unknown;
     std::vector<std::string> characters = {};  ///< UTF-8, one character each
@@ -44,7 +44,8 @@ struct TokenizerInformation {
 struct ExportOptions {
     ElementType type = ElementType::f32;  ///< of the weights: f32, bf16 or f16
     TokenizerInformation tokenizer = {};
-    bool overwrite = false;  ///< replace the model that out_dir holds; else that is a ConfigError
+    /// replace the model that out_dir holds; otherwise an existing model is a ConfigError
+    bool overwrite = false;
 };
 
 struct HuggingFaceClass {
@@ -52,8 +53,8 @@ struct HuggingFaceClass {
     std::string_view name;        ///< "LlamaForCausalLM"
 };
 
-/// The class of transformers that computes this model. Throws ConfigError naming the choice that
-/// none has.
+/// The class of transformers that computes this model. Throws ConfigError that names the choice
+/// that no class has.
 [[nodiscard]] HuggingFaceClass hugging_face_class(const model::ModelConfig& config);
 
 /// Writes the folder. Biases that the class has and the model lacks are written as zeros.
@@ -70,7 +71,8 @@ public:
     [[nodiscard]] const model::ModelConfig& config() const;
     /// Elements [first, first + values.size()), converted from F32, BF16 or F16.
     void read(const std::string& name, std::int64_t first, std::span<float> values) const;
-    /// For interfaces that take a TensorReader; valid as long as this model, moved or not.
+    /// For interfaces that take a TensorReader; valid during the life of this model, also after a
+    /// move.
     [[nodiscard]] TensorReader reader() const;
     /// Tokenizer files that the folder holds.
     [[nodiscard]] const std::vector<std::filesystem::path>& tokenizer_files() const;

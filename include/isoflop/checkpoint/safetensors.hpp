@@ -19,8 +19,8 @@
 
 namespace isoflop::checkpoint {
 
-/// Element types of the format. All are validated; values can be read from and written to the
-/// floating-point ones.
+/// Element types of the format. All types are validated; values can be read and written for the
+/// floating-point types.
 enum class ElementType {
     f64,
     f32,
@@ -55,7 +55,7 @@ struct TensorDeclaration {
 
 using Metadata = std::map<std::string, std::string>;
 
-/// What a finished file holds, for a manifest.
+/// Content of a finished file, for a manifest.
 struct FileSummary {
     std::uint64_t bytes = 0;
     std::uint32_t checksum = 0;  ///< CRC-32C of the whole file
@@ -74,10 +74,10 @@ public:
     SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
 
     /// The next elements, rounded to the type of the tensor they belong to. A piece may not reach
-    /// into the next tensor (std::logic_error), so that a caller whose sizes are off is found at
-    /// the tensor where it happens.
+    /// into the next tensor (std::logic_error), so that wrong sizes of a caller are found at the
+    /// tensor where they occur.
     void write(std::span<const float> values);
-    /// The next elements as they are stored.
+    /// The next elements in their stored form.
     void write_bytes(std::span<const std::byte> bytes);
     /// Flushes to the disk (fsync) and gives the file its name. Throws std::logic_error when values
     /// are missing.
@@ -100,7 +100,7 @@ struct TensorEntry {
     }
 };
 
-/// A file opened for reading. The constructor validates everything but the values: header length,
+/// A file opened for reading. The constructor validates all data except the values: header length,
 /// JSON, unknown types, sizes that disagree with shapes, gaps, overlaps, offsets out of range,
 /// duplicate names. Throws IoError naming the file.
 class SafetensorsFile {

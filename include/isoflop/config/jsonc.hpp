@@ -1,6 +1,6 @@
-// JSONC reader: JSON with `//` and `/* */` comments and trailing commas, where every value knows
-// its line and column, so that an error in a configuration can point at the place. Packaged JSON
-// libraries give neither positions nor trailing commas; writing JSON is left to nlohmann/json.
+// JSONC reader: JSON with `//` and `/* */` comments and trailing commas, where every value has its
+// line and column, so that an error message names the place. Packaged JSON libraries give neither
+// positions nor trailing commas; writing JSON is left to nlohmann/json.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +42,7 @@ public:
     /// "null", "boolean", "integer", "number", "string", "array" or "object".
     [[nodiscard]] std::string_view type_name() const;
 
-    // Typed access; throws std::bad_variant_access on another type (callers check first).
+    // Typed access; throws std::bad_variant_access for another type (callers check the type first).
     [[nodiscard]] bool as_bool() const;
     [[nodiscard]] std::int64_t as_integer() const;
     [[nodiscard]] double as_number() const;  ///< integer or double
@@ -50,7 +50,7 @@ public:
     [[nodiscard]] const Array& as_array() const;
     [[nodiscard]] const Object& as_object() const;
 
-    /// Member of an object by key; nullptr when absent or when this is no object.
+    /// Member of an object by key; nullptr when the key is absent or the value is not an object.
     [[nodiscard]] const Value* find(std::string_view key) const;
 
     /// Compact JSON text of this value, for messages: 3, "fp16", [1,2].
@@ -69,7 +69,7 @@ struct Member {
     Value value;
 };
 
-// Here, since the storage can be constructed only where Member is complete.
+// Defined here, as the storage can be constructed only where Member is complete.
 inline Value::Value() = default;
 
 /// A parsed file together with its text, to print the offending line in errors.
@@ -96,8 +96,8 @@ struct JsoncLimits {
 /// column and a caret on: syntax errors, unterminated strings or comments, invalid UTF-8, invalid
 /// escapes, lone surrogates, control characters in strings, numbers that are not JSON (leading
 /// zeros, NaN, hex) or do not fit a double (overflow, or underflow to zero), duplicate keys,
-/// nesting or size over the limits, empty input, and text after the value. `#` starts no comment:
-/// the message says so.
+/// nesting or size over the limits, empty input, and text after the value. `#` does not start a
+/// comment; the message explains this.
 [[nodiscard]] Document parse_jsonc(std::string text, std::string file_name,
                                    JsoncLimits limits = {});
 

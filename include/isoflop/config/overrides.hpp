@@ -9,9 +9,9 @@
 
 namespace isoflop::config {
 
-/// Rewrites `--key=value` and `--key value` to `--set key=value` wherever `is_key(key)`; all else
-/// is kept. The argument parser then knows one form. Throws ConfigError when a key stands last,
-/// without a value.
+/// Rewrites `--key=value` and `--key value` to `--set key=value` wherever `is_key(key)`; all other
+/// arguments are kept. The argument parser then needs one form only. Throws ConfigError when the
+/// last argument is a key without a value.
 [[nodiscard]] std::vector<std::string> rewrite_overrides(
     const std::vector<std::string>& arguments, const std::function<bool(std::string_view)>& is_key);
 

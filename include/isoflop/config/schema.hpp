@@ -1,6 +1,6 @@
-// Configuration structs are described once, in a table of fields. From that table come parsing,
-// validation, overrides, `--help`, docs/configuration.md and the JSON Schema; a default, a range or
-// a help text exists in no second place.
+// Each configuration struct is described once, in a table of fields. Parsing, validation,
+// overrides, `--help`, docs/configuration.md and the JSON Schema are made from that table; a
+// default, a range or a help text exists in one place only.
 //
 //   const Schema<Plan>& plan_schema() {
 //       static const Schema<Plan> schema = [] {
@@ -32,11 +32,11 @@ namespace isoflop::config {
 
 enum class FieldType { boolean, integer, number, text, choice, any };
 
-/// A field's value in transport: monostate = not set. Choices travel as their text; `any` as the
-/// parsed Value.
+/// The value of a field between text and struct: monostate means not set. A choice is its text,
+/// `any` the parsed Value.
 using FieldValue = std::variant<std::monostate, bool, std::int64_t, double, std::string, Value>;
 
-/// What a person needs to know about a key. Bounds apply to integers and numbers.
+/// Description of a key for the user. Bounds apply to integers and numbers.
 struct FieldInfo {
     std::string_view key = {};
     std::string_view help = {};
@@ -64,7 +64,7 @@ enum class Required { no, yes };
 
 struct Section {
     std::string name = {};   ///< empty: keys at the top level of the file
-    std::string title = {};  ///< for people; the name, unless that is empty
+    std::string title = {};  ///< title in help and docs; the name, unless that is empty
     std::string help = {};
     Required required = Required::no;
     /// Unknown keys are collected instead of refused (Hugging Face files carry many), unless they
@@ -75,15 +75,15 @@ struct Section {
     [[nodiscard]] const Field* find(std::string_view key) const;
 };
 
-/// A checked value for one key, to be set on any number of configs.
+/// A checked value for one key, which can be set on any number of configurations.
 struct Assignment {
     const Field* field = nullptr;
     FieldValue value;
 };
 
-/// What reading a file found besides values.
+/// Results of reading a file besides values.
 struct ReadNotes {
-    std::vector<std::string> unknown_keys;  ///< tolerated ones, as "section.key"
+    std::vector<std::string> unknown_keys;  ///< tolerated unknown keys, as "section.key"
 };
 
 /// The table and everything derived from it; `Schema<T>` below adds the types.
@@ -120,7 +120,7 @@ private:
     /// All places that `key` may mean: one for a full path, else every section where such a key has
     /// an effect.
     [[nodiscard]] std::vector<Place> places(std::string_view key) const;
-    /// The only one of them; throws ConfigError for an unknown or ambiguous key.
+    /// The only such place; throws ConfigError for an unknown or ambiguous key.
     [[nodiscard]] Place locate(std::string_view key) const;
     /// Keys of one object, each looked up in `sections` (several only when they all lie at the top
     /// level).

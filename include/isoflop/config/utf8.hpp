@@ -9,7 +9,7 @@
 namespace isoflop::config {
 
 /// One decoded step through a text. On invalid bytes `valid` is false, `length` is 1 and `value` is
-/// U+FFFD, so that a caller who only displays text can go on.
+/// U+FFFD, so that a caller that only displays text can continue.
 struct CodePoint {
     char32_t value = 0xFFFD;
     std::size_t length = 1;

@@ -1,5 +1,5 @@
 // The built-in corpus: short documents of a seeded grammar, small sums, counting and spelling, so
-// that `train` runs where no data is at hand and a small model visibly learns. Document i is a pure
+// that `train` runs without data files and a small model visibly learns. Document i is a pure
 // function of i: no file is needed and every machine sees the same bytes. Tokens are bytes, with
 // 256 as the end of text between documents.
 #pragma once

@@ -1,7 +1,7 @@
-// Which source does the n-th sample come from? A pure function of n: sources hang in a binary tree
-// (lightest joined first, as Huffman), and each node sends its m-th sample left when
-// round(m * share) steps up. So after any n samples every source has had its share of n, to within
-// one sample, and its own position is known without replaying:
+// The source of the n-th sample, as a pure function of n: the sources are the leaves of a binary
+// tree (lightest joined first, as Huffman), and each node sends its m-th sample left when round(m *
+// share) steps up. So after any n samples every source has had its share of n, to within one
+// sample, and its own position is known without replaying:
 //   |count_i(n) - n w_i| < 1.68 always; 0.5 for two sources
 // 1.68 is half the reciprocal Fibonacci constant: ancestors in such a tree weigh at least
 // 1, 1, 2, 3, 5, ... times the leaf.
@@ -21,7 +21,7 @@ public:
 
     struct Pick {
         std::size_t source = 0;
-        std::uint64_t index = 0;  ///< how many samples this source has given before
+        std::uint64_t index = 0;  ///< number of earlier samples of this source
     };
     [[nodiscard]] Pick pick(std::uint64_t sample_index) const;
 

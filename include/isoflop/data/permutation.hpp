@@ -1,7 +1,7 @@
 // A pseudo-random permutation of 0 .. size-1 that needs no memory: a Feistel network over the next
-// power of two, walked until it lands inside (Black and Rogaway 2002, "Ciphers with arbitrary
-// finite domains"). So "which window is the n-th of this epoch" is a formula, and resuming needs no
-// state.
+// power of two, applied until the value is in range (Black and Rogaway 2002, "Ciphers with
+// arbitrary finite domains"). The n-th window of an epoch is therefore a formula, and resuming
+// needs no state.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@ namespace isoflop::data {
 
 class Permutation {
 public:
-    /// `stream` keeps the permutations of different sources apart.
+    /// `stream` distinguishes the permutations of different sources.
     Permutation(std::uint64_t size, std::uint64_t seed, std::uint64_t epoch,
                 std::uint32_t stream = 0);
 

@@ -4,8 +4,8 @@
 // The last part of the tokens is held out for validation: the first floor(N (1 - fraction)) of N
 // tokens are for training, which is nanoGPT's split. Bytes that are not UTF-8: the byte tokenizer
 // takes them, char refuses the file with the byte offset, sentencepiece reads each as U+FFFD and
-// the report counts them. The result appears at once, by renaming a finished folder; a failed run
-// leaves nothing behind.
+// the report counts them. The finished folder is renamed to its final name at the end; a failed run
+// leaves no files.
 #pragma once
 
 #include <cstdint>
@@ -61,15 +61,14 @@ struct PrepareReport {
     std::uint64_t validation_tokens = 0;
     std::vector<PreparedShard> train_shards{};
     std::vector<PreparedShard> validation_shards{};
-    std::vector<std::string> notes{};  ///< what a person should know
+    std::vector<std::string> notes{};  ///< remarks for the user
     double seconds = 0;
 
     [[nodiscard]] std::string to_text() const;
 };
 
-/// Throws ConfigError (exit 2) on a bad option or when the output folder holds something already,
-/// IoError (exit 3) on unreadable or empty input, text that the tokenizer cannot represent, or a
-/// full disk.
+/// Throws ConfigError (exit 2) on a bad option or when the output folder is not empty, IoError
+/// (exit 3) on unreadable or empty input, text that the tokenizer cannot represent, or a full disk.
 [[nodiscard]] PrepareReport prepare_data(const PrepareOptions& options);
 
 }  // namespace isoflop::data

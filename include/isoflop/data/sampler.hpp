@@ -1,9 +1,9 @@
 // The order of training samples, and the windows of an evaluation, as pure functions. Sample n of a
-// run (n = step x global batch + position in it) is the same whatever the rank or thread that asks,
-// and a resumed run just asks for the next n. Within a source, each epoch visits every window once
-// in a permuted order; from the second epoch on the windows begin at an offset drawn for that epoch
-// (the source read as a ring), so that a model that sees small data many times does not see the
-// same cuts.
+// run (n = step x global batch + position in it) is the same on every rank and thread, and a
+// resumed run continues with the next n. Within a source, each epoch visits every window once in a
+// permuted order; from the second epoch on the windows begin at an offset drawn for that epoch (the
+// source read as a ring), so that a model that sees small data many times does not see the same
+// cuts.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +43,7 @@ private:
     MixingSchedule schedule_;
 };
 
-/// A stretch of one source: `length` inputs from `first_token` on, and as many targets one further.
+/// A range of one source: `length` inputs from `first_token` on, and as many targets one further.
 struct EvalWindow {
     std::size_t source = 0;
     std::uint64_t first_token = 0;

@@ -1,4 +1,4 @@
-// What a run reads: one or more sources, each a concatenation of token files (or the built-in
+// The data of a run: one or more sources, each a concatenation of token files (or the built-in
 // corpus) with a mixing weight. A source is named by
 //   data/web/train_*.bin    a glob (or one file); files in natural order (train_2 before train_10)
 //   data/shakespeare        a folder: the shards its meta.json lists, or train*.bin / val*.bin as
@@ -47,9 +47,9 @@ public:
     [[nodiscard]] std::span<const TokenFile> files() const {
         return files_;
     }  ///< empty for the built-in corpus
-    /// Loads the tokenizer that made these tokens; null when nothing says which (llm.c and nanoGPT
-    /// files). Throws ConfigError when it needs a library that this build lacks (training does
-    /// not).
+    /// Loads the tokenizer that made these tokens; null when the data do not name it (llm.c and
+    /// nanoGPT files). Throws ConfigError when it needs a library that this build lacks (training
+    /// does not).
     [[nodiscard]] std::shared_ptr<const Tokenizer> tokenizer() const;
 
     /// As TokenFile::copy, across shards.
@@ -78,13 +78,14 @@ public:
     [[nodiscard]] std::span<const double> weights() const { return weights_; }  ///< sum 1
     [[nodiscard]] std::uint64_t size() const;                                   ///< tokens
     [[nodiscard]] std::uint64_t num_windows(
-        std::int64_t block_size) const;                  ///< summed over sources
-    [[nodiscard]] std::int64_t vocab_size() const;       ///< largest known, 0 when no source says
-    [[nodiscard]] std::uint64_t tokenizer_hash() const;  ///< 0 when no source says
-    [[nodiscard]] std::shared_ptr<const Tokenizer> tokenizer() const;  ///< null when no source says
+        std::int64_t block_size) const;  ///< summed over sources
+    /// the largest of the sources; 0 if unknown
+    [[nodiscard]] std::int64_t vocab_size() const;
+    [[nodiscard]] std::uint64_t tokenizer_hash() const;                ///< 0 if unknown
+    [[nodiscard]] std::shared_ptr<const Tokenizer> tokenizer() const;  ///< null if unknown
 
-    /// From now on a token outside the model's vocabulary is an IoError naming file and position.
-    /// Throws ConfigError when the data's own vocabulary is known to be larger.
+    /// After this call a token outside the vocabulary of the model is an IoError that names file
+    /// and position. Throws ConfigError when the data's own vocabulary is known to be larger.
     void set_model_vocab_size(std::int64_t model_vocab_size);
 
     void copy(std::size_t source, std::uint64_t first, std::span<std::int32_t> tokens) const;

@@ -1,4 +1,4 @@
-// A file of tokens, memory-mapped. Three formats are read, told apart by their first bytes:
+// A file of tokens, memory-mapped. Three formats are read, distinguished by their first bytes:
 //  - our shard (magic "ISOFLOPT"), which prepare-data writes: it knows its vocabulary and
 //    tokenizer, and every 64 KiB of tokens has a checksum, verified when a token of that block is
 //    first read. So opening costs nothing even for a huge shard, and a damaged block never reaches
@@ -41,8 +41,8 @@ public:
     ~TokenFile();
 
     [[nodiscard]] std::uint64_t size() const;            ///< tokens
-    [[nodiscard]] std::int64_t vocab_size() const;       ///< 0 = the file does not say
-    [[nodiscard]] std::uint64_t tokenizer_hash() const;  ///< 0 = the file does not say
+    [[nodiscard]] std::int64_t vocab_size() const;       ///< 0 if the file does not name it
+    [[nodiscard]] std::uint64_t tokenizer_hash() const;  ///< 0 if the file does not name it
     [[nodiscard]] TokenFormat format() const;
     [[nodiscard]] int bytes_per_token() const;
     [[nodiscard]] const std::filesystem::path& path() const;

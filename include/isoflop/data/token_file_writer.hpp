@@ -1,5 +1,5 @@
 // Writes one shard of our format (token_file.hpp) in constant memory. The header is written last,
-// so a file that was left behind half-written is never taken for a shard.
+// so an incomplete file is never taken for a shard.
 #pragma once
 
 #include <cstdint>

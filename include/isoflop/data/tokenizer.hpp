@@ -58,12 +58,12 @@ public:
     /// stream is cut.
     [[nodiscard]] virtual std::size_t stream_boundary(std::string_view text) const = 0;
 
-    /// All that is needed to make it again, except the model file of sentencepiece, which lies
-    /// beside.
+    /// The data from which the tokenizer can be made again, except the model file of sentencepiece,
+    /// which is a separate file.
     [[nodiscard]] virtual nlohmann::json to_json() const = 0;
     /// Bytes of that model file; empty for the other kinds.
     [[nodiscard]] virtual std::string_view model_bytes() const { return {}; }
-    /// Same vocabulary, same hash; never 0. Shards and checkpoints carry it.
+    /// Equal vocabularies have equal hashes; never 0. Shards and checkpoints contain it.
     [[nodiscard]] std::uint64_t hash() const;
 };
 
@@ -80,7 +80,8 @@ public:
 [[nodiscard]] std::unique_ptr<Tokenizer> load_sentencepiece(
     const std::filesystem::path& model_file);
 
-/// What to_json() gave; a model file is looked up in `folder`. Throws IoError naming `file_name`.
+/// Reads the result of to_json(); a model file is looked up in `folder`. Throws IoError naming
+/// `file_name`.
 [[nodiscard]] std::unique_ptr<Tokenizer> tokenizer_from_json(const nlohmann::json& json,
                                                              const std::filesystem::path& folder,
                                                              const std::string& file_name);
@@ -90,14 +91,14 @@ public:
 /// Writes tokenizer_isoflop.json, and the model file if there is one, into an existing folder.
 void save_tokenizer(const Tokenizer& tokenizer, const std::filesystem::path& folder);
 
-/// Turns a growing sequence of tokens into text as it comes: bytes of an incomplete character wait
-/// for the rest.
+/// Decodes a growing sequence of tokens: bytes of an incomplete character are kept until the
+/// character is complete.
 class StreamDecoder {
 public:
     explicit StreamDecoder(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
     /// Text that became complete with this token, maybe empty.
     [[nodiscard]] std::string push(std::int32_t token);
-    /// What is left, with U+FFFD for bytes that never became a character.
+    /// The remaining bytes, with U+FFFD for each byte of an incomplete character.
     [[nodiscard]] std::string finish();
 
 private:

@@ -37,7 +37,7 @@ struct Gpu {
     std::array<std::optional<double>, kDTypeCount> dense_peak_flops{};
     double memory_gb = 0;  ///< data-sheet capacity, "80" of an 80 GB card
     std::uint64_t usable_memory_bytes =
-        0;  ///< what a process can see: driver figure, else memory_gb GiB
+        0;  ///< memory available to a process: the figure of the driver, else memory_gb in GiB
     double memory_bandwidth_bytes_per_s = 0;  ///< peak device memory bandwidth
     std::string link_name;                    ///< "NVLink 4", "PCIe 5.0 x16", "ICI"
     double link_bytes_per_s = 0;              ///< per-GPU scale-up bandwidth, one direction
@@ -56,7 +56,7 @@ class GpuTable {
 public:
     /// The table compiled in from configs/gpus.jsonc (parsed once, on first use).
     [[nodiscard]] static const GpuTable& builtin();
-    /// Reads a table of the same form; ConfigError names file, line and key of what is wrong.
+    /// Reads a table of the same form; the ConfigError of a fault names file, line and key.
     [[nodiscard]] static GpuTable from_file(const std::filesystem::path& path);
     [[nodiscard]] static GpuTable from_text(std::string text, std::string file_name);
 
@@ -74,7 +74,8 @@ private:
     [[nodiscard]] static GpuTable from_document(const config::Document& document);
 
     std::vector<Gpu> gpus_;
-    /// Normalised name -> row, sorted. Each name is there twice: alone and after its vendor's.
+    /// Normalised name -> row, sorted. Each name occurs twice: alone and after the name of its
+    /// vendor.
     std::vector<std::pair<std::string, std::size_t>> names_;
     std::string source_name_;
 };
@@ -82,7 +83,7 @@ private:
 /// Dense peak of one GPU in FLOP/s. Throws ConfigError that lists the precisions the GPU has.
 [[nodiscard]] double peak_flops(const Gpu& gpu, DType dtype);
 
-/// What a user-given peak means beside the table's.
+/// Comparison of a given peak with the peak of the table.
 struct PeakCheck {
     double ratio = 1;     ///< given / table
     std::string warning;  ///< empty within 5 %; says "2:4-sparse" when the ratio is 2

@@ -15,13 +15,13 @@
 
 namespace isoflop::model {
 
-/// Largest sizes that are taken: far above every published model, and low enough that no product
-/// of them that is formed can overflow (a matrix has at most 2^52 elements).
+/// Largest accepted sizes: far above every published model, and low enough that no product of them
+/// in this code can overflow (a matrix has at most 2^52 elements).
 namespace limits {
 inline constexpr std::int64_t kLayers = 1 << 16;
 inline constexpr std::int64_t kWidth = 1 << 24;      ///< H, F, ranks
 inline constexpr std::int64_t kHeads = 1 << 16;      ///< a, g
-inline constexpr std::int64_t kHeadDim = 1 << 16;    ///< d and its latent relatives
+inline constexpr std::int64_t kHeadDim = 1 << 16;    ///< d, and the head sizes of latent attention
 inline constexpr std::int64_t kHeadWidth = 1 << 26;  ///< a * d
 inline constexpr std::int64_t kVocabulary = 1 << 28;
 inline constexpr std::int64_t kPositions = std::int64_t{1} << 32;
@@ -82,9 +82,9 @@ struct RopeScaling {
 };
 
 struct ModelConfig {
-    /// Hugging Face's model type; "custom" when none of their classes has this block.
+    /// Hugging Face's model type; "custom" when no class of transformers has this block.
     std::string model_type = "llama";
-    std::string preset = "llama";  ///< what it started from: arch_preset or model_type
+    std::string preset = "llama";  ///< the starting point: arch_preset or model_type
     TensorNaming naming = TensorNaming::llama;
 
     std::int64_t num_hidden_layers = 0;
@@ -125,8 +125,8 @@ struct ModelConfig {
     std::optional<RopeScaling> rope_scaling;
     double dropout = 0;
 
-    /// Values of one head that rotary embedding turns: int(head_dim * rotary_fraction), latent:
-    /// qk_rope_head_dim.
+    /// Values of one head that the rotary embedding rotates: int(head_dim * rotary_fraction),
+    /// latent: qk_rope_head_dim.
     [[nodiscard]] std::int64_t rotary_dim() const;
     /// Width of the concatenated query heads (a*d; with latent attention a*(d_nope + d_rope)).
     [[nodiscard]] std::int64_t query_width() const;
@@ -142,7 +142,7 @@ struct ModelConfig {
 };
 
 /// Checks that sizes are positive, within limits (no product used here can overflow) and divide as
-/// they must. Returns the message of the first violation, naming key and value; empty when
+/// required. Returns the message of the first violation, naming key and value; empty when
 /// consistent.
 [[nodiscard]] std::string find_inconsistency(const ModelConfig& config);
 

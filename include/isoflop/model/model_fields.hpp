@@ -297,7 +297,7 @@ void add_latent_attention_fields(Builder& builder) {
                                         .maximum = kHeadDim});
 }
 
-/// Keys of single model types, as their files carry them.
+/// Keys of single model types, as in their files.
 template <class Builder>
 void add_model_type_fields(Builder& builder) {
     builder
@@ -422,7 +422,7 @@ void add_model_fields(Builder& builder) {
                   {.key = "architectures",
                    .help = "Hugging Face's class names: marks a file as theirs, nothing else."});
     add_ignored_model_fields(builder);
-    // Foreign keys are for Hugging Face files only: refuse_unknown_keys() has the last word.
+    // Foreign keys are for Hugging Face files only: refuse_unknown_keys() refuses them elsewhere.
     builder.tolerate_unknown_keys();
 }
 

@@ -1,6 +1,6 @@
 // The keys that describe a model in a file: Hugging Face's names, with those of nanoGPT, GPT-2,
-// MPT, BLOOM and DeepSeek as aliases. One flat struct in which everything is optional;
-// model_reader.hpp makes a ModelConfig of it. `add_model_fields` adds the keys to any schema, so
+// MPT, BLOOM and DeepSeek as aliases. One flat struct in which every key is optional;
+// model_reader.hpp converts it to a ModelConfig. `add_model_fields` adds the keys to any schema, so
 // that the same table serves a model file and the "architecture" section of a plan.
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace isoflop::model {
 
-/// Our own named starting points, for files without Hugging Face's model_type.
+/// Named starting points of this project, for files without Hugging Face's model_type.
 enum class ArchPreset { llama, gpt2, qwen3, hybrid, custom };
 
 struct ModelKeys {
@@ -87,11 +87,11 @@ struct ModelKeys {
     // GPT-2.
     std::optional<bool> add_cross_attention;
 
-    /// Written for Hugging Face's loader: such files carry keys that mean nothing here.
+    /// Written for Hugging Face's loader: such files contain keys that have no effect here.
     [[nodiscard]] bool is_hugging_face() const { return model_type || architectures; }
 };
 
-/// A file that describes nothing but a model: config.json, configs/models/*.jsonc.
+/// A file that describes only a model: config.json, configs/models/*.jsonc.
 struct ModelFile {
     ModelKeys keys;
 };

@@ -1,7 +1,7 @@
 // From the keys of a file to a complete ModelConfig: defaults of the model type or preset, derived
-// sizes, consistency. With a Hugging Face model_type, omitted keys mean what they mean to
-// transformers' class of that type, so that the parameters agree to the last one; sizes that no
-// sensible default exists for are required.
+// sizes, consistency. With a Hugging Face model_type, omitted keys have the defaults of the class
+// of that type in transformers, so that the parameter counts are equal; sizes without a sensible
+// default are required.
 #pragma once
 
 #include <filesystem>
@@ -18,7 +18,7 @@
 
 namespace isoflop::model {
 
-/// A complaint about one key; whoever has the document can point at it.
+/// An error of one key; the caller that has the document adds the place.
 class ModelKeyError : public ConfigError {
 public:
     ModelKeyError(std::string key, const std::string& message)
@@ -36,7 +36,7 @@ private:
 /// sizes, heads that do not divide, choices that contradict the model type, sizes beyond limits.
 [[nodiscard]] ModelConfig resolve(const ModelKeys& keys);
 
-/// What a file says and what it means.
+/// The keys of a file and the resulting model.
 struct ModelDescription {
     ModelKeys keys;
     ModelConfig config;

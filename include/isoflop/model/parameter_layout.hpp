@@ -1,8 +1,8 @@
 // Every tensor of a model: name, shape, role. The one place where parameters are counted: the
 // planner sums this list, the trainer allocates it, checkpoints are written from it.
 //
-// Identical layers share one BlockLayout, so that building the layout of a 126-layer model costs no
-// more than that of one layer and a plan takes microseconds.
+// Identical layers share one BlockLayout, so that the layout of a 126-layer model costs no more
+// than that of one layer, and a plan takes microseconds.
 #pragma once
 
 #include <array>
@@ -16,7 +16,7 @@
 
 namespace isoflop::model {
 
-/// What a tensor belongs to, for reports and for counting rules.
+/// The component of a tensor, for reports and for counting rules.
 enum class Component {
     token_embedding,
     position_embedding,

@@ -1,5 +1,5 @@
-// Parameter counts that are published to the last digit. `scaling-plan validate` and the tests hold
-// the layout to them with no tolerance.
+// Parameter counts that are published to the last digit. `scaling-plan validate` and the tests
+// compare the layout with them, with tolerance 0.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Which architectures the trainer runs. The planner asks before it emits a training config, the
-// trainer before it starts: one answer for both.
+// The architectures that the trainer runs. The planner checks before it writes a training
+// configuration, the trainer before it starts, with the same function.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace isoflop::model {
 
-/// What keeps the trainer from running this architecture at a context of `sequence_length`
+/// The reason why the trainer cannot run this architecture at a context of `sequence_length`
 /// ("mixture of experts"); empty when it runs.
 [[nodiscard]] std::string untrainable_reason(const ModelConfig& config,
                                              std::int64_t sequence_length);

@@ -5,9 +5,9 @@
 //   N      parameters; `Law::counts` says whether embeddings are among them
 //   D      training tokens
 //   C      training FLOPs; the closed forms below take C = 6 N D
-//   Cmin   the FLOPs that would have sufficed at batch sizes far below the critical one
+//   Cmin   the FLOPs that are sufficient at batch sizes far below the critical one
 //   L      loss, nats per token
-//   E      irreducible loss: what would remain with N and D infinite
+//   E      irreducible loss: the loss for infinite N and D
 //   A, B, alpha, beta                   fitted constants of the chinchilla form
 //   Nc, Dc, alpha_N, alpha_D, Ne, pN    fitted constants of the kaplan form
 //
@@ -16,7 +16,7 @@
 //   kaplan      L(N, D) = [(Nc / N)^(alpha_N / alpha_D) + Dc / D]^alpha_D   Kaplan 2020, eq. 1.5
 //
 // Losses of different laws are not comparable in absolute terms: each was fitted on its own corpus
-// with its own tokenizer. Differences within one law, and the optima, are what they are good for.
+// with its own tokenizer. Compare losses within one law, and optima.
 #pragma once
 
 #include <array>
@@ -73,12 +73,11 @@ struct Law {
     ChinchillaConstants chinchilla{};
     KaplanConstants kaplan{};
     std::optional<Uncertainty> uncertainty{};
-    std::string note;  ///< what a user must know to read the numbers rightly
+    std::string note;  ///< what the user must know to interpret the numbers
 };
 
-/// The loss and what it is made of. For the kaplan form the two reducible terms are the loss that
-/// would remain if only that term were present, and `irreducible` is 0; they do not add up to
-/// `total`.
+/// The loss and its terms. For the kaplan form the two reducible terms are the loss that would
+/// remain if only that term were present, and `irreducible` is 0; they do not add up to `total`.
 struct LossTerms {
     double irreducible = 0;
     double model_size = 0;  ///< A / N^alpha
@@ -102,8 +101,8 @@ struct PowerLawOptimum {
     [[nodiscard]] double n_tokens(double compute_flops) const;
 };
 
-/// All laws that can be named in `scaling_law.base`, one entry each. "custom" (no constants) is not
-/// among them.
+/// All laws that `scaling_law.base` can name, one entry each, without "custom", which has no
+/// constants.
 [[nodiscard]] std::span<const Law> laws();
 /// Throws ConfigError listing the laws and the nearest spelling.
 [[nodiscard]] const Law& law(std::string_view id);

@@ -1,6 +1,6 @@
-// Compute-optimal training runs as Hoffmann et al. 2022 (arXiv 2203.15556) print them: the ground
-// truth for `power_law_optima()`. The figures are the paper's, with its rounding; tokens carry two
-// to five digits, so 6 N D differs from C by up to 5 %.
+// Compute-optimal training runs as printed by Hoffmann et al. 2022 (arXiv 2203.15556): the
+// reference for `power_law_optima()`. The figures are the paper's, with its rounding; tokens carry
+// two to five digits, so 6 N D differs from C by up to 5 %.
 #pragma once
 
 #include <array>
