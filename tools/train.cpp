@@ -58,16 +58,16 @@ struct Command {
 void declare_run(CLI::App& app, TrainOptions& options) {
     app.add_option("config", options.files, "Training config")->type_name("CONFIG");
     app.add_option("--set", options.overrides,
-                   "Override a key; --key=VALUE and --key VALUE do the same")
+                   "Overrides a key; --key=VALUE and --key VALUE do the same")
         ->type_name("KEY=VALUE")
         ->allow_extra_args(false);
     app.add_flag("--dry-run", options.dry_run,
-                 "Print the startup report with the memory plan, then stop");
-    app.add_flag("--doctor", options.doctor, "Print what this build and machine have");
+                 "Prints the startup report with the memory plan and stops");
+    app.add_flag("--doctor", options.doctor, "Prints the features of this build and machine");
     app.add_flag("--selfcheck", options.selfcheck,
-                 "Compare the attention backends on the config's shapes");
+                 "Compares the attention backends on the shapes of the config");
     app.add_option("--print-keys", options.print_keys,
-                   "Print all config keys: markdown or schema (JSON Schema)")
+                   "Prints all config keys, as markdown or schema (JSON Schema)")
         ->type_name("FORM");
 }
 
@@ -82,21 +82,22 @@ void declare_launcher(CLI::App& app, TrainOptions& options) {
             ->group("Several processes")
             ->each([&options](const std::string&) { options.launch = true; });
     };
-    add("--nproc-per-node", launcher.nproc_per_node, "Start N ranks on this machine");
-    add("--nnodes", launcher.nnodes, "Of N machines, each with a train of its own");
-    add("--node-rank", launcher.node_rank, "Which of them this is, from 0");
+    add("--nproc-per-node", launcher.nproc_per_node, "Starts N ranks on this machine");
+    add("--nnodes", launcher.nnodes, "Number of machines; each runs its own train");
+    add("--node-rank", launcher.node_rank, "Number of this machine, from 0");
     add("--master-addr", launcher.master_addr, "Name or address of machine 0");
-    add("--master-port", launcher.master_port, "A free port on it; one machine finds its own");
+    add("--master-port", launcher.master_port,
+        "Free port on machine 0; chosen automatically for one machine");
     add("--max-restarts", launcher.max_restarts,
-        "Resume from the last checkpoint, at most N times, when a rank is lost");
+        "Resumes from the last checkpoint, at most N times, when a rank is lost");
 }
 
 void declare_prepare(CLI::App& app, TrainOptions& options) {
     app.add_option("--input", options.input,
-                   "A text file, a folder of them, or - for standard input")
+                   "Text file, folder of text files, or - for standard input")
         ->required();
     app.add_option("--tokenizer", options.tokenizer,
-                   "byte, char, sentencepiece:MODEL or sentencepiece-train:VOCAB_SIZE")
+                   "Tokenizer: byte, char, sentencepiece:MODEL or sentencepiece-train:VOCAB_SIZE")
         ->capture_default_str();
     app.add_option("--val-fraction", options.validation_fraction, "Share of the tokens held out")
         ->capture_default_str();
@@ -106,26 +107,30 @@ void declare_prepare(CLI::App& app, TrainOptions& options) {
 }
 
 void declare_sample(CLI::App& app, TrainOptions& options) {
-    app.add_option("--checkpoint", options.checkpoint,
-                   "A run, a step folder or a Hugging Face folder")
+    app.add_option("--checkpoint", options.checkpoint, "Run, step folder or Hugging Face folder")
         ->required();
     app.add_option("--prompt", options.prompt, "Text to continue")->capture_default_str();
     app.add_option("--tokens", options.tokens, "Tokens to generate")->capture_default_str();
-    app.add_option("--temperature", options.temperature, "0 takes the most likely token")
+    app.add_option("--temperature", options.temperature,
+                   "Temperature of sampling; 0 takes the most likely token")
         ->capture_default_str();
-    app.add_option("--top-k", options.top_k, "Choose among the k most likely; 0: all")
+    app.add_option("--top-k", options.top_k,
+                   "Number of most likely tokens to sample from; 0 samples from all")
         ->capture_default_str();
-    app.add_option("--seed", options.seed, "Of the choices")->capture_default_str();
+    app.add_option("--seed", options.seed, "Seed of the sampling")->capture_default_str();
     app.add_option("--tokenizer", options.tokenizer_folder,
-                   "Folder with the tokenizer, if it is not beside the model");
+                   "Folder with the tokenizer, if not in the folder of the model");
 }
 
 void declare_export(CLI::App& app, TrainOptions& options) {
-    app.add_option("--checkpoint", options.checkpoint, "A run or a step folder")->required();
-    app.add_option("--format", options.format, "hf: Hugging Face transformers")
+    app.add_option("--checkpoint", options.checkpoint, "Run or step folder")->required();
+    app.add_option("--format", options.format,
+                   "Format of the export: hf (Hugging Face transformers)")
         ->capture_default_str();
     app.add_option("--out", options.out, "Folder to create")->required();
-    app.add_option("--dtype", options.dtype, "float32, bfloat16 or float16")->capture_default_str();
+    app.add_option("--dtype", options.dtype,
+                   "Type of the exported weights: float32, bfloat16 or float16")
+        ->capture_default_str();
 }
 
 void declare_import(CLI::App& app, TrainOptions& options) {
@@ -138,40 +143,40 @@ void declare_import(CLI::App& app, TrainOptions& options) {
 
 void declare_compare(CLI::App& app, TrainOptions& options) {
     app.add_option("runs", options.files,
-                   "Run folders, run_*.json files or folders of either; without any: --out_dir");
-    app.add_option("--latest", options.latest, "Only the N runs written last")->type_name("N");
+                   "Run folders, run_*.json files, or folders of these; by default --out_dir");
+    app.add_option("--latest", options.latest, "Shows only the N newest runs")->type_name("N");
     app.add_option("--out_dir", options.out_dir, "Folder of runs")->capture_default_str();
-    app.add_flag("--json", options.json, "Print JSON");
+    app.add_flag("--json", options.json, "Prints JSON");
 }
 
 void declare_compare_attention(CLI::App& app, TrainOptions& options) {
     app.add_option("config", options.files,
-                   "Training config: its model, device and dtype; without: the default model")
+                   "Training config with model, device and dtype; by default the default model")
         ->type_name("CONFIG");
     app.add_option("--shape", options.shapes,
-                   "Batch, sequence, heads, key/value heads, head size; repeatable. Without any: "
-                   "the model's, at its sequence length and some around it")
+                   "Batch, sequence, heads, key/value heads, head size; repeatable. By default the "
+                   "heads of the model at its sequence length and neighbouring lengths")
         ->type_name("B,S,H,Hkv,D[,full]")
         ->allow_extra_args(false);
     app.add_option("--set", options.overrides,
-                   "Override a key; --device=cpu and --dtype=float16 do the same")
+                   "Overrides a key; --device=cpu and --dtype=float16 do the same")
         ->type_name("KEY=VALUE")
         ->allow_extra_args(false);
-    app.add_option("--repeats", options.repeats, "Timed repeats, of which the median counts")
+    app.add_option("--repeats", options.repeats, "Number of timed repeats; the median is reported")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
-    app.add_flag("--json", options.json, "Print JSON");
-    app.add_option("--html", options.html, "Also write a page with plots")->type_name("FILE");
+    app.add_flag("--json", options.json, "Prints JSON");
+    app.add_option("--html", options.html, "Also writes a page with plots")->type_name("FILE");
 }
 
 std::vector<Command> commands() {
-    return {{"prepare-data", "Turn text into token shards", run_prepare, declare_prepare},
-            {"sample", "Generate text from a checkpoint", run_sample, declare_sample},
-            {"export", "Write a model that Hugging Face transformers loads", run_export,
+    return {{"prepare-data", "Turns text into token shards", run_prepare, declare_prepare},
+            {"sample", "Generates text from a checkpoint", run_sample, declare_sample},
+            {"export", "Writes a model that Hugging Face transformers loads", run_export,
              declare_export},
-            {"import", "Make a run from a Hugging Face folder", run_import, declare_import},
-            {"compare", "Rank runs by validation loss", run_compare, declare_compare},
-            {"compare-attention", "Time the attention backends and check them",
+            {"import", "Makes a run from a Hugging Face folder", run_import, declare_import},
+            {"compare", "Ranks runs by validation loss", run_compare, declare_compare},
+            {"compare-attention", "Times the attention backends and checks their results",
              run_compare_attention, declare_compare_attention, true}};
 }
 

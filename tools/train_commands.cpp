@@ -75,7 +75,7 @@ void name_run(const TrainOptions& options, std::vector<std::string>& command) {
 }  // namespace
 
 int launch_train(const TrainOptions& options) {
-    const trainer::TrainKeys keys = keys_of(options);  // a mistake is told once, not by every rank
+    const trainer::TrainKeys keys = keys_of(options);  // reports a configuration error once, not on every rank
     comm::LauncherOptions launcher = options.launcher;
     std::vector<std::string> command = options.rank_command;
     if (launcher.max_restarts > 0 && keys.run.init_from != "resume") {
