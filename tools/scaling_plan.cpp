@@ -186,8 +186,8 @@ int run(std::vector<std::string> arguments) {
     app.footer(std::string(kExamples));
     Options options;
     options.colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr
-                         ? report::Colour::on
-                         : report::Colour::off;
+                         ? text::Colour::on
+                         : text::Colour::off;
     std::vector<Command> all = commands();
     for (Command& command : all) {
         command.app = app.add_subcommand(command.name, command.help);

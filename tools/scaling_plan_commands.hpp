@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "isoflop/report/text_report.hpp"
+#include "isoflop/text/text_report.hpp"
 
 namespace isoflop::tools {
 
@@ -24,7 +24,7 @@ struct Options {
     bool json = false;
     bool quiet = false;
     bool all_conventions = false;
-    report::Colour colour = report::Colour::off;
+    text::Colour colour = text::Colour::off;
 };
 
 struct Result {

@@ -238,8 +238,8 @@ int run_or_launch(const TrainOptions& options) {
 int dispatch(std::vector<std::string> arguments) {
     TrainOptions options;
     options.colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr
-                         ? report::Colour::on
-                         : report::Colour::off;
+                         ? text::Colour::on
+                         : text::Colour::off;
     if (!arguments.empty()) {
         for (const Command& command : commands()) {
             if (command.name != arguments.front()) continue;

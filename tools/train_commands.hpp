@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "isoflop/comm/launcher.hpp"
-#include "isoflop/report/text_report.hpp"
+#include "isoflop/text/text_report.hpp"
 #include "isoflop/trainer/train_config.hpp"
 
 namespace isoflop::tools {
@@ -42,7 +42,7 @@ struct TrainOptions {
     std::string tokenizer_folder;
     std::string format = "hf";
     std::string dtype = "float32";
-    report::Colour colour = report::Colour::off;
+    text::Colour colour = text::Colour::off;
 };
 
 /// Of the one config that is given, and the overrides.

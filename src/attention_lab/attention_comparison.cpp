@@ -228,15 +228,15 @@ ComparisonTable attention_comparison_table(const AttentionComparison& comparison
         comparison.shapes.begin(), comparison.shapes.end(),
         [](const ComparedShape& compared) { return compared.predicted_rate.has_value(); });
     ComparisonTable table;
-    table.columns = {{"shape", report::Align::left},
-                     {"backend", report::Align::left},
+    table.columns = {{"shape", text::Align::left},
+                     {"backend", text::Align::left},
                      {"forward ms"},
                      {"backward ms"},
                      {std::string(unit.name)}};
     if (with_prediction) table.columns.push_back({"predicted"});
     table.columns.push_back({"memory"});
     table.columns.push_back({"error"});
-    table.columns.push_back({"", report::Align::left});
+    table.columns.push_back({"", text::Align::left});
     for (const ComparedShape& compared : comparison.shapes) {
         for (const AttentionTrial& trial : compared.trials.backends)
             table.rows.push_back(row_of(compared, trial, unit, with_prediction));
@@ -260,13 +260,12 @@ ComparisonTable attention_comparison_table(const AttentionComparison& comparison
     return table;
 }
 
-std::string attention_comparison_text(const AttentionComparison& comparison,
-                                      report::Colour colour) {
-    report::TextReport report(colour);
+std::string attention_comparison_text(const AttentionComparison& comparison, text::Colour colour) {
+    text::TextReport report(colour);
     report.title(fmt::format("Attention backends on {}, {}: measured medians", comparison.device,
                              short_name(comparison.dtype)));
     const ComparisonTable rows = attention_comparison_table(comparison);
-    report::Table table(rows.columns);
+    text::Table table(rows.columns);
     for (const auto& row : rows.rows) table.row(row);
     report.table(table);
     for (const std::string& note : rows.notes) report.line(note);

@@ -264,7 +264,7 @@ std::string panel_html(const Heads& heads, Panel& panel, const RateUnit& unit) {
 
 std::string table_html(const ComparisonTable& table) {
     const auto cell = [&](std::string_view tag, std::size_t column, const std::string& text) {
-        const bool left = table.columns.at(column).align == report::Align::left;
+        const bool left = table.columns.at(column).align == text::Align::left;
         return fmt::format("<{}{}>{}</{}>", tag, left ? " class=\"left\"" : "", escaped(text), tag);
     };
     std::string html = "<table>\n<thead><tr>";

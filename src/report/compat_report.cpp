@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "isoflop/base/text.hpp"
-#include "report/common_sections.hpp"
+#include "isoflop/text/sections.hpp"
 
 namespace isoflop::report {
 
@@ -29,19 +29,20 @@ std::string ratio_reason(const compat::ModelAnalysis& result) {
                                 : "its FFN is 12 H^2 whatever F is";
 }
 
-Table difference_table() {
-    return Table({{"", Align::left}, {"dsc180_a06"}, {"exact"}, {"why", Align::left}});
+text::Table difference_table() {
+    return text::Table(
+        {{"", text::Align::left}, {"dsc180_a06"}, {"exact"}, {"why", text::Align::left}});
 }
 
 }  // namespace
 
 std::string compat_backward_text(const compat::BackwardResult& result,
-                                 const planner::BackwardPlan& exact, Colour colour) {
-    TextReport report(colour);
+                                 const planner::BackwardPlan& exact, text::Colour colour) {
+    text::TextReport report(colour);
     report.title("Backward plan (--compat dsc180_a06)");
     report.line(kDisclaimer);
     report.section("Result");
-    Table table = difference_table();
+    text::Table table = difference_table();
     table.row({"N", human_count(result.n_params),
                human_count(static_cast<double>(exact.parameters.total)),
                result.n_params == static_cast<double>(exact.parameters.total)
@@ -90,12 +91,12 @@ ordered_json compat_backward_json(const compat::BackwardResult& result,
 }
 
 std::string compat_model_text(const compat::ModelAnalysis& result,
-                              const planner::ModelAnalysis& exact, Colour colour) {
-    TextReport report(colour);
-    report.title("Model analysis (--compat dsc180_a06): " + architecture_line(exact.model));
+                              const planner::ModelAnalysis& exact, text::Colour colour) {
+    text::TextReport report(colour);
+    report.title("Model analysis (--compat dsc180_a06): " + text::architecture_line(exact.model));
     report.line(kDisclaimer);
     report.section("Result");
-    Table table = difference_table();
+    text::Table table = difference_table();
     const auto gflops = [](double flops) { return fmt::format("{:.2f}", flops / 1e9); };
     table.row({"parameters", with_separators(static_cast<std::int64_t>(result.n_params)),
                with_separators(exact.parameters.total), ""});

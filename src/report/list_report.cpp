@@ -54,12 +54,12 @@ std::string value_text(double value) {
 
 }  // namespace
 
-std::string gpus_text(const hardware::GpuTable& table, Colour colour) {
-    std::vector<Column> columns{{"GPU", Align::left}};
+std::string gpus_text(const hardware::GpuTable& table, text::Colour colour) {
+    std::vector<text::Column> columns{{"GPU", text::Align::left}};
     for (const DType dtype : kPrecisions) columns.push_back({std::string(short_name(dtype))});
     for (const char* title : {"GB", "GB/s", "link GB/s", "W"}) columns.push_back({title});
-    columns.push_back({"cc", Align::left});
-    Table rows(std::move(columns));
+    columns.push_back({"cc", text::Align::left});
+    text::Table rows(std::move(columns));
     for (const hardware::Gpu& gpu : table.gpus()) {
         std::vector<std::string> cells{gpu.id};
         for (const DType dtype : kPrecisions) {
@@ -111,10 +111,10 @@ ordered_json gpus_json(const hardware::GpuTable& table) {
     return {{"kind", "gpus"}, {"table", table.source_name()}, {"gpus", list}};
 }
 
-std::string laws_text(std::span<const scaling_law::Law> laws, Colour colour) {
+std::string laws_text(std::span<const scaling_law::Law> laws, text::Colour colour) {
     std::string text;
     for (const scaling_law::Law& law : laws) {
-        TextReport report(colour);
+        text::TextReport report(colour);
         report.title(law.id);
         report.row("Title", law.title);
         report.row("Form", law.form == scaling_law::Form::kaplan
@@ -162,24 +162,24 @@ ordered_json laws_json(std::span<const scaling_law::Law> laws) {
     return {{"kind", "laws"}, {"laws", list}};
 }
 
-std::string validation_text(std::span<const planner::ValidationCase> cases, Colour colour,
+std::string validation_text(std::span<const planner::ValidationCase> cases, text::Colour colour,
                             bool quiet) {
     std::string text;
     std::size_t failed = 0;
     std::string group;
-    Table table({});
+    text::Table table({});
     const auto new_table = [] {
-        return Table({{"case", Align::left},
-                      {"expected"},
-                      {"got"},
-                      {"error"},
-                      {"tolerance"},
-                      {"", Align::left},
-                      {"source", Align::left}});
+        return text::Table({{"case", text::Align::left},
+                            {"expected"},
+                            {"got"},
+                            {"error"},
+                            {"tolerance"},
+                            {"", text::Align::left},
+                            {"source", text::Align::left}});
     };
     const auto flush = [&] {
         if (!group.empty() && !quiet)
-            text += bold(group, colour) + "\n" + table.str("  ", colour) + "\n";
+            text += text::bold(group, colour) + "\n" + table.str("  ", colour) + "\n";
     };
     for (const planner::ValidationCase& item : cases) {
         if (item.group != group) {

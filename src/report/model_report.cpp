@@ -5,15 +5,15 @@
 #include <nlohmann/json.hpp>
 
 #include "isoflop/base/text.hpp"
+#include "isoflop/text/sections.hpp"
 #include "report/common_json.hpp"
-#include "report/common_sections.hpp"
 
 namespace isoflop::report {
 namespace {
 
 using planner::ModelAnalysis;
 
-void parameters_section(TextReport& report, const ModelAnalysis& analysis) {
+void parameters_section(text::TextReport& report, const ModelAnalysis& analysis) {
     const model::ParameterTotals& totals = analysis.parameters;
     report.section("1. Parameters");
     report.row("Total", human_count(static_cast<double>(totals.total)),
@@ -26,17 +26,18 @@ void parameters_section(TextReport& report, const ModelAnalysis& analysis) {
                with_separators(totals.non_embedding));
     report.row("In matrix products", human_count(static_cast<double>(totals.matmul)),
                with_separators(totals.matmul));
-    parameter_rows(report, totals);
+    text::parameter_rows(report, totals);
 }
 
-void flops_section(TextReport& report, const ModelAnalysis& analysis,
+void flops_section(text::TextReport& report, const ModelAnalysis& analysis,
                    const ModelTextOptions& options) {
     const std::int64_t S = analysis.execution.sequence_length;
     report.section(fmt::format("2. FLOPs at S = {} (exact: every matrix product, full attention)",
                                with_separators(S)));
     report.row("Forward per token",
                fmt::format("{:.2f} GFLOP", analysis.forward_flops_per_token / 1e9));
-    flop_rows(report, cost::forward_products(analysis.model, 1, S, cost::AttentionMask::full), S);
+    text::flop_rows(report, cost::forward_products(analysis.model, 1, S, cost::AttentionMask::full),
+                    S);
     report.row("Forward per sequence",
                fmt::format("{:.2f} TFLOP",
                            static_cast<double>(analysis.forward_flops_per_sequence) / 1e12));
@@ -52,17 +53,17 @@ void flops_section(TextReport& report, const ModelAnalysis& analysis,
                fmt::format("{:.3f} GOP/token", analysis.elementwise.total() / 1e9),
                "norms, softmax, rope, activations: in no convention");
     if (options.all_conventions) {
-        convention_table(report, analysis.convention_flops_per_token);
+        text::convention_table(report, analysis.convention_flops_per_token);
     } else if (options.convention != cost::Convention::exact) {
-        convention_row(report, analysis.convention_flops_per_token, options.convention);
+        text::convention_row(report, analysis.convention_flops_per_token, options.convention);
     }
 }
 
-void memory_section(TextReport& report, const ModelAnalysis& analysis,
+void memory_section(text::TextReport& report, const ModelAnalysis& analysis,
                     const ModelTextOptions& options) {
     report.section("3. Training memory on one GPU");
-    report.row("Execution", execution_line(analysis.execution));
-    memory_rows(report, analysis.memory);
+    report.row("Execution", text::execution_line(analysis.execution));
+    text::memory_rows(report, analysis.memory);
     report.row("Total", human_bytes(static_cast<double>(analysis.memory.total_bytes())),
                "arena exact for our trainer; context estimated");
     if (options.megatron_memory) {
@@ -74,8 +75,10 @@ void memory_section(TextReport& report, const ModelAnalysis& analysis,
         report.row("  " + std::string(buffer.name),
                    human_bytes(static_cast<double>(buffer.bytes())));
     }
-    Table table(
-        {{"backend", Align::left}, {"recompute", Align::left}, {"per layer"}, {"all layers"}});
+    text::Table table({{"backend", text::Align::left},
+                       {"recompute", text::Align::left},
+                       {"per layer"},
+                       {"all layers"}});
     for (const planner::ActivationChoice& choice : analysis.activation_choices) {
         table.row({std::string(to_string(choice.attention_backend)),
                    std::string(to_string(choice.recompute)),
@@ -86,9 +89,9 @@ void memory_section(TextReport& report, const ModelAnalysis& analysis,
     report.table(table);
 }
 
-void scaling_section(TextReport& report, const ModelAnalysis& analysis) {
+void scaling_section(text::TextReport& report, const ModelAnalysis& analysis) {
     report.section("5. Scaling with sequence length (one sequence)");
-    Table table(
+    text::Table table(
         {{"S"}, {"forward GFLOP/token"}, {"attention share"}, {"activations, fused"}, {"manual"}});
     for (const planner::SequencePoint& point : analysis.scaling) {
         table.row({with_separators(point.sequence_length),
@@ -109,8 +112,8 @@ std::string model_text(const ModelAnalysis& analysis, const ModelTextOptions& op
                            analysis.training_flops_per_token / 1e9,
                            human_bytes(static_cast<double>(analysis.memory.total_bytes())));
     }
-    TextReport report(options.colour);
-    report.title(architecture_line(analysis.model));
+    text::TextReport report(options.colour);
+    report.title(text::architecture_line(analysis.model));
     parameters_section(report, analysis);
     flops_section(report, analysis, options);
     memory_section(report, analysis, options);

@@ -6,14 +6,24 @@
 #include "isoflop/base/text.hpp"
 #include "isoflop/report/plan_report.hpp"
 #include "isoflop/scaling_law/law.hpp"
-#include "report/common_sections.hpp"
+#include "isoflop/text/sections.hpp"
 
 namespace isoflop::report {
 namespace {
 
+void megatron_rows(text::TextReport& report, const planner::BackwardPlan& plan) {
+    const cost::MegatronEstimate estimate =
+        cost::megatron_estimate(plan.model, plan.parameters, plan.execution);
+    report.row("Megatron estimate", human_bytes(static_cast<double>(estimate.total_bytes())),
+               "18 bytes per parameter, activations of Korthikanti 2022");
+    report.row("  model state", human_bytes(static_cast<double>(estimate.model_state_bytes)));
+    report.row("  activations", human_bytes(static_cast<double>(estimate.activation_bytes)));
+    report.row("  logits", human_bytes(static_cast<double>(estimate.logits_bytes)));
+}
+
 using planner::BackwardPlan;
 
-void budget_section(TextReport& report, const BackwardPlan& plan) {
+void budget_section(text::TextReport& report, const BackwardPlan& plan) {
     const planner::ComputeBudget& budget = plan.budget;
     report.section("1. Compute budget");
     report.row("GPUs", fmt::format("{:.0f} x {}", budget.num_gpus, budget.gpu_id));
@@ -26,9 +36,10 @@ void budget_section(TextReport& report, const BackwardPlan& plan) {
                "= GPUs x peak x MFU x seconds");
 }
 
-void model_section(TextReport& report, const BackwardPlan& plan, const PlanTextOptions& options) {
+void model_section(text::TextReport& report, const BackwardPlan& plan,
+                   const PlanTextOptions& options) {
     report.section("2. Parameters");
-    report.row("Architecture", architecture_line(plan.model));
+    report.row("Architecture", text::architecture_line(plan.model));
     report.row("Parameters N", human_count(static_cast<double>(plan.parameters.total)),
                with_separators(plan.parameters.total));
     if (plan.parameters.active != plan.parameters.total) {
@@ -37,10 +48,11 @@ void model_section(TextReport& report, const BackwardPlan& plan, const PlanTextO
     }
     report.row("Non-embedding", human_count(static_cast<double>(plan.parameters.non_embedding)),
                with_separators(plan.parameters.non_embedding));
-    if (options.show_breakdown) parameter_rows(report, plan.parameters);
+    if (options.show_breakdown) text::parameter_rows(report, plan.parameters);
 }
 
-void flops_section(TextReport& report, const BackwardPlan& plan, const PlanTextOptions& options) {
+void flops_section(text::TextReport& report, const BackwardPlan& plan,
+                   const PlanTextOptions& options) {
     report.section("3. FLOPs per token");
     const std::int64_t S = plan.execution.sequence_length;
     report.row("Sequence length S", with_separators(S) + " tokens");
@@ -51,16 +63,17 @@ void flops_section(TextReport& report, const BackwardPlan& plan, const PlanTextO
         fmt::format("{} FLOP = 3 x forward",
                     with_separators(static_cast<std::int64_t>(plan.training_flops_per_token))));
     if (options.show_breakdown) {
-        flop_rows(report, cost::forward_products(plan.model, 1, S, cost::AttentionMask::full), S);
+        text::flop_rows(report, cost::forward_products(plan.model, 1, S, cost::AttentionMask::full),
+                        S);
     }
     if (options.all_conventions) {
-        convention_table(report, plan.convention_flops_per_token);
+        text::convention_table(report, plan.convention_flops_per_token);
     } else if (options.convention != cost::Convention::exact) {
-        convention_row(report, plan.convention_flops_per_token, options.convention);
+        text::convention_row(report, plan.convention_flops_per_token, options.convention);
     }
 }
 
-void token_section(TextReport& report, const BackwardPlan& plan) {
+void token_section(text::TextReport& report, const BackwardPlan& plan) {
     const planner::TokenBudget& tokens = plan.tokens;
     report.section("4. Tokens");
     report.row("Tokens D", human_count(tokens.n_tokens),
@@ -78,7 +91,7 @@ void token_section(TextReport& report, const BackwardPlan& plan) {
     report.row("Tokens per parameter", fmt::format("{:.1f}", plan.optimum.tokens_per_parameter));
 }
 
-void loss_section(TextReport& report, const BackwardPlan& plan) {
+void loss_section(text::TextReport& report, const BackwardPlan& plan) {
     const scaling_law::LossTerms& loss = plan.loss;
     report.section("5. Predicted loss");
     report.row("Law", plan.law.id, plan.law.title);
@@ -99,7 +112,7 @@ void loss_section(TextReport& report, const BackwardPlan& plan) {
                                    : "nats per token");
 }
 
-void verification_section(TextReport& report, const BackwardPlan& plan) {
+void verification_section(text::TextReport& report, const BackwardPlan& plan) {
     const planner::Verification& check = plan.verification;
     report.section("6. Verification");
     report.row("C recomputed from N and D", human_flops(check.recomputed_compute_flops) + " FLOP",
@@ -116,11 +129,12 @@ void verification_section(TextReport& report, const BackwardPlan& plan) {
         fmt::format("{:+.1f} % against 6 N D", check.difference() / check.six_nd_flops * 100));
 }
 
-void memory_section(TextReport& report, const BackwardPlan& plan, const PlanTextOptions& options) {
+void memory_section(text::TextReport& report, const BackwardPlan& plan,
+                    const PlanTextOptions& options) {
     report.section("7. Memory per GPU");
-    report.row("Execution", execution_line(plan.execution));
+    report.row("Execution", text::execution_line(plan.execution));
     const cost::MemoryPlan& memory = plan.memory.plan;
-    if (options.show_breakdown) memory_rows(report, memory);
+    if (options.show_breakdown) text::memory_rows(report, memory);
     const auto total = static_cast<double>(memory.total_bytes());
     report.row("Total", human_bytes(total), "arena exact for our trainer; context estimated");
     report.row("GPU memory", human_bytes(static_cast<double>(plan.memory.capacity_bytes)));
@@ -145,7 +159,7 @@ void memory_section(TextReport& report, const BackwardPlan& plan, const PlanText
     if (options.megatron_memory) megatron_rows(report, plan);
 }
 
-void schedule_section(TextReport& report, const BackwardPlan& plan) {
+void schedule_section(text::TextReport& report, const BackwardPlan& plan) {
     const planner::Schedule& schedule = plan.schedule;
     report.section("8. Schedule");
     report.row("Global batch",
@@ -171,10 +185,10 @@ std::string verdict(const BackwardPlan& plan) {
     return "near the optimum";
 }
 
-void optimum_section(TextReport& report, const BackwardPlan& plan) {
+void optimum_section(text::TextReport& report, const BackwardPlan& plan) {
     const planner::OptimumComparison& optimum = plan.optimum;
     report.section("9. What this compute is best spent on");
-    Table table({{"", Align::left}, {"N*"}, {"D*"}, {"D*/N*"}, {"loss"}});
+    text::Table table({{"", text::Align::left}, {"N*"}, {"D*"}, {"D*/N*"}, {"loss"}});
     const auto add = [&](std::string name, const scaling_law::Optimum& best) {
         table.row({std::move(name), human_count(best.n_params), human_count(best.n_tokens),
                    fmt::format("{:.1f}", best.n_tokens / best.n_params),
@@ -190,7 +204,7 @@ void optimum_section(TextReport& report, const BackwardPlan& plan) {
                       .loss = plan.loss});
     report.table(table);
     if (optimum.exact && optimum.exact->on_grid) {
-        report.row("Real architecture", architecture_line(optimum.exact->grid_config));
+        report.row("Real architecture", text::architecture_line(optimum.exact->grid_config));
     }
     report.row("Verdict", verdict(plan),
                fmt::format("loss {:+.4f} nats against the optimum", optimum.loss_gap));
@@ -209,7 +223,7 @@ std::string quiet_text(const BackwardPlan& plan) {
 
 std::string plan_text(const BackwardPlan& plan, const PlanTextOptions& options) {
     if (options.quiet) return quiet_text(plan);
-    TextReport report(options.colour);
+    text::TextReport report(options.colour);
     report.title(fmt::format("Backward plan: N {}, D {}, C {}, loss {:.4f}",
                              human_count(static_cast<double>(plan.parameters.total)),
                              human_count(plan.tokens.n_tokens),
@@ -226,10 +240,10 @@ std::string plan_text(const BackwardPlan& plan, const PlanTextOptions& options) 
     return report.str();
 }
 
-std::string comparison_text(std::span<const NamedPlan> plans, Colour colour) {
-    std::vector<Column> columns{{"", Align::left}};
+std::string comparison_text(std::span<const NamedPlan> plans, text::Colour colour) {
+    std::vector<text::Column> columns{{"", text::Align::left}};
     for (const NamedPlan& named : plans) columns.push_back({named.name});
-    Table table(std::move(columns));
+    text::Table table(std::move(columns));
     const auto add = [&](std::string label, const auto& cell) {
         std::vector<std::string> cells{std::move(label)};
         for (const NamedPlan& named : plans) cells.push_back(cell(named.plan));

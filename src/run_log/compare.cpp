@@ -88,16 +88,16 @@ std::optional<double> improvement_percent(const std::vector<ComparedRun>& ranked
     return (worst - best) / worst * 100;
 }
 
-std::string run_table(const std::vector<ComparedRun>& runs, report::Colour colour) {
-    using report::Align;
-    report::Table table({{"Rank"},
-                         {"Run", Align::left},
-                         {"Architecture", Align::left},
-                         {"Backend", Align::left},
-                         {"Val loss"},
-                         {"MFU %"},
-                         {"Time/iter"},
-                         {"Memory"}});
+std::string run_table(const std::vector<ComparedRun>& runs, text::Colour colour) {
+    using text::Align;
+    text::Table table({{"Rank"},
+                       {"Run", Align::left},
+                       {"Architecture", Align::left},
+                       {"Backend", Align::left},
+                       {"Val loss"},
+                       {"MFU %"},
+                       {"Time/iter"},
+                       {"Memory"}});
     for (std::size_t i = 0; i < runs.size(); ++i) {
         const ComparedRun& run = runs[i];
         table.row({run.val_loss ? fmt::format("{}", i + 1) : "-", text_or_dash(run.name),
@@ -108,9 +108,9 @@ std::string run_table(const std::vector<ComparedRun>& runs, report::Colour colou
     return table.str("", colour);
 }
 
-std::string preset_table(const std::vector<PresetAverage>& presets, report::Colour colour) {
-    report::Table table(
-        {{"Preset", report::Align::left}, {"Runs"}, {"Val loss"}, {"MFU %"}, {"Time/iter"}});
+std::string preset_table(const std::vector<PresetAverage>& presets, text::Colour colour) {
+    text::Table table(
+        {{"Preset", text::Align::left}, {"Runs"}, {"Val loss"}, {"MFU %"}, {"Time/iter"}});
     for (const PresetAverage& average : presets) {
         table.row({average.preset, fmt::format("{}", average.runs),
                    number_or_dash(average.val_loss, 4), number_or_dash(average.mfu_percent, 2),
@@ -174,7 +174,7 @@ Comparison compare_runs(std::span<const std::filesystem::path> paths, std::size_
     return comparison;
 }
 
-std::string comparison_text(const Comparison& comparison, report::Colour colour) {
+std::string comparison_text(const Comparison& comparison, text::Colour colour) {
     std::string text = run_table(comparison.runs, colour);
     if (!comparison.runs.empty() && comparison.runs.front().val_loss) {
         const ComparedRun& best = comparison.runs.front();
@@ -188,7 +188,7 @@ std::string comparison_text(const Comparison& comparison, report::Colour colour)
             fmt::format("Improvement over the worst: {:.2f} %\n", *comparison.improvement_percent);
     }
     text += state_notes(comparison.runs);
-    text += "\n" + report::bold("Averages by preset", colour) + "\n";
+    text += "\n" + text::bold("Averages by preset", colour) + "\n";
     return text + preset_table(comparison.presets, colour);
 }
 

@@ -95,14 +95,14 @@ std::string flop_rates(double achieved, double peak) {
 }
 
 std::string iteration_line(const IterationRecord& record, std::int64_t max_iters,
-                           std::optional<double> remaining_seconds, report::Colour colour) {
+                           std::optional<double> remaining_seconds, text::Colour colour) {
     std::string line = fmt::format("iter {}", counter(record.iter, max_iters));
     const auto column = [&](std::string_view label, std::string_view value, std::size_t width) {
         line += kColumnGap;
         if (!label.empty()) line += fmt::format("{} ", label);
         line += fmt::format("{:>{}}", value, width);
     };
-    column("loss", report::bold(fmt::format("{:7.4f}", record.loss), colour), 0);
+    column("loss", text::bold(fmt::format("{:7.4f}", record.loss), colour), 0);
     column("lr", fmt::format("{:.2e}", record.lr), 0);
     column("", step_time(record.time_ms), 10);
     if (record.utilisation) {
@@ -158,10 +158,10 @@ std::string detail_block(const IterationRecord& record) {
 }
 
 std::string evaluation_line(const EvalRecord& record, std::optional<double> best_val_loss,
-                            report::Colour colour) {
+                            text::Colour colour) {
     std::string line = fmt::format(
         "eval {}  train loss {:.4f}  val loss {}  lr {:.2e}", record.iter, record.train_loss,
-        report::bold(fmt::format("{:.4f}", record.val_loss), colour), record.lr);
+        text::bold(fmt::format("{:.4f}", record.val_loss), colour), record.lr);
     if (best_val_loss) line += fmt::format("  best {:.4f}", *best_val_loss);
     return line;
 }
@@ -175,7 +175,7 @@ ProgressOptions progress_options_for_stdout() {
     }
     const char* no_colour = std::getenv("NO_COLOR");
     const bool wanted = no_colour == nullptr || *no_colour == '\0';
-    options.colour = options.terminal && wanted ? report::Colour::on : report::Colour::off;
+    options.colour = options.terminal && wanted ? text::Colour::on : text::Colour::off;
     return options;
 }
 

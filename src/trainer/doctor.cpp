@@ -22,7 +22,7 @@ bool has(device::GemmLibrary wanted) {
     return false;
 }
 
-void gpu_rows(report::TextReport& report) {
+void gpu_rows(text::TextReport& report) {
     const device::AcceleratorCount count = device::count_accelerators();
     if (count.devices == 0) {
         report.row("GPU", "none", count.reason + "; bfloat16 and float16 run as float32");
@@ -61,9 +61,9 @@ std::string build_features() {
     return text;
 }
 
-std::string doctor_text(device::Context& context, report::Colour colour) {
+std::string doctor_text(device::Context& context, text::Colour colour) {
     const device::CpuInfo cpu = device::cpu_info();
-    report::TextReport report(colour);
+    text::TextReport report(colour);
     report.title("train --doctor");
     report.section("Build");
     report.row("Version", fmt::format("{} ({})", version(), commit()));

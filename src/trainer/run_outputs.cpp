@@ -8,7 +8,7 @@
 namespace isoflop::trainer {
 namespace {
 
-run_log::ProgressOptions progress_options(const TrainConfig& config, report::Colour colour) {
+run_log::ProgressOptions progress_options(const TrainConfig& config, text::Colour colour) {
     run_log::ProgressOptions options = run_log::progress_options_for_stdout();
     options.max_iters = config.max_iters;
     options.log_interval = config.keys.run.log_interval;
@@ -27,7 +27,7 @@ nlohmann::ordered_json metadata_of(const TrainConfig& config) {
 
 }  // namespace
 
-RunOutputs::RunOutputs(const RunSetup& setup, std::ostream& console, report::Colour colour)
+RunOutputs::RunOutputs(const RunSetup& setup, std::ostream& console, text::Colour colour)
     : console_(console), progress_(console, progress_options(setup.plan.config, colour)) {}
 
 void RunOutputs::open(const RunSetup& setup, const Hardware& hardware, std::int64_t iteration) {

@@ -15,7 +15,7 @@ namespace isoflop::trainer {
 
 class RunOutputs {
 public:
-    RunOutputs(const RunSetup& setup, std::ostream& console, report::Colour colour);
+    RunOutputs(const RunSetup& setup, std::ostream& console, text::Colour colour);
 
     /// Begins the log, or continues that of a resumed run after `iteration`.
     void open(const RunSetup& setup, const Hardware& hardware, std::int64_t iteration);

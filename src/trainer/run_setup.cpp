@@ -9,8 +9,8 @@
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/device/cpu_info.hpp"
+#include "isoflop/text/sections.hpp"
 #include "isoflop/trainer/loaded_model.hpp"
-#include "report/common_sections.hpp"
 
 namespace isoflop::trainer {
 namespace fs = std::filesystem;
@@ -115,8 +115,8 @@ MemoryNeed memory_need(const RunPlan& plan, const World& world, device::Accelera
 void check_memory(const RunPlan& plan, const World& world, device::Accelerator* accelerator) {
     const MemoryNeed memory = memory_need(plan, world, accelerator);
     if (memory.fits()) return;
-    report::TextReport table(report::Colour::off);
-    report::memory_rows(table, plan.memory);
+    text::TextReport table(text::Colour::off);
+    text::memory_rows(table, plan.memory);
     throw Error(ExitCode::out_of_memory,
                 fmt::format("the plan needs {} and this {} has {} for it:\n{}a smaller batch_size, "
                             "recompute=block or "

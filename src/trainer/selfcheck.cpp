@@ -17,26 +17,26 @@ attention_lab::AttentionTrials check_attention(const RunPlan& plan, device::Cont
 }
 
 std::string selfcheck_text(const RunPlan& plan, const attention_lab::AttentionTrials& trials,
-                           report::Colour colour) {
+                           text::Colour colour) {
     const model::ModelConfig& model = plan.config.model;
     const cost::Execution& execution = plan.config.execution;
-    report::TextReport report(colour);
+    text::TextReport report(colour);
     report.title(
         fmt::format("Attention backends against a double-precision reference: S {}, {} "
                     "heads ({} kv) x {}, {} on a {}",
                     execution.sequence_length, model.num_attention_heads, model.num_key_value_heads,
                     model.head_dim, short_name(execution.dtype),
                     execution.device == cost::DeviceKind::cuda ? "GPU" : "CPU"));
-    report::Table table({{"backend", report::Align::left},
-                         {"o"},
-                         {"lse"},
-                         {"dq"},
-                         {"dk"},
-                         {"dv"},
-                         {"allowed"},
-                         {"forward"},
-                         {"backward"},
-                         {"", report::Align::left}});
+    text::Table table({{"backend", text::Align::left},
+                       {"o"},
+                       {"lse"},
+                       {"dq"},
+                       {"dk"},
+                       {"dv"},
+                       {"allowed"},
+                       {"forward"},
+                       {"backward"},
+                       {"", text::Align::left}});
     const auto error = [](double value) { return fmt::format("{:.1e}", value); };
     for (const attention_lab::AttentionTrial& trial : trials.backends) {
         if (!trial.ran) {

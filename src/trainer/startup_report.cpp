@@ -10,12 +10,12 @@
 #include "isoflop/hardware/gpu_table.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/run_log/run_log.hpp"
-#include "report/common_sections.hpp"
+#include "isoflop/text/sections.hpp"
 
 namespace isoflop::trainer {
 namespace {
 
-using report::TextReport;
+using text::TextReport;
 
 /// "ddp over 4 ranks"
 std::string parallelism_text(const TrainConfig& config) {
@@ -34,7 +34,7 @@ void model_section(TextReport& report, const RunPlan& plan) {
                "all");
     report.row("Non-embedding", human_count(static_cast<double>(plan.parameters.non_embedding)),
                with_separators(plan.parameters.non_embedding));
-    report::parameter_rows(report, plan.parameters);
+    text::parameter_rows(report, plan.parameters);
     report.row("Layers", with_separators(model.num_hidden_layers));
     report.row("Hidden size", with_separators(model.hidden_size));
     report.row("Attention heads", fmt::format("{} x {}", model.num_attention_heads, model.head_dim),
@@ -115,7 +115,7 @@ void hardware_section(TextReport& report, const RunPlan& plan, const Hardware& h
 
 void memory_section(TextReport& report, const RunPlan& plan) {
     report.section("Memory plan");
-    report::memory_rows(report, plan.memory);
+    text::memory_rows(report, plan.memory);
     report.row("Total", human_bytes(static_cast<double>(plan.memory.total_bytes())),
                plan.memory.context_bytes > 0
                    ? "the arena, exact, and the device context, an estimate"
@@ -192,9 +192,9 @@ Hardware planned_hardware(device::Context& host, const cost::Execution& executio
     return {};
 }
 
-std::string startup_text(const RunPlan& plan, const Hardware& hardware, report::Colour colour) {
+std::string startup_text(const RunPlan& plan, const Hardware& hardware, text::Colour colour) {
     TextReport report(colour);
-    report.title("train: " + report::architecture_line(plan.config.model));
+    report.title("train: " + text::architecture_line(plan.config.model));
     model_section(report, plan);
     training_section(report, plan);
     hardware_section(report, plan, hardware);
@@ -235,10 +235,10 @@ run_log::StartupRecord startup_record(const RunPlan& plan, const Hardware& hardw
 }
 
 std::string plan_check_text(const RunPlan& plan, const Hardware& hardware,
-                            const MeasuredRun& measured, report::Colour colour) {
+                            const MeasuredRun& measured, text::Colour colour) {
     TextReport report(colour);
     report.section("Planned and measured");
-    report::Table table({{"", report::Align::left}, {"planned"}, {"measured"}});
+    text::Table table({{"", text::Align::left}, {"planned"}, {"measured"}});
     table.row({"parameters", with_separators(plan.parameters.total),
                with_separators(measured.parameters)});
     const double planned_flops =

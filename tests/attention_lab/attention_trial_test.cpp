@@ -184,7 +184,7 @@ AttentionComparison sample_comparison() {
 
 TEST(AttentionComparisonTest, TextAndJsonHaveTheFigures) {
     const AttentionComparison comparison = sample_comparison();
-    const std::string text = attention_comparison_text(comparison, report::Colour::off);
+    const std::string text = attention_comparison_text(comparison, text::Colour::off);
     for (const char* part : {"1,512,4,2,64", "TFLOP/s", "predicted", "100.0", "1.0e-03",
                              "no CUDA kernel yet", "1.000", "2.000"})
         EXPECT_THAT(text, HasSubstr(part));
@@ -203,7 +203,7 @@ TEST(AttentionComparisonTest, AFailureOrAnErrorOutOfToleranceFails) {
     EXPECT_TRUE(comparison.passed());
     comparison.shapes[0].trials.backends[0].errors->d_query = 1;
     EXPECT_FALSE(comparison.passed());
-    EXPECT_THAT(attention_comparison_text(comparison, report::Colour::off), HasSubstr("OUT"));
+    EXPECT_THAT(attention_comparison_text(comparison, text::Colour::off), HasSubstr("OUT"));
     comparison = sample_comparison();
     comparison.shapes[1].trials.backends[1].failed = true;
     EXPECT_FALSE(comparison.passed());

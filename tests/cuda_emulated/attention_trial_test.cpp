@@ -82,7 +82,7 @@ TEST_F(AttentionOnAGpu, SelfcheckRunsInTheRunsType) {
         plan_of(tiny_run({"device=cuda", "dtype=bfloat16", "head_dim=32", "n_head=1"}));
     const attention_lab::AttentionTrials trials = check_attention(plan, context_);
     for (const attention_lab::AttentionTrial& trial : trials.backends) EXPECT_TRUE(trial.passed());
-    EXPECT_THAT(selfcheck_text(plan, trials, report::Colour::off), HasSubstr("bf16 on a GPU"));
+    EXPECT_THAT(selfcheck_text(plan, trials, text::Colour::off), HasSubstr("bf16 on a GPU"));
 }
 
 TEST_F(AttentionOnAGpu, AnUnknownGpuHasNoPrediction) {

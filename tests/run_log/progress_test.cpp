@@ -46,7 +46,7 @@ TEST(IterationLine, SaysWhenTheUpdateWasSkipped) {
 TEST(IterationLine, ColoursOnlyOnRequest) {
     const IterationRecord record = example_iteration(3);
     EXPECT_THAT(iteration_line(record, 10, 1.0), Not(HasSubstr("\033")));
-    EXPECT_THAT(iteration_line(record, 10, 1.0, report::Colour::on), HasSubstr("\033[1m"));
+    EXPECT_THAT(iteration_line(record, 10, 1.0, text::Colour::on), HasSubstr("\033[1m"));
 }
 
 TEST(FlopRates, TakeTheUnitOfThePeak) {

@@ -207,7 +207,7 @@ TEST(EarlierContract, StartupReportHasEveryField) {
     Hardware hardware;
     hardware.peak_flops = 1e11;
     const std::string report = startup_text(
-        plan_of(tiny_run({"arch_preset=llama", "dropout=0.25"})), hardware, report::Colour::off);
+        plan_of(tiny_run({"arch_preset=llama", "dropout=0.25"})), hardware, text::Colour::off);
     for (const char* field : {"2L-4H-32D-RoPE-RMS-SwiGLU-PreNorm",
                               "Total parameters",
                               "Trainable parameters",

@@ -16,15 +16,15 @@ TEST(SelfCheck, RunsOnTheRunsShapeAndSaysWhatItFound) {
     device::Context context(pool);
     const RunPlan plan = plan_of(tiny_run());
     const attention_lab::AttentionTrials trials = check_attention(plan, context);
-    const std::string text = selfcheck_text(plan, trials, report::Colour::off);
+    const std::string text = selfcheck_text(plan, trials, text::Colour::off);
     EXPECT_THAT(text, HasSubstr("S 16, 4 heads (4 kv) x 8, fp32 on a CPU"));
     EXPECT_THAT(text, HasSubstr("ok"));
     attention_lab::AttentionTrials broken = trials;
     broken.backends[0].errors->output = 1;
     broken.backends[1] = {
         .backend = cost::AttentionBackend::sdpa, .failed = true, .reason = "the kernel failed"};
-    EXPECT_THAT(selfcheck_text(plan, broken, report::Colour::off), HasSubstr("OUT"));
-    EXPECT_THAT(selfcheck_text(plan, broken, report::Colour::off),
+    EXPECT_THAT(selfcheck_text(plan, broken, text::Colour::off), HasSubstr("OUT"));
+    EXPECT_THAT(selfcheck_text(plan, broken, text::Colour::off),
                 HasSubstr("FAILED: the kernel failed"));
 }
 

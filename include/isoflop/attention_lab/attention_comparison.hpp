@@ -10,7 +10,7 @@
 
 #include "isoflop/attention_lab/attention_trial.hpp"
 #include "isoflop/device/context.hpp"
-#include "isoflop/report/text_report.hpp"
+#include "isoflop/text/text_report.hpp"
 
 namespace isoflop::attention_lab {
 
@@ -50,7 +50,7 @@ struct AttentionComparison {
 [[nodiscard]] double attention_rate(const attention::Shape& shape, const AttentionTrial& trial);
 
 [[nodiscard]] std::string attention_comparison_text(const AttentionComparison& comparison,
-                                                    report::Colour colour);
+                                                    text::Colour colour);
 [[nodiscard]] nlohmann::ordered_json attention_comparison_json(
     const AttentionComparison& comparison);
 /// One page that needs nothing else: rates and times over the sequence length, and the table.
@@ -58,7 +58,7 @@ struct AttentionComparison {
 
 /// Rows of the table, for the text and the page; the last column says why a backend did not run.
 struct ComparisonTable {
-    std::vector<report::Column> columns;
+    std::vector<text::Column> columns;
     std::vector<std::vector<std::string>> rows;
     std::vector<std::string> notes;
 };

@@ -8,17 +8,19 @@
 #include "isoflop/planner/backward_plan.hpp"
 #include "isoflop/planner/compat_dsc180_a06.hpp"
 #include "isoflop/planner/model_analysis.hpp"
-#include "isoflop/report/text_report.hpp"
+#include "isoflop/text/text_report.hpp"
 
 namespace isoflop::report {
 
 [[nodiscard]] std::string compat_backward_text(const planner::compat::BackwardResult& result,
-                                               const planner::BackwardPlan& exact, Colour colour);
+                                               const planner::BackwardPlan& exact,
+                                               text::Colour colour);
 [[nodiscard]] nlohmann::ordered_json compat_backward_json(
     const planner::compat::BackwardResult& result, const planner::BackwardPlan& exact);
 
 [[nodiscard]] std::string compat_model_text(const planner::compat::ModelAnalysis& result,
-                                            const planner::ModelAnalysis& exact, Colour colour);
+                                            const planner::ModelAnalysis& exact,
+                                            text::Colour colour);
 [[nodiscard]] nlohmann::ordered_json compat_model_json(const planner::compat::ModelAnalysis& result,
                                                        const planner::ModelAnalysis& exact);
 

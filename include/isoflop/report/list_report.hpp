@@ -9,20 +9,20 @@
 #include "isoflop/hardware/gpu_table.hpp"
 #include "isoflop/planner/sweep.hpp"
 #include "isoflop/planner/validation.hpp"
-#include "isoflop/report/text_report.hpp"
 #include "isoflop/scaling_law/law.hpp"
+#include "isoflop/text/text_report.hpp"
 
 namespace isoflop::report {
 
-[[nodiscard]] std::string gpus_text(const hardware::GpuTable& table, Colour colour);
+[[nodiscard]] std::string gpus_text(const hardware::GpuTable& table, text::Colour colour);
 [[nodiscard]] nlohmann::ordered_json gpus_json(const hardware::GpuTable& table);
 
-[[nodiscard]] std::string laws_text(std::span<const scaling_law::Law> laws, Colour colour);
+[[nodiscard]] std::string laws_text(std::span<const scaling_law::Law> laws, text::Colour colour);
 [[nodiscard]] nlohmann::ordered_json laws_json(std::span<const scaling_law::Law> laws);
 
 /// Expected, got, error and source of every case; the last line counts those out of tolerance.
 [[nodiscard]] std::string validation_text(std::span<const planner::ValidationCase> cases,
-                                          Colour colour, bool quiet);
+                                          text::Colour colour, bool quiet);
 [[nodiscard]] nlohmann::ordered_json validation_json(
     std::span<const planner::ValidationCase> cases);
 

@@ -5,12 +5,12 @@
 #include <string>
 
 #include "isoflop/planner/model_analysis.hpp"
-#include "isoflop/report/text_report.hpp"
+#include "isoflop/text/text_report.hpp"
 
 namespace isoflop::report {
 
 struct ModelTextOptions {
-    Colour colour = Colour::off;
+    text::Colour colour = text::Colour::off;
     bool all_conventions = false;
     bool quiet = false;
     cost::Convention convention = cost::Convention::exact;

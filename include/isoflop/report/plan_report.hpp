@@ -9,12 +9,12 @@
 
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/planner/backward_plan.hpp"
-#include "isoflop/report/text_report.hpp"
+#include "isoflop/text/text_report.hpp"
 
 namespace isoflop::report {
 
 struct PlanTextOptions {
-    Colour colour = Colour::off;
+    text::Colour colour = text::Colour::off;
     bool show_breakdown = true;
     bool verify_calculations = true;
     bool all_conventions = false;
@@ -32,7 +32,7 @@ struct NamedPlan {
     std::string name;
     planner::BackwardPlan plan;
 };
-[[nodiscard]] std::string comparison_text(std::span<const NamedPlan> plans, Colour colour);
+[[nodiscard]] std::string comparison_text(std::span<const NamedPlan> plans, text::Colour colour);
 [[nodiscard]] nlohmann::ordered_json comparison_json(std::span<const NamedPlan> plans);
 
 }  // namespace isoflop::report

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "isoflop/report/text_report.hpp"
+#include "isoflop/text/text_report.hpp"
 
 namespace isoflop::run_log {
 
@@ -54,7 +54,7 @@ struct Comparison {
                                       std::size_t latest = 0);
 
 [[nodiscard]] std::string comparison_text(const Comparison& comparison,
-                                          report::Colour colour = report::Colour::off);
+                                          text::Colour colour = text::Colour::off);
 [[nodiscard]] nlohmann::ordered_json comparison_json(const Comparison& comparison);
 
 }  // namespace isoflop::run_log

@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include "isoflop/report/text_report.hpp"
 #include "isoflop/run_log/records.hpp"
+#include "isoflop/text/text_report.hpp"
 
 namespace isoflop::run_log {
 
@@ -41,7 +41,7 @@ private:
 /// remaining time; "-" for what is not known (utilisation during warm-up). No line break.
 [[nodiscard]] std::string iteration_line(const IterationRecord& record, std::int64_t max_iters,
                                          std::optional<double> remaining_seconds,
-                                         report::Colour colour = report::Colour::off);
+                                         text::Colour colour = text::Colour::off);
 
 /// Lines with the per-layer gradient norms and the distribution of the gradients; FLOPs per token
 /// and memory when the record has them. Empty without gradients.
@@ -49,14 +49,14 @@ private:
 
 [[nodiscard]] std::string evaluation_line(const EvalRecord& record,
                                           std::optional<double> best_val_loss,
-                                          report::Colour colour = report::Colour::off);
+                                          text::Colour colour = text::Colour::off);
 
 struct ProgressOptions {
     std::int64_t max_iters = 0;
     std::int64_t log_interval = 1;  ///< iterations per kept line; the last iteration is kept too
     bool terminal = false;          ///< rewrite a live line in place between kept lines
     std::size_t width = 80;         ///< of the terminal: a live line is cut there
-    report::Colour colour = report::Colour::off;
+    text::Colour colour = text::Colour::off;
 };
 
 /// terminal, width and colour for standard output: colour only on a terminal and without NO_COLOR.

@@ -4,11 +4,11 @@
 #include <string>
 
 #include "isoflop/device/context.hpp"
-#include "isoflop/report/text_report.hpp"
+#include "isoflop/text/text_report.hpp"
 
 namespace isoflop::trainer {
 
-[[nodiscard]] std::string doctor_text(device::Context& context, report::Colour colour);
+[[nodiscard]] std::string doctor_text(device::Context& context, text::Colour colour);
 /// One line for --version: "cpu; own gemm; OpenBLAS ...".
 [[nodiscard]] std::string build_features();
 

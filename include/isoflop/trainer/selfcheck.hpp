@@ -6,7 +6,7 @@
 
 #include "isoflop/attention_lab/attention_trial.hpp"
 #include "isoflop/device/context.hpp"
-#include "isoflop/report/text_report.hpp"
+#include "isoflop/text/text_report.hpp"
 #include "isoflop/trainer/session.hpp"
 
 namespace isoflop::trainer {
@@ -16,6 +16,6 @@ namespace isoflop::trainer {
                                                              device::Context& context);
 [[nodiscard]] std::string selfcheck_text(const RunPlan& plan,
                                          const attention_lab::AttentionTrials& trials,
-                                         report::Colour colour);
+                                         text::Colour colour);
 
 }  // namespace isoflop::trainer

@@ -8,8 +8,8 @@
 
 #include "isoflop/device/accelerator.hpp"
 #include "isoflop/device/cpu_info.hpp"
-#include "isoflop/report/text_report.hpp"
 #include "isoflop/run_log/records.hpp"
+#include "isoflop/text/text_report.hpp"
 #include "isoflop/trainer/session.hpp"
 
 namespace isoflop::trainer {
@@ -37,7 +37,7 @@ struct Hardware {
 [[nodiscard]] Hardware planned_hardware(device::Context& host, const cost::Execution& execution);
 
 [[nodiscard]] std::string startup_text(const RunPlan& plan, const Hardware& hardware,
-                                       report::Colour colour);
+                                       text::Colour colour);
 [[nodiscard]] run_log::StartupRecord startup_record(const RunPlan& plan, const Hardware& hardware);
 /// Every key with the value that the run uses: what a preset, the data or a rule filled in stands
 /// there too. Keys that the earlier Python trainer had keep its names (n_layer, block_size, ...).
@@ -53,6 +53,6 @@ struct MeasuredRun {
     double seconds_per_iteration = 0;
 };
 [[nodiscard]] std::string plan_check_text(const RunPlan& plan, const Hardware& hardware,
-                                          const MeasuredRun& measured, report::Colour colour);
+                                          const MeasuredRun& measured, text::Colour colour);
 
 }  // namespace isoflop::trainer

@@ -5,7 +5,7 @@
 #include <iosfwd>
 
 #include "isoflop/base/error.hpp"
-#include "isoflop/report/text_report.hpp"
+#include "isoflop/text/text_report.hpp"
 #include "isoflop/trainer/train_config.hpp"
 
 namespace isoflop::trainer {
@@ -13,7 +13,7 @@ namespace isoflop::trainer {
 struct RunEnvironment {
     std::ostream& out;              ///< console
     const std::atomic<bool>& stop;  ///< set by signal handlers: save a checkpoint and end
-    report::Colour colour = report::Colour::off;
+    text::Colour colour = text::Colour::off;
     bool dry_run = false;   ///< print the startup report, then stop
     int planned_ranks = 0;  ///< of a dry run; 0: as many as the launcher started
 };

@@ -15,7 +15,7 @@
 #include "isoflop/base/version.hpp"
 #include "isoflop/device/cpu_info.hpp"
 #include "isoflop/ops/random.hpp"
-#include "isoflop/report/text_report.hpp"
+#include "isoflop/text/text_report.hpp"
 
 namespace isoflop::bench {
 namespace {
@@ -226,9 +226,9 @@ std::string cell(const ordered_json& row, const Column& column) {
 void print_table(const Program& program, const Results& results, const ordered_json& device) {
     fmt::print("{}: {}, {}, {}\n", program.name, device["name"].get<std::string>(),
                device["runtime"].get<std::string>(), device["libraries"].get<std::string>());
-    std::vector<report::Column> titles = {{"case", report::Align::left}};
+    std::vector<text::Column> titles = {{"case", text::Align::left}};
     for (const Column& column : program.columns) titles.push_back({column.title});
-    report::Table table(std::move(titles));
+    text::Table table(std::move(titles));
     for (const ordered_json& row : results.rows) {
         std::vector<std::string> cells = {row["name"].get<std::string>()};
         for (const Column& column : program.columns) cells.push_back(cell(row, column));

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace isoflop::report {
+namespace isoflop::text {
 
 /// Whether escape sequences may be used; off unless the output is a terminal.
 enum class Colour { off, on };
@@ -50,4 +50,4 @@ private:
 /// Wraps in bold when colour is on.
 [[nodiscard]] std::string bold(std::string_view text, Colour colour);
 
-}  // namespace isoflop::report
+}  // namespace isoflop::text

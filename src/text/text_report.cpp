@@ -1,10 +1,10 @@
-#include "isoflop/report/text_report.hpp"
+#include "isoflop/text/text_report.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-namespace isoflop::report {
+namespace isoflop::text {
 namespace {
 
 constexpr std::size_t kLabelWidth = 30;
@@ -91,4 +91,4 @@ void TextReport::table(const Table& table) {
     text_ += table.str("  ", colour_);
 }
 
-}  // namespace isoflop::report
+}  // namespace isoflop::text

@@ -1,17 +1,17 @@
-// Rows that several reports share. Internal to the report layer.
+// Rows that several reports share.
 #pragma once
 
 #include <array>
 #include <string>
 #include <vector>
 
+#include "isoflop/cost/execution.hpp"
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/cost/memory_plan.hpp"
 #include "isoflop/model/parameter_layout.hpp"
-#include "isoflop/planner/backward_plan.hpp"
-#include "isoflop/report/text_report.hpp"
+#include "isoflop/text/text_report.hpp"
 
-namespace isoflop::report {
+namespace isoflop::text {
 
 /// "32L 4096H 32 heads (8 kv) x 128, FFN 14336 swiglu, vocabulary 128256, untied"
 [[nodiscard]] std::string architecture_line(const model::ModelConfig& config);
@@ -22,9 +22,8 @@ void parameter_rows(TextReport& report, const model::ParameterTotals& totals);
 void flop_rows(TextReport& report, const std::vector<cost::MatrixProduct>& products,
                std::int64_t tokens);
 void memory_rows(TextReport& report, const cost::MemoryPlan& plan);
-void megatron_rows(TextReport& report, const planner::BackwardPlan& plan);
 void convention_row(TextReport& report, const std::array<double, cost::kConventionCount>& flops,
                     cost::Convention convention);
 void convention_table(TextReport& report, const std::array<double, cost::kConventionCount>& flops);
 
-}  // namespace isoflop::report
+}  // namespace isoflop::text

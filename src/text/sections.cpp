@@ -1,10 +1,10 @@
-#include "report/common_sections.hpp"
+#include "isoflop/text/sections.hpp"
 
 #include <fmt/format.h>
 
 #include "isoflop/base/text.hpp"
 
-namespace isoflop::report {
+namespace isoflop::text {
 
 std::string architecture_line(const model::ModelConfig& config) {
     std::string heads = fmt::format("{} heads", config.num_attention_heads);
@@ -65,16 +65,6 @@ void memory_rows(TextReport& report, const cost::MemoryPlan& plan) {
     }
 }
 
-void megatron_rows(TextReport& report, const planner::BackwardPlan& plan) {
-    const cost::MegatronEstimate estimate =
-        cost::megatron_estimate(plan.model, plan.parameters, plan.execution);
-    report.row("Megatron estimate", human_bytes(static_cast<double>(estimate.total_bytes())),
-               "18 bytes per parameter, activations of Korthikanti 2022");
-    report.row("  model state", human_bytes(static_cast<double>(estimate.model_state_bytes)));
-    report.row("  activations", human_bytes(static_cast<double>(estimate.activation_bytes)));
-    report.row("  logits", human_bytes(static_cast<double>(estimate.logits_bytes)));
-}
-
 void convention_row(TextReport& report, const std::array<double, cost::kConventionCount>& flops,
                     cost::Convention convention) {
     report.row(fmt::format("Training, {}", to_string(convention)),
@@ -91,4 +81,4 @@ void convention_table(TextReport& report, const std::array<double, cost::kConven
     }
 }
 
-}  // namespace isoflop::report
+}  // namespace isoflop::text
