@@ -10,9 +10,16 @@
 
 #include "isoflop/attention_lab/attention_comparison.hpp"
 #include "isoflop/base/version.hpp"
+#include "isoflop/text/svg.hpp"
 
 namespace isoflop::attention_lab {
 namespace {
+
+using text::svg::Axis;
+using text::svg::escaped;
+using text::svg::linear_ticks;
+using text::svg::log_ticks;
+using text::svg::Scale;
 
 constexpr double kWidth = 560, kHeight = 340;
 constexpr double kLeft = 70, kRight = 20, kTop = 20, kBottom = 56;
@@ -34,20 +41,6 @@ th, td { padding: 0.2rem 0.8rem; border-bottom: 1px solid var(--line); text-alig
 .left { text-align: left; }
 )";
 
-std::string escaped(std::string_view text) {
-    std::string safe;
-    for (const char each : text) {
-        switch (each) {
-            case '&': safe += "&amp;"; break;
-            case '<': safe += "&lt;"; break;
-            case '>': safe += "&gt;"; break;
-            case '"': safe += "&quot;"; break;
-            default: safe += each;
-        }
-    }
-    return safe;
-}
-
 struct Point {
     double length = 0;
     double value = 0;
@@ -65,56 +58,6 @@ struct Plot {
     bool log_y = false;
     std::vector<Series> series;
 };
-
-/// Where values lie on an axis, in logarithms when so asked.
-class Axis {
-public:
-    Axis(double low, double high, double from, double to, bool logarithmic)
-        : logarithmic_(logarithmic), low_(scaled(low)), high_(scaled(high)), from_(from), to_(to) {}
-    [[nodiscard]] double at(double value) const {
-        const double span = high_ - low_;
-        const double part = span > 0 ? (scaled(value) - low_) / span : 0.5;
-        return from_ + part * (to_ - from_);
-    }
-
-private:
-    [[nodiscard]] double scaled(double value) const {
-        return logarithmic_ ? std::log2(value) : value;
-    }
-    bool logarithmic_;
-    double low_, high_, from_, to_;
-};
-
-/// 1, 2 or 5 times a power of ten, at least `value`.
-double round_step(double value) {
-    const double power = std::pow(10.0, std::floor(std::log10(value)));
-    for (const double factor : {1.0, 2.0, 5.0})
-        if (factor * power >= value * (1 - 1e-9)) return factor * power;
-    return 10 * power;
-}
-
-std::vector<double> linear_ticks(double highest) {
-    const double step = round_step(highest / 6);
-    std::vector<double> ticks;
-    for (int i = 0; (i - 1) * step < highest; ++i) ticks.push_back(i * step);
-    return ticks;
-}
-
-std::vector<double> log_ticks(double lowest, double highest) {
-    std::vector<double> ticks;
-    const bool all = highest / lowest < 1e3;
-    for (double power = std::pow(10.0, std::floor(std::log10(lowest))); power <= 10 * highest;
-         power *= 10) {
-        for (const double factor : {1.0, 2.0, 5.0}) {
-            if (!all && factor != 1.0) continue;
-            const double tick = factor * power;
-            if (!ticks.empty() && ticks.back() >= highest) return ticks;
-            if (ticks.size() == 1 && tick <= lowest) ticks.clear();
-            ticks.push_back(tick);
-        }
-    }
-    return ticks;
-}
 
 std::vector<double> lengths_of(const Plot& plot) {
     std::vector<double> lengths;
@@ -173,9 +116,11 @@ std::string plot_svg(const Plot& plot) {
     }
     if (lengths.empty() || !(highest > 0) || !(lowest > 0)) return {};
     const std::vector<double> ticks =
-        plot.log_y ? log_ticks(lowest, highest) : linear_ticks(highest);
-    const Axis x(lengths.front(), lengths.back(), kLeft + 20, kWidth - kRight - 20, true);
-    const Axis y(ticks.front(), ticks.back(), kHeight - kBottom, kTop, plot.log_y);
+        plot.log_y ? log_ticks(lowest, highest) : linear_ticks(0, highest);
+    const Axis x({lengths.front(), lengths.back()}, {kLeft + 20, kWidth - kRight - 20},
+                 Scale::logarithmic);
+    const Axis y({ticks.front(), ticks.back()}, {kHeight - kBottom, kTop},
+                 plot.log_y ? Scale::logarithmic : Scale::linear);
     std::string svg = fmt::format(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" viewBox=\"0 0 {} {}\" width=\"{}\" "
         "height=\"{}\"><title>{}</title>\n",
