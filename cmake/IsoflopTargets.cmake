@@ -21,7 +21,8 @@ function(isoflop_set_warnings target)
   endif()
 endfunction()
 
-# The link options are public: whoever links an instrumented static library needs its runtime.
+# The link options are public: a program that links an instrumented static library needs its
+# runtime.
 function(isoflop_set_instrumentation target)
   if(ISOFLOP_SANITIZE)
     set(options "-fsanitize=${ISOFLOP_SANITIZE}" -fno-sanitize-recover=all -fno-omit-frame-pointer

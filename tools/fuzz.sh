@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fuzzes the configuration reader: tools/fuzz.sh [seconds], 60 by default.
-# Needs clang++ with its libFuzzer runtime; without them it says so and succeeds, so that CI on machines
-# without clang stays green. A crash fails; its input is kept in build-fuzz/artifacts/.
+# Fuzzes the configuration reader: tools/fuzz.sh [seconds], 60 by default. Needs clang++ with its
+# libFuzzer runtime; without them it reports that and succeeds, so that CI on machines without clang
+# stays green. A crash fails; its input is kept in build-fuzz/artifacts/.
 set -euo pipefail
 
 seconds="${1:-60}"

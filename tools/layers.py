@@ -23,7 +23,7 @@ class Include:
     header: str  # as it is written
     source: str  # the layer that includes
     target: str | None  # the layer of the header; None where it is no layer's
-    problem: str | None  # what is wrong whatever the layers are
+    problem: str | None  # a fault that does not depend on the layers
 
 
 def read_layers(root: pathlib.Path) -> dict[str, Layer]:

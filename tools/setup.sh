@@ -8,7 +8,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 packages=(g++ cmake ninja-build ccache git libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev
     libgtest-dev libgmock-dev libbenchmark-dev python3)
-# What a build does without, saying so: a system that lacks one still gets the others.
+# Optional packages: a system that lacks one still gets the remaining packages.
 optional_packages=(
     pkg-config libsentencepiece-dev  # SentencePiece tokenizers
     libgloo-dev                      # training on several processes
@@ -47,7 +47,7 @@ apt_install() {
         as_root=(sudo)
     fi
     as_root+=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -y)
-    # One broken package source need not stop the others; what is really missing fails below.
+    # A broken package source must not stop the installation; a missing package fails below.
     "${as_root[@]}" update || say "apt-get update failed; trying with the lists at hand" >&2
     "${as_root[@]}" install --no-install-recommends "$@"
 }

@@ -49,7 +49,7 @@ inline std::int64_t visible_keys(const Shape& shape, std::int64_t query) {
 }
 
 /// Rows of `heads` heads for `tokens` tokens, of which the elements between the rows stay untouched
-/// by whoever keeps to the strides: they hold kGap.
+/// by code that follows the strides: they hold kGap.
 template <class T>
 struct Tensor {
     static constexpr T kGap = T(-77);

@@ -1,5 +1,5 @@
 // Small models of every class that is written for transformers, with values that the name of a
-// tensor determines: whoever knows the name can check them.
+// tensor determines, so that they can be checked by name.
 #pragma once
 
 #include <algorithm>

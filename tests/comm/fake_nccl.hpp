@@ -3,7 +3,7 @@
 // The stream of the computation is the rank's own thread: what it is given is done at once, and its
 // waits block. Any other stream has a thread, which runs its work as late as a GPU might. Sums are
 // those of the CPU collectives, so that runs over both give the same bits. As on a GPU, a
-// collective whose peer is lost reports an error to whoever asks and hangs until it is aborted.
+// collective whose peer is lost reports an error to every query and hangs until it is aborted.
 #pragma once
 
 #include <chrono>

@@ -18,7 +18,7 @@ TEST(NcclFailure, ARankThatHangsEndsTheOthersAfterTheTimeout) {
     on_ranks(2, milliseconds(200), [&](Communicator& communicator, FakeGpu& gpu) {
         if (communicator.rank() == 1) {
             while (!detected) std::this_thread::sleep_for(milliseconds(5));
-            EXPECT_TRUE(failure_of([&] { communicator.barrier(); }));  // has been told
+            EXPECT_TRUE(failure_of([&] { communicator.barrier(); }));  // has received the failure
             return;
         }
         std::vector<float> values(8);

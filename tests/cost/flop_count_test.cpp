@@ -300,7 +300,8 @@ double executed_in_floating_point(const ModelConfig& config, const Execution& ex
     return 4 * (T * dense + core);
 }
 
-// Whatever the guard lets pass must be counted right: also where a single width is at its limit.
+// Every size that passes the guard must be counted correctly: also where a single width is at its
+// limit.
 TEST(Countable, CountsThatPassDoNotOverflow) {
     std::vector<NamedModel> models = test::all_models();
     NamedModel wide_ranks = test::synthetic_model("latent_attention");

@@ -102,7 +102,7 @@ TEST(BatchSampler, EpochsDifferInOrder) {
     EXPECT_LT(same, 10);  // expected 1
 }
 
-// Ranks and threads take slices of one global batch: who asks cannot matter.
+// Ranks and threads take slices of one global batch: the caller does not matter.
 TEST(BatchSampler, OrderDoesNotDependOnHowTheBatchIsSplit) {
     const TemporaryDirectory folder;
     const TokenDataset dataset = counting_dataset(folder);

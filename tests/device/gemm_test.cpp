@@ -212,8 +212,8 @@ TEST_P(Gemm, BitsDoNotDependOnTheNumberOfThreads) {
 INSTANTIATE_TEST_SUITE_P(Implementations, Gemm, ::testing::ValuesIn(implementations()),
                          [](const auto& parameter) { return parameter.param.label(); });
 
-// An element is one chain of multiply-adds, whatever the tile: a product of parts has the bits of
-// the whole.
+// An element is one chain of multiply-adds, for every tile: a product of parts has the bits of the
+// whole.
 TEST(GemmOwn, PartsHaveTheBitsOfTheWhole) {
     const Operands<float> whole(kNo, kNo, 200, 300, 400);
     std::vector<float> expected = whole.c;

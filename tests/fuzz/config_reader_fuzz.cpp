@@ -1,6 +1,6 @@
-// Fuzz target: whatever bytes a configuration file holds, the reader either refuses them with a
-// proper ConfigError or returns a document that keeps its promises. Each check is one function over
-// the input; a further layer of the configuration adds its function and one line in
+// Fuzz target: for all bytes of a configuration file, the reader either refuses them with a proper
+// ConfigError or returns a document that keeps its promises. Each check is one function over the
+// input; a further layer of the configuration adds its function and one line in
 // LLVMFuzzerTestOneInput.
 #include <cmath>
 #include <cstddef>
@@ -78,8 +78,7 @@ void check_numbers(const nlohmann::ordered_json& json) {
     for (const auto& element : json) check_numbers(element);
 }
 
-/// Whatever model a file describes, it is refused with a ConfigError or analysed with finite
-/// figures.
+/// Every model that a file describes is refused with a ConfigError or analysed with finite figures.
 void check_model(const Document& document) {
     try {
         const isoflop::model::ModelDescription description = isoflop::model::read_model(document);

@@ -105,7 +105,7 @@ class SameBits(PtxrunTest):
                 options = [f"--dtype={dtype}", "--gradient_accumulation_steps=3", *EVALUATING, "--sample_interval=2"]
                 self.assert_same(self.gpu(*options, "--cuda_graphs=true"), self.gpu(*options, "--cuda_graphs=false"))
 
-    def test_whatever_the_order_of_execution_and_what_memory_held(self):
+    def test_for_every_order_of_execution_and_every_content_of_memory(self):
         everything = [*EVALUATING, "--checkpoint_interval=2", "--sample_interval=2"]
         kinds = {
             "llama": ["--dtype=bfloat16"],
@@ -331,7 +331,7 @@ QUICK = ["Models.test_types_and_attention_backends", "SameBits.test_graphs", "Nu
 
 
 # What takes longest, so that it begins first.
-LONG = ["GpuTests.", "TwoGpus.", "SameBits.test_whatever", "Models.test_odd"]
+LONG = ["GpuTests.", "TwoGpus.", "SameBits.test_for_every", "Models.test_odd"]
 
 
 def names_of_all():

@@ -1,4 +1,4 @@
-// What a plan that does not fit is told, against a search over everything by hand.
+// The advice for a plan that does not fit, against a search over everything by hand.
 #include "isoflop/planner/memory_fit.hpp"
 
 #include <gtest/gtest.h>

@@ -38,7 +38,7 @@ TEST(SweepTable, ColumnsFitTheirWidestValue) {
     EXPECT_EQ(parsed["fits"], true);
 }
 
-// JSON is UTF-8 whatever a shell passes in.
+// JSON is UTF-8 for every argument of a shell.
 TEST(SweepTable, ReplacesBytesThatAreNoUtf8) {
     const std::vector<planner::SweepAxis> axes{{"gpu_type", {"H\xff"}}};
     planner::SweepRow row;

@@ -1,4 +1,4 @@
-// The threads of one block, what they wait for, and who runs next. Blocks of a grid run one after
+// The threads of one block, what they wait for, and which runs next. Blocks of a grid run one after
 // the other: kernels in which blocks wait for each other cannot be emulated.
 #pragma once
 

@@ -1,5 +1,5 @@
-// What happened before what in one block: vector clocks, so that a race is found whatever order the
-// threads really ran in.
+// The happens-before relation in one block: vector clocks, so that a race is found for every order
+// in which the threads really ran in.
 //
 // A tick is a time between two synchronisations of the block. An event (thread u, tick e) is
 // ordered before all that thread t does from now on if u = t, if a barrier of the whole block came

@@ -1,7 +1,7 @@
 // A function on a stack of its own that can be left in the middle and continued: one CUDA thread. A
 // switch costs some ten nanoseconds with Boost.Context and some hundred with ucontext, which makes
-// a system call. Sanitizers are told of each switch; without that they take another stack for an
-// overflow of this one.
+// a system call. Each switch is announced to the sanitizers; without that they take another stack
+// for an overflow of this one.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// What AddressSanitizer and ThreadSanitizer have to be told when execution changes to another
-// stack. Without them all of this is empty.
+// Announcements to AddressSanitizer and ThreadSanitizer when execution changes to another stack.
+// Without them all of this is empty.
 #pragma once
 
 #include <cstddef>

@@ -16,7 +16,7 @@ void ShadowMemory::grow(std::size_t bytes) {
 void ShadowMemory::start_block(int warps) {
     warps_ = warps;
     readers_.clear();
-    // Stamps of earlier blocks are told by their ticks; only this flag is not.
+    // Stamps of earlier blocks are recognised by their ticks; only this flag is not.
     for (Cell& cell : cells_) cell.copying = false;
 }
 
@@ -44,7 +44,7 @@ void ShadowMemory::add_reader(Cell& cell, int thread, Site site) {
     if (fresh || (cell.readers == 0 && ordered(cell.read, thread)) ||
         (cell.readers != 0 && cell.read.tick != clocks_.now() &&
          unordered_reader(cell, thread) < 0)) {
-        cell.readers = 0;  // whatever is ordered after this read is ordered after the earlier ones
+        cell.readers = 0;  // accesses ordered after this read are ordered after the earlier reads
         cell.read = stamp(thread, site);
         return;
     }

@@ -1,5 +1,5 @@
-// For each byte of shared memory who touched it last, and the checks on it: read before written,
-// touched while a cp.async is under way, two threads with no order between them.
+// For each byte of shared memory the thread that accessed it last, and the checks on it: read
+// before written, touched while a cp.async is under way, two threads with no order between them.
 //
 // The readers of a byte that nothing orders among each other are kept by warp, as the last tick at
 // which a lane of it read: exact for barriers and for sync_warp of whole warps, which is what

@@ -106,7 +106,7 @@ def read_safetensors(path):
 
 
 def read_checkpoint(folder):
-    """Bytes of every whole tensor, weights and moments, whoever wrote its slices."""
+    """Bytes of every whole tensor, weights and moments, for any division into slices."""
     manifest = json.loads((folder / "manifest.json").read_text())
     files = {file["name"]: read_safetensors(folder / file["name"]) for file in manifest["files"]
              if file["name"].endswith(".safetensors")}

@@ -261,7 +261,7 @@ class Faults(DistributedTest):
         ranks.signal(lost, signal.SIGSTOP)
         self.check_survivors(ranks, lost, 3 + 10, "it has not answered for 3 s")
         ranks.signal(lost, signal.SIGCONT)
-        self.assertEqual(ranks.wait(10)[lost], LOST, "it finds out that the others are gone")
+        self.assertEqual(ranks.wait(10)[lost], LOST, "it detects that the other ranks are gone")
         self.check_resumed(run, 1)
 
 
@@ -302,15 +302,15 @@ class Launchers(DistributedTest):
         self.assertEqual(self.folder("restarted").losses(), self.one.losses())
         self.assert_same_state(self.folder("restarted"), self.one)
 
-    def test_a_rank_lost_before_the_first_checkpoint_starts_the_run_anew(self):
-        launcher = self.start_run("anew", "--max-restarts", 1, *self.NO_CHECKPOINTS)
+    def test_a_rank_lost_before_the_first_checkpoint_starts_the_run_again(self):
+        launcher = self.start_run("again", "--max-restarts", 1, *self.NO_CHECKPOINTS)
         self.kill_rank(1)
         self.assertEqual(launcher.wait(), [0], launcher.text())
-        self.assertEqual(self.folder("anew").iterations(), TINY["max_iters"])
-        self.assertEqual(self.folder("anew").losses(), self.one.losses())
-        self.assert_same_state(self.folder("anew"), self.one)
+        self.assertEqual(self.folder("again").iterations(), TINY["max_iters"])
+        self.assertEqual(self.folder("again").losses(), self.one.losses())
+        self.assert_same_state(self.folder("again"), self.one)
 
-    def test_a_run_from_a_folder_is_not_started_anew_without_its_weights(self):
+    def test_a_run_from_a_folder_is_not_started_again_without_its_weights(self):
         weights = f"--init_from={self.one.folder / 'latest'}"
         launcher = self.start_run("tuned", "--max-restarts", 1, weights, *self.NO_CHECKPOINTS)
         self.kill_rank(1)

@@ -22,7 +22,7 @@ from pathlib import Path
 OUR_TOOLS = ("scaling-plan", "build/release/tools/scaling-plan", "train", "build/release/tools/train", "tools/",
              "for")  # a loop over our tools
 
-# Start of a command -> who runs it.
+# Start of a command -> the test that runs it.
 COVERED_ELSEWHERE = {
     "git clone": "CI starts from a clone",
     "cd": "nothing to check",

@@ -348,7 +348,7 @@ class ExitCodes(ToolTest):
 
 
 class Robustness(ToolTest):
-    """Whatever is read, the program ends with an answer or a refusal, and prints no infinities."""
+    """For every input the program ends with an answer or a refusal, and prints no infinities."""
 
     def check(self, *arguments):
         done = run(*arguments)

@@ -23,7 +23,7 @@ inline RunPlan plan_of(const Overrides& overrides, std::int64_t world_size = 1) 
     return plan_run(config_of(overrides, world_size));
 }
 
-/// Two layers of 32 on the built-in corpus, and whatever else is asked for.
+/// Two layers of 32 on the built-in corpus, and the given overrides.
 inline Overrides tiny_run(Overrides more = {}) {
     Overrides all = {"n_layer=2",     "n_head=4",       "n_embd=32",      "vocab_size=257",
                      "block_size=16", "batch_size=2",   "warmup_iters=0", "max_iters=8",

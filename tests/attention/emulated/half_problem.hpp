@@ -97,7 +97,7 @@ struct HalfTensor {
             exact.at(b, s, h, i) = static_cast<double>(simt::to_float(x));
         });
     }
-    /// Whatever is not an element of the tensor still has its poison.
+    /// All memory outside the elements of the tensor still has its poison.
     [[nodiscard]] bool surroundings_are_untouched() const {
         std::vector<T> rest = storage->values();
         for_each([&](auto b, auto s, auto h, auto i, const T&) {

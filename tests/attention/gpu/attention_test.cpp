@@ -1,6 +1,6 @@
 // The attention backends of the real device against the naive reference in double of the same
-// rounded inputs. Rows of all tensors have gaps between them; the gaps and whatever is written
-// before it is read begin as NaN.
+// rounded inputs. Rows of all tensors have gaps between them; the gaps, and all results that are
+// written before it is read begin as NaN.
 #include <algorithm>
 #include <random>
 #include <tuple>
@@ -84,7 +84,7 @@ public:
         }
         gpu_->copy_in(memory_.data(), bits.data(), memory_.size());
     }
-    /// Whatever is not an element still has to be NaN.
+    /// All memory outside the elements must still be NaN.
     void fetch(Tensor<double>& to) const {
         const std::vector<std::uint16_t> all = bits();
         bool untouched = true;

@@ -1,7 +1,7 @@
 // Attention backends in bf16, forward and backward: the table of the FlashAttention-2 paper (16384
 // tokens, hidden size 2048, query, key and value heads alike). TFLOP/s count 4 B H S^2 D forward
-// and 2.5 times that backward, half when causal, whatever a backend really computes; beside them is
-// what cost::attention_time predicts for fused kernels.
+// and 2.5 times that backward, half when causal, for every backend; beside them is what
+// cost::attention_time predicts for fused kernels.
 #include <fmt/format.h>
 
 #include <cmath>

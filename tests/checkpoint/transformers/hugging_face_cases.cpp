@@ -14,7 +14,7 @@ namespace {
 using namespace isoflop;
 using checkpoint::TokenizerInformation;
 
-/// Bytes for the cases with room for them, characters for the others.
+/// Bytes for the cases with room for them, characters for the remaining cases.
 TokenizerInformation tokenizer_for(const model::ModelConfig& config) {
     TokenizerInformation tokenizer;
     if (config.vocab_size > 256) {

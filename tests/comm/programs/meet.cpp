@@ -1,4 +1,5 @@
-// One rank that meets the others as a run does, for tests with real launchers: prints who it is.
+// One rank that connects to the other ranks as a run does, for tests with real launchers: prints
+// its rank.
 //
 //   mpirun -n 2 meet [CONFIG_TEXT]      exit codes as train's
 #include <cstdio>

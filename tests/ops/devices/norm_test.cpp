@@ -75,7 +75,7 @@ protected:
         problem.backward(context_, accumulate);
         reference.backward(host_, accumulate);
         if (c.width == 1 && c.kind != Normalization::rmsnorm && !accumulate) {
-            // Constant, whatever x is; what is left is rounding, times 1 / sqrt(eps) = 316.
+            // Constant for every x; the difference is rounding, times 1 / sqrt(eps) = 316.
             for (const double value : problem.d_x.values()) EXPECT_NEAR(value, 0, 1e-4);
         } else {
             test::expect_close(problem.d_x, reference.d_x.values());
