@@ -346,7 +346,7 @@ Result run_schema(const Options& options) {
             config::markdown(model::model_schema(), &model_defaults);
     } else {
         throw ConfigError(
-            fmt::format("schema knows plan, model and markdown; found \"{}\"", options.subject));
+            fmt::format("schema takes plan, model or markdown; found \"{}\"", options.subject));
     }
     return result;
 }

@@ -85,9 +85,9 @@ struct CheckpointReader::State {
                 file == files.end() ? nullptr : file->second.find(tensor.description.name);
             if (entry == nullptr || entry->type != tensor.description.type ||
                 entry->elements() != record.count) {
-                throw IoError(fmt::format(
-                    "'{}' is damaged: it does not hold tensor '{}' as the manifest says",
-                    (directory / record.file).string(), tensor.description.name));
+                throw IoError(
+                    fmt::format("'{}' is damaged: its tensor '{}' differs from the manifest",
+                                (directory / record.file).string(), tensor.description.name));
             }
             found.push_back({.file = &file->second, .entry = entry, .first = record.first});
         }

@@ -64,7 +64,8 @@ std::set<std::string> indexed_files(const std::filesystem::path& index) {
     }
     for (const std::string& file : files) {
         if (file.find('/') == std::string::npos && file != ".." && !file.empty()) continue;
-        throw IoError(fmt::format("'{}' is damaged: '{}' is no file name", index.string(), file));
+        throw IoError(
+            fmt::format("'{}' is damaged: '{}' is not a file name", index.string(), file));
     }
     return files;
 }
@@ -101,7 +102,7 @@ struct HuggingFaceModel::State {
     explicit State(const std::filesystem::path& model_directory) : directory(model_directory) {
         const auto config_path = directory / "config.json";
         if (!std::filesystem::exists(config_path)) {
-            throw IoError(fmt::format("'{}' is no Hugging Face model: it holds no config.json",
+            throw IoError(fmt::format("'{}' is not a Hugging Face model: it has no config.json",
                                       directory.string()));
         }
         config = model::read_model_file(config_path).config;

@@ -64,7 +64,7 @@ std::uint64_t parse_size(const json& value, const std::string& name, std::string
     if (value.is_number_unsigned() && value.get<std::uint64_t>() <= kMaxSize)
         return value.get<std::uint64_t>();
     refuse(path,
-           fmt::format("{} of tensor '{}' holds {}, which is no size", what, name, value.dump()));
+           fmt::format("{} of tensor '{}' is {}, which is not a size", what, name, value.dump()));
 }
 
 TensorEntry parse_tensor(const std::string& name, const json& object,

@@ -329,7 +329,7 @@ LaunchInfo launch_from(const EnvironmentLookup& lookup) {
                                         "MASTER_ADDR", "MASTER_PORT"})) {
         require_all(environment, "torchrun",
                     {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"},
-                    "set the missing ones, or unset the others for one process");
+                    "set the missing variables, or unset the rest for one process");
     }
     return {};
 }

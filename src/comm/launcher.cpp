@@ -219,7 +219,7 @@ private:
         code_ = code_of(failed->status());
         const bool others = any_running();
         say(fmt::format("rank {} {}{}", failed->rank(), describe(failed->status()),
-                        others ? "; ending the others" : ""));
+                        others ? "; ending the other ranks" : ""));
         signal_all(SIGTERM);
         kill_time_ = Clock::now() + options_.grace;
     }

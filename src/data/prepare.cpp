@@ -175,7 +175,7 @@ void add_notes(const TextInput& input, const Tokenizer& tokenizer, PrepareReport
     }
     if (report.replaced_bytes > 0) {
         report.notes.push_back(
-            fmt::format("{} bytes are no UTF-8 and were read as U+FFFD", report.replaced_bytes));
+            fmt::format("{} bytes are not UTF-8 and were read as U+FFFD", report.replaced_bytes));
     }
     if (report.documents > 1 && !tokenizer.end_of_text()) {
         report.notes.emplace_back(

@@ -63,7 +63,7 @@ SourceFiles from_meta(const fs::path& folder, Split split) {
         for (const nlohmann::json& shard : part.at("shards")) {
             const auto name = shard.at("file").get<std::string>();
             if (fs::path(name).filename() != name)
-                fail(meta_file, fmt::format("shard '{}' is no plain file name", name));
+                fail(meta_file, fmt::format("shard '{}' is not a plain file name", name));
             result.files.push_back(folder / name);
             result.expected_tokens.push_back(shard.at("tokens").get<std::uint64_t>());
         }
@@ -72,7 +72,7 @@ SourceFiles from_meta(const fs::path& folder, Split split) {
     } catch (const nlohmann::json::exception& error) {
         fail(meta_file, fmt::format("damaged: {}", error.what()));
     } catch (const std::logic_error& error) {  // of stoull
-        fail(meta_file, "damaged: tokenizer_hash is no hexadecimal number");
+        fail(meta_file, "damaged: tokenizer_hash is not a hexadecimal number");
     }
     if (result.files.empty()) {
         fail(meta_file, split == Split::train

@@ -20,7 +20,7 @@ void check_target(const fs::path& target) {
     if (status.type() == fs::file_type::not_found) return;
     if (status.type() != fs::file_type::directory) {
         throw ConfigError(fmt::format(
-            "{}: error: this exists and is no folder; name another output", target.string()));
+            "{}: error: this exists and is not a folder; choose another output", target.string()));
     }
     if (!fs::is_empty(target, error) || error) {
         throw ConfigError(

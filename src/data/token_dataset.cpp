@@ -84,7 +84,7 @@ TokenSource TokenSource::open(const std::string& location, Split split) {
     for (std::size_t index = 0; index < found.files.size(); ++index) {
         TokenFile file = TokenFile::open(found.files[index]);
         if (!found.expected_tokens.empty() && found.expected_tokens[index] != file.size()) {
-            fail(file.path(), fmt::format("it has {} tokens; the meta.json beside it says {}",
+            fail(file.path(), fmt::format("it has {} tokens; the meta.json beside it gives {}",
                                           file.size(), found.expected_tokens[index]));
         }
         check_same_tokenizer(source.tokenizer_hash_, file.tokenizer_hash(), file.path().string());

@@ -179,7 +179,7 @@ void TokenFile::Mapping::read_llmc_header(std::uint32_t magic) {
              fmt::format("llm.c token file with magic {} and version {}; that magic has version {}",
                          magic, version, expected));
     }
-    if (count < 0) fail(path, fmt::format("damaged: its header says {} tokens", count));
+    if (count < 0) fail(path, fmt::format("damaged: its header gives {} tokens", count));
     format = TokenFormat::llmc;
     tokens = base + layout::kLlmcHeaderBytes;
     size = static_cast<std::uint64_t>(count);
@@ -189,10 +189,9 @@ void TokenFile::Mapping::read_llmc_header(std::uint32_t magic) {
 
 void TokenFile::Mapping::read_bare_tokens() {
     if (length % 2 != 0) {
-        fail(path,
-             fmt::format(
-                 "{} bytes are no whole number of uint16 tokens: truncated, or no token file; {}",
-                 length, kHowToMakeOne));
+        fail(path, fmt::format("{} bytes are not a whole number of uint16 tokens: truncated, or "
+                               "not a token file; {}",
+                               length, kHowToMakeOne));
     }
     format = TokenFormat::nanogpt;
     tokens = base;

@@ -134,7 +134,7 @@ void GemmCache::read() {
     };
     const std::size_t end = text.rfind(kChecksum);
     if (text.compare(0, std::string(kTitle).size(), kTitle) != 0)
-        return damaged("it is no cache of matrix products");
+        return damaged("it is not a cache of matrix products");
     if (end == std::string::npos ||
         text.substr(end) != kChecksum + checksum_text(crc32c(text.substr(0, end))) + "\n")
         return damaged("it is damaged");

@@ -11,7 +11,8 @@ void dropout(Context& context, const DropoutKey& key, double probability,
     checks.require(probability >= 0 && probability < 1, "probability is {}, expected [0, 1)",
                    probability);
     checks.require(sequence_length >= 1 && x.dim(0) % sequence_length == 0,
-                   "{} rows are no multiple of the sequence length {}", x.dim(0), sequence_length);
+                   "{} rows are not a multiple of the sequence length {}", x.dim(0),
+                   sequence_length);
     if (probability == 0) return;
     kernels(context).dropout(context, key, probability, sequence_length, x);
 }

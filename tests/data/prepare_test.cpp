@@ -448,11 +448,11 @@ TEST(PreparedFolder, DamageIsFound) {
     auto changed = nlohmann::json::parse(meta);
     changed["train"]["shards"][0]["tokens"] = 999;
     test::write_file(out / "meta.json", changed.dump());
-    EXPECT_THAT(refusal().message, HasSubstr("the meta.json beside it says 999"));
+    EXPECT_THAT(refusal().message, HasSubstr("the meta.json beside it gives 999"));
     changed = nlohmann::json::parse(meta);
     changed["train"]["shards"][0]["file"] = "../input";
     test::write_file(out / "meta.json", changed.dump());
-    EXPECT_THAT(refusal().message, HasSubstr("no plain file name"));
+    EXPECT_THAT(refusal().message, HasSubstr("not a plain file name"));
     changed = nlohmann::json::parse(meta);
     changed["tokenizer_hash"] = "zz";
     test::write_file(out / "meta.json", changed.dump());

@@ -90,7 +90,7 @@ TEST_F(SentencePiece, InvalidUtf8IsReplacedAndCounted) {
     const PrepareReport report =
         prepare("sentencepiece:" + (folder_ / "model/tokenizer.model").string(), "out");
     EXPECT_EQ(report.replaced_bytes, 4U);
-    EXPECT_THAT(report.to_text(), HasSubstr("4 bytes are no UTF-8"));
+    EXPECT_THAT(report.to_text(), HasSubstr("4 bytes are not UTF-8"));
 }
 
 TEST_F(SentencePiece, VocabularyThatTheTextCannotFillIsAUsageError) {

@@ -218,7 +218,7 @@ TEST(TokenFile, OtherFilesAreRefusedWithAReason) {
     EXPECT_THAT(refusal_to_open(folder / "empty.bin").message, HasSubstr("the file is empty"));
     test::write_file(folder / "odd.bin", "abc");
     EXPECT_THAT(refusal_to_open(folder / "odd.bin").message,
-                HasSubstr("no whole number of uint16"));
+                HasSubstr("not a whole number of uint16"));
     test::write_file(folder / "text.txt", "some text here");
     EXPECT_THAT(refusal_to_open(folder / "text.txt").message, HasSubstr("train prepare-data"));
     EXPECT_THAT(refusal_to_open(folder / "odt.bin").message, HasSubstr("did you mean"));

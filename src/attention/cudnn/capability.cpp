@@ -27,7 +27,7 @@ Support supports_forward(const Capability& device, const Shape& shape, DType dty
         return refused("an empty shape");
     if (shape.head_dim % 8 != 0 || shape.head_dim < 8 || shape.head_dim > 256)
         return refused("head_dim " + std::to_string(shape.head_dim) +
-                       " is no multiple of 8 up to 256");
+                       " is not a multiple of 8 up to 256");
     if (shape.causal && shape.query_length != shape.key_length)
         return refused("its causal mask here is for equal lengths");
     return {};
