@@ -2,8 +2,10 @@
 # Checks the format of every C++ file (clang-format, version 14 only: others format differently) and runs
 # clang-tidy over src and tools. Ends with 1 on findings.
 #
-#   tools/lint.sh          check
-#   tools/lint.sh --fix    format the files instead
+#   tools/lint.sh            check
+#   tools/lint.sh --format   check the format only
+#   tools/lint.sh --tidy     run clang-tidy only
+#   tools/lint.sh --fix      format the files instead
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
@@ -53,6 +55,8 @@ check_tidy() {
 
 case ${1:-} in
     "") check_format --dry-run --Werror && check_tidy ;;
+    --format) check_format --dry-run --Werror ;;
+    --tidy) check_tidy ;;
     --fix) check_format -i ;;
     -h | --help) print_help && exit 0 ;;
     *) die 2 "unknown option $1 (try --help)" ;;

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """What the GPU's assembler says about our kernels: registers, spills, stack, shared memory, occupancy.
 
-Compiles every *_cuda.cu of src/ for some architectures, writes a table, and fails where a kernel spills registers,
-needs local memory or fits too few times on a multiprocessor. tools/ptxas_floors.json has what each kernel may do.
-No GPU is needed. Ends with 77, for "skipped", where there is no nvcc.
+Writes a table of every kernel of src/ and fails where a kernel spills registers, needs local memory or fits too few times
+on a multiprocessor. tools/ptxas_floors.json has what each kernel may do. With --logs it reads what the assembler said when
+the project was built (cmake/log_ptxas.sh); otherwise it compiles every *_cuda.cu. No GPU is needed. Ends with 77, for
+"skipped", where it would have to compile and there is no nvcc.
 """
 import argparse
 import concurrent.futures
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SKIPPED = 77
+DEFAULT_ARCHITECTURES = ("80", "90")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -91,11 +93,10 @@ def parse(text):
     for line in text.splitlines():
         if match := re.search(r"Compiling entry function '([^']+)' for 'sm_(\d+)[a-z]?'", line):
             current = Kernel(symbol=match[1], architecture=match[2], is_entry=True)
-            found[match[1]] = entry = current
+            found[current.symbol, current.architecture] = entry = current
         elif match := re.search(r"Function properties for '?([^\s']+)'?", line):
-            if match[1] not in found:
-                found[match[1]] = Kernel(symbol=match[1], architecture=current.architecture if current else "?")
-            current = found[match[1]]
+            key = (match[1], current.architecture if current else "?")
+            current = found.setdefault(key, Kernel(*key))
         elif match := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line):
             if current is None:
                 raise ValueError(f"properties of no function: {line}")
@@ -212,6 +213,33 @@ class Assembler:
         return text
 
 
+def logs_of(folder, sources):
+    """What the assembler said of each source when it was built; a source without a log is an error."""
+    texts = []
+    for source in sources:
+        log = folder / f"{source.resolve().relative_to(ROOT / 'src')}.o.ptxas.txt"
+        if not log.is_file():
+            raise RuntimeError(f"{log} is missing: build the target isoflop_accelerator with CUDA")
+        texts.append(log.read_text(encoding="utf-8"))
+    return texts
+
+
+def compile_all(arguments, sources):
+    """What the assembler says of each source; None without a compiler."""
+    nvcc = find_nvcc(arguments.nvcc)
+    if nvcc is None:
+        return None
+    assembler = Assembler(nvcc, arguments.flags.split(), arguments.output.parent / "ptxas_cache")
+    work = [(source, architecture) for source in sources for architecture in arguments.arch or DEFAULT_ARCHITECTURES]
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        return list(pool.map(lambda item: assembler.output(*item), work))
+
+
+def wanted(kernels, architectures):
+    """Kernels for these architectures; for all where none was built for them, as on a machine with another GPU."""
+    return [kernel for kernel in kernels if kernel.architecture in architectures] or kernels
+
+
 def table_of(kernels, floors):
     lines = ["# Kernels as ptxas assembles them", "",
              "Written by tools/ptxas_gate.py. Occupancy is arithmetic (registers, shared memory, threads), not measured.", "",
@@ -233,6 +261,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nvcc", help="default: on the PATH, $CUDA_HOME, $CUDA_PATH, /usr/local/cuda")
     parser.add_argument("--output", type=Path, default=Path("ptxas.md"), help="the table")
+    parser.add_argument("--logs", type=Path, help="folder of the built objects: read what was said then, compile nothing")
     parser.add_argument("--flags", default="-O3 -DNDEBUG", help="as the build gives nvcc")
     parser.add_argument("--arch", action="append", choices=sorted(MULTIPROCESSORS, key=int), help="default: 80 and 90")
     parser.add_argument("--floors", type=Path, default=ROOT / "tools/ptxas_floors.json")
@@ -240,17 +269,15 @@ def main():
     parser.add_argument("sources", nargs="*", type=Path, help="default: every *_cuda.cu of src/")
     arguments = parser.parse_args()
 
-    nvcc = find_nvcc(arguments.nvcc)
-    if nvcc is None:
-        print("Skipped: no nvcc" + (f" at {arguments.nvcc}" if arguments.nvcc else ""))
-        return SKIPPED
     floors = Floors(json.loads(arguments.floors.read_text(encoding="utf-8")))
     sources = arguments.sources or sorted(ROOT.glob("src/**/*_cuda.cu"))
-    assembler = Assembler(nvcc, arguments.flags.split(), arguments.output.parent / "ptxas_cache")
-    work = [(source, architecture) for source in sources for architecture in arguments.arch or ("80", "90")]
-    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        texts = list(pool.map(lambda item: assembler.output(*item), work))
-    kernels = [kernel for text in texts for kernel in parse(text)]
+    texts = logs_of(arguments.logs, sources) if arguments.logs else compile_all(arguments, sources)
+    if texts is None:
+        print("Skipped: no nvcc" + (f" at {arguments.nvcc}" if arguments.nvcc else ""))
+        return SKIPPED
+    kernels = wanted([kernel for text in texts for kernel in parse(text)], arguments.arch or DEFAULT_ARCHITECTURES)
+    if not kernels:
+        raise RuntimeError(f"no kernels of {len(sources)} sources")
     for kernel, name in zip(kernels, demangle([kernel.symbol for kernel in kernels])):
         kernel.name = short_name(name)
     # A template in a header is assembled once per source that uses it.

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Sets up, builds, and does the whole job once: prints a plan, prepares text that every Debian and Ubuntu has, trains a small
 # LLaMA on it for 300 iterations and lets it write a few words.
+#
+# A new build folder is built for CPUs on a machine without a GPU; ISOFLOP_CUDA=ON builds for GPUs all the same. Later
+# tools/test.sh and tools/check.sh use what was built here.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
@@ -18,7 +21,8 @@ show() {
 # Only results go to the standard output.
 {
     tools/setup.sh
-    build release --target scaling-plan train
+    configure_release -DISOFLOP_BUILD_TESTS=OFF -DISOFLOP_BUILD_BENCHMARKS=OFF
+    cmake --build --preset release --target scaling-plan train
 } >&2
 
 show build/release/tools/scaling-plan backward configs/plan/hoffmann.jsonc

@@ -4,7 +4,8 @@ usage: tidy.py CLANG_TIDY BUILD_FOLDER FILE...
 
 A source without findings is remembered in the user's cache folder by everything that clang-tidy would see: its own
 version, the checks, the command and the preprocessed text with comments. It is checked again when one of them changes.
-Sources that are no part of the build are named. Ends with 1 on findings.
+Sources that are no part of the build are named. Precompiled headers are left out: GCC's cannot be read by clang-tidy, and
+a source that needs what it does not include is found so. Ends with 1 on findings.
 """
 
 import concurrent.futures
@@ -21,15 +22,34 @@ CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / "
 NOISE = re.compile(r"^\d+ warnings? (generated|treated as).*\n?", re.MULTILINE)
 
 
+def without_precompiled_headers(arguments):
+    """The arguments without the header that CMake includes first, and the warning that comes with it."""
+    kept = [argument for argument in arguments if argument != "-Winvalid-pch"]
+    while header := next((at for at, argument in enumerate(kept) if argument.endswith("/cmake_pch.hxx")), None):
+        first = header
+        while first > 0 and kept[first - 1] in ("-include", "-Xclang", "-include-pch"):
+            first -= 1
+        del kept[first:header + 1]
+    return kept
+
+
 def commands_of(build):
-    """The arguments that compile each source, without a launcher such as ccache."""
+    """The arguments that compile each source, without a launcher such as ccache and without precompiled headers."""
     commands = {}
     for entry in json.loads((build / "compile_commands.json").read_text()):
         arguments = shlex.split(entry["command"])
         if pathlib.Path(arguments[0]).name == "ccache":
             del arguments[0]
-        commands[pathlib.Path(entry["file"]).resolve()] = (arguments, entry["directory"])
+        commands[pathlib.Path(entry["file"]).resolve()] = (without_precompiled_headers(arguments), entry["directory"])
     return commands
+
+
+def write_commands(commands, folder):
+    """For clang-tidy, in the form that CMake writes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = [{"file": str(source), "arguments": arguments, "directory": directory}
+               for source, (arguments, directory) in commands.items()]
+    (folder / "compile_commands.json").write_text(json.dumps(entries))
 
 
 def fingerprint(common, arguments, directory):
@@ -69,6 +89,8 @@ def main():
     clang_tidy, build, *files = sys.argv[1:]
     build = pathlib.Path(build).resolve()
     commands = commands_of(build)
+    build = build / "tidy"
+    write_commands(commands, build)
     sources = [source for source in (pathlib.Path(file).resolve() for file in files) if source in commands]
     outside = len(files) - len(sources)
     if outside:

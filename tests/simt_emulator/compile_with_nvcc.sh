@@ -40,6 +40,6 @@ for architecture in 80 90; do
         fi
     done
     # The assembler checks what nvcc passes through as text.
-    "$nvcc" "${flags[@]}" -c -arch="sm_$architecture" -o "${ptx%.ptx}.o" "$source"
+    "$(dirname -- "$(readlink -f -- "$nvcc")")/ptxas" -arch="sm_$architecture" -o "${ptx%.ptx}.cubin" "$ptx"
     echo "sm_$architecture: $(grep -c '\.entry' "$ptx") kernels, all instructions found"
 done

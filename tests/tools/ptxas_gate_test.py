@@ -107,6 +107,42 @@ class Limits(unittest.TestCase):
         gate.Floors(gate.json.loads((TOOL.parent / "ptxas_floors.json").read_text(encoding="utf-8")))
 
 
+    def test_a_build_for_several_architectures_reports_a_kernel_for_each(self):
+        entry = OUTPUT.splitlines()[1:5]
+        both = gate.parse("\n".join([*entry, *[line.replace("sm_80", "sm_90") for line in entry]]))
+        self.assertEqual([kernel.architecture for kernel in both], ["80", "90"])
+        self.assertEqual([kernel.architecture for kernel in gate.wanted(both, ("90",))], ["90"])
+        self.assertEqual(gate.wanted(both, ("120",)), both)
+
+
+class BuildLogs(unittest.TestCase):
+    def run_launcher(self, folder, status):
+        talker = Path(folder) / "nvcc"
+        talker.write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{OUTPUT}a warning\nEND\nexit {status}\n", encoding="utf-8")
+        talker.chmod(0o755)
+        launcher = TOOL.parent.parent / "cmake/log_ptxas.sh"
+        return subprocess.run([launcher, talker, "-c", "-o", f"{folder}/probe.o"], capture_output=True, text=True,
+                              check=False)
+
+    def test_the_launcher_keeps_what_the_assembler_says_and_prints_the_rest(self):
+        with tempfile.TemporaryDirectory() as folder:
+            result = self.run_launcher(folder, 0)
+            self.assertEqual((result.returncode, result.stdout), (0, "a warning\n"), result.stderr)
+            text = (Path(folder) / "probe.o.ptxas.txt").read_text(encoding="utf-8")
+            self.assertEqual(len(gate.parse(text)), 3)
+
+    def test_the_launcher_prints_all_of_a_failed_command_and_keeps_nothing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            result = self.run_launcher(folder, 3)
+            self.assertEqual(result.returncode, 3)
+            self.assertIn("Compiling entry function", result.stdout)
+            self.assertFalse((Path(folder) / "probe.o.ptxas.txt").exists())
+
+    def test_a_source_without_a_log_is_an_error(self):
+        with tempfile.TemporaryDirectory() as folder, self.assertRaises(RuntimeError):
+            gate.logs_of(Path(folder), [gate.ROOT / "src/ops/rms_norm_cuda.cu"])
+
+
 class CommandLine(unittest.TestCase):
     def run_tool(self, *arguments):
         return subprocess.run([sys.executable, str(TOOL), *arguments], capture_output=True, text=True, check=False)

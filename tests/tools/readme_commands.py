@@ -28,6 +28,7 @@ COVERED_ELSEWHERE = {
     "cd": "nothing to check",
     "tools/setup.sh": ".ci/run",
     "tools/test.sh": ".ci/run",
+    "tools/check.sh": ".ci/run",
     "tools/quickstart.sh": ".ci/run",
     "tools/lint.sh": ".ci/run",
     "tools/fuzz.sh": ".ci/run",

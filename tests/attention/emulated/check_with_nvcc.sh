@@ -1,21 +1,16 @@
 #!/usr/bin/env bash
-# Compiles the attention kernels for every supported architecture and checks what ptxas reports: no spills (of flash_attn_2, forward, head_dim
-# 128 at most 256 bytes), no more registers than the table in tiles.hpp says. In the PTX of sm_80 it counts the tensor-core products, matrix loads and copies of each
-# kernel, which follow from its tiles. Prints the table of docs/attention_kernels.md. Ends with 77, for "skipped", where there is no nvcc.
+# Checks what ptxas reported of the attention kernels when they were built (cmake/log_ptxas.sh), for every architecture of
+# the build: no spills (of flash_attn_2, forward, head_dim 128 at most 256 bytes), no more registers than the table in
+# tiles.hpp says. Generates the PTX of sm_80 and counts the tensor-core products, matrix loads and copies of each kernel,
+# which follow from its tiles. Prints the table of docs/attention_kernels.md.
 #
-#   check_with_nvcc.sh SOURCE_FOLDER WORK_FOLDER [ARCHITECTURE...]
+#   check_with_nvcc.sh SOURCE_FOLDER WORK_FOLDER FOLDER_OF_ACCELERATOR_OBJECTS NVCC
 set -euo pipefail
 
 source_folder=$1
 work_folder=$2
-shift 2
-architectures=("$@")
-[ ${#architectures[@]} -gt 0 ] || architectures=(80 86 89 90 100 120)
-nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
-if [ ! -x "$nvcc" ]; then
-    echo "no nvcc"
-    exit 77
-fi
+object_folder=$3
+nvcc=$4
 
 flags=(-std=c++20 -Werror all-warnings -Xcompiler "-Wall,-Wextra,-Wconversion"
     -I"$source_folder/include" -I"$source_folder/src")
@@ -43,16 +38,11 @@ check_backend() {
     local source="$source_folder/src/attention/$backend/${backend}_cuda.cu"
     local lines="$work_folder/$backend.csv"
     echo "$backend"
-    : > "$lines"
-    for architecture in "${architectures[@]}"; do
-        log="$work_folder/${backend}_sm_$architecture.log"
-        if ! "$nvcc" "${flags[@]}" -Xptxas -v -c -arch="sm_$architecture" -o "$work_folder/${backend}_sm_$architecture.o" "$source" \
-            > "$log" 2>&1; then
-            cat "$log"
-            exit 1
-        fi
-        report < "$log" >> "$lines"
-    done
+    report < "$object_folder/attention/$backend/${backend}_cuda.cu.o.ptxas.txt" > "$lines"
+    if [ ! -s "$lines" ]; then
+        echo "the build reported no kernels of $backend in $object_folder"
+        exit 1
+    fi
 
     # Rows are kernels, columns architectures: registers, and spilled bytes after a +.
     awk -F, -v backend="$backend" '
