@@ -13,6 +13,7 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/config/jsonc.hpp"
+#include "source_dir.hpp"
 
 namespace isoflop::config {
 namespace {

@@ -16,6 +16,7 @@
 #include "data/data_test_support.hpp"
 #include "isoflop/data/builtin_corpus.hpp"
 #include "isoflop/data/token_dataset.hpp"
+#include "source_dir.hpp"
 
 namespace isoflop::data {
 namespace {

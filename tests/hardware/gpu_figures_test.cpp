@@ -9,6 +9,7 @@
 #include <string>
 
 #include "isoflop/hardware/gpu_table.hpp"
+#include "source_dir.hpp"
 
 namespace isoflop::hardware {
 namespace {

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "model_test_support.hpp"
+#include "source_dir.hpp"
 
 namespace isoflop::model {
 namespace {

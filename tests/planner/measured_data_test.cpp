@@ -16,6 +16,7 @@
 #include "isoflop/hardware/gpu_table.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/model/parameter_layout.hpp"
+#include "source_dir.hpp"
 
 namespace isoflop::planner {
 namespace {

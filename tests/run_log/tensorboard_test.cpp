@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "run_log/run_log_test_support.hpp"
+#include "source_dir.hpp"
 
 namespace isoflop::run_log {
 namespace {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "isoflop/model/model_reader.hpp"
+#include "source_dir.hpp"
 
 namespace isoflop::test {
 

@@ -8,6 +8,7 @@
 #include "isoflop/trainer/schedule.hpp"
 #include "isoflop/trainer/startup_report.hpp"
 #include "run_log/run_log_test_support.hpp"
+#include "source_dir.hpp"
 #include "trainer/session_test_support.hpp"
 
 namespace isoflop::trainer {

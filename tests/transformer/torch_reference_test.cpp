@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "isoflop/ops/adamw.hpp"
+#include "source_dir.hpp"
 #include "transformer/tiny_model.hpp"
 
 namespace isoflop {
