@@ -1,5 +1,5 @@
-// Backward of manual attention for some heads after the others, so that one matrix of score
-// gradients serves them all.
+// Backward of manual attention for some heads at a time, so that one matrix of score gradients
+// serves them all.
 #include <algorithm>
 
 #include "isoflop/attention/attention.hpp"

@@ -1,5 +1,5 @@
-// Attention in double precision, plainly, on part of a shape: what the trials of backends are held
-// against. Internal to the layer.
+// Attention in double precision, plainly, on part of a shape: the reference for the trials of
+// backends. Internal to the layer.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct ReferencePart {
     [[nodiscard]] bool empty() const { return batch == 0; }
 };
 
-/// What `products` multiply-adds are enough for; empty when they are 0.
+/// The part for which `products` multiply-adds are sufficient; empty for 0.
 [[nodiscard]] ReferencePart reference_part(const attention::Shape& shape, double products);
 /// "the last 256 queries, 1 of 8 sequences"; empty when the part is all.
 [[nodiscard]] std::string describe(const ReferencePart& part, const attention::Shape& shape);

@@ -35,7 +35,7 @@ struct Gathered {
 };
 
 /// Forward uses every unit, a tied head the embedding once more. Backward begins with the head and
-/// the last block, which are still there, and does not read the embedding.
+/// the last block, which are still gathered, and does not read the embedding.
 Gathered fsdp_gathers(const model::ParameterLayout& layout, std::int64_t world_size) {
     Gathered gathered;
     std::int64_t last_layer = -1;

@@ -11,9 +11,8 @@ namespace isoflop::device {
 /// C tile = alpha * A B + beta * C tile, over `depth` products per element. C is not read when beta
 /// is 0.
 ///
-/// Every element is one chain of multiply-adds in order of depth, whatever the tile, its place and
-/// its packing: that is why neither the size of tiles nor the number of threads changes a bit of a
-/// result.
+/// Every element is one chain of multiply-adds in order of depth, for every tile, place and
+/// packing, so neither the size of tiles nor the number of threads changes a bit of a result.
 struct TileArguments {
     const float* a = nullptr;       ///< element (row, p) at a[row * a_row_stride + p * a_step]
     std::int64_t a_row_stride = 0;  ///< 1 and MicroKernel::rows in a packed panel
@@ -51,8 +50,8 @@ struct MicroKernel {
     /// Kernel of a tile of at most that size, whose operands are packed panels or lie in place.
     TileFunction (*tile)(int rows, int columns, bool packed_a, bool packed_b) = nullptr;
     void (*dots)(const DotArguments& arguments) = nullptr;
-    /// Multiply-adds between registers, to measure the peak; returns what keeps them from being
-    /// optimised away.
+    /// Multiply-adds between registers, to measure the peak; returns a value that keeps them from
+    /// being optimised away.
     float (*multiply_add_loop)(std::int64_t iterations) = nullptr;
     std::int64_t flops_per_iteration = 0;
 };
@@ -63,7 +62,7 @@ extern const MicroKernel kAvx2Kernel;
 extern const MicroKernel kAvx512Kernel;
 #endif
 
-/// That of the active instruction set.
+/// The kernels of the active instruction set.
 [[nodiscard]] const MicroKernel& active_kernel();
 
 }  // namespace isoflop::device

@@ -1,6 +1,5 @@
-// Packing touches each operand once per block; the product touches it hundreds of times. It must
-// only not be silly: whole cache lines are read, and transposition goes through 4 x 4 blocks in
-// registers.
+// Packing touches each operand once per block; the product touches it hundreds of times. It reads
+// whole cache lines, and transposes 4 x 4 blocks in registers.
 #include "device/gemm_pack.hpp"
 
 #include <algorithm>
@@ -37,7 +36,7 @@ template <int width>
 void pack_rows(float* to, const PackSource& from, std::int64_t lanes, std::int64_t depth) {
     constexpr std::int64_t kRowsAhead = 16;
     // So many rows fill whole cache lines of a panel before the next panel, which may compete for
-    // the same place in the cache, gets its turn.
+    // the same place in the cache, follows.
     constexpr std::int64_t kRowsTogether = 4;
     for (std::int64_t p = 0; p < depth; p += kRowsTogether) {
         const std::int64_t rows = std::min(kRowsTogether, depth - p);

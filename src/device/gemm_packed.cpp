@@ -75,8 +75,8 @@ public:
           shape_(product.shape),
           kernel_(product.kernel),
           depth_(depth_of_pieces(shape_.k)),
-          // Columns of a transposed A lie in as many cache lines as the product is deep. Rows that
-          // a power of two separates fight for the same few places in the cache.
+          // Columns of a transposed A lie in as many cache lines as the product is deep. Rows at
+          // distances of a power of two compete for the same few places in the cache.
           pack_a_(shape_.transpose_a == Transpose::yes || shape_.lda % 512 == 0) {}
 
     void run() {
@@ -139,11 +139,12 @@ private:
         });
     }
 
-    /// The size of tiles: the largest for one thread; for more, so small that the last to finish
-    /// does not keep the others long. See TileArguments on why results do not depend on it.
+    /// The size of tiles: the largest for one thread; for several threads, small enough that the
+    /// last thread ends soon after the other threads. See TileArguments on why results do not
+    /// depend on it.
     [[nodiscard]] Tile tile_size(const Block& block) const {
         constexpr std::int64_t kTilesPerThread = 10;
-        // Every tile of a strip packs the strip anew.
+        // Every tile of a strip packs the strip again.
         const std::int64_t min_columns = pack_a_ ? 384 : 96;
         const int threads = pool_ == nullptr ? 1 : pool_->num_threads();
         const std::int64_t wanted = threads == 1 ? 1 : threads * kTilesPerThread;

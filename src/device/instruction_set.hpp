@@ -1,4 +1,5 @@
-// Which of our kernels run here. One binary carries all of them and picks at run time.
+// The instruction set of the CPU kernels. One binary contains all kernels and selects them at run
+// time.
 #pragma once
 
 #include <cstdint>

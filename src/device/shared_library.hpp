@@ -1,4 +1,4 @@
-// Optional libraries, found when the program runs: it also starts where they are not installed.
+// Optional libraries, loaded at run time: the program also starts where they are not installed.
 #pragma once
 
 #include <dlfcn.h>

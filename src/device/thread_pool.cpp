@@ -3,9 +3,9 @@
 // `signal_` counts jobs; workers watch it, first spinning, then asleep in the kernel. `gate_` is
 // the open flag of the current job plus the number of workers inside. A worker may enter only while
 // the gate is open; the caller, having run out of chunks, closes the gate and waits until those
-// inside have left. So a worker that wakes late finds a closed gate, goes back to sleep, and nobody
-// waits for it: on a busy machine the caller simply does all the work. The last chunk taken by a
-// worker is all that a job can wait for.
+// inside have left. So a worker that wakes late finds a closed gate, goes back to sleep, and no
+// thread waits for it: on a busy machine the caller does all the work. A job waits at most for the
+// last chunk that a worker has taken.
 #include "isoflop/device/thread_pool.hpp"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // AdamW over many segments in one launch: the table of segments is a parameter of the kernel. Work
 // is cut into groups of four elements, whose places in the whole tensor are multiples of four, so
-// that all tensors are accessed four at a time whatever their element types; where a segment begins
-// or ends within a group, its elements there go one by one.
+// that all tensors are accessed four at a time for all element types; where a segment begins or
+// ends within a group, its elements there go one by one.
 //
 // Weights of 16 bits are rounded from the fp32 master weights, to nearest or stochastically: up
 // with a probability that makes the mean the master weight, so that small updates are not lost

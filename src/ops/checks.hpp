@@ -1,5 +1,5 @@
-// Argument checks of the ops: a wrong call is refused with std::invalid_argument that names the
-// op, the argument, what it is and what it should be, before anything is written.
+// Argument checks of the ops: a wrong call throws std::invalid_argument with the op, the argument,
+// its shape and the expected shape, before anything is written.
 #pragma once
 
 #include <fmt/format.h>
@@ -17,8 +17,8 @@ namespace isoflop::ops {
 
 class Checks {
 public:
-    /// `op` must outlive this object. `first` is the tensor whose element type the others share; it
-    /// must have `rank` dimensions.
+    /// `op` must outlive this object. `first` is the tensor whose element type the other tensors
+    /// must have; it must have `rank` dimensions.
     Checks(const device::Context& context, std::string_view op, std::string_view name,
            const device::TensorView& first, std::size_t rank);
 
@@ -47,7 +47,7 @@ public:
     }
 
     /// One index per row, each in [0, limit) or equal to `also_allowed`; std::out_of_range if not.
-    /// Indices in device memory are not looked at: who put them there has.
+    /// Indices in device memory are not checked here; the code that copied them has checked them.
     void indices(std::string_view name, std::span<const std::int32_t> values, std::int64_t rows,
                  std::int64_t limit, const std::int32_t* also_allowed = nullptr) const;
 

@@ -1,4 +1,4 @@
-// What one word adds to ops::checksum, on every device.
+// The term of one word in ops::checksum, on every device.
 #pragma once
 
 #include <cstdint>

@@ -3,9 +3,9 @@
 //
 // run_vectorized(body) calls a copy of `body` compiled for the widest instruction set of this
 // machine: `flatten` inlines the body and all that it calls into a function with that target. Loops
-// whose iterations may run in any order say so with for_each_independent; sums use fixed lanes,
-// because a compiler must not reorder floating-point additions, and so that every instruction set
-// and thread count adds in the same order.
+// whose iterations may run in any order use for_each_independent; sums use fixed lanes, because a
+// compiler must not reorder floating-point additions, and so that every instruction set and thread
+// count adds in the same order.
 #pragma once
 
 #include <algorithm>
@@ -104,7 +104,7 @@ template <class T, class Term>
 [[gnu::always_inline]] inline T lane_sum(std::int64_t count, const Term& term) {
     return lane_fold(count, T(0), term, [](T a, T b) { return a + b; });
 }
-/// NaN terms are passed over; -infinity when there are no others.
+/// NaN terms are skipped; -infinity when all terms are NaN.
 template <class T, class Term>
 [[gnu::always_inline]] inline T lane_max(std::int64_t count, const Term& term) {
     return lane_fold(count, -std::numeric_limits<T>::infinity(), term,

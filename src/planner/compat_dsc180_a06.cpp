@@ -1,7 +1,7 @@
-// Formulas and GPU figures of the earlier Python system, in this file and nowhere else. They are
-// kept wrong on purpose: a user who published a figure of that system can obtain it again and see
-// beside it what changed. Each line that deviates from the exact count says what is wrong with it;
-// the exact counts are in cost/flop_count.cpp, model/parameter_layout.cpp and configs/gpus.jsonc.
+// Formulas and GPU figures of the earlier Python system, in this file only. Their errors are kept
+// on purpose, so that a user who published a figure of that system can reproduce it and see the
+// difference. A comment marks each deviation from the exact count; the exact counts are in
+// cost/flop_count.cpp, model/parameter_layout.cpp and configs/gpus.jsonc.
 //
 // Symbols: L layers, H hidden, F feed-forward width, V vocabulary, a query heads, g key/value
 // heads, S sequence length, N parameters; latent attention: rq, rkv ranks, dn, dr, dv head widths;
@@ -41,8 +41,9 @@ double embedding_parameters(const model::ModelConfig& config) {
 
 // --- LLaMA formulas ----------------------------------------------------------------------------
 
-/// Exact for plain LLaMA. Wrong elsewhere: takes head_dim = H / a whatever the config says, and
-/// knows no biases, QK norms, position embeddings, two-matrix feed-forwards or experts.
+/// Exact for plain LLaMA. Wrong elsewhere: takes head_dim = H / a instead of the head_dim of the
+/// configuration, and knows no biases, QK norms, position embeddings, two-matrix feed-forwards or
+/// experts.
 double llama_parameters(const model::ModelConfig& config) {
     const Sizes size = sizes_of(config);
     const double attention = 2 * size.H * size.H + 2 * size.H * (size.H * size.g / size.a);
@@ -98,7 +99,7 @@ ModelAnalysis analyze_llama(const model::ModelConfig& config, bool use_flash_att
     const double score_bytes = use_flash_attention ? 0 : 2 * size.a * S * S * size.L;
     analysis.memory.activation_gib = (activation_bytes(size, S) + score_bytes) / kGiB;
     // A breakdown that does not add up to the total above: attention omits its projections (8 H^2)
-    // and keeps the a / 2, the feed-forward is 12 H^2 whatever F is, where 6 H F is right.
+    // and keeps the a / 2, the feed-forward is 12 H^2 for every F, where 6 H F is correct.
     analysis.attention_flops = 2 * size.a * S * size.H;
     analysis.ffn_flops = 12 * size.H * size.H;
     analysis.attention_ffn_ratio = analysis.attention_flops / analysis.ffn_flops;
@@ -182,8 +183,7 @@ ModelAnalysis analyze_deepseek(const model::ModelConfig& config) {
     analysis.forward_flops = analysis.forward_flops_per_token * S;
     analysis.training_flops_per_token = 3 * analysis.forward_flops_per_token;
     // Its function was defined twice and the later, wrong one won: the FLOPs of a whole sequence
-    // (of 2048, whatever the model's length) times the number of tokens, which is 2048 times too
-    // much.
+    // (of 2048, for every model) times the number of tokens, which is 2048 times too much.
     constexpr double kTrainingLength = 2048;
     analysis.training_flops_1t_tokens = 3 *
                                         deepseek_forward_flops_per_token(config, kTrainingLength) *

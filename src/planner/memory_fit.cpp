@@ -1,5 +1,5 @@
 // Search over the few choices that trade speed for memory. The lattice is small (2 x 3 x 4 x
-// log2(batch)), so every point is costed and the cheapest that fits wins.
+// log2(batch)), so every point is evaluated and the cheapest point that fits is chosen.
 #include "isoflop/planner/memory_fit.hpp"
 
 #include <fmt/format.h>
@@ -17,7 +17,7 @@ using cost::Recompute;
 
 // Estimated extra step time of each change, to rank them. Full recomputation repeats the forward
 // pass, a third of the step (Korthikanti 2022, section 5: 30 to 40 %); sharding costs communication
-// that mostly hides behind computation.
+// that mostly overlaps with computation.
 constexpr double kRecomputeBlock = 0.33;
 constexpr double kRecomputeAttention = 0.05;
 constexpr double kZero1 = 0.01;
@@ -44,7 +44,7 @@ double recompute_cost(Recompute recompute) {
     return 0;
 }
 
-/// Candidates at least as frugal as the given execution, each with its relative cost.
+/// Candidates that need at most the memory of the given execution, each with its relative cost.
 std::vector<FittingChange> candidates(const Execution& given) {
     std::vector<AttentionBackend> backends{given.attention_backend};
     if (given.attention_backend == AttentionBackend::manual)
@@ -104,7 +104,7 @@ std::string describe(const Execution& given, const Execution& changed) {
     return text;
 }
 
-/// Fewest GPUs on which the most frugal execution fits, found by doubling and bisection.
+/// Fewest GPUs on which the execution with the least memory fits, found by doubling and bisection.
 std::optional<std::int64_t> fewest_gpus(const model::ModelConfig& config,
                                         const model::ParameterLayout& layout, Execution frugal,
                                         std::uint64_t capacity_bytes) {

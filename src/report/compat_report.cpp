@@ -26,7 +26,7 @@ std::string forward_reason(const compat::ModelAnalysis& result) {
 
 std::string ratio_reason(const compat::ModelAnalysis& result) {
     return result.active_params ? "its FFN is 4 H F per active expert, attention without the core"
-                                : "its FFN is 12 H^2 whatever F is";
+                                : "its FFN is 12 H^2 for every F";
 }
 
 text::Table difference_table() {

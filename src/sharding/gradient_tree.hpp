@@ -2,8 +2,8 @@
 //
 // A reproducible sum is a binary tree over micro-batches: micro-step i is computed into the buffer
 // of level t, the number of trailing ones of i, and completes the sums of levels 0 .. t-1, as
-// carries do when counting. The last one is computed into the result and takes in whatever waits.
-// Otherwise all are added to the result in turn.
+// carries in a binary counter. The last micro-step is computed into the result and adds all pending
+// sums. Otherwise all micro-steps are added to the result in order.
 #pragma once
 
 #include <cstdint>
@@ -22,15 +22,16 @@ public:
                  const device::PlannedMemory& memory);
 
     void begin(std::int64_t micro_step);
-    /// Where the sum over all micro-steps ends up, flat.
+    /// The sum over all micro-steps, flat.
     [[nodiscard]] const device::TensorView& sum() const { return sum_; }
     [[nodiscard]] bool is_last() const { return micro_step_ + 1 == micro_steps_; }
 
-    /// Where the gradients of the current micro-step go.
+    /// Destination of the gradients of the current micro-step.
     [[nodiscard]] const device::TensorView& target() const { return target_; }
-    /// True when the target holds a sum already, to which the micro-step adds.
+    /// True when the target already contains a sum to which the micro-step is added.
     [[nodiscard]] bool adds() const { return levels_ == 0 && micro_step_ > 0; }
-    /// Elements [first, first + count) of the target are computed: takes in the sums they complete.
+    /// Elements [first, first + count) of the target are computed: adds the sums that they
+    /// complete.
     void complete(std::int64_t first, std::int64_t count);
 
 private:

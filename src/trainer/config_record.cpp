@@ -1,5 +1,5 @@
-// The configuration as the log keeps it: resolved, so that whoever compares runs reads what was
-// built and not which keys happened to be written down.
+// The configuration for the log: resolved, so that a comparison of runs shows the model that was
+// built instead of the keys in the file.
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -10,11 +10,11 @@ namespace {
 
 using nlohmann::ordered_json;
 
-/// Recorded under the name that the earlier Python trainer had for them.
+/// Keys that are recorded under their names in the earlier Python trainer.
 constexpr std::array kRenamedKeys = {
     "num_hidden_layers", "num_attention_heads", "hidden_size",  "max_position_embeddings", "n_ctx",
     "hidden_act",        "tie_word_embeddings", "rms_norm_eps", "intermediate_size"};
-/// Said by others: max_iters, gradient_accumulation_steps, d_ff.
+/// Recorded by other keys: max_iters, gradient_accumulation_steps, d_ff.
 constexpr std::array kImpliedKeys = {"max_tokens", "total_batch_tokens", "ffn_expansion_ratio"};
 
 void record_model(ordered_json& json, const TrainConfig& config) {
@@ -50,7 +50,7 @@ ordered_json config_record(const RunPlan& plan) {
     record_model(json, config);
     json["gradient_accumulation_steps"] = config.global_micro_steps;
     json["max_iters"] = config.max_iters;
-    // As asked; what a device makes of it is in the metadata.
+    // The requested type; the type in use is in the metadata.
     if (!config.keys.execution.dtype) json["dtype"] = to_string(config.execution.dtype);
     json["reproducible"] = config.execution.reproducible;
     json["lr_decay_iters"] = config.lr_decay_iters;

@@ -1,4 +1,4 @@
-// Losses without gradients: micro-batches of windows go round the ranks.
+// Losses without gradients: micro-batches of windows are distributed over the ranks in turn.
 #include <algorithm>
 
 #include "isoflop/trainer/session.hpp"
@@ -24,7 +24,8 @@ transformer::LossSum Session::evaluate(std::uint64_t first, std::uint64_t count,
     std::vector<MicroBatchLoss> losses;
     for (std::uint64_t round = 0; round * ranks < batches; ++round) {
         const std::uint64_t batch = round * ranks + rank;
-        // Forward may gather weights, which takes all ranks: one without a batch repeats the last.
+        // The forward pass may gather weights, which needs all ranks: a rank without a batch
+        // repeats the last one.
         const std::uint64_t computed = std::min(batch, batches - 1);
         const auto rows = static_cast<std::size_t>(std::min(B, count - computed * B));
         transformer::LossSum loss = evaluate_batch(first + computed * B, rows, fill);

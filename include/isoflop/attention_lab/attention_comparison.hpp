@@ -16,11 +16,11 @@ namespace isoflop::attention_lab {
 
 /// "B,S,H,Hkv,D", with ",full" for attention without a causal mask. Throws ConfigError.
 [[nodiscard]] attention::Shape parse_attention_shape(const std::string& text);
-/// The same, back.
+/// The inverse function.
 [[nodiscard]] std::string attention_shape_text(const attention::Shape& shape);
 
-/// The heads of `own` at its sequence length and shorter and longer ones, as many tokens each; on a
-/// CPU one sequence, and no length that would take many seconds.
+/// The heads of `own` at its sequence length and at shorter and longer lengths, each with as many
+/// tokens; on a CPU one sequence, and no length that would take many seconds.
 [[nodiscard]] std::vector<attention::Shape> shapes_to_compare(const attention::Shape& own,
                                                               bool on_gpu);
 
@@ -38,7 +38,7 @@ struct AttentionComparison {
     DType dtype = DType::float32;
     std::vector<ComparedShape> shapes = {};
 
-    /// No backend failed or is out of its tolerance.
+    /// True when no backend failed or exceeded its tolerance.
     [[nodiscard]] bool passed() const;
 };
 
@@ -53,7 +53,7 @@ struct AttentionComparison {
                                                     text::Colour colour);
 [[nodiscard]] nlohmann::ordered_json attention_comparison_json(
     const AttentionComparison& comparison);
-/// One page that needs nothing else: rates and times over the sequence length, and the table.
+/// One self-contained page: rates and times over the sequence length, and the table.
 [[nodiscard]] std::string attention_comparison_html(const AttentionComparison& comparison);
 
 /// Rows of the table, for the text and the page; the last column says why a backend did not run.

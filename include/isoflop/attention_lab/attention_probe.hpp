@@ -19,18 +19,18 @@ inline constexpr std::string_view kProbeCacheName = "attention_probe.json";
 /// Milliseconds of forward and backward.
 using ProbeTimes = std::vector<std::pair<cost::AttentionBackend, double>>;
 
-/// The shape itself, or as much of its batch and heads as takes little time; nullopt when one head
-/// is too much.
+/// The shape itself, or the part of its batch and heads that takes little time; nullopt when one
+/// head takes too long.
 [[nodiscard]] std::optional<attention::Shape> probe_shape(attention::Shape shape,
                                                           const device::Context& context);
 
-/// About a second in all. Backends that fail are left out.
+/// Takes about a second. Backends that fail are omitted.
 [[nodiscard]] ProbeTimes probe_attention(device::Context& context, const attention::Shape& shape,
                                          DType dtype, bool deterministic,
                                          std::span<const cost::AttentionBackend> backends);
 
-/// Timings by device and shape. They are of one build of this program: another one's are ignored.
-/// A file that cannot be read or written is warned of on standard error, and that is all.
+/// Timings by device and shape. They are valid for one build of this program; those of another
+/// build are ignored. A file that cannot be read or written causes a warning on standard error.
 class ProbeCache {
 public:
     explicit ProbeCache(std::filesystem::path file) : file_(std::move(file)) {}
@@ -41,7 +41,7 @@ private:
     std::filesystem::path file_;
 };
 
-/// Where a run's tensors are: "NVIDIA H100 80GB HBM3 (sm_90)" or "AMD EPYC (2 threads)".
+/// The device of the tensors of a run: "NVIDIA H100 80GB HBM3 (sm_90)" or "AMD EPYC (2 threads)".
 [[nodiscard]] std::string describe_device(const device::Context& context);
 
 }  // namespace isoflop::attention_lab

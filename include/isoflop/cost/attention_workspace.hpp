@@ -1,10 +1,10 @@
-// Device memory that cuDNN's fused attention asks for beside the tensors, so that it is planned
+// Device memory that the fused attention of cuDNN needs besides the tensors, so that it is planned
 // before cuDNN is loaded.
 //
-// Fitted to what cuDNN 9.19 answered for compiled plans of capability 8.0, 9.0, 10.0 and 12.0, and
-// exact but for 512 bytes: d_k and d_v of each query head in 16 bits where heads share keys, a copy
-// of d_q in fp32 where it is summed by atomics (not on 9.0 and 10.0, for which this is more than is
-// asked for), or the gradients of all scores in 16 bits where nothing is.
+// Fitted to the requests of cuDNN 9.19 for compiled plans of capability 8.0, 9.0, 10.0 and 12.0,
+// and exact but for 512 bytes: d_k and d_v of each query head in 16 bits where heads share keys, a
+// copy of d_q in fp32 where it is summed by atomics (not on 9.0 and 10.0, where this exceeds the
+// request), or the gradients of all scores in 16 bits where nothing is.
 #pragma once
 
 #include <cstdint>

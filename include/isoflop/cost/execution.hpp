@@ -39,14 +39,14 @@ struct Execution {
     std::int64_t grad_accum_steps = 1;  ///< micro-batches per rank and optimizer step
     DType dtype =
         DType::bfloat16;  ///< of weights and activations; 8- and 4-bit products keep 16-bit storage
-    std::optional<DType> gradient_dtype = {};  ///< default: as the weights
+    std::optional<DType> gradient_dtype = {};  ///< default: the type of the weights
     AttentionBackend attention_backend = AttentionBackend::flash_attn_2;
     Recompute recompute = Recompute::none;
     Parallelism parallelism = Parallelism::ddp;
     DeviceKind device = DeviceKind::cuda;
     /// Gradients of micro-batches are summed in a binary tree over their number in the global
-    /// batch, so that any power of two of ranks gives the same bits. Partial sums wait in buffers
-    /// of their own.
+    /// batch, so that any power of two of ranks gives the same bits. Partial sums have separate
+    /// buffers.
     bool reproducible = false;
     /// On a GPU: no sums whose order changes from run to run.
     bool deterministic = true;
@@ -69,14 +69,14 @@ struct Execution {
         const std::int64_t rounded = (manual_head_chunk + group - 1) / group * group;
         return rounded < heads ? rounded : heads;
     }
-    /// Ranks that fsdp spreads the state over.
+    /// Number of ranks over which fsdp divides the state.
     [[nodiscard]] std::int64_t shard_ranks() const {
         return shard_size == 0 ? world_size : shard_size;
     }
     /// Copies of the state under fsdp.
     [[nodiscard]] std::int64_t replicas() const { return world_size / shard_ranks(); }
-    /// What weights and activations are stored in: fp32 and tf32 runs as float32, all else in 16
-    /// bits (tests may use float64).
+    /// Storage type of weights and activations: fp32 and tf32 runs as float32, all else in 16 bits
+    /// (tests may use float64).
     [[nodiscard]] DType storage_dtype() const {
         switch (dtype) {
             case DType::float32:

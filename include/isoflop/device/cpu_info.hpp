@@ -1,4 +1,4 @@
-// What the CPU is and what it can do, measured: peaks that MFU is stated against.
+// The CPU and its measured peaks, which MFU refers to.
 #pragma once
 
 #include <cstdint>

@@ -1,10 +1,10 @@
 // A pool of worker threads with dynamic chunks. The caller works too; workers spin for a few
-// microseconds between jobs and then sleep, so a busy machine never makes two threads slower than
-// one (spinning barriers do).
+// microseconds between jobs and then sleep, so that on a busy machine two threads are not slower
+// than one (as with spinning barriers).
 //
-// What a chunk computes must not depend on how many threads there are: callers choose chunk
-// boundaries from the problem alone and combine partial results in chunk order. Then 1, 2 and 64
-// threads give the same bits.
+// The result of a chunk must not depend on the number of threads: callers choose chunk boundaries
+// from the problem alone and combine partial results in chunk order. Then 1, 2 and 64 threads give
+// the same bits.
 #pragma once
 
 #include <cstdint>

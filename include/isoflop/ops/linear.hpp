@@ -27,8 +27,8 @@ struct Linear {
 /// x [T, in] -> y [T, out]. `pass` is forward, or recompute when a block runs again in backward.
 void linear_forward(Context& context, const Linear& layer, const TensorView& x, const TensorView& y,
                     cost::Pass pass = cost::Pass::forward);
-/// y as above, activated = activation(y) [T, out]: one product where the device's library can do
-/// both, which then rounds y after the activation has been taken.
+/// y as above, activated = activation(y) [T, out]: one product where the library of the device
+/// computes both; y is then rounded after the activation.
 void linear_activation_forward(Context& context, const Linear& layer, model::Activation kind,
                                const TensorView& x, const TensorView& y,
                                const TensorView& activated, cost::Pass pass = cost::Pass::forward);

@@ -3,7 +3,7 @@
 // docs/differences.md explains each difference from the exact figures with a worked example; the
 // notes below name them.
 //
-//   attention FLOPs   2 a S^2 H per layer: every head is charged for the full hidden width, a/2
+//   attention FLOPs   2 a S^2 H per layer: every head counts the full hidden width, a/2
 //                     times too much
 //   LM head           missing; S B H is added instead
 //   memory            12 bytes per parameter (no fp32 master weights); activations 2 (4H + F) bytes
@@ -76,7 +76,7 @@ struct BackwardResult {
     double forward_flops_per_token = 0;
 };
 
-/// Its backward plan: always the LLaMA formulas, whatever the architecture.
+/// Its backward plan: always the LLaMA formulas, for every architecture.
 [[nodiscard]] BackwardResult backward(const model::ModelConfig& config, const BackwardInput& input);
 
 }  // namespace isoflop::planner::compat

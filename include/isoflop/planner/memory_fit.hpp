@@ -1,4 +1,4 @@
-// Does a plan fit a GPU, by how much, and what is the cheapest change that makes it fit.
+// Whether a plan fits a GPU, by how much, and the cheapest change that makes it fit.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ namespace isoflop::planner {
 
 struct FittingChange {
     cost::Execution execution;      ///< the changed choices; the global batch stays
-    std::uint64_t total_bytes = 0;  ///< what they need
+    std::uint64_t total_bytes = 0;  ///< memory of these choices
     double slowdown = 0;            ///< estimated extra step time, fraction
     std::string description;        ///< "attention_backend=flash_attn_2, parallelism=zero1"
 };

@@ -1,5 +1,5 @@
-// What a person sees while a run goes on: one calm line per logged iteration, a detail block now
-// and then, and on a terminal a live line that is rewritten in place between them.
+// Console output of a run: one line per logged iteration, a block of details at intervals, and on a
+// terminal a live line that is rewritten in place.
 #pragma once
 
 #include <chrono>
@@ -16,8 +16,8 @@
 
 namespace isoflop::run_log {
 
-/// Remaining time from the step times of late. Robust: a step counts as at most three times the
-/// median of the window, so that one hiccup does not move the estimate.
+/// Remaining time from recent step times. A step counts as at most three times the median of the
+/// window, so that one slow step does not change the estimate.
 class RemainingTime {
 public:
     void add_step(double time_ms);
@@ -34,11 +34,11 @@ private:
     double pauses_ms_ = 0;
 };
 
-/// "66.3/161.0 GFLOP/s": both in the unit that suits the peak.
+/// "66.3/161.0 GFLOP/s": both in the unit of the peak.
 [[nodiscard]] std::string flop_rates(double achieved, double peak);
 
 /// iter/total, loss, lr, time, tokens/s, MFU, HFU, achieved/peak, memory now/peak, gradient norm,
-/// remaining time; "-" for what is not known (utilisation during warm-up). No line break.
+/// remaining time; "-" for unknown figures (utilisation during warm-up). No line break.
 [[nodiscard]] std::string iteration_line(const IterationRecord& record, std::int64_t max_iters,
                                          std::optional<double> remaining_seconds,
                                          text::Colour colour = text::Colour::off);

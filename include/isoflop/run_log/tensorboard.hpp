@@ -24,9 +24,9 @@ struct TensorBoardScalar {
 
 class TensorBoardWriter {
 public:
-    /// Creates events.out.tfevents.<time>.<host>.<pid> in the folder. With the first iteration of a
-    /// resumed run the viewer forgets what earlier files hold after it. What they hold at it stays:
-    /// an evaluation that came before is not made again, and the iteration repeats its values.
+    /// Creates events.out.tfevents.<time>.<host>.<pid> in the folder. From the first iteration of a
+    /// resumed run on, the viewer drops later values of earlier files. Values at that iteration
+    /// stay: an earlier evaluation is not repeated, and the iteration has the same values.
     explicit TensorBoardWriter(const std::filesystem::path& run_dir,
                                std::optional<std::int64_t> resumed_at = std::nullopt);
     ~TensorBoardWriter();

@@ -1,6 +1,6 @@
-// How model state is spread over ranks, seen from the transformer: it asks for the weights of a
-// unit (embedding, block, head) before it uses them, gives them back, and says when a unit's
-// gradients are complete. The transformer does not know whether that gathers shards, starts a
+// How model state is spread over ranks, seen from the transformer: it acquires the weights of a
+// unit (embedding, block, head) before it uses them, releases them, and reports when the gradients
+// of a unit are complete. The transformer does not know whether a call gathers shards, starts a
 // reduction, or does nothing.
 #pragma once
 
@@ -25,10 +25,10 @@ class Strategy {
 public:
     virtual ~Strategy() = default;
 
-    /// All weights of a unit, flat, valid until released. May be called again while held.
+    /// All weights of a unit, flat, valid until released. May be called again before the release.
     [[nodiscard]] virtual TensorView acquire_weights(std::size_t unit) = 0;
     virtual void release_weights(std::size_t unit) = 0;
-    /// This unit will be acquired soon: a good time to begin gathering it.
+    /// Announces that this unit will be acquired soon, so that a gather can begin.
     virtual void prefetch_weights(std::size_t /*unit*/) {}
 
     /// Flat gradient of a unit to accumulate into, valid until gradients_ready(unit).

@@ -1,4 +1,4 @@
-// Calm, aligned text for people: titled sections of label/value rows, and tables.
+// Aligned text for the user: titled sections of label/value rows, and tables.
 #pragma once
 
 #include <initializer_list>

@@ -24,7 +24,8 @@ public:
     [[nodiscard]] std::int64_t good_updates() const { return good_updates_; }
     void set_good_updates(std::int64_t updates) { good_updates_ = updates; }
 
-    /// Gradients were not finite. True when that is explained by the scale, which is smaller now.
+    /// Reports gradients that were not finite. True when the scale explains them; the scale is then
+    /// reduced.
     bool overflow() {
         good_updates_ = 0;
         if (!active_ || value_ <= 1) return false;

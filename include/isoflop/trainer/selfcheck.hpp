@@ -1,5 +1,5 @@
 // `train --selfcheck`: the attention backends on the run's own shapes, device and type against a
-// double-precision reference, so that a user sees on their machine what the tests prove on ours.
+// double-precision reference, so that a user can check on a machine what the tests check in CI.
 #pragma once
 
 #include <string>

@@ -1,13 +1,13 @@
 // A decoder-only transformer as a straight line of ops: forward through the layers, the loss,
-// backward through the layers. No autograd; what forward saves for backward is what the memory plan
+// backward through the layers. No autograd; the forward pass saves the buffers that the memory plan
 // lists, under the names used here.
 //
 //   pre-norm   x = x + attention(norm(x)); x = x + ffn(norm(x))
 //   post-norm  x = norm(x + attention(x)); x = norm(x + ffn(x))
 //
 // Parameter gradients accumulate over micro-batches, scaled so that their sum is the gradient of
-// the mean loss. The model knows nothing of ranks: weights and gradients of a unit come from a
-// sharding::Strategy.
+// the mean loss. The model does not know the ranks: a sharding::Strategy supplies weights and
+// gradients of a unit.
 #pragma once
 
 #include <cstdint>
@@ -29,13 +29,13 @@ namespace isoflop::transformer {
 /// micro-batch.
 struct Batch {
     std::span<const std::int32_t> tokens;
-    std::span<const std::int32_t> targets;  ///< ops::kIgnoreIndex where there is none
+    std::span<const std::int32_t> targets;  ///< ops::kIgnoreIndex without a target
     std::uint64_t seed = 0;                 ///< of dropout
     std::uint64_t step = 0;
     std::uint64_t first_sequence = 0;  ///< index within the step of the first sequence
 };
 
-/// Losses of a batch: their sum and how many targets they are over.
+/// Losses of a batch: their sum and the number of targets.
 struct LossSum {
     double sum = 0;
     std::int64_t targets = 0;
@@ -56,8 +56,8 @@ struct TransformerOptions {
     model::ModelConfig config;
     cost::Execution execution;
     std::int32_t ignore_index = -100;
-    /// A device may record a micro-batch's training and start it as one from then on. For one rank
-    /// and gradients that are always added at the same place.
+    /// Allows the device to record the training of a micro-batch and to launch the recording from
+    /// then on. For one rank and gradients with a fixed place.
     bool record_steps = false;
 };
 
@@ -79,7 +79,7 @@ public:
     /// The same without waiting for a GPU.
     [[nodiscard]] DeferredLoss start_forward_backward(const Batch& batch, double loss_scale);
 
-    /// What computes attention, where the backend has a choice; else empty.
+    /// The implementation of attention, if the backend has several; otherwise empty.
     [[nodiscard]] std::string attention_run_by() const;
 
     class Implementation;  ///< internal

@@ -64,7 +64,7 @@ public:
         return count;
     }
 
-    /// An attribute that is text, of whatever length.
+    /// An attribute that is text of any length.
     [[nodiscard]] std::string text(Attribute attribute) const {
         const std::int64_t length = get(attribute, ValueType::character, std::span<char>());
         std::string text(static_cast<std::size_t>(length), '\0');

@@ -1,8 +1,8 @@
 // cuBLASLt as a table of functions, so that a program starts where it is not installed.
 //
 // Declared here rather than taken from its header, which need not be installed: handles are
-// pointers to incomplete types, enumerations are passed as int. cublaslt_signatures.cpp holds both
-// against the header where there is one.
+// pointers to incomplete types, enumerations are passed as int. cublaslt_signatures.cpp checks both
+// against the header where it is installed.
 #pragma once
 
 #include <array>
@@ -95,7 +95,7 @@ struct CublasLtFunctions {
                   const CublasLtAlgorithm* algorithm, void* workspace, std::size_t workspace_bytes,
                   CUstream_st* stream) = nullptr;
 
-    /// Throws Error with the call and cuBLAS's own words.
+    /// Throws Error with the call and the message of cuBLAS.
     void check(int status, const char* call) const;
 };
 

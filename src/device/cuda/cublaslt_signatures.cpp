@@ -1,4 +1,4 @@
-// Holds our declarations of cuBLASLt against its header, while compiling.
+// Checks the declarations of cuBLASLt against its header at compile time.
 #if __has_include(<cublasLt.h>)
 
 #include <cublasLt.h>

@@ -1,5 +1,5 @@
-// Checked calls of the CUDA runtime, and owners of what it hands out. Functions of the compute
-// device: `use_device` has to have been called in the thread.
+// Checked calls of the CUDA runtime, and owners of its handles. Functions of the compute device:
+// `use_device` has to have been called in the thread.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -9,10 +9,10 @@
 
 namespace isoflop::device::cuda {
 
-/// Throws Error with the call, the current device and CUDA's own words.
+/// Throws Error with the call, the current device and the message of CUDA.
 void check(cudaError_t status, const char* call);
 
-/// For destructors: the error is dropped, and not left for the next call to find.
+/// For destructors: drops the error, so that the next call does not report it.
 void ignore(cudaError_t status) noexcept;
 
 /// "an illegal memory access was encountered (cudaErrorIllegalAddress)".

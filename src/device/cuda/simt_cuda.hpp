@@ -75,7 +75,7 @@ SIMT_DEVICE U* pointer_cast(T* pointer) {
     return reinterpret_cast<U*>(pointer);
 }
 
-/// PTX instructions on shared memory want addresses of 32 bits.
+/// PTX instructions on shared memory need addresses of 32 bits.
 SIMT_DEVICE std::uint32_t shared_address(const void* pointer) {
     return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
 }
@@ -86,8 +86,8 @@ template <class T>
 SIMT_DEVICE std::remove_const_t<T> load(T* from) {
     return *from;
 }
-/// nvcc takes aggregates apart and does not always put the parts together again: a store of 16
-/// bytes became up to eight of two. Of assembly it makes one.
+/// nvcc splits aggregates and does not always merge the parts: a store of 16 bytes became up to
+/// eight stores of two. Inline assembly gives one store.
 template <class T>
 SIMT_DEVICE void store(T* to, std::type_identity_t<T> value) {
     if constexpr (sizeof(T) == 16 && alignof(T) == 16) {

@@ -13,9 +13,9 @@
 namespace isoflop::device::cuda {
 
 /// To the GPU, in order with a compute stream and without waiting for it. Data is copied into a
-/// ring of pinned memory. What is small, as batches are, then crosses the bus on a stream of its
-/// own into a ring on the GPU, while the compute stream is still busy with what came before; only
-/// the copy from there is the compute stream's. What is large goes to its place in pieces.
+/// ring of pinned memory. Small data, such as batches, are then copied over the bus on a separate
+/// stream into a ring on the GPU, while the compute stream is busy with earlier work; the compute
+/// stream only copies from there. Large data are copied to their place in pieces.
 class Uploads {
 public:
     explicit Uploads(const Stream& compute);
