@@ -14,7 +14,7 @@ endif()
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/isoflop")
 
-install(TARGETS isoflop_plan isoflop_train isoflop_accelerator isoflop EXPORT isoflop-targets
+install(TARGETS isoflop_plan isoflop_train isoflop EXPORT isoflop-targets
         ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 foreach(tool scaling-plan)
   if(TARGET ${tool})

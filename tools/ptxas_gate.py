@@ -219,7 +219,7 @@ def logs_of(folder, sources):
     for source in sources:
         log = folder / f"{source.resolve().relative_to(ROOT / 'src')}.o.ptxas.txt"
         if not log.is_file():
-            raise RuntimeError(f"{log} is missing: build the target isoflop_accelerator with CUDA")
+            raise RuntimeError(f"{log} is missing: build the target isoflop_train with CUDA")
         texts.append(log.read_text(encoding="utf-8"))
     return texts
 

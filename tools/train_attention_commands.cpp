@@ -8,28 +8,26 @@
 
 #include "isoflop/attention_lab/attention_comparison.hpp"
 #include "isoflop/base/error.hpp"
-#include "isoflop/device/accelerator.hpp"
 #include "isoflop/device/context.hpp"
+#include "isoflop/device/device.hpp"
 #include "isoflop/trainer/selfcheck.hpp"
 #include "train_commands.hpp"
 
 namespace isoflop::tools {
 namespace {
 
-/// Threads, and the GPU of a configuration that wants one.
-struct Device {
-    explicit Device(const trainer::TrainConfig& config)
+/// Threads, and the device of a configuration.
+struct Workplace {
+    explicit Workplace(const trainer::TrainConfig& config)
         : pool(static_cast<int>(
-              config.keys.execution.threads.value_or(device::default_thread_count()))) {
-        if (config.execution.device == cost::DeviceKind::cpu) return;
-        gpu = device::open_accelerator({.deterministic = config.keys.execution.deterministic,
-                                        .allow_tf32 = config.execution.dtype == DType::tf32});
-        context.accelerator = gpu.get();
-    }
+              config.keys.execution.threads.value_or(device::default_thread_count()))),
+          device(device::open_device(config.execution.device,
+                                     {.deterministic = config.keys.execution.deterministic,
+                                      .allow_tf32 = config.execution.dtype == DType::tf32})) {}
 
     device::ThreadPool pool;
-    std::unique_ptr<device::Accelerator> gpu;
-    device::Context context{pool};
+    std::unique_ptr<device::Device> device;
+    device::Context context{pool, *device};
 };
 
 void write_page(const std::string& path, const std::string& page) {
@@ -44,8 +42,8 @@ void write_page(const std::string& path, const std::string& page) {
 int run_selfcheck(const TrainOptions& options) {
     const trainer::RunPlan plan =
         trainer::plan_run(trainer::resolve_train_config(keys_of(options)));
-    Device device(plan.config);
-    const attention_lab::AttentionTrials trials = trainer::check_attention(plan, device.context);
+    Workplace workplace(plan.config);
+    const attention_lab::AttentionTrials trials = trainer::check_attention(plan, workplace.context);
     std::cout << trainer::selfcheck_text(plan, trials, options.colour);
     const bool passed =
         std::all_of(trials.backends.begin(), trials.backends.end(),
@@ -64,9 +62,9 @@ int run_compare_attention(const TrainOptions& options) {
         shapes = attention_lab::shapes_to_compare(
             trainer::attention_shape(config), config.execution.device == cost::DeviceKind::cuda);
     if (!config.dtype_note.empty()) std::cerr << "warning: " << config.dtype_note << '\n';
-    Device device(config);
+    Workplace workplace(config);
     const attention_lab::AttentionComparison comparison =
-        attention_lab::compare_attention(device.context, shapes,
+        attention_lab::compare_attention(workplace.context, shapes,
                                          {.dtype = config.execution.dtype,
                                           .deterministic = config.execution.deterministic,
                                           .repeats = options.repeats,

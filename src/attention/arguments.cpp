@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "isoflop/device/device.hpp"
+
 namespace isoflop::attention {
 namespace {
 
@@ -50,8 +52,7 @@ cost::CorePairs core_products(const Context& context, cost::AttentionBackend bac
                               const Shape& shape, bool deterministic) {
     cost::Execution execution;
     execution.attention_backend = backend;
-    execution.device =
-        context.accelerator == nullptr ? cost::DeviceKind::cpu : cost::DeviceKind::cuda;
+    execution.device = context.device.kind();
     execution.deterministic = deterministic;
     cost::CorePairs products = cost::core_pairs(execution, shape.head_dim, shape.query_length,
                                                 shape.key_length, shape.causal);
@@ -107,18 +108,25 @@ void check_backward(cost::AttentionBackend backend, const Shape& shape,
     }
 }
 
-void record_forward(const Context& context, cost::AttentionBackend backend, const Shape& shape,
-                    cost::Pass pass) {
-    const cost::CorePairs products = core_products(context, backend, shape, true);
-    context.record(kScores, pass, products.forward_scores);
-    context.record(kValues, pass, products.forward_values);
+void record_counted(const Context& context, cost::Pass pass, const ProductCount& issued) {
+    context.record(kScores, pass, issued.scores);
+    context.record(kValues, pass, issued.values);
 }
 
-void record_backward(const Context& context, cost::AttentionBackend backend, const Shape& shape,
-                     bool deterministic) {
+void record_planned_forward(const Context& context, cost::AttentionBackend backend,
+                            const Shape& shape, cost::Pass pass) {
+    constexpr auto kPlanned = device::ProductRecorder::Source::planned;
+    const cost::CorePairs products = core_products(context, backend, shape, true);
+    context.record(kScores, pass, products.forward_scores, kPlanned);
+    context.record(kValues, pass, products.forward_values, kPlanned);
+}
+
+void record_planned_backward(const Context& context, cost::AttentionBackend backend,
+                             const Shape& shape, bool deterministic) {
+    constexpr auto kPlanned = device::ProductRecorder::Source::planned;
     const cost::CorePairs products = core_products(context, backend, shape, deterministic);
-    context.record(kScores, cost::Pass::backward, products.backward_scores);
-    context.record(kValues, cost::Pass::backward, products.backward_values);
+    context.record(kScores, cost::Pass::backward, products.backward_scores, kPlanned);
+    context.record(kValues, cost::Pass::backward, products.backward_values, kPlanned);
 }
 
 std::byte* Scratch::thread_memory(std::size_t bytes) {

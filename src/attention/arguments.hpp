@@ -8,7 +8,8 @@
 #include <memory>
 #include <numbers>
 
-#include "attention/tiles/tile_kernels.hpp"
+#include "attention/cpu/tile_kernels.hpp"
+#include "attention/issued_products.hpp"
 #include "isoflop/attention/attention.hpp"
 
 namespace isoflop::attention {
@@ -22,11 +23,13 @@ void check_backward(cost::AttentionBackend backend, const Shape& shape,
                     const BackwardArguments& arguments,
                     cost::DeviceKind device = cost::DeviceKind::cpu);
 
-/// Products of all heads as cost::core_pairs counts them.
-void record_forward(const Context& context, cost::AttentionBackend backend, const Shape& shape,
-                    cost::Pass pass);
-void record_backward(const Context& context, cost::AttentionBackend backend, const Shape& shape,
-                     bool deterministic = true);
+/// Products that the kernels have counted.
+void record_counted(const Context& context, cost::Pass pass, const ProductCount& issued);
+/// Products of all heads as cost::core_pairs plans them: kernels of GPUs and libraries do not count.
+void record_planned_forward(const Context& context, cost::AttentionBackend backend,
+                            const Shape& shape, cost::Pass pass);
+void record_planned_backward(const Context& context, cost::AttentionBackend backend,
+                             const Shape& shape, bool deterministic);
 
 /// The rows of one head of one sequence.
 template <class T>

@@ -1,4 +1,4 @@
-#include "attention/cuda_backends.hpp"
+#include "attention/backends_cuda.hpp"
 #include "isoflop/base/error.hpp"
 
 namespace isoflop::attention {

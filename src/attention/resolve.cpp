@@ -3,14 +3,16 @@
 #include <algorithm>
 #include <array>
 #include <span>
+#include <stdexcept>
 #include <vector>
 
-#include "attention/backends.hpp"
+#include "attention/backends_cpu.hpp"
+#include "attention/backends_cuda.hpp"
 #include "attention/sdpa/sdpa_cuda.hpp"
 #include "isoflop/attention/attention.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
-#include "isoflop/device/accelerator.hpp"
+#include "isoflop/device/device.hpp"
 
 namespace isoflop::attention {
 namespace {
@@ -72,6 +74,15 @@ Support supports_fused_on_gpu(AttentionBackend backend, const Shape& shape, DTyp
                            std::to_string(device::kScratchBytes / kMebibyte));
     }
     return {};
+}
+
+std::unique_ptr<Backend> make_cpu_backend(AttentionBackend backend) {
+    switch (backend) {
+        case AttentionBackend::flash_attn_2: return make_flash_attn_2_cpu();
+        case AttentionBackend::sdpa: return make_sdpa_cpu();
+        case AttentionBackend::manual: return make_manual_cpu();
+    }
+    throw ConfigError("no such attention backend");
 }
 
 }  // namespace
@@ -140,16 +151,12 @@ std::vector<AttentionBackend> runnable(cost::DeviceKind device, const Shape& sha
     return backends;
 }
 
-std::unique_ptr<Backend> make_backend(AttentionBackend backend, cost::DeviceKind device) {
-    if (device == cost::DeviceKind::cuda) {
-        throw ConfigError("attention on a GPU is made by its accelerator");
+std::unique_ptr<Backend> make_backend(AttentionBackend backend, const device::Device& device) {
+    switch (device.kind()) {
+        case cost::DeviceKind::cpu: return make_cpu_backend(backend);
+        case cost::DeviceKind::cuda: return make_cuda_backend(backend, device.plan_cache());
     }
-    switch (backend) {
-        case AttentionBackend::flash_attn_2: return make_flash_attn_2_cpu();
-        case AttentionBackend::sdpa: return make_sdpa_cpu();
-        case AttentionBackend::manual: return make_manual_cpu();
-    }
-    throw ConfigError("no such attention backend");
+    throw std::logic_error("attention: no backends for this kind of device");
 }
 
 }  // namespace isoflop::attention

@@ -12,7 +12,7 @@
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/cost/attention_time.hpp"
-#include "isoflop/device/accelerator.hpp"
+#include "isoflop/device/device.hpp"
 #include "isoflop/hardware/gpu_table.hpp"
 
 namespace isoflop::attention_lab {
@@ -56,9 +56,8 @@ std::int64_t extent_of(std::string_view part, std::string_view name, const std::
 
 std::optional<double> predicted_rate(const device::Context& context, const Shape& shape,
                                      DType dtype) {
-    if (context.accelerator == nullptr || size_in_bytes(dtype) != 2) return std::nullopt;
-    const hardware::Gpu* const gpu =
-        hardware::GpuTable::builtin().find(context.accelerator->info().name);
+    if (size_in_bytes(dtype) != 2) return std::nullopt;
+    const hardware::Gpu* const gpu = hardware::GpuTable::builtin().find(context.device.info().name);
     if (gpu == nullptr) return std::nullopt;
     const auto device = cost::attention_device(*gpu);
     if (!device) return std::nullopt;
@@ -203,7 +202,7 @@ bool AttentionComparison::passed() const {
 AttentionComparison compare_attention(device::Context& context, const std::vector<Shape>& shapes,
                                       const TrialOptions& options) {
     AttentionComparison comparison{.device = describe_device(context),
-                                   .on_gpu = context.accelerator != nullptr,
+                                   .on_gpu = context.device.kind() == cost::DeviceKind::cuda,
                                    .dtype = options.dtype,
                                    .shapes = {}};
     for (const Shape& shape : shapes) {

@@ -10,8 +10,7 @@
 #include "isoflop/attention_lab/attention_trial.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/version.hpp"
-#include "isoflop/device/accelerator.hpp"
-#include "isoflop/device/cpu_info.hpp"
+#include "isoflop/device/device.hpp"
 
 namespace isoflop::attention_lab {
 namespace {
@@ -49,14 +48,15 @@ ordered_json read_cache(const std::filesystem::path& file) {
 
 std::optional<attention::Shape> probe_shape(attention::Shape shape,
                                             const device::Context& context) {
-    const double allowed =
-        context.accelerator != nullptr ? kFlopsOfGpu : kFlopsPerThread * context.pool.num_threads();
+    // How large a probe may be depends on the kind of device alone: a CPU is as fast as it has
+    // threads, and a GPU is given one size, whatever its speed.
+    const bool on_cpu = context.device.kind() == cost::DeviceKind::cpu;
+    const double allowed = on_cpu ? kFlopsPerThread * context.pool.num_threads() : kFlopsOfGpu;
     const auto too_much = [&](double factor) {
         return attention_forward_flops(shape) + attention_backward_flops(shape) > factor * allowed;
     };
     // Threads and multiprocessors share the work by sequences and heads: some must be left for all.
-    const std::int64_t fewest_heads =
-        context.accelerator != nullptr ? shape.kv_heads : context.pool.num_threads();
+    const std::int64_t fewest_heads = on_cpu ? context.pool.num_threads() : shape.kv_heads;
     const std::int64_t group = shape.heads / shape.kv_heads;
     while (too_much(1) && shape.batch > 1) shape.batch = (shape.batch + 1) / 2;
     while (too_much(1) && shape.kv_heads > 1 && shape.heads / 2 >= fewest_heads) {
@@ -113,12 +113,7 @@ void ProbeCache::store(const std::string& key, const ProbeTimes& times) const {
 }
 
 std::string describe_device(const device::Context& context) {
-    if (context.accelerator == nullptr) {
-        return fmt::format("{} ({} threads)", device::cpu_info().model_name,
-                           context.pool.num_threads());
-    }
-    const device::AcceleratorInfo& info = context.accelerator->info();
-    return fmt::format("{} (sm_{}{})", info.name, info.capability_major, info.capability_minor);
+    return context.device.description(context.pool);
 }
 
 }  // namespace isoflop::attention_lab

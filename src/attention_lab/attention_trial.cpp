@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstring>
 #include <functional>
 
 #include "attention_reference.hpp"
@@ -13,8 +12,7 @@
 #include "isoflop/base/half_precision.hpp"
 #include "isoflop/base/philox.hpp"
 #include "isoflop/base/text.hpp"
-#include "isoflop/device/accelerator.hpp"
-#include "isoflop/device/cpu_info.hpp"
+#include "isoflop/device/device.hpp"
 
 namespace isoflop::attention_lab {
 namespace {
@@ -48,32 +46,18 @@ void store(std::byte* data, DType dtype, std::int64_t index, float value) {
 class Storage {
 public:
     Storage(device::Context& context, std::uint64_t bytes)
-        : gpu_(context.accelerator), bytes_(bytes) {
-        if (gpu_ != nullptr) {
-            on_device_ = device::DeviceBuffer(*gpu_, bytes);
-        } else {
-            on_host_.resize(bytes);
-        }
-    }
-    [[nodiscard]] std::byte* data() { return gpu_ ? on_device_.data() : on_host_.data(); }
-    [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+        : device_(&context.device), memory_(context.device, bytes) {}
+    [[nodiscard]] std::byte* data() { return memory_.data(); }
+    [[nodiscard]] std::uint64_t bytes() const { return memory_.size(); }
     void put(const std::vector<std::byte>& values) {
-        if (gpu_ != nullptr) {
-            gpu_->copy_in(data(), values.data(), values.size());
-        } else {
-            std::copy(values.begin(), values.end(), on_host_.begin());
-        }
+        device_->copy_in(data(), values.data(), values.size());
     }
     /// Elements [first, first + count).
     [[nodiscard]] std::vector<float> fetch(DType dtype, std::int64_t first, std::int64_t count) {
         const std::uint64_t size = size_in_bytes(dtype);
         std::vector<std::byte> bytes(static_cast<std::uint64_t>(count) * size);
         const std::byte* const from = data() + static_cast<std::uint64_t>(first) * size;
-        if (gpu_ != nullptr) {
-            gpu_->copy_out(bytes.data(), from, bytes.size());
-        } else {
-            std::memcpy(bytes.data(), from, bytes.size());
-        }
+        device_->copy_out(bytes.data(), from, bytes.size());
         std::vector<float> values(static_cast<std::size_t>(count));
         for (std::int64_t i = 0; i < count; ++i)
             values[static_cast<std::size_t>(i)] = load(bytes.data(), dtype, i);
@@ -81,10 +65,8 @@ public:
     }
 
 private:
-    device::Accelerator* gpu_;
-    std::uint64_t bytes_;
-    device::DeviceBuffer on_device_;
-    std::vector<std::byte> on_host_;
+    device::Device* device_;
+    device::DeviceBuffer memory_;
 };
 
 /// Uniform with zero mean and unit variance, rounded to the type: enough to exercise the softmax.
@@ -107,8 +89,7 @@ std::vector<std::byte> random_values(device::ThreadPool& pool, DType dtype, std:
 }
 
 std::uint64_t available_bytes(const device::Context& context) {
-    if (context.accelerator != nullptr) return context.accelerator->memory_use().free_bytes;
-    return device::cpu_info().memory_bytes / 2;
+    return context.device.memory_use().free_bytes;
 }
 
 /// One shape's tensors and their reference, and the backends run on them in turn.
@@ -148,14 +129,13 @@ public:
 
     [[nodiscard]] AttentionTrial run(cost::AttentionBackend kind) {
         AttentionTrial trial{.backend = kind};
-        const auto device = on_gpu() ? cost::DeviceKind::cuda : cost::DeviceKind::cpu;
         trial.tolerance = attention_tolerance(kind, options_.dtype, on_gpu());
-        const attention::Support support = attention::supports(kind, device, shape_, dtype_);
+        const attention::Support support =
+            attention::supports(kind, context_.device.kind(), shape_, dtype_);
         trial.reason = support.reason;
         if (!support.supported || !fits(trial)) return trial;
         try {
-            const auto backend = on_gpu() ? context_.accelerator->make_attention(kind)
-                                          : attention::make_backend(kind, device);
+            const auto backend = attention::make_backend(kind, context_.device);
             run(*backend, trial);
             trial.ran = true;
         } catch (const std::exception& error) {
@@ -177,7 +157,7 @@ private:
         std::span<std::byte> workspace;
     };
 
-    [[nodiscard]] bool on_gpu() const { return context_.accelerator != nullptr; }
+    [[nodiscard]] bool on_gpu() const { return context_.device.kind() == cost::DeviceKind::cuda; }
 
     void require_memory() const {
         const std::uint64_t needed =
@@ -260,9 +240,7 @@ private:
         trial.backward_seconds = median_seconds(backward);
     }
 
-    void synchronize() const {
-        if (on_gpu()) context_.accelerator->synchronize();
-    }
+    void synchronize() const { context_.device.synchronize(); }
 
     [[nodiscard]] double seconds_of(int launches, const std::function<void()>& launch) const {
         synchronize();

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "isoflop/cost/attention_tiles.hpp"
+#include "isoflop/cost/attention_pairs.hpp"
 
 namespace isoflop::cost {
 namespace {

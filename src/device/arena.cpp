@@ -24,8 +24,8 @@ namespace {
 
 }  // namespace
 
-Arena::Arena(std::uint64_t bytes) : size_(bytes) {
-    if (bytes == 0) return;
+std::byte* map_memory(std::uint64_t bytes) {
+    if (bytes == 0) return nullptr;
     if (bytes > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
         refuse(bytes, "larger than the address space");
     }
@@ -36,11 +36,17 @@ Arena::Arena(std::uint64_t bytes) : size_(bytes) {
     // Advice only: a kernel without huge pages says no, and small pages work as well.
     static_cast<void>(madvise(mapping, bytes, MADV_HUGEPAGE));
 #endif
-    data_ = static_cast<std::byte*>(mapping);
+    return static_cast<std::byte*>(mapping);
 }
 
+void unmap_memory(std::byte* memory, std::uint64_t bytes) noexcept {
+    if (memory != nullptr) munmap(memory, bytes);
+}
+
+Arena::Arena(std::uint64_t bytes) : data_(map_memory(bytes)), size_(bytes) {}
+
 Arena::~Arena() {
-    if (data_ != nullptr) munmap(data_, size_);
+    unmap_memory(data_, size_);
 }
 
 Arena::Arena(Arena&& other) noexcept

@@ -5,14 +5,17 @@
 
 namespace isoflop::device {
 
-void ProductRecorder::add(std::string_view name, cost::Pass pass, std::uint64_t multiply_adds) {
+void ProductRecorder::add(std::string_view name, cost::Pass pass, std::uint64_t multiply_adds,
+                          Source source) {
+    const bool as_planned = source == Source::planned;
     const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
         return entry.name == name && entry.pass == pass;
     });
     if (found != entries_.end()) {
         found->multiply_adds += multiply_adds;
+        found->as_planned |= as_planned;
     } else {
-        entries_.push_back({name, pass, multiply_adds});
+        entries_.push_back({name, pass, multiply_adds, as_planned});
     }
 }
 

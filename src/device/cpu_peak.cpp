@@ -67,8 +67,9 @@ double measure_gemm_rate(Context& context) {
     const std::vector<float> a(kSize * kSize, 0.5F);
     std::vector<float> c(kSize * kSize);
     const auto multiply = [&](std::int64_t rows) {
-        gemm(context, {.m = rows, .n = kSize, .k = kSize, .lda = kSize, .ldb = kSize, .ldc = kSize},
-             1.0F, a.data(), a.data(), 0.0F, c.data());
+        gemm(context.pool,
+             {.m = rows, .n = kSize, .k = kSize, .lda = kSize, .ldb = kSize, .ldc = kSize}, 1.0F,
+             a.data(), a.data(), 0.0F, c.data());
     };
     multiply(kSize / 16);  // wakes threads, touches memory
     const auto start = std::chrono::steady_clock::now();

@@ -14,7 +14,7 @@
 #include <optional>
 #include <string>
 
-#include "isoflop/device/accelerator.hpp"
+#include "isoflop/device/device.hpp"
 
 namespace isoflop::device {
 

@@ -7,14 +7,11 @@
 namespace isoflop::device {
 
 PlannedMemory::PlannedMemory(cost::MemoryPlan plan, const cost::Execution& execution,
-                             Accelerator* accelerator)
+                             Device& device)
     : plan_(std::move(plan)),
       storage_(execution.storage_dtype()),
       statistics_(execution.statistics_dtype()),
-      arena_(accelerator == nullptr ? plan_.arena_bytes : 0),
-      device_(accelerator == nullptr ? DeviceBuffer()
-                                     : DeviceBuffer(*accelerator, plan_.arena_bytes)),
-      base_(accelerator == nullptr ? arena_.data() : device_.data()) {}
+      arena_(device, plan_.arena_bytes) {}
 
 std::byte* PlannedMemory::locate(std::string_view name, std::int64_t index,
                                  std::uint64_t bytes) const {
@@ -26,7 +23,7 @@ std::byte* PlannedMemory::locate(std::string_view name, std::int64_t index,
             "memory plan: buffer '{}' has {} copies of {} bytes; asked for {} bytes of copy {}",
             name, buffer->count, buffer->bytes_each, bytes, copy));
     }
-    return base_ + buffer->offset + static_cast<std::uint64_t>(copy) * buffer->bytes_each;
+    return arena_.data() + buffer->offset + static_cast<std::uint64_t>(copy) * buffer->bytes_each;
 }
 
 TensorView PlannedMemory::view(std::string_view name, std::int64_t index, DType dtype,
@@ -65,7 +62,8 @@ TensorView PlannedMemory::flat_state(std::string_view name, DType dtype) const {
         }
         bytes += buffer.bytes();
     }
-    return {base_ + start, dtype, {static_cast<std::int64_t>(bytes / size_in_bytes(dtype))}};
+    return {
+        arena_.data() + start, dtype, {static_cast<std::int64_t>(bytes / size_in_bytes(dtype))}};
 }
 
 }  // namespace isoflop::device

@@ -20,7 +20,7 @@ void activation_forward(Context& context, model::Activation kind, const TensorVi
                         const TensorView& out) {
     const Checks checks = check_any_rank(context, "activation_forward", "x", x);
     checks.same_shape("out", out, x);
-    kernels(context).activation_forward(context, kind, x, out);
+    run<activation_forward>(context, kind, x, out);
 }
 
 void activation_backward(Context& context, model::Activation kind, const TensorView& x,
@@ -28,7 +28,7 @@ void activation_backward(Context& context, model::Activation kind, const TensorV
     const Checks checks = check_any_rank(context, "activation_backward", "x", x);
     checks.same_shape("d_out", d_out, x);
     checks.same_shape("d_x", d_x, x);
-    kernels(context).activation_backward(context, kind, x, d_out, d_x);
+    run<activation_backward>(context, kind, x, d_out, d_x);
 }
 
 void gated_forward(Context& context, model::Activation kind, const TensorView& gate_up,
@@ -36,7 +36,7 @@ void gated_forward(Context& context, model::Activation kind, const TensorView& g
     const Checks checks(context, "gated_forward", "gate_up", gate_up, 2);
     checks.shape("out", out, {gate_up.dim(0), gated_width(checks, gate_up)});
     checks.distinct("out", out, "gate_up", gate_up);
-    kernels(context).gated_forward(context, kind, gate_up, out);
+    run<gated_forward>(context, kind, gate_up, out);
 }
 
 void gated_backward(Context& context, model::Activation kind, const TensorView& gate_up,
@@ -45,7 +45,7 @@ void gated_backward(Context& context, model::Activation kind, const TensorView& 
     checks.shape("d_out", d_out, {gate_up.dim(0), gated_width(checks, gate_up)});
     checks.same_shape("d_gate_up", d_gate_up, gate_up);
     checks.distinct("d_gate_up", d_gate_up, "d_out", d_out);
-    kernels(context).gated_backward(context, kind, gate_up, d_out, d_gate_up);
+    run<gated_backward>(context, kind, gate_up, d_out, d_gate_up);
 }
 
 }  // namespace isoflop::ops

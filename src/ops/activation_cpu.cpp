@@ -1,6 +1,7 @@
 // Each activation is one function that returns value and slope together; a caller that needs only
 // one of them leaves the other to the compiler to remove.
-#include "ops/cpu_kernels.hpp"
+#include "isoflop/ops/activation.hpp"
+
 #include "ops/vector_math.hpp"
 #include "ops/vectorize.hpp"
 

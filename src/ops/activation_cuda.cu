@@ -1,5 +1,7 @@
 // Each activation is one function that returns value and slope together, as on the CPU; the
 // compiler removes what a kernel does not use.
+#include "isoflop/ops/activation.hpp"
+
 #include <cmath>
 
 #include "ops/cuda_elements.hpp"

@@ -54,7 +54,7 @@ void adamw(Context& context, const AdamWOptions& options, std::span<const AdamWS
     if (needs_master) checks.statistics("master_weights", state.master_weights, {size});
     check_options(checks, options);
     check_segments(checks, segments, size);
-    kernels(context).adamw(context, options, segments, state);
+    run<adamw>(context, options, segments, state);
 }
 
 }  // namespace isoflop::ops

@@ -1,10 +1,11 @@
 // One pass over weights, gradients and moments: 16 bytes read and 12 written per fp32 parameter,
 // which is all that this op costs.
+#include "isoflop/ops/adamw.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "ops/cpu_kernels.hpp"
 #include "ops/vectorize.hpp"
 
 namespace isoflop::ops::cpu {

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "isoflop/device/host_access.hpp"
+
 namespace isoflop::ops {
 
 using device::TensorView;
@@ -24,6 +26,15 @@ std::string describe(DType dtype, const std::vector<std::int64_t>& shape) {
     return fmt::format("{} [{}]", short_name(dtype), extents);
 }
 
+std::string names_of(const std::vector<DType>& types) {
+    std::string names;
+    for (const DType type : types) {
+        names += names.empty() ? "" : type == types.back() ? " and " : ", ";
+        names += short_name(type);
+    }
+    return names;
+}
+
 std::string describe(const TensorView& tensor) {
     return tensor.empty() ? "empty" : describe(tensor.dtype(), shape_of(tensor));
 }
@@ -32,14 +43,10 @@ std::string describe(const TensorView& tensor) {
 
 Checks::Checks(const device::Context& context, std::string_view op, std::string_view name,
                const TensorView& first, std::size_t rank)
-    : op_(op), dtype_(first.dtype()), on_host_(context.accelerator == nullptr) {
-    if (on_host_) {
-        require(dtype_ == DType::float32 || dtype_ == DType::float64,
-                "{} is {}, the CPU has fp32 and fp64 only", name, short_name(dtype_));
-    } else {
-        require(dtype_ == DType::float32 || size_in_bytes(dtype_) == 2,
-                "{} is {}, GPUs have fp32, bf16 and fp16 only", name, short_name(dtype_));
-    }
+    : op_(op), dtype_(first.dtype()), on_host_(device::host_can_read(context.device)) {
+    const std::vector<DType>& types = context.device.info().element_types;
+    require(std::find(types.begin(), types.end(), dtype_) != types.end(),
+            "{} is {}, this device has {} only", name, short_name(dtype_), names_of(types));
     require(first.rank() == rank, "{} is {}, expected {} dimension(s)", name, describe(first),
             rank);
     require(!first.empty() || first.size() == 0, "{} is {}", name, describe(first));

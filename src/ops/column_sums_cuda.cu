@@ -1,10 +1,9 @@
 // Rows are cut into chunks by their number alone. Each block sums one chunk of a tile of columns:
 // its warps take the rows in turn, and their sums are added in order of warps. A second kernel adds
 // the chunks in order.
-#include "ops/column_sums_cuda.hpp"
-
 #include <algorithm>
 
+#include "isoflop/ops/reduction.hpp"
 #include "ops/cuda_elements.hpp"
 #include "ops/cuda_grid.hpp"
 #include "ops/cuda_support.hpp"
@@ -92,7 +91,7 @@ void add_column_sums(Context& context, const TensorView& matrix, const TensorVie
     if (rows == 0 || columns == 0) return;
     const std::int64_t chunk_rows = rows_per_chunk(rows, columns);
     const std::int64_t chunks = (rows + chunk_rows - 1) / chunk_rows;
-    auto* const partials = reinterpret_cast<float*>(context.accelerator->scratch());
+    auto* const partials = reinterpret_cast<float*>(context.device.scratch());
     visit_storage(matrix.dtype(), [&](auto zero) {
         using T = decltype(zero);
         const T* const values = data<T>(matrix);

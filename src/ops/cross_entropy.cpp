@@ -23,7 +23,7 @@ void cross_entropy_forward(Context& context, const TensorView& logits,
                            std::span<const std::int32_t> targets, std::int32_t ignore_index,
                            const TensorView& losses) {
     check(context, "cross_entropy_forward", logits, targets, ignore_index, losses);
-    kernels(context).cross_entropy_forward(context, logits, targets, ignore_index, losses);
+    run<cross_entropy_forward>(context, logits, targets, ignore_index, losses);
 }
 
 void cross_entropy_forward_backward(Context& context, const TensorView& logits,
@@ -31,8 +31,7 @@ void cross_entropy_forward_backward(Context& context, const TensorView& logits,
                                     std::int32_t ignore_index, double scale,
                                     const TensorView& losses) {
     check(context, "cross_entropy_forward_backward", logits, targets, ignore_index, losses);
-    kernels(context).cross_entropy_forward_backward(context, logits, targets, ignore_index, scale,
-                                                    losses);
+    run<cross_entropy_forward_backward>(context, logits, targets, ignore_index, scale, losses);
 }
 
 }  // namespace isoflop::ops

@@ -1,10 +1,11 @@
 // One online pass (Milakov & Gimelshein 2018) finds the largest logit and the sum of exponentials
 // block by block, each block staying in the first-level cache; a second pass writes the gradient.
+#include "isoflop/ops/cross_entropy.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "ops/cpu_kernels.hpp"
 #include "ops/vector_math.hpp"
 #include "ops/vectorize.hpp"
 

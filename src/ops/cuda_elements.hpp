@@ -110,8 +110,7 @@ SIMT_DEVICE ColumnRange own_columns() {
 }
 
 /// Shared memory of all blocks of a multiprocessor.
-[[nodiscard]] inline std::int64_t shared_bytes_of_multiprocessor(
-    const device::AcceleratorInfo& gpu) {
+[[nodiscard]] inline std::int64_t shared_bytes_of_multiprocessor(const device::DeviceInfo& gpu) {
     constexpr std::int64_t kibibyte = 1024;
     if (gpu.capability_major == 9 || gpu.capability_major == 10) return 228 * kibibyte;
     if (gpu.capability_major == 8 && gpu.capability_minor == 0) return 164 * kibibyte;

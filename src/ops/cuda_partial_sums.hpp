@@ -20,7 +20,7 @@ struct PartialSums {
                                               int blocks) {
     const auto most = static_cast<std::int64_t>(device::kScratchBytes / sizeof(float)) / columns;
     if (most == 0) throw std::invalid_argument("CUDA op: a row is too long for scratch memory");
-    return {.sums = reinterpret_cast<float*>(context.accelerator->scratch()),
+    return {.sums = reinterpret_cast<float*>(context.device.scratch()),
             .columns = columns,
             .blocks = static_cast<int>(std::min<std::int64_t>(blocks, most))};
 }

@@ -6,7 +6,14 @@
 #include <stdexcept>
 
 #include "device/cuda/simt.hpp"
-#include "ops/cuda_kernels.hpp"
+#include "isoflop/device/context.hpp"
+#include "isoflop/device/device.hpp"
+#include "isoflop/device/tensor_view.hpp"
+
+namespace isoflop::ops {
+using device::Context;
+using device::TensorView;
+}  // namespace isoflop::ops
 
 namespace isoflop::ops::cuda {
 
@@ -39,7 +46,7 @@ decltype(auto) visit_storage(DType dtype, Visitor&& visit) {
 }
 
 [[nodiscard]] inline simt::Stream stream_of(const Context& context) {
-    return context.accelerator->stream();
+    return context.device.stream();
 }
 
 inline constexpr int kBlockThreads = 256;

@@ -14,7 +14,7 @@ void dropout(Context& context, const DropoutKey& key, double probability,
                    "{} rows are not a multiple of the sequence length {}", x.dim(0),
                    sequence_length);
     if (probability == 0) return;
-    kernels(context).dropout(context, key, probability, sequence_length, x);
+    run<dropout>(context, key, probability, sequence_length, x);
 }
 
 }  // namespace isoflop::ops

@@ -1,4 +1,5 @@
-#include "ops/cpu_kernels.hpp"
+#include "isoflop/ops/dropout.hpp"
+
 #include "ops/dropout_mask.hpp"
 #include "ops/vectorize.hpp"
 

@@ -1,3 +1,5 @@
+#include "isoflop/ops/dropout.hpp"
+
 #include "ops/cuda_elements.hpp"
 #include "ops/cuda_philox.hpp"
 #include "ops/dropout_mask.hpp"

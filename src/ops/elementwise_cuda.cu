@@ -1,3 +1,5 @@
+#include "isoflop/ops/reduction.hpp"
+
 #include "ops/cuda_elements.hpp"
 
 namespace isoflop::ops::cuda {
@@ -45,7 +47,7 @@ void fill(Context& context, double value, const TensorView& x) {
 void copy(Context& context, const TensorView& from, const TensorView& to) {
     if (from.size() == 0) return;
     if (from.dtype() == to.dtype()) {
-        context.accelerator->copy(to.data(), from.data(), from.bytes());
+        context.device.copy(to.data(), from.data(), from.bytes());
         return;
     }
     visit_storage(from.dtype(), [&](auto from_zero) {

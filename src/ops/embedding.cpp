@@ -46,8 +46,7 @@ void embedding_forward(Context& context, std::span<const std::int32_t> tokens,
     check_positions(checks, "positions", positions, table.dim(1), rows, sequence_length,
                     first_position);
     checks.indices("tokens", tokens, rows, table.dim(0));
-    kernels(context).embedding_forward(context, tokens, table, positions, sequence_length,
-                                       first_position, out);
+    run<embedding_forward>(context, tokens, table, positions, sequence_length, first_position, out);
 }
 
 void embedding_backward(Context& context, std::span<const std::int32_t> tokens,
@@ -58,8 +57,7 @@ void embedding_backward(Context& context, std::span<const std::int32_t> tokens,
     checks.shape("d_out", d_out, {rows, d_table.dim(1)});
     check_positions(checks, "d_positions", d_positions, d_table.dim(1), rows, sequence_length, 0);
     checks.indices("tokens", tokens, rows, d_table.dim(0));
-    kernels(context).embedding_backward(context, tokens, d_out, sequence_length, d_table,
-                                        d_positions);
+    run<embedding_backward>(context, tokens, d_out, sequence_length, d_table, d_positions);
 }
 
 }  // namespace isoflop::ops

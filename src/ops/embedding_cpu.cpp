@@ -1,6 +1,7 @@
+#include "isoflop/ops/embedding.hpp"
+
 #include <algorithm>
 
-#include "ops/cpu_kernels.hpp"
 #include "ops/vectorize.hpp"
 
 namespace isoflop::ops::cpu {

@@ -234,7 +234,7 @@ template <class T, int width>
 void add_rows(Context& context, std::span<const std::int32_t> tokens, const T* d_out, T* d_table,
               std::int64_t columns, std::int64_t scratch_bytes) {
     const auto count = static_cast<std::int64_t>(tokens.size());
-    std::byte* const scratch = context.accelerator->scratch();
+    std::byte* const scratch = context.device.scratch();
     auto* const keys = reinterpret_cast<std::uint64_t*>(scratch);
     const std::int64_t sorted = sort_by_token(context, tokens, keys);
     auto* const partials = reinterpret_cast<float*>(keys + sorted);

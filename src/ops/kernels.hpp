@@ -1,49 +1,26 @@
-// The functions of one device that the ops call, as a table: adding an op adds a line here and one
-// source per device.
+// How an op reaches the device of its context.
 #pragma once
 
-#include "isoflop/device/accelerator.hpp"
-#include "ops/cpu_kernels.hpp"
+#include <utility>
+
+#include "isoflop/device/context.hpp"
+#include "ops/op_list.hpp"
 
 namespace isoflop::ops {
 
-struct Kernels {
-    decltype(&cpu::activation_forward) activation_forward;
-    decltype(&cpu::activation_backward) activation_backward;
-    decltype(&cpu::gated_forward) gated_forward;
-    decltype(&cpu::gated_backward) gated_backward;
-    decltype(&cpu::adamw) adamw;
-    decltype(&cpu::cross_entropy_forward) cross_entropy_forward;
-    decltype(&cpu::cross_entropy_forward_backward) cross_entropy_forward_backward;
-    decltype(&cpu::dropout) dropout;
-    decltype(&cpu::embedding_forward) embedding_forward;
-    decltype(&cpu::embedding_backward) embedding_backward;
-    decltype(&cpu::linear_forward) linear_forward;
-    decltype(&cpu::linear_gelu_forward) linear_gelu_forward;
-    decltype(&cpu::linear_backward_input) linear_backward_input;
-    decltype(&cpu::linear_gelu_backward_input) linear_gelu_backward_input;
-    decltype(&cpu::linear_backward_weight) linear_backward_weight;
-    decltype(&cpu::add_norm_forward) add_norm_forward;
-    decltype(&cpu::norm_backward) norm_backward;
-    decltype(&cpu::qk_norm_forward) qk_norm_forward;
-    decltype(&cpu::qk_norm_backward) qk_norm_backward;
-    decltype(&cpu::fill_normal) fill_normal;
-    decltype(&cpu::sum_of_squares) sum_of_squares;
-    decltype(&cpu::statistics) statistics;
-    decltype(&cpu::sum) sum;
-    decltype(&cpu::checksum) checksum;
-    decltype(&cpu::add) add;
-    decltype(&cpu::scale) scale;
-    decltype(&cpu::fill) fill;
-    decltype(&cpu::copy) copy;
-    decltype(&cpu::rope) rope;
-};
+/// The functions of the device that the context computes on: the one place that chooses.
+[[nodiscard]] const Kernels& kernels(const Context& context);
 
-[[nodiscard]] const Kernels& cpu_kernels();
+namespace cuda {
+/// Of this build; throws std::logic_error in one without CUDA.
+[[nodiscard]] const Kernels& kernels();
+}  // namespace cuda
 
-/// Those of the device that the context computes on.
-[[nodiscard]] inline const Kernels& kernels(const Context& context) {
-    return context.accelerator != nullptr ? context.accelerator->kernels() : cpu_kernels();
+/// Calls what the context's device has for the op `function`: run<fill>(context, value, x).
+template <auto function, class... Arguments>
+decltype(auto) run(Context& context, Arguments&&... arguments) {
+    constexpr std::size_t kIndex = AllOps::index_of<function>();
+    return std::get<kIndex>(kernels(context))(context, std::forward<Arguments>(arguments)...);
 }
 
 }  // namespace isoflop::ops

@@ -1,5 +1,10 @@
+// A linear layer is a product by the device's library, which adds the bias and, where it can, takes
+// GELU or its gradient; the gradient of the bias is an op of its own.
 #include "isoflop/ops/linear.hpp"
 
+#include "isoflop/device/device.hpp"
+#include "isoflop/ops/activation.hpp"
+#include "isoflop/ops/reduction.hpp"
 #include "ops/checks.hpp"
 #include "ops/kernels.hpp"
 
@@ -31,6 +36,80 @@ void record(const Context& context, const Linear& layer, cost::Pass pass, std::i
     context.record(layer.name, pass, static_cast<std::uint64_t>(rows * size.in * size.out));
 }
 
+using device::DeviceGemm;
+using device::GemmShape;
+
+/// Products of nothing are none: the result has no elements, or nothing is added to it.
+void multiply(Context& context, const DeviceGemm& product) {
+    const bool adds_nothing = product.shape.k == 0 && product.beta == 1;
+    if (product.shape.m == 0 || product.shape.n == 0 || adds_nothing) return;
+    context.device.gemm(context.pool, product);
+}
+
+/// False, and nothing has been computed, where the device does not take the product's epilogue.
+bool multiply_if_possible(Context& context, const DeviceGemm& product) {
+    if (!context.device.can_multiply(product)) return false;
+    multiply(context, product);
+    return true;
+}
+
+/// y = x op(W) + bias
+DeviceGemm forward_product(const Linear& layer, const TensorView& x, const TensorView& y) {
+    const bool out_first = layer.order == WeightOrder::out_in;
+    return {.shape = {.transpose_a = device::Transpose::no,
+                      .transpose_b = out_first ? device::Transpose::yes : device::Transpose::no,
+                      .m = x.dim(0),
+                      .n = y.dim(1),
+                      .k = x.dim(1),
+                      .lda = x.dim(1),
+                      .ldb = layer.weight.dim(1),
+                      .ldc = y.dim(1)},
+            .dtype = y.dtype(),
+            .a = x.data(),
+            .b = layer.weight.data(),
+            .c = y.data(),
+            .bias = layer.bias.data()};
+}
+
+/// d_x = d_y op(W)^T
+DeviceGemm input_gradient_product(const Linear& layer, const TensorView& d_y,
+                                  const TensorView& d_x) {
+    const bool out_first = layer.order == WeightOrder::out_in;
+    return {.shape = {.transpose_a = device::Transpose::no,
+                      .transpose_b = out_first ? device::Transpose::no : device::Transpose::yes,
+                      .m = d_y.dim(0),
+                      .n = d_x.dim(1),
+                      .k = d_y.dim(1),
+                      .lda = d_y.dim(1),
+                      .ldb = layer.weight.dim(1),
+                      .ldc = d_x.dim(1)},
+            .dtype = d_x.dtype(),
+            .a = d_y.data(),
+            .b = layer.weight.data(),
+            .c = d_x.data()};
+}
+
+/// d_W += left^T right: d_y and x, in the order of the weight's dimensions.
+DeviceGemm weight_gradient_product(const Linear& layer, const TensorView& x, const TensorView& d_y,
+                                   const TensorView& d_weight) {
+    const bool out_first = layer.order == WeightOrder::out_in;
+    const TensorView& left = out_first ? d_y : x;
+    const TensorView& right = out_first ? x : d_y;
+    return {.shape = {.transpose_a = device::Transpose::yes,
+                      .transpose_b = device::Transpose::no,
+                      .m = left.dim(1),
+                      .n = right.dim(1),
+                      .k = x.dim(0),
+                      .lda = left.dim(1),
+                      .ldb = right.dim(1),
+                      .ldc = right.dim(1)},
+            .dtype = d_weight.dtype(),
+            .a = left.data(),
+            .b = right.data(),
+            .beta = 1,
+            .c = d_weight.data()};
+}
+
 }  // namespace
 
 void linear_forward(Context& context, const Linear& layer, const TensorView& x, const TensorView& y,
@@ -42,7 +121,7 @@ void linear_forward(Context& context, const Linear& layer, const TensorView& x, 
     checks.shape("y", y, {rows, size.out});
     checks.distinct("y", y, "x", x);
     record(context, layer, pass, rows, size);
-    kernels(context).linear_forward(context, layer, x, y);
+    multiply(context, forward_product(layer, x, y));
 }
 
 void linear_activation_forward(Context& context, const Linear& layer, model::Activation kind,
@@ -57,12 +136,14 @@ void linear_activation_forward(Context& context, const Linear& layer, model::Act
     checks.distinct("y", y, "x", x);
     checks.distinct("activated", activated, "y", y);
     record(context, layer, pass, rows, size);
-    const Kernels& device = kernels(context);
-    if (kind == model::Activation::gelu_tanh &&
-        device.linear_gelu_forward(context, layer, x, y, activated))
-        return;
-    device.linear_forward(context, layer, x, y);
-    device.activation_forward(context, kind, y, activated);
+    if (kind == model::Activation::gelu_tanh) {
+        DeviceGemm both = forward_product(layer, x, activated);
+        both.epilogue = device::Epilogue::gelu;
+        both.gelu_input = y.data();
+        if (multiply_if_possible(context, both)) return;
+    }
+    multiply(context, forward_product(layer, x, y));
+    run<activation_forward>(context, kind, y, activated);
 }
 
 void linear_activation_backward_input(Context& context, const Linear& layer, model::Activation kind,
@@ -77,12 +158,15 @@ void linear_activation_backward_input(Context& context, const Linear& layer, mod
     checks.distinct("d_before", d_before, "d_y", d_y);
     checks.distinct("d_before", d_before, "before", before);
     record(context, layer, cost::Pass::backward, rows, size);
-    const Kernels& device = kernels(context);
-    if (kind == model::Activation::gelu_tanh &&
-        device.linear_gelu_backward_input(context, layer, d_y, before, d_before))
-        return;
-    device.linear_backward_input(context, layer, d_y, false, d_before);
-    device.activation_backward(context, kind, before, d_before, d_before);
+    const DeviceGemm product = input_gradient_product(layer, d_y, d_before);
+    if (kind == model::Activation::gelu_tanh) {
+        DeviceGemm both = product;
+        both.epilogue = device::Epilogue::gelu_gradient;
+        both.gelu_input = before.data();
+        if (multiply_if_possible(context, both)) return;
+    }
+    multiply(context, product);
+    run<activation_backward>(context, kind, before, d_before, d_before);
 }
 
 void linear_backward_input(Context& context, const Linear& layer, const TensorView& d_y,
@@ -94,7 +178,9 @@ void linear_backward_input(Context& context, const Linear& layer, const TensorVi
     checks.shape("d_x", d_x, {rows, size.in});
     checks.distinct("d_x", d_x, "d_y", d_y);
     record(context, layer, cost::Pass::backward, rows, size);
-    kernels(context).linear_backward_input(context, layer, d_y, accumulate, d_x);
+    DeviceGemm product = input_gradient_product(layer, d_y, d_x);
+    product.beta = accumulate ? 1.0F : 0.0F;
+    multiply(context, product);
 }
 
 void linear_backward_weight(Context& context, const Linear& layer, const TensorView& x,
@@ -109,7 +195,8 @@ void linear_backward_weight(Context& context, const Linear& layer, const TensorV
     checks.together("bias", layer.bias, "d_bias", d_bias);
     if (!d_bias.empty()) checks.shape("d_bias", d_bias, {size.out});
     record(context, layer, cost::Pass::backward, rows, size);
-    kernels(context).linear_backward_weight(context, layer, x, d_y, d_weight, d_bias);
+    multiply(context, weight_gradient_product(layer, x, d_y, d_weight));
+    if (!d_bias.empty()) run<add_column_sums>(context, d_y, d_bias);
 }
 
 }  // namespace isoflop::ops

@@ -33,7 +33,7 @@ void norm_forward(Context& context, const NormParameters& parameters, const Tens
     const Checks checks(context, "norm_forward", "x", x, 2);
     check_norm(checks, parameters, x, statistics);
     checks.same_shape("out", out, x);
-    kernels(context).add_norm_forward(context, parameters, x, {}, {}, out, statistics);
+    run<add_norm_forward>(context, parameters, x, TensorView(), TensorView(), out, statistics);
 }
 
 void add_norm_forward(Context& context, const NormParameters& parameters, const TensorView& x,
@@ -45,7 +45,7 @@ void add_norm_forward(Context& context, const NormParameters& parameters, const 
     checks.same_shape("sum", sum, x);
     checks.same_shape("out", out, x);
     checks.distinct("out", out, "sum", sum);
-    kernels(context).add_norm_forward(context, parameters, x, branch, sum, out, statistics);
+    run<add_norm_forward>(context, parameters, x, branch, sum, out, statistics);
 }
 
 void norm_backward(Context& context, const NormParameters& parameters, const TensorView& d_out,
@@ -59,8 +59,8 @@ void norm_backward(Context& context, const NormParameters& parameters, const Ten
     checks.together("bias", parameters.bias, "d_bias", d_bias);
     if (!d_bias.empty()) checks.same_shape("d_bias", d_bias, parameters.bias);
     if (accumulate) checks.distinct("d_x", d_x, "d_out", d_out);
-    kernels(context).norm_backward(context, parameters, d_out, x, statistics, accumulate, d_x,
-                                   d_weight, d_bias);
+    run<norm_backward>(context, parameters, d_out, x, statistics, accumulate, d_x, d_weight,
+                       d_bias);
 }
 
 }  // namespace isoflop::ops

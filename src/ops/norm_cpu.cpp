@@ -1,4 +1,5 @@
-#include "ops/cpu_kernels.hpp"
+#include "isoflop/ops/norm.hpp"
+
 #include "ops/norm_rows.hpp"
 #include "ops/row_sums.hpp"
 

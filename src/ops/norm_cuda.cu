@@ -1,6 +1,8 @@
 // A block normalises one row after another. It keeps the row and the parameters in shared memory,
 // so that each is read once; rows that do not fit are read again from global memory. A thread has
 // the same columns in every pass: what it has written itself needs no barrier.
+#include "isoflop/ops/norm.hpp"
+
 #include <cmath>
 
 #include "ops/cuda_partial_sums.hpp"
@@ -290,7 +292,7 @@ RowLaunch plan_rows(const Context& context, std::int64_t rows, std::int64_t pack
                     std::int64_t shared_bytes) {
     constexpr int most_warps = 16;
     constexpr int busy_threads = 1024;  // of a multiprocessor
-    const device::AcceleratorInfo& gpu = context.accelerator->info();
+    const device::DeviceInfo& gpu = context.device.info();
     RowLaunch plan;
     plan.threads = simt::warp_lanes * blocks_for(packs, simt::warp_lanes, most_warps);
     plan.is_cached = shared_bytes <= kMostSharedBytes;
@@ -313,7 +315,7 @@ RowLaunch plan_backward_rows(const Context& context, std::int64_t rows, std::int
     constexpr int busy_threads = 512;
     RowLaunch plan = plan_rows(context, rows, packs, shared_bytes);
     const int busy_blocks =
-        context.accelerator->info().multiprocessors * std::max(2, busy_threads / plan.threads);
+        context.device.info().multiprocessors * std::max(2, busy_threads / plan.threads);
     const std::int64_t enough = std::max<std::int64_t>(rows / many_rows, busy_blocks);
     plan.blocks = static_cast<int>(std::min<std::int64_t>(plan.blocks, enough));
     return plan;

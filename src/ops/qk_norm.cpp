@@ -31,8 +31,7 @@ void qk_norm_forward(Context& context, const QkNormShape& shape, const TensorVie
     const Checks checks(context, "qk_norm_forward", "packed", packed, 2);
     check(checks, shape, query_weight, key_weight, "packed", packed, before, statistics);
     checks.distinct("before", before, "packed", packed);
-    kernels(context).qk_norm_forward(context, shape, query_weight, key_weight, packed, before,
-                                     statistics);
+    run<qk_norm_forward>(context, shape, query_weight, key_weight, packed, before, statistics);
 }
 
 void qk_norm_backward(Context& context, const QkNormShape& shape, const TensorView& query_weight,
@@ -44,8 +43,8 @@ void qk_norm_backward(Context& context, const QkNormShape& shape, const TensorVi
     checks.shape("d_query_weight", d_query_weight, {shape.head_dim});
     checks.shape("d_key_weight", d_key_weight, {shape.head_dim});
     checks.distinct("d_packed", d_packed, "before", before);
-    kernels(context).qk_norm_backward(context, shape, query_weight, key_weight, before, statistics,
-                                      d_packed, d_query_weight, d_key_weight);
+    run<qk_norm_backward>(context, shape, query_weight, key_weight, before, statistics, d_packed,
+                          d_query_weight, d_key_weight);
 }
 
 }  // namespace isoflop::ops

@@ -1,6 +1,8 @@
 // A group of lanes, a power of two of one warp, normalises one head after another. It keeps the
 // head in shared memory; a lane has the same columns in every pass, so that needs no barrier. The
 // groups of a block share the weights.
+#include "isoflop/ops/qk_norm.hpp"
+
 #include <bit>
 #include <cmath>
 
@@ -241,8 +243,8 @@ HeadLaunch plan_heads(const Context& context, const QkNormShape& shape, std::int
                   .head_dim = static_cast<int>(shape.head_dim),
                   .group_lanes = lanes};
     // Blocks that run at once, each for many heads: weights and their gradients are few beside.
-    plan.blocks = blocks_for(rows * heads, plan.threads / lanes,
-                             4 * context.accelerator->info().multiprocessors);
+    plan.blocks =
+        blocks_for(rows * heads, plan.threads / lanes, 4 * context.device.info().multiprocessors);
     return plan;
 }
 

@@ -1,9 +1,10 @@
 // Initial weights are made before the first step: a billion of them should take seconds. So whole
 // blocks of counters go through each stage together, in loops that become vector code.
+#include "isoflop/ops/random.hpp"
+
 #include <algorithm>
 
 #include "isoflop/base/philox.hpp"
-#include "ops/cpu_kernels.hpp"
 #include "ops/vector_math.hpp"
 #include "ops/vectorize.hpp"
 

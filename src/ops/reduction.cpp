@@ -38,46 +38,52 @@ double sum(Context& context, const TensorView& x) {
 
 DeferredValue deferred_sum_of_squares(Context& context, const TensorView& x) {
     (void)check_any_rank(context, "sum_of_squares", "x", x);
-    return kernels(context).sum_of_squares(context, x);
+    return run<deferred_sum_of_squares>(context, x);
 }
 
 TensorStatistics statistics(Context& context, const TensorView& x) {
     (void)check_any_rank(context, "statistics", "x", x);
-    return kernels(context).statistics(context, x);
+    return run<statistics>(context, x);
 }
 
 DeferredValue deferred_sum(Context& context, const TensorView& x) {
     (void)check_any_rank(context, "sum", "x", x);
-    return kernels(context).sum(context, x);
+    return run<deferred_sum>(context, x);
+}
+
+void add_column_sums(Context& context, const TensorView& matrix, const TensorView& sums) {
+    const Checks checks(context, "add_column_sums", "matrix", matrix, 2);
+    checks.shape("sums", sums, {matrix.dim(1)});
+    run<add_column_sums>(context, matrix, sums);
 }
 
 void add(Context& context, const TensorView& x, const TensorView& y, const TensorView& out) {
     const Checks checks = check_any_rank(context, "add", "x", x);
     checks.same_shape("y", y, x);
     checks.same_shape("out", out, x);
-    kernels(context).add(context, x, y, out);
+    run<add>(context, x, y, out);
 }
 
 void scale(Context& context, double factor, const TensorView& x) {
     (void)check_any_rank(context, "scale", "x", x);
-    kernels(context).scale(context, factor, x);
+    run<scale>(context, factor, x);
 }
 
 void fill(Context& context, double value, const TensorView& x) {
     (void)check_any_rank(context, "fill", "x", x);
-    kernels(context).fill(context, value, x);
+    run<fill>(context, value, x);
 }
 
 void copy(Context& context, const TensorView& from, const TensorView& to) {
     (void)check_any_rank(context, "copy", "from", from);
     check_any_rank(context, "copy", "to", to).same_shape("to", to, from, to.dtype());
     if (from.data() == to.data()) return;
-    kernels(context).copy(context, from, to);
+    run<copy>(context, from, to);
 }
 
 std::uint64_t checksum(Context& context, const TensorView& x) {
     (void)check_any_rank(context, "checksum", "x", x);
-    return kernels(context).checksum(context, x);
+    return run<checksum>(context, x);
 }
 
 }  // namespace isoflop::ops

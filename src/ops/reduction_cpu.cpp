@@ -1,3 +1,5 @@
+#include "isoflop/ops/reduction.hpp"
+
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -5,7 +7,6 @@
 #include <vector>
 
 #include "ops/checksum_term.hpp"
-#include "ops/cpu_kernels.hpp"
 #include "ops/vectorize.hpp"
 
 namespace isoflop::ops::cpu {
@@ -71,12 +72,12 @@ template <class T>
 
 }  // namespace
 
-device::DeferredValue sum_of_squares(Context& context, const TensorView& x) {
+DeferredValue deferred_sum_of_squares(Context& context, const TensorView& x) {
     return device::DeferredValue(
         transformed_sum(context, x, [](double value) { return value * value; }));
 }
 
-device::DeferredValue sum(Context& context, const TensorView& x) {
+DeferredValue deferred_sum(Context& context, const TensorView& x) {
     return device::DeferredValue(transformed_sum(context, x, [](double value) { return value; }));
 }
 

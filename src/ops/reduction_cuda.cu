@@ -161,7 +161,7 @@ SIMT_KERNEL void partial_checksums(simt::Global<std::uint64_t> partials,
 
 template <bool kSquared>
 device::DeferredValue transformed_sum(Context& context, const TensorView& x) {
-    device::Accelerator& device = *context.accelerator;
+    device::Device& device = context.device;
     auto* const partials = reinterpret_cast<double*>(device.scratch());
     const int blocks = reduction_blocks(x.size());
     visit_storage(x.dtype(), [&](auto zero) {
@@ -185,7 +185,7 @@ device::DeferredValue transformed_sum(Context& context, const TensorView& x) {
 
 /// What `blocks` blocks left in scratch memory.
 template <class Partial>
-std::vector<Partial> fetch_partials(device::Accelerator& device, int blocks) {
+std::vector<Partial> fetch_partials(device::Device& device, int blocks) {
     std::vector<Partial> partials(static_cast<std::size_t>(blocks));
     device.copy_out(partials.data(), device.scratch(), partials.size() * sizeof(Partial));
     return partials;
@@ -193,16 +193,16 @@ std::vector<Partial> fetch_partials(device::Accelerator& device, int blocks) {
 
 }  // namespace
 
-device::DeferredValue sum_of_squares(Context& context, const TensorView& x) {
+DeferredValue deferred_sum_of_squares(Context& context, const TensorView& x) {
     return transformed_sum<true>(context, x);
 }
 
-device::DeferredValue sum(Context& context, const TensorView& x) {
+DeferredValue deferred_sum(Context& context, const TensorView& x) {
     return transformed_sum<false>(context, x);
 }
 
 TensorStatistics statistics(Context& context, const TensorView& x) {
-    device::Accelerator& device = *context.accelerator;
+    device::Device& device = context.device;
     const int blocks = reduction_blocks(x.size());
     visit_storage(x.dtype(), [&](auto zero) {
         using T = decltype(zero);
@@ -232,7 +232,7 @@ TensorStatistics statistics(Context& context, const TensorView& x) {
 }
 
 std::uint64_t checksum(Context& context, const TensorView& x) {
-    device::Accelerator& device = *context.accelerator;
+    device::Device& device = context.device;
     const auto* const halves = static_cast<const std::uint16_t*>(x.data());
     const auto count = static_cast<std::int64_t>(x.bytes() / 2);
     const int blocks = reduction_blocks(count);

@@ -31,14 +31,14 @@ void rope_forward(Context& context, const RopeTable& table, const RopeShape& sha
                   const TensorView& packed) {
     const Checks checks(context, "rope_forward", "packed", packed, 2);
     check(checks, "packed", table, shape, packed);
-    kernels(context).rope(context, table, shape, cpu::RopeDirection::forward, packed);
+    run<rope_forward>(context, table, shape, packed);
 }
 
 void rope_backward(Context& context, const RopeTable& table, const RopeShape& shape,
                    const TensorView& d_packed) {
     const Checks checks(context, "rope_backward", "d_packed", d_packed, 2);
     check(checks, "d_packed", table, shape, d_packed);
-    kernels(context).rope(context, table, shape, cpu::RopeDirection::backward, d_packed);
+    run<rope_backward>(context, table, shape, d_packed);
 }
 
 }  // namespace isoflop::ops

@@ -1,4 +1,5 @@
-#include "ops/cpu_kernels.hpp"
+#include "isoflop/ops/rope.hpp"
+
 #include "ops/vectorize.hpp"
 
 namespace isoflop::ops::cpu {
@@ -19,18 +20,16 @@ Angles<T> angles_of(const RopeTable& table) {
     }
 }
 
-}  // namespace
-
-void rope(Context& context, const RopeTable& table, const RopeShape& shape, RopeDirection direction,
-          const TensorView& packed) {
+/// A rotation is transposed by turning the other way: `turn` is 1 or -1.
+void rotate(Context& context, const RopeTable& table, const RopeShape& shape, int turn,
+            const TensorView& packed) {
     device::visit_dtype(packed.dtype(), [&](auto zero) {
         using T = decltype(zero);
         const RopeShape s = shape;
         const std::int64_t half = table.half_dim();
         const std::int64_t row_width = packed.dim(1);
         const Angles<T> angles = angles_of<T>(table);
-        // A rotation is transposed by turning the other way.
-        const T sign = direction == RopeDirection::forward ? T(1) : T(-1);
+        const T sign = static_cast<T>(turn);
         T* const values = packed.as<T>().data();
         vectorized_rows(context, packed.dim(0), s.heads * s.head_dim, [=](std::int64_t row) {
             const std::int64_t position = s.first_position + row % s.sequence_length;
@@ -49,6 +48,17 @@ void rope(Context& context, const RopeTable& table, const RopeShape& shape, Rope
             }
         });
     });
+}
+
+}  // namespace
+
+void rope_forward(Context& context, const RopeTable& table, const RopeShape& shape,
+                  const TensorView& packed) {
+    rotate(context, table, shape, 1, packed);
+}
+void rope_backward(Context& context, const RopeTable& table, const RopeShape& shape,
+                   const TensorView& d_packed) {
+    rotate(context, table, shape, -1, d_packed);
 }
 
 }  // namespace isoflop::ops::cpu

@@ -1,4 +1,6 @@
 // A block rotates some rows at a time. It reads the angles of their positions once, for all heads.
+#include "isoflop/ops/rope.hpp"
+
 #include "ops/cuda_elements.hpp"
 
 namespace isoflop::ops::cuda {
@@ -83,10 +85,9 @@ SIMT_KERNEL void rope_kernel(RopeArguments<T> a) {
     }
 }
 
-}  // namespace
-
-void rope(Context& context, const RopeTable& table, const RopeShape& shape,
-          cpu::RopeDirection direction, const TensorView& packed) {
+/// `sign` is 1, or -1 for the transposed rotation.
+void rotate(Context& context, const RopeTable& table, const RopeShape& shape, float sign,
+            const TensorView& packed) {
     const std::int64_t half_dim = table.half_dim();
     if (packed.dim(0) == 0 || shape.heads == 0 || half_dim == 0) return;
     if (table.device_cosines() == nullptr)
@@ -104,26 +105,36 @@ void rope(Context& context, const RopeTable& table, const RopeShape& shape,
         const std::int64_t rows_at_once =
             std::max<std::int64_t>(1, std::min({4 * kBlockThreads / row_packs, packed.dim(0),
                                                 most_angle_bytes / angle_bytes}));
-        const RopeArguments<T> arguments{
-            .values = data<T>(packed),
-            .cosines = table.device_cosines(),
-            .sines = table.device_sines(),
-            .rows = packed.dim(0),
-            .row_width = row_width,
-            .sequence_length = shape.sequence_length,
-            .first_position = shape.first_position,
-            .heads = static_cast<int>(shape.heads),
-            .half_dim = static_cast<int>(half_dim),
-            .rows_at_once = static_cast<int>(rows_at_once),
-            .sign = direction == cpu::RopeDirection::forward ? 1.0F : -1.0F};
+        const RopeArguments<T> arguments{.values = data<T>(packed),
+                                         .cosines = table.device_cosines(),
+                                         .sines = table.device_sines(),
+                                         .rows = packed.dim(0),
+                                         .row_width = row_width,
+                                         .sequence_length = shape.sequence_length,
+                                         .first_position = shape.first_position,
+                                         .heads = static_cast<int>(shape.heads),
+                                         .half_dim = static_cast<int>(half_dim),
+                                         .rows_at_once = static_cast<int>(rows_at_once),
+                                         .sign = sign};
         simt::launch({.name = "rope",
                       .grid = {blocks_for(packed.dim(0), rows_at_once,
-                                          8 * context.accelerator->info().multiprocessors)},
+                                          8 * context.device.info().multiprocessors)},
                       .block = {kBlockThreads},
                       .shared_bytes = static_cast<std::size_t>(rows_at_once * angle_bytes),
                       .stream = stream_of(context)},
                      has_packs ? rope_kernel<T, kPackWidth<T>> : rope_kernel<T, 1>, arguments);
     });
+}
+
+}  // namespace
+
+void rope_forward(Context& context, const RopeTable& table, const RopeShape& shape,
+                  const TensorView& packed) {
+    rotate(context, table, shape, 1.0F, packed);
+}
+void rope_backward(Context& context, const RopeTable& table, const RopeShape& shape,
+                   const TensorView& d_packed) {
+    rotate(context, table, shape, -1.0F, d_packed);
 }
 
 }  // namespace isoflop::ops::cuda

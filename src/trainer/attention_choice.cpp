@@ -15,8 +15,9 @@ namespace {
 using cost::AttentionBackend;
 using nlohmann::ordered_json;
 
-std::string architecture_of(const TrainConfig& config, const device::AcceleratorInfo* gpu) {
-    if (gpu != nullptr) return fmt::format("sm_{}{}", gpu->capability_major, gpu->capability_minor);
+std::string architecture_of(const TrainConfig& config, const device::DeviceInfo* device) {
+    if (device != nullptr && device->capability_major > 0)
+        return fmt::format("sm_{}{}", device->capability_major, device->capability_minor);
     return config.execution.device == cost::DeviceKind::cuda ? "a GPU" : "a CPU";
 }
 
@@ -64,8 +65,7 @@ attention_lab::ProbeTimes times_of(const std::vector<AttentionBackend>& backends
 
 AttentionDecision decide_by_time(const TrainConfig& config, device::Context& context,
                                  const std::function<bool(AttentionBackend)>& fits) {
-    const device::AcceleratorInfo* const gpu =
-        context.accelerator != nullptr ? &context.accelerator->info() : nullptr;
+    const device::DeviceInfo* const device = &context.device.info();
     std::vector<AttentionBackend> backends = attention::runnable(
         config.execution.device, attention_shape(config), config.execution.storage_dtype(),
         config.keys.execution.disable_backends);
@@ -75,12 +75,12 @@ AttentionDecision decide_by_time(const TrainConfig& config, device::Context& con
         left_out += fmt::format("; {} would not fit in memory", to_string(backend));
         return true;
     });
-    if (backends.empty()) return decide_by_table(config, gpu);
+    if (backends.empty()) return decide_by_table(config, device);
     if (backends.size() == 1)
         return {backends.front(), "the only one that runs here" + left_out, {}};
     bool cached = false;
     const attention_lab::ProbeTimes times = times_of(backends, config, context, cached);
-    if (times.empty()) return decide_by_table(config, gpu, "a probe would take too long");
+    if (times.empty()) return decide_by_table(config, device, "a probe would take too long");
     const auto fastest =
         std::min_element(times.begin(), times.end(),
                          [](const auto& a, const auto& b) { return a.second < b.second; });
@@ -127,8 +127,9 @@ attention::Shape attention_shape(const TrainConfig& config) {
             .scale = 1.0 / std::sqrt(static_cast<double>(config.model.head_dim))};
 }
 
-std::vector<AttentionBackend> preferred_backends(const device::AcceleratorInfo* gpu) {
-    const int capability = gpu != nullptr ? 10 * gpu->capability_major + gpu->capability_minor : 0;
+std::vector<AttentionBackend> preferred_backends(const device::DeviceInfo* device) {
+    const int capability =
+        device != nullptr ? 10 * device->capability_major + device->capability_minor : 0;
     // Where only wgmma and tcgen05 reach the peak, cuDNN is far ahead; elsewhere it is slower than
     // FlashAttention-2 (docs/attention_backends.md).
     if (capability == 90 || capability == 100 || capability == 103)
@@ -136,14 +137,14 @@ std::vector<AttentionBackend> preferred_backends(const device::AcceleratorInfo* 
     return {AttentionBackend::flash_attn_2, AttentionBackend::sdpa, AttentionBackend::manual};
 }
 
-AttentionDecision decide_by_table(const TrainConfig& config, const device::AcceleratorInfo* gpu,
+AttentionDecision decide_by_table(const TrainConfig& config, const device::DeviceInfo* device,
                                   const std::string& why) {
-    const std::vector<AttentionBackend> order = preferred_backends(gpu);
+    const std::vector<AttentionBackend> order = preferred_backends(device);
     const attention::Resolution resolution = attention::resolve(
         order, config.execution.device, attention_shape(config), config.execution.storage_dtype(),
         config.keys.execution.disable_backends);
     std::string reason = fmt::format("table: {} first on {}", to_string(order.front()),
-                                     architecture_of(config, gpu));
+                                     architecture_of(config, device));
     if (!why.empty()) reason += fmt::format(" ({})", why);
     if (resolution.used != order.front()) reason += "; " + resolution.reason;
     return {resolution.used, reason, {}};
@@ -165,8 +166,7 @@ AttentionResolution resolve_attention(const TrainConfig& config,
 AttentionDecision decide_attention(const TrainConfig& config, device::Context& context,
                                    const std::optional<AttentionDecision>& earlier,
                                    const std::function<bool(AttentionBackend)>& fits) {
-    const device::AcceleratorInfo* const gpu =
-        context.accelerator != nullptr ? &context.accelerator->info() : nullptr;
+    const device::DeviceInfo* const info = &context.device.info();
     const std::string device = attention_lab::describe_device(context);
     if (earlier && earlier->device == device) {
         const std::vector<AttentionBackend> runnable = attention::runnable(
@@ -175,8 +175,8 @@ AttentionDecision decide_attention(const TrainConfig& config, device::Context& c
         if (is_in(earlier->used, runnable)) return *earlier;
     }
     AttentionDecision decision =
-        config.execution.reproducible       ? decide_by_table(config, gpu, "reproducible")
-        : !config.keys.execution.auto_probe ? decide_by_table(config, gpu, "auto_probe=false")
+        config.execution.reproducible       ? decide_by_table(config, info, "reproducible")
+        : !config.keys.execution.auto_probe ? decide_by_table(config, info, "auto_probe=false")
                                             : decide_by_time(config, context, fits);
     decision.device = device;
     return decision;

@@ -8,29 +8,22 @@
 #include "isoflop/comm/launch.hpp"
 #include "isoflop/comm/nccl.hpp"
 #include "isoflop/data/tokenizer.hpp"
-#include "isoflop/device/accelerator.hpp"
 #include "isoflop/device/cpu_info.hpp"
+#include "isoflop/device/device.hpp"
 #include "isoflop/device/gemm.hpp"
 
 namespace isoflop::trainer {
 namespace {
 
-bool has(device::GemmLibrary wanted) {
-    for (const device::GemmLibrary library : device::available_gemm_libraries()) {
-        if (library == wanted) return true;
-    }
-    return false;
-}
-
 void gpu_rows(text::TextReport& report) {
-    const device::AcceleratorCount count = device::count_accelerators();
+    const device::DeviceCount count = device::count_gpus();
     if (count.devices == 0) {
         report.row("GPU", "none", count.reason + "; bfloat16 and float16 run as float32");
         return;
     }
     for (int ordinal = 0; ordinal < count.devices; ++ordinal) {
-        const auto gpu = device::open_accelerator({.ordinal = ordinal});
-        const device::AcceleratorInfo& info = gpu->info();
+        const auto gpu = device::open_gpu({.ordinal = ordinal});
+        const device::DeviceInfo& info = gpu->info();
         const device::DeviceMemoryUse memory = gpu->memory_use();
         report.row(fmt::format("GPU {}", ordinal), info.name,
                    fmt::format("sm_{}{}, {} SMs, {} of {} free, {}", info.capability_major,
@@ -50,10 +43,7 @@ void gpu_rows(text::TextReport& report) {
 }  // namespace
 
 std::string build_features() {
-    std::string text = "cpu";
-    for (const device::GemmLibrary library : device::available_gemm_libraries()) {
-        text += ", " + device::describe(library);
-    }
+    std::string text = "cpu, " + device::describe_gemm();
     text += data::has_sentencepiece() ? ", SentencePiece" : "";
     text += comm::has_gloo() ? ", Gloo" : "";
     if (const std::string mpi = comm::mpi_library(); !mpi.empty()) text += ", " + mpi;
@@ -81,17 +71,12 @@ std::string doctor_text(device::Context& context, text::Colour colour) {
                "measured, 2048^3, fp32");
     gpu_rows(report);
     report.section("Libraries");
-    report.row("GEMM", device::describe(device::GemmLibrary::own), "always there");
+    report.row("GEMM", device::describe_gemm(), "always there");
     const auto library = [&](std::string_view name, bool found, const std::string& version,
                              std::string_view lost) {
         report.row(name, found ? version : std::string("missing"),
                    found ? std::string_view() : lost);
     };
-    library("OpenBLAS", has(device::GemmLibrary::openblas),
-            device::describe(device::GemmLibrary::openblas),
-            "nothing is lost: own kernels are used");
-    library("oneDNN", has(device::GemmLibrary::onednn),
-            device::describe(device::GemmLibrary::onednn), "nothing is lost: own kernels are used");
     library("SentencePiece", data::has_sentencepiece(), "found",
             "sentencepiece tokenizers are refused; byte and char work");
     library("Gloo", comm::has_gloo(), "found", "one process trains");

@@ -1,9 +1,9 @@
 #include "gradient_norm.hpp"
 
+#include "isoflop/device/device.hpp"
+
 namespace isoflop::trainer {
 namespace {
-
-constexpr std::int64_t kParts = 8;
 
 /// True when each rank holds a part of the gradients and the others theirs.
 bool is_divided(const sharding::DataParallel& strategy, const cost::StateLayout& layout) {
@@ -20,9 +20,8 @@ std::vector<double> squares_by_unit(device::Context& context,
                                     const cost::StateLayout& layout,
                                     comm::Communicator* communicator) {
     const std::int64_t ranks = communicator == nullptr ? 1 : communicator->size();
-    // A GPU's sums are not promised to be the same bits on any number of ranks.
-    const bool same_bits = context.accelerator == nullptr && kParts % ranks == 0;
-    const std::int64_t parts = same_bits ? kParts : ranks;
+    const std::int64_t shared_parts = context.device.info().sum_parts;
+    const std::int64_t parts = shared_parts % ranks == 0 ? shared_parts : ranks;
     const bool divided = is_divided(strategy, layout);
     const std::int64_t parts_here = divided ? parts / ranks : parts;
 

@@ -8,7 +8,6 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
-#include "isoflop/device/cpu_info.hpp"
 #include "isoflop/text/sections.hpp"
 #include "isoflop/trainer/loaded_model.hpp"
 
@@ -84,18 +83,19 @@ void open_initial_state(RunSetup& setup, const RunKeys& keys, const World& world
     }
 }
 
-/// The GPU of this rank, for a run that wants one.
-std::unique_ptr<device::Accelerator> open_device(const TrainConfig& config, const World& world) {
-    if (config.execution.device == cost::DeviceKind::cpu) return nullptr;
+/// The device of this rank.
+std::unique_ptr<device::Device> open_device(const TrainConfig& config, const World& world) {
     const ExecutionKeys& keys = config.keys.execution;
-    return device::open_accelerator(
+    return device::open_device(
+        config.execution.device,
         {.ordinal = world.launch().local_rank,
          .deterministic = keys.deterministic,
          .allow_tf32 = config.execution.dtype == DType::tf32,
          .gemm_cache = keys.gemm_autotune
                            ? (fs::path(config.keys.run.out_dir) / "gemm_autotune.txt").string()
                            : std::string(),
-         .plan_cache = (fs::path(config.keys.run.out_dir) / "cudnn_plans").string()});
+         .plan_cache = (fs::path(config.keys.run.out_dir) / "cudnn_plans").string(),
+         .ranks_on_host = world.launch().local_world_size});
 }
 
 struct MemoryNeed {
@@ -104,26 +104,24 @@ struct MemoryNeed {
     [[nodiscard]] bool fits() const { return needed <= available; }
 };
 
-/// On a GPU what the driver has taken by now is no longer free, so only the arena need fit.
-MemoryNeed memory_need(const RunPlan& plan, const World& world, device::Accelerator* accelerator) {
-    if (accelerator != nullptr)
-        return {plan.memory.arena_bytes, accelerator->memory_use().free_bytes};
-    const auto ranks_here = static_cast<std::uint64_t>(world.launch().local_world_size);
-    return {plan.memory.total_bytes(), device::cpu_info().memory_bytes / ranks_here};
+/// What the driver of a GPU has taken by now is no longer free, so only the arena need fit.
+MemoryNeed memory_need(const RunPlan& plan, device::Device& device) {
+    return {plan.memory.arena_bytes, device.memory_use().arena_limit};
 }
 
-void check_memory(const RunPlan& plan, const World& world, device::Accelerator* accelerator) {
-    const MemoryNeed memory = memory_need(plan, world, accelerator);
+void check_memory(const RunPlan& plan, device::Device& device) {
+    const MemoryNeed memory = memory_need(plan, device);
     if (memory.fits()) return;
     text::TextReport table(text::Colour::off);
     text::memory_rows(table, plan.memory);
-    throw Error(ExitCode::out_of_memory,
-                fmt::format("the plan needs {} and this {} has {} for it:\n{}a smaller batch_size, "
-                            "recompute=block or "
-                            "attention_backend=flash_attn_2 need less",
-                            human_bytes(static_cast<double>(memory.needed)),
-                            accelerator != nullptr ? "GPU" : "machine",
-                            human_bytes(static_cast<double>(memory.available)), table.str()));
+    throw Error(
+        ExitCode::out_of_memory,
+        fmt::format("the plan needs {} and this {} has {} for it:\n{}a smaller batch_size, "
+                    "recompute=block or "
+                    "attention_backend=flash_attn_2 need less",
+                    human_bytes(static_cast<double>(memory.needed)),
+                    plan.config.execution.device == cost::DeviceKind::cuda ? "GPU" : "machine",
+                    human_bytes(static_cast<double>(memory.available)), table.str()));
 }
 
 /// What auto comes to, as the first rank decides; nullopt when a backend is requested.
@@ -132,7 +130,7 @@ std::optional<AttentionDecision> agree_on_attention(const RunSetup& setup,
                                                     device::ThreadPool& pool) {
     if (config.keys.execution.attention_backend != AttentionChoice::automatic) return std::nullopt;
     const std::string text = world.from_first("attention backend", [&] {
-        device::Context context(pool, setup.accelerator.get());
+        device::Context context(pool, *setup.device);
         std::optional<AttentionDecision> earlier;
         if (setup.resumed) {
             earlier = attention_decision_from_json(setup.resumed->trainer_state().value(
@@ -140,7 +138,7 @@ std::optional<AttentionDecision> agree_on_attention(const RunSetup& setup,
         }
         const auto fits = [&](cost::AttentionBackend backend) {
             const RunPlan plan = plan_run(config, AttentionDecision{backend, {}, {}});
-            return memory_need(plan, world, setup.accelerator.get()).fits();
+            return memory_need(plan, *setup.device).fits();
         };
         return to_json(decide_attention(config, context, earlier, fits)).dump();
     });
@@ -173,10 +171,10 @@ RunSetup prepare_run(TrainKeys keys, const World& world, device::ThreadPool& poo
         setup.plan = plan_run(std::move(config));
         return setup;
     }
-    setup.accelerator = open_device(config, world);
+    setup.device = open_device(config, world);
     setup.attention = agree_on_attention(setup, config, world, pool);
     setup.plan = plan_run(std::move(config), setup.attention);
-    check_memory(setup.plan, world, setup.accelerator.get());
+    check_memory(setup.plan, *setup.device);
     if (!setup.resumed && !setup.plan.config.keys.run.eval_only) {
         const fs::path folder =
             world.from_first("run", [&] { return new_run(setup.plan).folder.string(); });

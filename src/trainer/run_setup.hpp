@@ -10,7 +10,7 @@
 #include "isoflop/checkpoint/hugging_face.hpp"
 #include "isoflop/data/token_dataset.hpp"
 #include "isoflop/data/tokenizer.hpp"
-#include "isoflop/device/accelerator.hpp"
+#include "isoflop/device/device.hpp"
 #include "isoflop/trainer/session.hpp"
 #include "run_folder.hpp"
 #include "world.hpp"
@@ -18,7 +18,7 @@
 namespace isoflop::trainer {
 
 struct RunSetup {
-    std::unique_ptr<device::Accelerator> accelerator;  ///< null on a CPU
+    std::unique_ptr<device::Device> device;  ///< null in a dry run
     data::TokenDataset train_data;
     data::TokenDataset validation_data;
     std::shared_ptr<const data::Tokenizer> tokenizer;  ///< null when the data do not say

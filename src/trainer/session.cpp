@@ -8,6 +8,7 @@
 #include "isoflop/base/error.hpp"
 #include "isoflop/comm/threaded_communicator.hpp"
 #include "isoflop/cost/flop_count.hpp"
+#include "isoflop/device/host_access.hpp"
 #include "isoflop/ops/adamw.hpp"
 #include "isoflop/trainer/schedule.hpp"
 
@@ -90,11 +91,11 @@ Session::Session(RunPlan plan, device::ThreadPool& pool,
     : Session(std::move(plan), pool, over(std::move(transport))) {}
 
 Session::Session(RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect,
-                 device::Accelerator* accelerator)
+                 device::Device& device)
     : plan_(std::move(plan)),
-      context_(pool, accelerator),
+      context_(pool, device),
       host_context_(pool),
-      memory_(plan_.memory, plan_.config.execution, accelerator),
+      memory_(plan_.memory, plan_.config.execution, device),
       loss_scale_(plan_.config.execution.storage_dtype()),
       communicator_(connect_group(connect, RankGroup::all, memory_, plan_.config.execution)),
       shard_(connect_group(connect, RankGroup::shard, memory_, plan_.config.execution)),
@@ -116,10 +117,8 @@ comm::CommunicationTotals Session::communication_totals() const {
 }
 
 std::span<std::int32_t> Session::host_ids(std::int64_t index, std::size_t count) {
-    if (context_.accelerator == nullptr) return {memory_.token_ids(index), count};
-    std::vector<std::int32_t>& ids = staged_ids_.at(static_cast<std::size_t>(index));
-    ids.resize(count);
-    return ids;
+    return device::prepare_on_host(context_.device, memory_.token_ids(index), count,
+                                   staged_ids_.at(static_cast<std::size_t>(index)));
 }
 
 Session::StartedMicroBatch Session::micro_step(std::int64_t iteration, std::int64_t micro_step,
@@ -176,7 +175,7 @@ IterationOutcome Session::train_iteration(std::int64_t iteration, const data::Ba
                                           bool with_gradients) {
     // Losses are read at the end, so that a GPU always has the next micro-batch waiting; but before
     // the device needs their places again.
-    constexpr std::size_t kMostUnread = device::Accelerator::kResultSlots / 2;
+    constexpr std::size_t kMostUnread = device::Device::kResultSlots / 2;
     std::vector<StartedMicroBatch> started;
     std::vector<MicroBatchLoss> losses;
     const auto read = [&] {
@@ -185,7 +184,7 @@ IterationOutcome Session::train_iteration(std::int64_t iteration, const data::Ba
         started.clear();
     };
     for (std::int64_t step = 0; step < plan_.config.micro_steps; ++step) {
-        const device::ProfileRange range(context_.accelerator, "micro-batch");
+        const device::ProfileRange range(context_.device, "micro-batch");
         strategy_->begin_micro_step(step);
         started.push_back(micro_step(iteration, step, samples));
         if (started.size() == kMostUnread) read();
@@ -211,7 +210,7 @@ IterationOutcome Session::train_iteration(std::int64_t iteration, const data::Ba
 }
 
 void Session::update(std::int64_t iteration, double grad_norm) {
-    const device::ProfileRange range(context_.accelerator, "optimizer");
+    const device::ProfileRange range(context_.device, "optimizer");
     const OptimizerKeys& keys = plan_.config.keys.optimizer;
     ops::AdamWOptions options;
     options.learning_rate = learning_rate(plan_.config, iteration);

@@ -3,6 +3,7 @@
 
 #include "isoflop/base/checksum.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/device/host_access.hpp"
 #include "isoflop/ops/adamw.hpp"
 #include "isoflop/ops/reduction.hpp"
 #include "isoflop/trainer/initialization.hpp"
@@ -12,20 +13,6 @@ namespace isoflop::trainer {
 
 using device::TensorView;
 using sharding::StateSlice;
-
-namespace {
-
-/// Memory of the host for tensors of a GPU.
-struct HostCopy {
-    explicit HostCopy(const TensorView& of)
-        : memory(std::make_shared<std::vector<std::byte>>(of.bytes())),
-          view(memory->data(), of.dtype(), {of.size()}) {}
-
-    std::shared_ptr<std::vector<std::byte>> memory;
-    TensorView view;
-};
-
-}  // namespace
 
 TensorView StateSlice::*Session::weights_of_record(const cost::Execution& execution) {
     return execution.has_master_weights() ? &StateSlice::master_weights : &StateSlice::weights;
@@ -57,25 +44,17 @@ void Session::round_as_last_update() {
 
 std::vector<checkpoint::NamedTensor> Session::named(TensorView StateSlice::*state) const {
     std::vector<checkpoint::NamedTensor> tensors;
-    device::Accelerator* const gpu = context_.accelerator;
     for (const StateSlice& slice : strategy_->disjoint_slices()) {
-        TensorView values = slice.*state;
-        std::shared_ptr<const void> owner;
-        if (gpu != nullptr) {
-            const HostCopy copy(values);
-            gpu->copy_out(copy.view.data(), values.data(), values.bytes());
-            values = copy.view;
-            owner = copy.memory;
-        }
+        const device::HostTensor values = device::read_on_host(context_.device, slice.*state);
         for (const sharding::TensorPart& part : sharding::tensor_parts(plan_.state, slice)) {
             const model::TensorSpec& spec = part.tensor->spec;
             checkpoint::NamedTensor named;
             named.name = part.tensor->name;
             named.shape = {spec.shape[0]};
             if (spec.is_matrix()) named.shape.push_back(spec.shape[1]);
-            named.data = values.flat_range(part.offset, part.count);
+            named.data = values.view.flat_range(part.offset, part.count);
             named.first_element = part.first;
-            named.owner = owner;
+            named.owner = values.owner;
             tensors.push_back(std::move(named));
         }
     }
@@ -94,18 +73,11 @@ std::vector<checkpoint::NamedTensor> Session::second_moment_tensors() const {
 
 template <class Read>
 void Session::fill_state(TensorView StateSlice::*state, const Read& read) {
-    device::Accelerator* const gpu = context_.accelerator;
     for (const StateSlice& slice : strategy_->slices()) {
         const TensorView values = slice.*state;
         for (const sharding::TensorPart& part : sharding::tensor_parts(plan_.state, slice)) {
-            const TensorView to = values.flat_range(part.offset, part.count);
-            if (gpu == nullptr) {
-                read(part, to);
-                continue;
-            }
-            const HostCopy copy(to);
-            read(part, copy.view);
-            gpu->copy_in(to.data(), copy.view.data(), to.bytes());
+            device::write_from_host(context_.device, values.flat_range(part.offset, part.count),
+                                    [&](const TensorView& to) { read(part, to); });
         }
     }
 }
@@ -176,19 +148,14 @@ Session::WholeWeights Session::whole_weights() {
     const cost::Execution& execution = plan_.config.execution;
     const DType storage = execution.storage_dtype();
     const bool divided = communicator_ && execution.parallelism == cost::Parallelism::fsdp;
-    if (!divided && context_.accelerator == nullptr)
+    if (!divided && device::host_can_read(context_.device))
         return {device::Arena(0), memory_.flat_state("weights", storage)};
-    const DType host_type = context_.accelerator == nullptr ? storage : DType::float32;
+    const DType host_type = size_in_bytes(storage) == 2 ? DType::float32 : storage;
     WholeWeights whole{device::Arena(plan_.state.elements * size_in_bytes(host_type)), {}};
     whole.view = TensorView(whole.gathered.data(), host_type,
                             {static_cast<std::int64_t>(plan_.state.elements)});
     for (std::size_t unit = 0; unit < plan_.state.units.size(); ++unit) {
-        const TensorView to = sharding::unit_range(plan_.state, whole.view, unit);
-        if (context_.accelerator == nullptr) {
-            gather_unit(unit, to);
-        } else {
-            fetch_unit(unit, to);
-        }
+        fetch_unit(unit, sharding::unit_range(plan_.state, whole.view, unit));
     }
     return whole;
 }
@@ -202,24 +169,24 @@ void Session::gather_unit(std::size_t unit, const TensorView& to) {
     shard.all_gather(to).wait();
 }
 
-/// Weights of a unit from the GPU to fp32 on the host.
+/// Whole weights of a unit to host memory, of which 16-bit types become fp32.
 void Session::fetch_unit(std::size_t unit, const TensorView& to) {
-    device::Accelerator& gpu = *context_.accelerator;
+    device::Device& device = context_.device;
     const DType storage = plan_.config.execution.storage_dtype();
     const bool divided =
         communicator_ && plan_.config.execution.parallelism == cost::Parallelism::fsdp;
     const auto elements = static_cast<std::uint64_t>(to.size());
-    const device::DeviceBuffer whole(gpu, divided ? elements * size_in_bytes(storage) : 0);
+    const device::DeviceBuffer whole(device, divided ? elements * size_in_bytes(storage) : 0);
     TensorView weights(whole.data(), storage, {to.size()});
     if (divided) {
         gather_unit(unit, weights);
     } else {
         weights = sharding::unit_range(plan_.state, memory_.flat_state("weights", storage), unit);
     }
-    const device::DeviceBuffer widened(gpu, to.bytes());
-    const TensorView values(widened.data(), DType::float32, {to.size()});
+    const device::DeviceBuffer widened(device, to.bytes());
+    const TensorView values(widened.data(), to.dtype(), {to.size()});
     ops::copy(context_, weights, values);
-    gpu.copy_out(to.data(), values.data(), values.bytes());
+    device.copy_out(to.data(), values.data(), values.bytes());
 }
 
 void Session::verify_replicas() {

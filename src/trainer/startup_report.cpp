@@ -170,11 +170,12 @@ Hardware measure_cpu(device::Context& context) {
 }  // namespace
 
 Hardware measure_hardware(device::Context& context, DType dtype) {
-    if (context.accelerator == nullptr) return measure_cpu(context);
+    // The peak of a CPU is not in a table: it is measured.
+    if (context.device.kind() == cost::DeviceKind::cpu) return measure_cpu(context);
     Hardware hardware;
     hardware.cpu = device::cpu_info();
     hardware.threads = context.pool.num_threads();
-    hardware.gpu = context.accelerator->info();
+    hardware.gpu = context.device.info();
     const hardware::Gpu* row = hardware::GpuTable::builtin().find(hardware.gpu->name);
     const auto type = static_cast<std::size_t>(dtype);
     if (row != nullptr && row->dense_peak_flops.at(type)) {

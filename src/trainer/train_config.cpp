@@ -10,7 +10,7 @@
 #include "isoflop/base/text.hpp"
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/cost/memory_plan.hpp"
-#include "isoflop/device/accelerator.hpp"
+#include "isoflop/device/device.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/model/trainable.hpp"
 
@@ -118,8 +118,7 @@ std::int64_t shard_size_of(const ExecutionKeys& keys, std::int64_t world_size) {
 /// A plan for a GPU needs none here; a run does, and says so when it starts.
 cost::DeviceKind device_of(DeviceChoice choice) {
     if (choice == DeviceChoice::cuda) return cost::DeviceKind::cuda;
-    const bool takes_gpu =
-        choice == DeviceChoice::automatic && device::count_accelerators().devices > 0;
+    const bool takes_gpu = choice == DeviceChoice::automatic && device::count_gpus().devices > 0;
     return takes_gpu ? cost::DeviceKind::cuda : cost::DeviceKind::cpu;
 }
 

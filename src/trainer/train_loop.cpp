@@ -59,9 +59,8 @@ public:
         : setup_(std::move(setup)),
           world_(world),
           environment_(environment),
-          session_(setup_.plan, pool,
-                   world.connector(setup_.plan.config.execution, setup_.accelerator.get()),
-                   setup_.accelerator.get()),
+          session_(setup_.plan, pool, world.connector(setup_.plan.config.execution, *setup_.device),
+                   *setup_.device),
           hardware_(measure_all_ranks(session_)),
           train_samples_(setup_.train_data, config().execution.sequence_length,
                          static_cast<std::uint64_t>(config().keys.execution.seed)),
@@ -188,10 +187,7 @@ private:
     }
 
     [[nodiscard]] run_log::MemoryRecord memory_record() {
-        const double resident =
-            static_cast<double>(setup_.accelerator ? setup_.accelerator->memory_use().used_bytes()
-                                                   : device::resident_anonymous_bytes()) /
-            kGiB;
+        const double resident = static_cast<double>(setup_.device->memory_use().used_bytes) / kGiB;
         peak_resident_gib_ = std::max(peak_resident_gib_, resident);
         const double arena = static_cast<double>(session_.memory().bytes()) / kGiB;
         return {arena, resident, arena, peak_resident_gib_};

@@ -11,7 +11,7 @@
 #include "isoflop/comm/gloo_transport.hpp"
 #include "isoflop/comm/nccl.hpp"
 #include "isoflop/comm/threaded_communicator.hpp"
-#include "isoflop/device/accelerator.hpp"
+#include "isoflop/device/device.hpp"
 #include "isoflop/device/thread_pool.hpp"
 
 namespace isoflop::trainer {
@@ -118,20 +118,20 @@ GroupMembers members_of(sharding::RankGroup group, const comm::LaunchInfo& launc
 }  // namespace
 
 CommunicatorFactory World::connector(const cost::Execution& execution,
-                                     device::Accelerator* accelerator) const {
+                                     device::Device& device) const {
     if (!store_) return {};
     const auto shard_size = static_cast<int>(execution.shard_ranks());
-    return [this, shard_size, accelerator](
+    return [this, shard_size, &device](
                sharding::RankGroup group,
                std::span<std::byte> staging) -> std::unique_ptr<comm::Communicator> {
         const GroupMembers members = members_of(group, launch_, shard_size);
         auto transport =
             comm::connect_gloo_group(*store_, launch_, members.name, members.ranks, timeout_);
-        if (accelerator == nullptr)
+        if (device.kind() == cost::DeviceKind::cpu)
             return std::make_unique<comm::ThreadedCommunicator>(std::move(transport), staging);
         return comm::connect_nccl(*store_, std::move(transport),
-                                  {.device = accelerator->info().ordinal,
-                                   .compute_stream = accelerator->stream(),
+                                  {.device = device.info().ordinal,
+                                   .compute_stream = device.stream(),
                                    .group = members.name,
                                    .timeout = timeout_});
     };

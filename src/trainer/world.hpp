@@ -33,10 +33,10 @@ public:
     [[nodiscard]] std::string from_first(std::string_view what,
                                          const std::function<std::string()>& choose) const;
 
-    /// Connects this rank with those of a group, by NCCL for tensors of an accelerator; empty when
-    /// there is one rank. This object and the accelerator must outlive it.
+    /// Connects this rank with those of a group, by NCCL for tensors of a GPU; empty when
+    /// there is one rank. This object and the device must outlive it.
     [[nodiscard]] CommunicatorFactory connector(const cost::Execution& execution,
-                                                device::Accelerator* accelerator) const;
+                                                device::Device& device) const;
 
 private:
     comm::LaunchInfo launch_;

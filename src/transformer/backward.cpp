@@ -25,7 +25,7 @@ void Implementation::final_norm_backward() {
 }
 
 void Implementation::block_backward(std::int64_t layer) {
-    const device::ProfileRange range(context_.accelerator, "block backward");
+    const device::ProfileRange range(context_.device, "block backward");
     if (execution_.recompute == cost::Recompute::block) {
         const Extent extent = is_pre_norm() ? Extent::without_last_product : Extent::whole;
         block_forward(layer, cost::Pass::recompute, extent);

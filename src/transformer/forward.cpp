@@ -26,7 +26,7 @@ void Implementation::embed() {
 
 void Implementation::block_forward(std::int64_t layer, cost::Pass pass, Extent extent) {
     const device::ProfileRange range(
-        context_.accelerator, pass == cost::Pass::recompute ? "block recompute" : "block forward");
+        context_.device, pass == cost::Pass::recompute ? "block recompute" : "block forward");
     const TensorView unit = strategy_.acquire_weights(block_unit(layer));
     if (pass == cost::Pass::forward) strategy_.prefetch_weights(block_unit(layer) + 1);
     const TensorView input = block_input(layer);
@@ -132,7 +132,7 @@ void Implementation::ffn_branch(std::int64_t layer, const TensorView& unit, cons
 }
 
 device::DeferredValue Implementation::loss(bool train, double loss_scale) {
-    const device::ProfileRange range(context_.accelerator, "loss");
+    const device::ProfileRange range(context_.device, "loss");
     const std::size_t table_unit = is_tied() ? 0 : head_unit();
     const TensorView head = strategy_.acquire_weights(head_unit());
     const TensorView table = is_tied() ? strategy_.acquire_weights(0) : head;

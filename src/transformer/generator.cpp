@@ -29,8 +29,7 @@ public:
           context_(context),
           max_tokens_(max_tokens),
           slots_(bind_slots(config_, layout, max_tokens_)),
-          attention_(
-              attention::make_backend(cost::AttentionBackend::manual, cost::DeviceKind::cpu)) {
+          attention_(attention::make_backend(cost::AttentionBackend::manual, context.device)) {
         if (config_.position_encoding == model::PositionEncoding::rope) {
             rope_ = ops::RopeTable(config_, max_tokens_);
         } else if (config_.position_encoding == model::PositionEncoding::learned_absolute &&

@@ -113,7 +113,7 @@ private:
         bool operator==(const Recorded&) const = default;
     };
     Recorded recorded_;
-    std::unique_ptr<device::Accelerator::Graph> graph_;
+    std::unique_ptr<device::Device::Graph> graph_;
 };
 
 /// The packed rows of q, k and v heads as attention reads them.

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "isoflop/base/error.hpp"
-#include "isoflop/device/accelerator.hpp"
+#include "isoflop/device/host_access.hpp"
 #include "isoflop/ops/embedding.hpp"
 #include "step.hpp"
 
@@ -24,31 +24,26 @@ Transformer::Implementation::Implementation(TransformerOptions options,
       context_(context),
       strategy_(strategy),
       slots_(bind_slots(config_, layout, execution_.sequence_length)),
-      attention_(context.accelerator == nullptr
-                     ? attention::make_backend(execution_.attention_backend, execution_.device)
-                     : context.accelerator->make_attention(execution_.attention_backend)) {
-    if (context.accelerator != nullptr && !is_manual()) {
+      attention_(attention::make_backend(execution_.attention_backend, context.device)) {
+    if (!is_manual()) {
         attention_->prepare(context, attention_shape(), attention_arguments(0),
                             attention_backward_arguments(0));
     }
     if (config_.position_encoding != model::PositionEncoding::rope) return;
     rope_ = ops::RopeTable(config_, execution_.sequence_length);
-    if (context.accelerator == nullptr) return;
+    if (!memory.has("rope.table")) return;
     const std::vector<float> values = rope_.device_values();
     const std::span<std::byte> copy = memory.bytes_of("rope.table");
-    context.accelerator->copy_in(copy.data(), values.data(), values.size() * sizeof(float));
+    context.device.copy_in(copy.data(), values.data(), values.size() * sizeof(float));
     rope_.set_device_copy(reinterpret_cast<const float*>(copy.data()));
 }
 
 void Transformer::Implementation::set_batch(const Batch& batch) {
     batch_ = batch;
-    if (context_.accelerator == nullptr) return;
     ops::require_token_ids(batch.tokens, config_.vocab_size, nullptr);
     ops::require_token_ids(batch.targets, config_.vocab_size, &ignore_index_);
     const auto upload = [this](std::int64_t index, std::span<const std::int32_t> ids) {
-        std::int32_t* const place = memory_.token_ids(index);
-        context_.accelerator->copy_in(place, ids.data(), ids.size_bytes());
-        return std::span<const std::int32_t>(place, ids.size());
+        return device::bring_to_device(context_.device, ids, memory_.token_ids(index));
     };
     batch_.tokens = upload(0, batch.tokens);
     batch_.targets = upload(1, batch.targets);
@@ -63,9 +58,8 @@ DeferredLoss Transformer::Implementation::run(const Batch& batch, bool train, do
 }
 
 device::DeferredValue Transformer::Implementation::compute_or_launch(double loss_scale) {
-    device::Accelerator* const gpu = context_.accelerator;
-    if (gpu == nullptr || !record_steps_ || !training_ || context_.recorder != nullptr)
-        return compute(loss_scale);
+    device::Device& device = context_.device;
+    if (!record_steps_ || !training_ || context_.recorder != nullptr) return compute(loss_scale);
     const Recorded wanted{tokens(), loss_scale};
     if (recorded_ != wanted) {
         // The first time libraries choose algorithms and load kernels, which cannot be recorded.
@@ -74,17 +68,17 @@ device::DeferredValue Transformer::Implementation::compute_or_launch(double loss
         return compute(loss_scale);
     }
     if (graph_ == nullptr) {
-        record_steps_ = gpu->begin_capture();
+        record_steps_ = device.begin_capture();
         if (!record_steps_) return compute(loss_scale);
-        gpu->set_recording(true);
+        device.set_recording(true);
         (void)compute(loss_scale);
-        gpu->set_recording(false);
-        graph_ = gpu->end_capture();
+        device.set_recording(false);
+        graph_ = device.end_capture();
     }
     graph_->launch();
-    double* const sum = gpu->next_result();
-    gpu->copy(sum, gpu->recorded_result(), sizeof(*sum));
-    return {*gpu, sum};
+    double* const sum = device.next_result();
+    device.copy(sum, device.recorded_result(), sizeof(*sum));
+    return {device, sum};
 }
 
 device::DeferredValue Transformer::Implementation::compute(double loss_scale) {

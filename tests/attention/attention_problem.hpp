@@ -162,7 +162,7 @@ struct Problem {
         device::ThreadPool pool(threads);
         device::Context context(pool);
         context.recorder = recorder;
-        const auto backend = attention::make_backend(kind, cost::DeviceKind::cpu);
+        const auto backend = attention::make_backend(kind, device::host_device());
         backend->forward(context, shape, forward_arguments());
         backend->backward(context, shape, backward_arguments());
     }

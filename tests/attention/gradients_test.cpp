@@ -46,7 +46,7 @@ TEST(AttentionGradients, EqualCentralDifferences) {
             SCOPED_TRACE(std::string(to_string(kind)) + ": " + describe(shape));
             Problem<double> problem(shape);
             problem.run(kind);
-            const auto backend = attention::make_backend(kind, cost::DeviceKind::cpu);
+            const auto backend = attention::make_backend(kind, device::host_device());
             check_gradient(problem, problem.q, problem.d_q, *backend, context);
             check_gradient(problem, problem.k, problem.d_k, *backend, context);
             check_gradient(problem, problem.v, problem.d_v, *backend, context);

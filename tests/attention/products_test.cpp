@@ -49,7 +49,7 @@ TEST_P(AttentionProducts, EqualTheCostModel) {
             context.recorder = &recorder;
             attention::ForwardArguments again = problem.forward_arguments();
             again.pass = cost::Pass::recompute;
-            attention::make_backend(GetParam(), cost::DeviceKind::cpu)
+            attention::make_backend(GetParam(), device::host_device())
                 ->forward(context, problem.shape, again);
         }
         for (const std::string_view name : {"attention.scores", "attention.values"}) {

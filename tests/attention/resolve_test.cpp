@@ -17,7 +17,7 @@ TEST(AttentionResolve, EveryBackendRunsAsRequested) {
         EXPECT_EQ(resolution.requested, backend);
         EXPECT_EQ(resolution.used, backend);
         EXPECT_EQ(resolution.reason, "as requested");
-        EXPECT_EQ(attention::make_backend(backend, DeviceKind::cpu)->kind(), backend);
+        EXPECT_EQ(attention::make_backend(backend, device::host_device())->kind(), backend);
     }
 }
 
@@ -119,7 +119,8 @@ TEST(AttentionArguments, MissingOrMismatchedTensorsAreNamed) {
     Problem<float> problem(make_shape(8, 8, 16));
     device::ThreadPool pool(1);
     device::Context context(pool);
-    const auto backend = attention::make_backend(AttentionBackend::flash_attn_2, DeviceKind::cpu);
+    const auto backend =
+        attention::make_backend(AttentionBackend::flash_attn_2, device::host_device());
     attention::ForwardArguments arguments = problem.forward_arguments();
     arguments.lse = {};
     EXPECT_THROW(backend->forward(context, problem.shape, arguments), std::invalid_argument);
@@ -137,7 +138,7 @@ TEST(AttentionArguments, ManualNeedsNoLse) {
     device::Context context(pool);
     attention::ForwardArguments arguments = problem.forward_arguments();
     arguments.lse = {};
-    attention::make_backend(AttentionBackend::manual, DeviceKind::cpu)
+    attention::make_backend(AttentionBackend::manual, device::host_device())
         ->forward(context, problem.shape, arguments);
     EXPECT_LE(relative_error(problem.o.values(), Reference(problem).o.values()), 1e-6);
 }

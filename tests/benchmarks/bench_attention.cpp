@@ -115,7 +115,7 @@ struct Timing {
 };
 
 Timing time_backend(device::Context& context, AttentionBackend kind, const Shape& shape) {
-    const auto backend = attention::make_backend(kind, cost::DeviceKind::cpu);
+    const auto backend = attention::make_backend(kind, device::host_device());
     Problem problem(shape, kind == AttentionBackend::manual);
     device::ProductRecorder recorder;
     Timing timing;

@@ -1,7 +1,7 @@
-// Rates of the matrix products of a training step, ours beside the libraries that are installed, as
-// GFLOP/s and as a share of what multiply-adds between registers reach.
+// Rates of the matrix products of a training step on the CPU, as GFLOP/s and as a share of what
+// multiply-adds between registers reach.
 //
-//   bench_gemm [threads]      implementations take turns, the best of several rounds counts
+//   bench_gemm [threads]      the best of several rounds counts
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -79,7 +79,7 @@ double seconds_now(bool one_thread) {
 
 class Bench {
 public:
-    explicit Bench(int threads) : pool_(threads), context_(pool_) {}
+    explicit Bench(int threads) : pool_(threads) {}
 
     void run(const Case& work, bool serial) {
         const GemmShape shape{.transpose_a = work.transpose_a,
@@ -98,43 +98,34 @@ public:
         const int repeats = std::max(1, static_cast<int>(5e7 / flops));
         const int rounds = flops > 1e10 ? 5 : 30;
 
-        const std::vector<GemmLibrary> libraries = available_gemm_libraries();
-        std::vector<double> best(libraries.size(), 0.0);
+        double best = 0;
         double peak = 0;
         for (int round = 0; round < rounds; ++round) {
-            for (std::size_t i = 0; i < libraries.size(); ++i) {
-                set_gemm_library(libraries[i]);
-                const bool one_thread = pool_.num_threads() == 1;
-                const double start = seconds_now(one_thread);
-                for (int repeat = 0; repeat < repeats; ++repeat) {
-                    if (serial) {
-                        gemm_serial(shape, 1.0F, a.data(), b.data(), 0.0F, c.data());
-                    } else {
-                        gemm(context_, shape, 1.0F, a.data(), b.data(), 0.0F, c.data());
-                    }
+            const bool one_thread = pool_.num_threads() == 1;
+            const double start = seconds_now(one_thread);
+            for (int repeat = 0; repeat < repeats; ++repeat) {
+                if (serial) {
+                    gemm_serial(shape, 1.0F, a.data(), b.data(), 0.0F, c.data());
+                } else {
+                    gemm(pool_, shape, 1.0F, a.data(), b.data(), 0.0F, c.data());
                 }
-                best[i] = std::max(best[i], flops * repeats / (seconds_now(one_thread) - start));
             }
+            best = std::max(best, flops * repeats / (seconds_now(one_thread) - start));
             peak = std::max(peak, measure_fma_peak(pool_, 0.004));
         }
         const char letters[] = {work.transpose_a == kYes ? 'T' : 'N',
                                 work.transpose_b == kYes ? 'T' : 'N', '\0'};
         fmt::print("{:26} {} {:6} {:6} {:6}", work.name, letters, work.m, work.n, work.k);
-        for (const double rate : best)
-            fmt::print("  {:7.1f} ({:3.0f} %)", rate / 1e9, 100 * rate / peak);
-        fmt::print("  {:7.1f}\n", peak / 1e9);
+        fmt::print("  {:7.1f} ({:3.0f} %)  {:7.1f}\n", best / 1e9, 100 * best / peak, peak / 1e9);
     }
 
     void print_header(const char* title) {
         fmt::print("\n{:26} {:>2} {:>6} {:>6} {:>6}", title, "op", "m", "n", "k");
-        for (const GemmLibrary library : available_gemm_libraries())
-            fmt::print("  {:>15}", describe(library));
-        fmt::print("  {:>7}\n", "peak");
+        fmt::print("  {:>15}  {:>7}\n", describe_gemm(), "peak");
     }
 
 private:
     ThreadPool pool_;
-    Context context_;
 };
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include <filesystem>
 
 #include "isoflop/attention_lab/attention_comparison.hpp"
-#include "isoflop/device/accelerator.hpp"
+#include "isoflop/device/device.hpp"
 #include "isoflop/trainer/attention_choice.hpp"
 #include "isoflop/trainer/selfcheck.hpp"
 #include "trainer/session_test_support.hpp"
@@ -22,15 +22,13 @@ using ::testing::StartsWith;
 class AttentionOnAGpu : public ::testing::Test {
 protected:
     void SetUp() override {
-        const device::AcceleratorCount count = device::count_accelerators();
-        if (count.devices == 0) GTEST_SKIP() << count.reason;
-        gpu_ = device::open_accelerator({});
-        context_.accelerator = gpu_.get();
+        if (gpu_ == nullptr) GTEST_SKIP() << device::count_gpus().reason;
     }
 
     device::ThreadPool pool_{1};
-    std::unique_ptr<device::Accelerator> gpu_;
-    device::Context context_{pool_};
+    std::unique_ptr<device::Device> gpu_ = device::count_gpus().devices > 0 ? device::open_gpu({})
+                                                                            : nullptr;
+    device::Context context_{pool_, gpu_ ? *gpu_ : device::host_device()};
 };
 
 TEST_F(AttentionOnAGpu, BackendsAreWithinTheirTolerance) {

@@ -12,7 +12,6 @@
 
 #include "device/instruction_set.hpp"
 #include "gemm_reference.hpp"
-#include "isoflop/base/error.hpp"
 
 namespace isoflop::device {
 namespace {
@@ -25,39 +24,19 @@ constexpr auto kNo = Transpose::no;
 constexpr auto kYes = Transpose::yes;
 constexpr Transpose kBoth[] = {kNo, kYes};
 
-/// One way to compute a product: a library, or our kernels of one instruction set.
-struct Implementation {
-    GemmLibrary library = GemmLibrary::own;
-    InstructionSet instruction_set = InstructionSet::generic;
-
-    [[nodiscard]] std::string label() const {
-        if (library != GemmLibrary::own) return std::string(to_string(library));
-        return "own_" + std::string(name(instruction_set));
-    }
-};
-
-std::vector<Implementation> implementations() {
-    std::vector<Implementation> all;
+std::vector<InstructionSet> instruction_sets() {
+    std::vector<InstructionSet> all;
     for (const InstructionSet set :
          {InstructionSet::generic, InstructionSet::avx2, InstructionSet::avx512}) {
-        if (set <= best_instruction_set()) all.push_back({GemmLibrary::own, set});
-    }
-    for (const GemmLibrary library : available_gemm_libraries()) {
-        if (library != GemmLibrary::own) all.push_back({library, best_instruction_set()});
+        if (set <= best_instruction_set()) all.push_back(set);
     }
     return all;
 }
 
-class Gemm : public ::testing::TestWithParam<Implementation> {
+class Gemm : public ::testing::TestWithParam<InstructionSet> {
 protected:
-    void SetUp() override {
-        force_instruction_set(GetParam().instruction_set);
-        set_gemm_library(GetParam().library);
-    }
-    void TearDown() override {
-        force_instruction_set(best_instruction_set());
-        set_gemm_library(GemmLibrary::automatic);
-    }
+    void SetUp() override { force_instruction_set(GetParam()); }
+    void TearDown() override { force_instruction_set(best_instruction_set()); }
 };
 
 /// Rounding of a sum of k products is about sqrt(k) ulps of the sum of magnitudes; 1e-6 is 17
@@ -88,9 +67,8 @@ void check_product(const Operands<float>& operands, float alpha, float beta) {
         fmt::format("{}{} {} x {} x {}, alpha {}, beta {}", shape.transpose_a == kYes ? 'T' : 'N',
                     shape.transpose_b == kYes ? 'T' : 'N', shape.m, shape.n, shape.k, alpha, beta);
     static ThreadPool pool(2);
-    Context context(pool);
     std::vector<float> result = operands.c;
-    gemm(context, shape, alpha, operands.a.data(), operands.b.data(), beta, result.data());
+    gemm(pool, shape, alpha, operands.a.data(), operands.b.data(), beta, result.data());
     expect_close(operands, result, alpha, beta, what);
 
     std::vector<float> serial = operands.c;
@@ -147,23 +125,19 @@ TEST_P(Gemm, LargeProductsInSeveralBlocks) {
 
 TEST_P(Gemm, DoesNotReadCWhenBetaIsZero) {
     ThreadPool pool(2);
-    Context context(pool);
     for (const std::int64_t size : {5, 40, 130}) {
         Operands<float> operands(kNo, kYes, size, size, size);
         std::vector<float> result(operands.c.size(), std::numeric_limits<float>::quiet_NaN());
-        gemm(context, operands.shape, 1.0F, operands.a.data(), operands.b.data(), 0.0F,
-             result.data());
+        gemm(pool, operands.shape, 1.0F, operands.a.data(), operands.b.data(), 0.0F, result.data());
         expect_close(operands, result, 1, 0, "NaN in C");
     }
 }
 
 TEST_P(Gemm, WithoutProductsOnlyScalesC) {
     ThreadPool pool(2);
-    Context context(pool);
     Operands<float> operands(kNo, kNo, 9, 11, 0, 2);
     const std::vector<float> before = operands.c;
-    gemm(context, operands.shape, 1.0F, operands.a.data(), operands.b.data(), 0.5F,
-         operands.c.data());
+    gemm(pool, operands.shape, 1.0F, operands.a.data(), operands.b.data(), 0.5F, operands.c.data());
     for (std::int64_t i = 0; i < 9; ++i) {
         for (std::int64_t j = 0; j < 13; ++j) {
             const auto at = static_cast<std::size_t>(i * 13 + j);
@@ -173,17 +147,16 @@ TEST_P(Gemm, WithoutProductsOnlyScalesC) {
     // alpha = 0 does not even look at the operands.
     Operands<float> zero(kNo, kNo, 4, 4, 4);
     zero.a.assign(zero.a.size(), std::numeric_limits<float>::quiet_NaN());
-    gemm(context, zero.shape, 0.0F, zero.a.data(), zero.b.data(), 0.0F, zero.c.data());
+    gemm(pool, zero.shape, 0.0F, zero.a.data(), zero.b.data(), 0.0F, zero.c.data());
     EXPECT_THAT(zero.c, ::testing::Each(0.0F));
 }
 
 TEST_P(Gemm, EmptyResultsAreLeftAlone) {
     ThreadPool pool(2);
-    Context context(pool);
-    gemm(context, {.m = 0, .n = 4, .k = 4, .lda = 4, .ldb = 4, .ldc = 4}, 1.0F, nullptr, nullptr,
-         0.0F, nullptr);
-    gemm(context, {.m = 4, .n = 0, .k = 4, .lda = 4, .ldb = 0, .ldc = 0}, 1.0F, nullptr, nullptr,
-         0.0F, nullptr);
+    gemm(pool, {.m = 0, .n = 4, .k = 4, .lda = 4, .ldb = 4, .ldc = 4}, 1.0F, nullptr, nullptr, 0.0F,
+         nullptr);
+    gemm(pool, {.m = 4, .n = 0, .k = 4, .lda = 4, .ldb = 0, .ldc = 0}, 1.0F, nullptr, nullptr, 0.0F,
+         nullptr);
     gemm_serial({.m = 0, .n = 0, .k = 0, .lda = 0, .ldb = 0, .ldc = 0}, 1.0F, nullptr, nullptr,
                 0.0F, nullptr);
 }
@@ -197,9 +170,8 @@ TEST_P(Gemm, BitsDoNotDependOnTheNumberOfThreads) {
             const Operands<float> operands(transpose_a, transpose_b, 300, 500, 700);
             std::vector<std::vector<float>> results;
             for (ThreadPool* pool : {&one, &two, &three}) {
-                Context context(*pool);
                 results.push_back(operands.c);
-                gemm(context, operands.shape, 1.0F, operands.a.data(), operands.b.data(), 1.0F,
+                gemm(*pool, operands.shape, 1.0F, operands.a.data(), operands.b.data(), 1.0F,
                      results.back().data());
             }
             const std::size_t bytes = results[0].size() * sizeof(float);
@@ -209,8 +181,10 @@ TEST_P(Gemm, BitsDoNotDependOnTheNumberOfThreads) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Implementations, Gemm, ::testing::ValuesIn(implementations()),
-                         [](const auto& parameter) { return parameter.param.label(); });
+INSTANTIATE_TEST_SUITE_P(Implementations, Gemm, ::testing::ValuesIn(instruction_sets()),
+                         [](const auto& parameter) {
+                             return "own_" + std::string(name(parameter.param));
+                         });
 
 // An element is one chain of multiply-adds, for every tile: a product of parts has the bits of the
 // whole.
@@ -236,28 +210,25 @@ TEST(GemmOwn, PartsHaveTheBitsOfTheWhole) {
 
 TEST(GemmOwn, MayBeCalledFromSeveralThreadsOfAPool) {
     ThreadPool pool(3);
-    Context context(pool);
     const Operands<float> operands(kYes, kYes, 150, 150, 150);
     std::vector<float> expected = operands.c;
     gemm_serial(operands.shape, 1.0F, operands.a.data(), operands.b.data(), 0.0F, expected.data());
     pool.parallel_for(12, [&](std::int64_t) {
         std::vector<float> result = operands.c;
-        gemm(context, operands.shape, 1.0F, operands.a.data(), operands.b.data(), 0.0F,
-             result.data());
+        gemm(pool, operands.shape, 1.0F, operands.a.data(), operands.b.data(), 0.0F, result.data());
         EXPECT_EQ(result, expected);
     });
 }
 
 TEST(GemmDouble, AgreesWithTheDefinition) {
     ThreadPool pool(2);
-    Context context(pool);
     for (const Transpose transpose_a : kBoth) {
         for (const Transpose transpose_b : kBoth) {
             for (const double beta : {0.0, 1.0, -0.5}) {
                 const Operands<double> operands(transpose_a, transpose_b, 35, 43, 61, 2);
                 const std::vector<double> expected = reference(operands, 1.5, beta);
                 std::vector<double> parallel = operands.c;
-                gemm(context, operands.shape, 1.5, operands.a.data(), operands.b.data(), beta,
+                gemm(pool, operands.shape, 1.5, operands.a.data(), operands.b.data(), beta,
                      parallel.data());
                 std::vector<double> serial = operands.c;
                 gemm_serial(operands.shape, 1.5, operands.a.data(), operands.b.data(), beta,
@@ -276,30 +247,17 @@ TEST(GemmDouble, AgreesWithTheDefinition) {
 
 TEST(GemmShapes, StridesShorterThanRowsAreRefused) {
     ThreadPool pool(1);
-    Context context(pool);
     float value = 0;
-    EXPECT_THROW(gemm(context, {.m = 2, .n = 2, .k = 3, .lda = 2, .ldb = 2, .ldc = 2}, 1.0F, &value,
+    EXPECT_THROW(gemm(pool, {.m = 2, .n = 2, .k = 3, .lda = 2, .ldb = 2, .ldc = 2}, 1.0F, &value,
                       &value, 0.0F, &value),
                  std::logic_error);
-    EXPECT_THROW(gemm(context, {.m = -1, .n = 2, .k = 3, .lda = 3, .ldb = 2, .ldc = 2}, 1.0F,
-                      &value, &value, 0.0F, &value),
+    EXPECT_THROW(gemm(pool, {.m = -1, .n = 2, .k = 3, .lda = 3, .ldb = 2, .ldc = 2}, 1.0F, &value,
+                      &value, 0.0F, &value),
                  std::logic_error);
 }
 
-TEST(GemmLibraries, OwnIsAlwaysThereAndDescribesItself) {
-    EXPECT_THAT(available_gemm_libraries(), ::testing::Contains(GemmLibrary::own));
-    EXPECT_THAT(describe(GemmLibrary::own), ::testing::StartsWith("own ("));
-    for (const GemmLibrary library : available_gemm_libraries())
-        EXPECT_FALSE(describe(library).empty());
-}
-
-TEST(GemmLibraries, AskingForOneThatIsMissingIsAnError) {
-    const auto available = available_gemm_libraries();
-    for (const GemmLibrary library : {GemmLibrary::openblas, GemmLibrary::onednn}) {
-        if (std::find(available.begin(), available.end(), library) != available.end()) continue;
-        EXPECT_THAT(describe(library), ::testing::HasSubstr("not found"));
-        EXPECT_THROW(set_gemm_library(library), ConfigError);
-    }
+TEST(GemmDescription, NamesTheInstructionSet) {
+    EXPECT_THAT(describe_gemm(), ::testing::StartsWith("own ("));
 }
 
 }  // namespace

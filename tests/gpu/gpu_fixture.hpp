@@ -6,16 +6,16 @@
 #include <memory>
 #include <vector>
 
-#include "isoflop/device/accelerator.hpp"
+#include "isoflop/device/device.hpp"
 
 namespace isoflop::test {
 
 class GpuTest : public testing::Test {
 protected:
     void SetUp() override {
-        const device::AcceleratorCount count = device::count_accelerators();
+        const device::DeviceCount count = device::count_gpus();
         if (count.devices == 0) GTEST_SKIP() << count.reason;
-        gpu_ = device::open_accelerator(options_);
+        gpu_ = device::open_gpu(options_);
     }
 
     template <class T>
@@ -31,8 +31,9 @@ protected:
         return values;
     }
 
-    device::AcceleratorOptions options_;
-    std::unique_ptr<device::Accelerator> gpu_;
+    device::DeviceOptions options_;
+    std::unique_ptr<device::Device> gpu_;
+    device::ThreadPool pool_{1};
 };
 
 }  // namespace isoflop::test

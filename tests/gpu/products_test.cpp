@@ -118,7 +118,7 @@ protected:
         product.stride_a = c.shared_a ? 0 : a.distance;
         product.stride_b = b.distance;
         product.stride_c = initial.distance;
-        gpu_->gemm(product);
+        gpu_->gemm(pool_, product);
         Operand expected = initial;
         Operand result = initial;
         result.bytes = download<std::byte>(device_c);
@@ -242,11 +242,11 @@ TEST_F(GpuProducts, OfNothing) {
 TEST_F(GpuProducts, OfWrongArgumentsAreRefused) {
     DeviceGemm product;
     product.shape = {.m = 2, .n = 2, .k = 4, .lda = 3, .ldb = 2, .ldc = 2};
-    EXPECT_THROW(gpu_->gemm(product), std::logic_error);
+    EXPECT_THROW(gpu_->gemm(pool_, product), std::logic_error);
     product.shape.lda = 4;
     product.beta = 1;
     product.bias = &product;
-    EXPECT_THROW(gpu_->gemm(product), std::logic_error);
+    EXPECT_THROW(gpu_->gemm(pool_, product), std::logic_error);
 }
 
 TEST_F(GpuProducts, AreRecordedInGraphs) {
@@ -260,7 +260,7 @@ TEST_F(GpuProducts, AreRecordedInGraphs) {
     product.c = c.data();
     product.beta = 1;
     ASSERT_TRUE(gpu_->begin_capture());
-    gpu_->gemm(product);
+    gpu_->gemm(pool_, product);
     const auto graph = gpu_->end_capture();
     for (int i = 0; i < 3; ++i) graph->launch();
     EXPECT_THAT(download<float>(c), testing::ElementsAre(1 + 3 * 7, 3 * 10, 3 * 15, 1 + 3 * 22));
@@ -285,10 +285,10 @@ TEST_F(GpuMeasuredProducts, AreRightAndKept) {
     const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
     EXPECT_THAT(text, HasSubstr(gpu_->info().name));
     EXPECT_THAT(text, HasSubstr("bf16 NN 64x48x32"));
-    gpu_ = open_accelerator(options_);  // reads it
+    gpu_ = open_gpu(options_);  // reads it
     expect_right(wide);
     std::ofstream(file_) << "something else";
-    gpu_ = open_accelerator(options_);
+    gpu_ = open_gpu(options_);
     expect_right(wide);
 }
 

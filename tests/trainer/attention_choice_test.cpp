@@ -21,8 +21,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-device::AcceleratorInfo gpu_of(int major, int minor) {
-    device::AcceleratorInfo info;
+device::DeviceInfo gpu_of(int major, int minor) {
+    device::DeviceInfo info;
     info.capability_major = major;
     info.capability_minor = minor;
     return info;
@@ -57,12 +57,12 @@ protected:
 
 TEST_F(AttentionChoiceTest, TheTablePrefersByArchitecture) {
     for (const auto& [major, minor] : {std::pair(9, 0), std::pair(10, 0), std::pair(10, 3)}) {
-        const device::AcceleratorInfo gpu = gpu_of(major, minor);
+        const device::DeviceInfo gpu = gpu_of(major, minor);
         EXPECT_EQ(preferred_backends(&gpu).front(), AttentionBackend::sdpa) << major << minor;
     }
     for (const auto& [major, minor] :
          {std::pair(8, 0), std::pair(8, 6), std::pair(8, 9), std::pair(12, 0)}) {
-        const device::AcceleratorInfo gpu = gpu_of(major, minor);
+        const device::DeviceInfo gpu = gpu_of(major, minor);
         EXPECT_EQ(preferred_backends(&gpu).front(), AttentionBackend::flash_attn_2)
             << major << minor;
     }
@@ -88,7 +88,7 @@ TEST_F(AttentionChoiceTest, TheTableFallsBackWithTheReason) {
 }
 
 TEST_F(AttentionChoiceTest, OnHopperTheTableGoesFromSdpaToFlashAttention) {
-    const device::AcceleratorInfo hopper = gpu_of(9, 0);
+    const device::DeviceInfo hopper = gpu_of(9, 0);
     TrainConfig on_gpu = config({"device=cuda", "head_dim=64", "disable_backends=sdpa"});
     const AttentionDecision decision = decide_by_table(on_gpu, &hopper);
     EXPECT_EQ(decision.used, AttentionBackend::flash_attn_2);

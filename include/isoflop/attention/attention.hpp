@@ -18,7 +18,7 @@
 #include <string_view>
 #include <vector>
 
-#include "isoflop/cost/attention_tiles.hpp"
+#include "isoflop/cost/attention_pairs.hpp"
 #include "isoflop/cost/attention_workspace.hpp"
 #include "isoflop/cost/execution.hpp"
 #include "isoflop/device/context.hpp"
@@ -126,8 +126,8 @@ struct Resolution {
                                                            const Shape& shape, DType dtype,
                                                            std::string_view disabled = {});
 
-/// Of the CPU; those of a GPU come from Accelerator::make_attention.
+/// The implementation for the device. Throws ConfigError where there is none.
 [[nodiscard]] std::unique_ptr<Backend> make_backend(cost::AttentionBackend backend,
-                                                    cost::DeviceKind device);
+                                                    const device::Device& device);
 
 }  // namespace isoflop::attention

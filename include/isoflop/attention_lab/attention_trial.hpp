@@ -54,7 +54,7 @@ struct AttentionTrial {
 };
 
 struct TrialOptions {
-    /// Of the tensors; tf32: of float32 tensors, with products that the accelerator does in tf32.
+    /// Of the tensors; tf32: of float32 tensors, with products that the device does in tf32.
     DType dtype = DType::float32;
     bool deterministic = true;  ///< false: gives fused backends of a GPU memory to add d_q in
     int repeats = 9;            ///< timed after the warm-up, at most

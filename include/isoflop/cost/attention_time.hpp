@@ -62,7 +62,7 @@ struct AttentionTime {
 };
 
 /// Tiles that the model assumes for a head_dim: forward those of our kernels; backward the ones of
-/// FlashAttention-2, whose published figures it is held against. Ours are in attention_tiles.hpp.
+/// FlashAttention-2, whose published figures it is held against. Ours are in attention_pairs.hpp.
 [[nodiscard]] AttentionTileShape attention_tile(std::int64_t head_dim,
                                                 AttentionDirection direction);
 

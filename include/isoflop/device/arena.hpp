@@ -1,4 +1,4 @@
-// One anonymous mapping that holds every buffer of a MemoryPlan.
+// Anonymous mappings: the memory of the CPU as a device, and of packed matrices.
 #pragma once
 
 #include <cstddef>
@@ -6,8 +6,12 @@
 
 namespace isoflop::device {
 
-/// Zero-filled, page-aligned memory from mmap; pages are taken when first touched. Huge pages are
-/// asked for.
+/// Zero-filled, page-aligned memory from mmap; nullptr for 0 bytes. Throws Error with
+/// ExitCode::out_of_memory, naming the size, when the system refuses.
+[[nodiscard]] std::byte* map_memory(std::uint64_t bytes);
+void unmap_memory(std::byte* memory, std::uint64_t bytes) noexcept;
+
+/// Owns memory of map_memory; pages are taken when first touched. Huge pages are asked for.
 class Arena {
 public:
     /// Throws Error with ExitCode::out_of_memory, naming the size, when the system refuses.

@@ -11,18 +11,26 @@
 
 namespace isoflop::device {
 
-class Accelerator;
+class Device;
+
+/// The CPU, for contexts without a device of their own. Any number of ranks and threads may use it.
+[[nodiscard]] Device& host_device();
 
 /// Collects the matrix products that ops really issue, to hold them against
 /// cost::executed_products.
 class ProductRecorder {
 public:
-    /// Adds `multiply_adds` (of `count` products together, already summed) under (name, pass).
-    void add(std::string_view name, cost::Pass pass, std::uint64_t multiply_adds);
+    /// Where a number comes from. `planned`: from the plan's formula, as a library does not say
+    /// what it computes, or as kernels do not count.
+    enum class Source { counted, planned };
+    /// Adds `multiply_adds` under (name, pass).
+    void add(std::string_view name, cost::Pass pass, std::uint64_t multiply_adds,
+             Source source = Source::counted);
     struct Entry {
         std::string_view name;
         cost::Pass pass = cost::Pass::forward;
         std::uint64_t multiply_adds = 0;
+        bool as_planned = false;  ///< in part or all
     };
     [[nodiscard]] const std::vector<Entry>& entries() const { return entries_; }
     [[nodiscard]] std::uint64_t total_flops() const;  ///< 2 x multiply-adds
@@ -49,16 +57,17 @@ private:
 
 /// One per rank. Not thread-safe: ops are called from one thread and use the pool inside.
 struct Context {
-    explicit Context(ThreadPool& thread_pool, Accelerator* device = nullptr)
-        : pool(thread_pool), accelerator(device) {}
+    explicit Context(ThreadPool& thread_pool, Device& where = host_device())
+        : pool(thread_pool), device(where) {}
     ThreadPool& pool;
-    /// Where tensors are and ops run; nullptr: on the CPU.
-    Accelerator* accelerator = nullptr;
+    /// Where tensors are and ops run.
+    Device& device;
     Workspace workspace;
     ProductRecorder* recorder = nullptr;
 
-    void record(std::string_view name, cost::Pass pass, std::uint64_t multiply_adds) const {
-        if (recorder != nullptr) recorder->add(name, pass, multiply_adds);
+    void record(std::string_view name, cost::Pass pass, std::uint64_t multiply_adds,
+                ProductRecorder::Source source = ProductRecorder::Source::counted) const {
+        if (recorder != nullptr) recorder->add(name, pass, multiply_adds, source);
     }
 };
 

@@ -7,18 +7,18 @@
 #include <string_view>
 
 #include "isoflop/cost/memory_plan.hpp"
-#include "isoflop/device/accelerator.hpp"
-#include "isoflop/device/arena.hpp"
+#include "isoflop/device/context.hpp"
+#include "isoflop/device/device.hpp"
 #include "isoflop/device/tensor_view.hpp"
 
 namespace isoflop::device {
 
 class PlannedMemory {
 public:
-    /// Allocates plan.arena_bytes, zero-filled, in one piece: of the device's memory where there is
-    /// one, which must outlive this.
+    /// Allocates plan.arena_bytes, zero-filled, in one piece of the device's memory. The device must
+    /// outlive this.
     PlannedMemory(cost::MemoryPlan plan, const cost::Execution& execution,
-                  Accelerator* accelerator = nullptr);
+                  Device& device = host_device());
 
     /// Tensor of `shape` at the start of the named buffer; of its `index`-th copy where there is
     /// one per layer (a buffer of the working set has one copy, which every index means). Throws
@@ -50,9 +50,7 @@ private:
     cost::MemoryPlan plan_;
     DType storage_;
     DType statistics_;
-    Arena arena_;
-    DeviceBuffer device_;
-    std::byte* base_ = nullptr;  ///< of the one that holds the plan
+    DeviceBuffer arena_;
 };
 
 }  // namespace isoflop::device

@@ -26,4 +26,18 @@ void gated_forward(Context& context, model::Activation kind, const TensorView& g
 void gated_backward(Context& context, model::Activation kind, const TensorView& gate_up,
                     const TensorView& d_out, const TensorView& d_gate_up);
 
+// What each device implements: the same functions, of arguments that have been checked.
+namespace cpu {
+decltype(ops::activation_forward) activation_forward;
+decltype(ops::activation_backward) activation_backward;
+decltype(ops::gated_forward) gated_forward;
+decltype(ops::gated_backward) gated_backward;
+}  // namespace cpu
+namespace cuda {
+decltype(ops::activation_forward) activation_forward;
+decltype(ops::activation_backward) activation_backward;
+decltype(ops::gated_forward) gated_forward;
+decltype(ops::gated_backward) gated_backward;
+}  // namespace cuda
+
 }  // namespace isoflop::ops

@@ -51,4 +51,12 @@ struct AdamWState {
 void adamw(Context& context, const AdamWOptions& options, std::span<const AdamWSegment> segments,
            const AdamWState& state);
 
+// What each device implements: the same functions, of arguments that have been checked.
+namespace cpu {
+decltype(ops::adamw) adamw;
+}  // namespace cpu
+namespace cuda {
+decltype(ops::adamw) adamw;
+}  // namespace cuda
+
 }  // namespace isoflop::ops

@@ -27,4 +27,14 @@ void cross_entropy_forward_backward(Context& context, const TensorView& logits,
                                     std::int32_t ignore_index, double scale,
                                     const TensorView& losses);
 
+// What each device implements: the same functions, of arguments that have been checked.
+namespace cpu {
+decltype(ops::cross_entropy_forward) cross_entropy_forward;
+decltype(ops::cross_entropy_forward_backward) cross_entropy_forward_backward;
+}  // namespace cpu
+namespace cuda {
+decltype(ops::cross_entropy_forward) cross_entropy_forward;
+decltype(ops::cross_entropy_forward_backward) cross_entropy_forward_backward;
+}  // namespace cuda
+
 }  // namespace isoflop::ops

@@ -31,4 +31,12 @@ struct DropoutKey {
 void dropout(Context& context, const DropoutKey& key, double probability,
              std::int64_t sequence_length, const TensorView& x);
 
+// What each device implements: the same functions, of arguments that have been checked.
+namespace cpu {
+decltype(ops::dropout) dropout;
+}  // namespace cpu
+namespace cuda {
+decltype(ops::dropout) dropout;
+}  // namespace cuda
+
 }  // namespace isoflop::ops

@@ -34,4 +34,14 @@ void embedding_backward(Context& context, std::span<const std::int32_t> tokens,
                         const TensorView& d_out, std::int64_t sequence_length,
                         const TensorView& d_table, const TensorView& d_positions);
 
+// What each device implements: the same functions, of arguments that have been checked.
+namespace cpu {
+decltype(ops::embedding_forward) embedding_forward;
+decltype(ops::embedding_backward) embedding_backward;
+}  // namespace cpu
+namespace cuda {
+decltype(ops::embedding_forward) embedding_forward;
+decltype(ops::embedding_backward) embedding_backward;
+}  // namespace cuda
+
 }  // namespace isoflop::ops

@@ -39,4 +39,14 @@ void norm_backward(Context& context, const NormParameters& parameters, const Ten
                    const TensorView& x, const TensorView& statistics, bool accumulate,
                    const TensorView& d_x, const TensorView& d_weight, const TensorView& d_bias);
 
+// What each device implements: the same functions, of arguments that have been checked.
+namespace cpu {
+decltype(ops::add_norm_forward) add_norm_forward;
+decltype(ops::norm_backward) norm_backward;
+}  // namespace cpu
+namespace cuda {
+decltype(ops::add_norm_forward) add_norm_forward;
+decltype(ops::norm_backward) norm_backward;
+}  // namespace cuda
+
 }  // namespace isoflop::ops

@@ -30,4 +30,14 @@ void qk_norm_backward(Context& context, const QkNormShape& shape, const TensorVi
                       const TensorView& statistics, const TensorView& d_packed,
                       const TensorView& d_query_weight, const TensorView& d_key_weight);
 
+// What each device implements: the same functions, of arguments that have been checked.
+namespace cpu {
+decltype(ops::qk_norm_forward) qk_norm_forward;
+decltype(ops::qk_norm_backward) qk_norm_backward;
+}  // namespace cpu
+namespace cuda {
+decltype(ops::qk_norm_forward) qk_norm_forward;
+decltype(ops::qk_norm_backward) qk_norm_backward;
+}  // namespace cuda
+
 }  // namespace isoflop::ops

@@ -18,4 +18,12 @@ using device::TensorView;
 void fill_normal(Context& context, double deviation, std::uint64_t seed, std::uint64_t stream,
                  std::int64_t first, const TensorView& x);
 
+// What each device implements: the same functions, of arguments that have been checked.
+namespace cpu {
+decltype(ops::fill_normal) fill_normal;
+}  // namespace cpu
+namespace cuda {
+decltype(ops::fill_normal) fill_normal;
+}  // namespace cuda
+
 }  // namespace isoflop::ops

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "isoflop/device/accelerator.hpp"
 #include "isoflop/device/context.hpp"
+#include "isoflop/device/device.hpp"
 #include "isoflop/device/tensor_view.hpp"
 
 namespace isoflop::ops {
@@ -41,6 +41,10 @@ using device::DeferredValue;
 /// with the finaliser of SplitMix64 (Steele 2014).
 [[nodiscard]] std::uint64_t checksum(Context& context, const TensorView& x);
 
+/// sums[c] += sum over rows of matrix[row, c], in an order that depends on the shape alone; rounded
+/// once. matrix [rows, columns], sums [columns].
+void add_column_sums(Context& context, const TensorView& matrix, const TensorView& sums);
+
 /// out = x + y (out may alias either).
 void add(Context& context, const TensorView& x, const TensorView& y, const TensorView& out);
 /// x *= factor.
@@ -48,5 +52,29 @@ void scale(Context& context, double factor, const TensorView& x);
 void fill(Context& context, double value, const TensorView& x);
 /// Element types may differ; numbers are then rounded to nearest.
 void copy(Context& context, const TensorView& from, const TensorView& to);
+
+// What each device implements: the same functions, of arguments that have been checked.
+namespace cpu {
+decltype(ops::deferred_sum_of_squares) deferred_sum_of_squares;
+decltype(ops::statistics) statistics;
+decltype(ops::deferred_sum) deferred_sum;
+decltype(ops::checksum) checksum;
+decltype(ops::add_column_sums) add_column_sums;
+decltype(ops::add) add;
+decltype(ops::scale) scale;
+decltype(ops::fill) fill;
+decltype(ops::copy) copy;
+}  // namespace cpu
+namespace cuda {
+decltype(ops::deferred_sum_of_squares) deferred_sum_of_squares;
+decltype(ops::statistics) statistics;
+decltype(ops::deferred_sum) deferred_sum;
+decltype(ops::checksum) checksum;
+decltype(ops::add_column_sums) add_column_sums;
+decltype(ops::add) add;
+decltype(ops::scale) scale;
+decltype(ops::fill) fill;
+decltype(ops::copy) copy;
+}  // namespace cuda
 
 }  // namespace isoflop::ops

@@ -61,4 +61,14 @@ void rope_forward(Context& context, const RopeTable& table, const RopeShape& sha
 void rope_backward(Context& context, const RopeTable& table, const RopeShape& shape,
                    const TensorView& d_packed);
 
+// What each device implements: the same functions, of arguments that have been checked.
+namespace cpu {
+decltype(ops::rope_forward) rope_forward;
+decltype(ops::rope_backward) rope_backward;
+}  // namespace cpu
+namespace cuda {
+decltype(ops::rope_forward) rope_forward;
+decltype(ops::rope_backward) rope_backward;
+}  // namespace cuda
+
 }  // namespace isoflop::ops

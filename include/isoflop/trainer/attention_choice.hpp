@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "isoflop/attention/attention.hpp"
-#include "isoflop/device/accelerator.hpp"
+#include "isoflop/device/device.hpp"
 #include "isoflop/trainer/train_config.hpp"
 
 namespace isoflop::trainer {
@@ -40,13 +40,13 @@ struct AttentionResolution {
 /// The shape of one micro-batch.
 [[nodiscard]] attention::Shape attention_shape(const TrainConfig& config);
 
-/// The order in which the table prefers backends; `gpu`: null for a CPU, or when which GPU it will
+/// The order in which the table prefers backends; `device`: null when which it will
 /// be is not known.
 [[nodiscard]] std::vector<cost::AttentionBackend> preferred_backends(
-    const device::AcceleratorInfo* gpu);
+    const device::DeviceInfo* device);
 /// `why`: why the table decides; may be empty.
 [[nodiscard]] AttentionDecision decide_by_table(const TrainConfig& config,
-                                                const device::AcceleratorInfo* gpu,
+                                                const device::DeviceInfo* device,
                                                 const std::string& why = {});
 
 /// With `decision`, if any, where the choice is auto; else by request or table. Falls back where a

@@ -9,7 +9,7 @@
 namespace isoflop::trainer {
 
 [[nodiscard]] std::string doctor_text(device::Context& context, text::Colour colour);
-/// One line for --version: "cpu; own gemm; OpenBLAS ...".
+/// One line for --version: "cpu, own (avx512), SentencePiece, ...".
 [[nodiscard]] std::string build_features();
 
 }  // namespace isoflop::trainer

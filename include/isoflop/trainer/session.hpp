@@ -75,10 +75,10 @@ public:
     /// run on several (with one copy of the state); every member function is then called on all.
     Session(RunPlan plan, device::ThreadPool& pool,
             std::unique_ptr<comm::PointToPoint> transport = nullptr);
-    /// The same over a communicator of another kind; an empty `connect` is one rank. `accelerator`:
+    /// The same over a communicator of another kind; an empty `connect` is one rank. `device`:
     /// of a plan for one; it must outlive the session.
     Session(RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect,
-            device::Accelerator* accelerator = nullptr);
+            device::Device& device = device::host_device());
 
     /// Random weights, for a session that has done nothing yet: its moments are still zero, as
     /// the arena came, and stay untouched so that the first step need not wait for their pages.
@@ -125,10 +125,8 @@ public:
     /// empty.
     [[nodiscard]] std::string attention_run_by() const { return transformer_.attention_run_by(); }
     [[nodiscard]] device::Context& context() { return context_; }
-    /// For work on the host beside a GPU; context() itself without one.
-    [[nodiscard]] device::Context& host_context() {
-        return context_.accelerator != nullptr ? host_context_ : context_;
-    }
+    /// For work on the host, whatever the device.
+    [[nodiscard]] device::Context& host_context() { return host_context_; }
     [[nodiscard]] device::PlannedMemory& memory() { return memory_; }
     struct WholeWeights {
         device::Arena gathered;  ///< empty when the session holds all weights

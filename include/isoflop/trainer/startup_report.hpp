@@ -6,8 +6,8 @@
 #include <optional>
 #include <string>
 
-#include "isoflop/device/accelerator.hpp"
 #include "isoflop/device/cpu_info.hpp"
+#include "isoflop/device/device.hpp"
 #include "isoflop/run_log/records.hpp"
 #include "isoflop/text/text_report.hpp"
 #include "isoflop/trainer/session.hpp"
@@ -20,7 +20,7 @@ struct Hardware {
     int threads = 1;
     double fma_peak_flops = 0;   ///< measured: register-only multiply-adds on all threads
     double gemm_rate_flops = 0;  ///< measured: one 2048^3 product
-    std::optional<device::AcceleratorInfo> gpu;
+    std::optional<device::DeviceInfo> gpu;
     /// What MFU is against: the FMA peak of a CPU, the data sheet's dense peak of a GPU for the
     /// run's precision (its FMA peak is left 0); of all ranks together.
     double peak_flops = 0;

@@ -9,16 +9,16 @@
 #include <vector>
 
 #include "attention/arguments.hpp"
-#include "attention/backends.hpp"
-#include "attention/tiles/backward_block.hpp"
-#include "attention/tiles/forward_tile.hpp"
+#include "attention/backends_cpu.hpp"
+#include "attention/cpu/backward_block.hpp"
+#include "attention/cpu/forward_tile.hpp"
 
 namespace isoflop::attention {
 namespace {
 
 template <class T>
 void forward_query_tile(const Shape& shape, const ForwardArguments& arguments, std::int64_t batch,
-                        std::int64_t head, std::int64_t first_query) {
+                        std::int64_t head, std::int64_t first_query, IssuedProducts& issued) {
     Scratch scratch(ForwardTile<T>::scratch_bytes(shape.head_dim));
     ForwardTile<T> tile(tile_kernels<T>(), shape, scratch);
     tile.start(head_rows<T>(arguments.q, batch, head), first_query);
@@ -28,10 +28,12 @@ void forward_query_tile(const Shape& shape, const ForwardArguments& arguments, s
         cost::visited_keys(first_query, shape.query_length, shape.key_length, shape.causal));
     tile.finish(head_rows<T>(arguments.o, batch, head),
                 arguments.lse.as<T>().data() + row_index(shape, batch, head, first_query));
+    issued.add(tile.issued());
 }
 
 template <class T>
-void forward_all(Context& context, const Shape& shape, const ForwardArguments& arguments) {
+void forward_all(Context& context, const Shape& shape, const ForwardArguments& arguments,
+                 IssuedProducts& issued) {
     const std::int64_t tiles = round_up(shape.query_length, kQueryTile) / kQueryTile;
     const std::int64_t all_heads = shape.batch * shape.heads;
     context.pool.parallel_for(all_heads * tiles, [&](std::int64_t task) {
@@ -39,7 +41,7 @@ void forward_all(Context& context, const Shape& shape, const ForwardArguments& a
         const std::int64_t tile = tiles - 1 - task / all_heads;
         const std::int64_t batch = task % all_heads / shape.heads;
         const std::int64_t head = task % all_heads % shape.heads;
-        forward_query_tile<T>(shape, arguments, batch, head, tile * kQueryTile);
+        forward_query_tile<T>(shape, arguments, batch, head, tile * kQueryTile, issued);
     });
 }
 
@@ -62,26 +64,29 @@ std::vector<BlockPosition> blocks_of_step(const Shape& shape, std::int64_t side,
 }
 
 template <class T>
-void backward_all(Context& context, const Shape& shape, const BackwardArguments& arguments) {
+void backward_all(Context& context, const Shape& shape, const BackwardArguments& arguments,
+                  IssuedProducts& issued) {
     prepare_backward<T>(context, shape, arguments);
     const std::int64_t size = backward_block_size(shape.head_dim);
     const std::int64_t side = round_up(std::max(shape.query_length, shape.key_length), size) / size;
     for (std::int64_t step = 0; step < side; ++step) {
         const std::vector<BlockPosition> blocks = blocks_of_step(shape, side, step);
         context.pool.parallel_for(static_cast<std::int64_t>(blocks.size()), [&](std::int64_t task) {
-            backward_block<T>(shape, arguments, blocks[static_cast<std::size_t>(task)]);
+            backward_block<T>(shape, arguments, blocks[static_cast<std::size_t>(task)], issued);
         });
     }
 }
 
 struct FlashAttention2Cpu {
     template <class T>
-    static void forward(Context& context, const Shape& shape, const ForwardArguments& arguments) {
-        forward_all<T>(context, shape, arguments);
+    static void forward(Context& context, const Shape& shape, const ForwardArguments& arguments,
+                        IssuedProducts& issued) {
+        forward_all<T>(context, shape, arguments, issued);
     }
     template <class T>
-    static void backward(Context& context, const Shape& shape, const BackwardArguments& arguments) {
-        backward_all<T>(context, shape, arguments);
+    static void backward(Context& context, const Shape& shape, const BackwardArguments& arguments,
+                         IssuedProducts& issued) {
+        backward_all<T>(context, shape, arguments, issued);
     }
 };
 

@@ -2,11 +2,11 @@
 // head_dim and element type.
 #include "attention/flash_attn_2/flash_attn_2_cuda.hpp"
 
-#include "attention/cuda_tiles/launch.hpp"
+#include "attention/flash_attn_2/block_shapes.hpp"
 #include "attention/flash_attn_2/forward_kernel.hpp"
 #include "attention/flash_attn_2/key_gradients_kernel.hpp"
 #include "attention/flash_attn_2/query_gradient_kernel.hpp"
-#include "attention/flash_attn_2/tiles.hpp"
+#include "attention/tensor_cores/launch.hpp"
 
 namespace isoflop::attention::flash_attn_2 {
 namespace {

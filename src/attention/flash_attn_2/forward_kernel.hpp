@@ -7,14 +7,14 @@
 // computed, the next keys during softmax and the product with the values.
 #pragma once
 
-#include "attention/cuda_tiles/softmax.hpp"
+#include "attention/tensor_cores/softmax.hpp"
 
 namespace isoflop::attention::flash_attn_2 {
 
-using namespace cuda_tiles;
+using namespace tensor_cores;
 
 template <class T, int head_dim_, int query_tile_, int key_tile_, int warps_,
-          class Steps_ = cuda_tiles::Steps>
+          class Steps_ = tensor_cores::Steps>
 struct ForwardConfig {
     using Element = T;
     using Steps = Steps_;

@@ -13,14 +13,14 @@
 // to run.
 #pragma once
 
-#include "attention/cuda_tiles/transposed_scores.hpp"
+#include "attention/tensor_cores/transposed_scores.hpp"
 
 namespace isoflop::attention::flash_attn_2 {
 
-using namespace cuda_tiles;
+using namespace tensor_cores;
 
 template <class T, int head_dim_, int query_tile_, int key_tile_, int warps_, KeyGradients results_,
-          class Steps_ = cuda_tiles::Steps>
+          class Steps_ = tensor_cores::Steps>
 struct KeyGradientsConfig {
     using Element = T;
     using Steps = Steps_;

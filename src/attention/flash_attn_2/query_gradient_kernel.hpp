@@ -7,15 +7,15 @@
 // Two stages of keys and values: one is copied while the other is worked on.
 #pragma once
 
-#include "attention/cuda_tiles/fragments.hpp"
-#include "attention/cuda_tiles/heads.hpp"
+#include "attention/tensor_cores/fragments.hpp"
+#include "attention/tensor_cores/heads.hpp"
 
 namespace isoflop::attention::flash_attn_2 {
 
-using namespace cuda_tiles;
+using namespace tensor_cores;
 
 template <class T, int head_dim_, int query_tile_, int key_tile_, int warps_,
-          class Steps_ = cuda_tiles::Steps>
+          class Steps_ = tensor_cores::Steps>
 struct QueryGradientConfig {
     using Element = T;
     using Steps = Steps_;

@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "attention/arguments.hpp"
-#include "attention/backends.hpp"
+#include "attention/backends_cpu.hpp"
 #include "isoflop/device/gemm.hpp"
 
 namespace isoflop::attention {
@@ -27,18 +27,25 @@ struct RowBlock {
     std::int64_t rows = 0;
 };
 
-/// Calls run(block) for all blocks of `length` rows of `heads` heads.
+/// Calls run(block) for all blocks of `length` rows of `heads` heads; it returns what it has issued.
 template <class Run>
 void for_all_blocks(Context& context, const Shape& shape, std::int64_t heads, std::int64_t length,
-                    const Run& run) {
+                    IssuedProducts& issued, const Run& run) {
     const std::int64_t blocks = round_up(length, kRowBlock) / kRowBlock;
     context.pool.parallel_for(shape.batch * heads * blocks, [&](std::int64_t task) {
         const std::int64_t first = task % blocks * kRowBlock;
-        run(RowBlock{.batch = task / blocks / heads,
-                     .head = task / blocks % heads,
-                     .first = first,
-                     .rows = std::min(kRowBlock, length - first)});
+        issued.add(run(RowBlock{.batch = task / blocks / heads,
+                                .head = task / blocks % heads,
+                                .first = first,
+                                .rows = std::min(kRowBlock, length - first)}));
     });
+}
+
+/// The product in this thread; returns its multiply-adds.
+template <class T>
+std::uint64_t multiply(const GemmShape& product, T factor, const T* a, const T* b, T beta, T* c) {
+    gemm_serial(product, factor, a, b, beta, c);
+    return multiply_adds(product.m, product.n, product.k);
 }
 
 /// Rows of the [batch, heads, query_length, key_length] matrix from `query` on.
@@ -50,9 +57,10 @@ T* matrix_row(const TensorView& matrix, const Shape& shape, std::int64_t batch, 
 
 /// out = sum over keys of matrix(query, key) * rows(key). A masked entry of the matrix is 0 and
 /// drops out unless a row is Inf or NaN; then only visible keys are summed, one by one.
+/// Returns the multiply-adds, as those that follow.
 template <class T>
-void product_with_keys(const Shape& shape, const RowBlock& block, const T* matrix,
-                       const HeadRows<T>& rows, const HeadRows<T>& out) {
+std::uint64_t product_with_keys(const Shape& shape, const RowBlock& block, const T* matrix,
+                                const HeadRows<T>& rows, const HeadRows<T>& out) {
     const std::int64_t d = shape.head_dim;
     if (!shape.causal ||
         tile_kernels<T>().all_finite(shape.key_length, d, rows.data, rows.stride)) {
@@ -62,9 +70,9 @@ void product_with_keys(const Shape& shape, const RowBlock& block, const T* matri
                                 .lda = shape.key_length,
                                 .ldb = rows.stride,
                                 .ldc = out.stride};
-        gemm_serial(product, T(1), matrix, rows.data, T(0), out.row(block.first));
-        return;
+        return multiply(product, T(1), matrix, rows.data, T(0), out.row(block.first));
     }
+    std::uint64_t pairs = 0;
     for (std::int64_t i = 0; i < block.rows; ++i) {
         T* sums = out.row(block.first + i);
         std::fill_n(sums, d, T(0));
@@ -73,15 +81,18 @@ void product_with_keys(const Shape& shape, const RowBlock& block, const T* matri
             const T factor = matrix[i * shape.key_length + key];
             for (std::int64_t column = 0; column < d; ++column)
                 sums[column] += factor * rows.row(key)[column];
+            ++pairs;
         }
     }
+    return pairs * static_cast<std::uint64_t>(d);
 }
 
 /// out (+)= sum over queries of matrix(query, key) * rows(query), for the block's keys; masked
 /// entries as above.
 template <class T>
-void product_with_queries(const Shape& shape, const RowBlock& block, const T* matrix,
-                          const HeadRows<T>& rows, const HeadRows<T>& out, bool accumulate) {
+std::uint64_t product_with_queries(const Shape& shape, const RowBlock& block, const T* matrix,
+                                   const HeadRows<T>& rows, const HeadRows<T>& out,
+                                   bool accumulate) {
     const std::int64_t d = shape.head_dim;
     if (!shape.causal ||
         tile_kernels<T>().all_finite(shape.query_length, d, rows.data, rows.stride)) {
@@ -92,10 +103,10 @@ void product_with_queries(const Shape& shape, const RowBlock& block, const T* ma
                                 .lda = shape.key_length,
                                 .ldb = rows.stride,
                                 .ldc = out.stride};
-        gemm_serial(product, T(1), matrix + block.first, rows.data, accumulate ? T(1) : T(0),
-                    out.row(block.first));
-        return;
+        return multiply(product, T(1), matrix + block.first, rows.data, accumulate ? T(1) : T(0),
+                        out.row(block.first));
     }
+    std::uint64_t pairs = 0;
     for (std::int64_t key = block.first; key < block.first + block.rows; ++key) {
         T* sums = out.row(key);
         if (!accumulate) std::fill_n(sums, d, T(0));
@@ -104,14 +115,16 @@ void product_with_queries(const Shape& shape, const RowBlock& block, const T* ma
             const T factor = matrix[query * shape.key_length + key];
             for (std::int64_t column = 0; column < d; ++column)
                 sums[column] += factor * rows.row(query)[column];
+            ++pairs;
         }
     }
+    return pairs * static_cast<std::uint64_t>(d);
 }
 
 /// matrix = factor * queries keys^T for the block's queries and all keys.
 template <class T>
-void product_of_all_pairs(const Shape& shape, const RowBlock& block, T factor,
-                          const HeadRows<T>& queries, const HeadRows<T>& keys, T* matrix) {
+std::uint64_t product_of_all_pairs(const Shape& shape, const RowBlock& block, T factor,
+                                   const HeadRows<T>& queries, const HeadRows<T>& keys, T* matrix) {
     const GemmShape product{.transpose_b = Transpose::yes,
                             .m = block.rows,
                             .n = shape.key_length,
@@ -119,16 +132,18 @@ void product_of_all_pairs(const Shape& shape, const RowBlock& block, T factor,
                             .lda = queries.stride,
                             .ldb = keys.stride,
                             .ldc = shape.key_length};
-    gemm_serial(product, factor, queries.row(block.first), keys.data, T(0), matrix);
+    return multiply(product, factor, queries.row(block.first), keys.data, T(0), matrix);
 }
 
 template <class T>
-void forward_block(const Shape& shape, const ForwardArguments& arguments, const RowBlock& block) {
+ProductCount forward_block(const Shape& shape, const ForwardArguments& arguments,
+                           const RowBlock& block) {
     const std::int64_t kv_head = kv_head_of(shape, block.head);
     T* matrix = matrix_row<T>(arguments.probabilities, shape, block.batch, block.head, block.first);
-    product_of_all_pairs(shape, block, static_cast<T>(shape.scale) * kLog2E<T>,
-                         head_rows<T>(arguments.q, block.batch, block.head),
-                         head_rows<T>(arguments.k, block.batch, kv_head), matrix);
+    ProductCount count;
+    count.scores = product_of_all_pairs(shape, block, static_cast<T>(shape.scale) * kLog2E<T>,
+                                        head_rows<T>(arguments.q, block.batch, block.head),
+                                        head_rows<T>(arguments.k, block.batch, kv_head), matrix);
     for (std::int64_t i = 0; i < block.rows; ++i) {
         T* row = matrix + i * shape.key_length;
         const std::int64_t query = block.first + i;
@@ -141,20 +156,24 @@ void forward_block(const Shape& shape, const ForwardArguments& arguments, const 
                 row_index(shape, block.batch, block.head, query))] = lse;
         }
     }
-    product_with_keys(shape, block, matrix, head_rows<T>(arguments.v, block.batch, kv_head),
-                      head_rows<T>(arguments.o, block.batch, block.head));
+    count.values =
+        product_with_keys(shape, block, matrix, head_rows<T>(arguments.v, block.batch, kv_head),
+                          head_rows<T>(arguments.o, block.batch, block.head));
+    return count;
 }
 
 /// d_scores and d_q of a block of queries.
 template <class T>
-void backward_queries(const Shape& shape, const BackwardArguments& arguments,
-                      const RowBlock& block) {
+ProductCount backward_queries(const Shape& shape, const BackwardArguments& arguments,
+                              const RowBlock& block) {
     const std::int64_t kv_head = kv_head_of(shape, block.head);
     const T* p =
         matrix_row<T>(arguments.probabilities, shape, block.batch, block.head, block.first);
     T* d_scores = matrix_row<T>(arguments.d_scores, shape, block.batch, block.head, block.first);
-    product_of_all_pairs(shape, block, T(1), head_rows<T>(arguments.d_o, block.batch, block.head),
-                         head_rows<T>(arguments.v, block.batch, kv_head), d_scores);
+    ProductCount count;
+    count.values = product_of_all_pairs(shape, block, T(1),
+                                        head_rows<T>(arguments.d_o, block.batch, block.head),
+                                        head_rows<T>(arguments.v, block.batch, kv_head), d_scores);
     for (std::int64_t i = 0; i < block.rows; ++i) {
         T* row = d_scores + i * shape.key_length;
         const std::int64_t limit = key_limit(shape, block.first + i);
@@ -162,40 +181,49 @@ void backward_queries(const Shape& shape, const BackwardArguments& arguments,
                                                p + i * shape.key_length, row);
         std::fill(row + limit, row + shape.key_length, T(0));
     }
-    product_with_keys(shape, block, d_scores, head_rows<T>(arguments.k, block.batch, kv_head),
-                      head_rows<T>(arguments.d_q, block.batch, block.head));
+    count.scores =
+        product_with_keys(shape, block, d_scores, head_rows<T>(arguments.k, block.batch, kv_head),
+                          head_rows<T>(arguments.d_q, block.batch, block.head));
+    return count;
 }
 
 /// d_k and d_v of a block of keys.
 template <class T>
-void backward_keys(const Shape& shape, const BackwardArguments& arguments, const RowBlock& block) {
+ProductCount backward_keys(const Shape& shape, const BackwardArguments& arguments,
+                           const RowBlock& block) {
+    ProductCount count;
     const std::int64_t group = shape.heads / shape.kv_heads;
     const HeadRows<T> d_k = head_rows<T>(arguments.d_k, block.batch, block.head);
     const HeadRows<T> d_v = head_rows<T>(arguments.d_v, block.batch, block.head);
     for (std::int64_t in_group = 0; in_group < group; ++in_group) {
         const std::int64_t head = block.head * group + in_group;
-        product_with_queries(shape, block,
-                             matrix_row<T>(arguments.probabilities, shape, block.batch, head, 0),
-                             head_rows<T>(arguments.d_o, block.batch, head), d_v, in_group > 0);
-        product_with_queries(shape, block,
-                             matrix_row<T>(arguments.d_scores, shape, block.batch, head, 0),
-                             head_rows<T>(arguments.q, block.batch, head), d_k, in_group > 0);
+        count.values += product_with_queries(
+            shape, block, matrix_row<T>(arguments.probabilities, shape, block.batch, head, 0),
+            head_rows<T>(arguments.d_o, block.batch, head), d_v, in_group > 0);
+        count.scores += product_with_queries(
+            shape, block, matrix_row<T>(arguments.d_scores, shape, block.batch, head, 0),
+            head_rows<T>(arguments.q, block.batch, head), d_k, in_group > 0);
     }
+    return count;
 }
 
 struct ManualCpu {
     template <class T>
-    static void forward(Context& context, const Shape& shape, const ForwardArguments& arguments) {
-        for_all_blocks(context, shape, shape.heads, shape.query_length,
-                       [&](const RowBlock& block) { forward_block<T>(shape, arguments, block); });
+    static void forward(Context& context, const Shape& shape, const ForwardArguments& arguments,
+                        IssuedProducts& issued) {
+        for_all_blocks(
+            context, shape, shape.heads, shape.query_length, issued,
+            [&](const RowBlock& block) { return forward_block<T>(shape, arguments, block); });
     }
     template <class T>
-    static void backward(Context& context, const Shape& shape, const BackwardArguments& arguments) {
-        for_all_blocks(context, shape, shape.heads, shape.query_length, [&](const RowBlock& block) {
-            backward_queries<T>(shape, arguments, block);
-        });
-        for_all_blocks(context, shape, shape.kv_heads, shape.key_length,
-                       [&](const RowBlock& block) { backward_keys<T>(shape, arguments, block); });
+    static void backward(Context& context, const Shape& shape, const BackwardArguments& arguments,
+                         IssuedProducts& issued) {
+        for_all_blocks(
+            context, shape, shape.heads, shape.query_length, issued,
+            [&](const RowBlock& block) { return backward_queries<T>(shape, arguments, block); });
+        for_all_blocks(
+            context, shape, shape.kv_heads, shape.key_length, issued,
+            [&](const RowBlock& block) { return backward_keys<T>(shape, arguments, block); });
     }
 };
 

@@ -1,4 +1,4 @@
-// Attention with the whole matrix of probabilities on a GPU: two products by the accelerator and a
+// Attention with the whole matrix of probabilities on a GPU: two products by the device and a
 // masked softmax between them, in place: a product leaves scaled scores (or the gradient of the
 // probabilities) in the element type, and a kernel with one block per row makes them probabilities
 // (or gradients of scores), computing in fp32.
@@ -7,7 +7,7 @@
 // all key/value heads of a sequence at once; so gradients of keys and values are added in order of
 // heads. A row of the matrix depends on its query alone: numbers that are not finite stay in it.
 #include "attention/arguments.hpp"
-#include "attention/cuda_backends.hpp"
+#include "attention/backends_cuda.hpp"
 #include "ops/cuda_softmax.hpp"
 
 namespace isoflop::attention {
@@ -229,24 +229,24 @@ struct ProductOptions {
 template <class T>
 void multiply(Context& context, const Shape& shape, std::int64_t m, std::int64_t n, std::int64_t k,
               const Operand& a, const Operand& b, const Operand& c, const ProductOptions& options) {
-    context.accelerator->gemm({.shape = {.transpose_a = options.transpose_a,
-                                         .transpose_b = options.transpose_b,
-                                         .m = m,
-                                         .n = n,
-                                         .k = k,
-                                         .lda = a.row_stride,
-                                         .ldb = b.row_stride,
-                                         .ldc = c.row_stride},
-                               .dtype = ops::cuda::kDTypeOf<T>,
-                               .alpha = static_cast<float>(options.alpha),
-                               .a = a.data,
-                               .b = b.data,
-                               .beta = options.accumulate ? 1.0F : 0.0F,
-                               .c = c.data,
-                               .count = shape.kv_heads,
-                               .stride_a = a.stride,
-                               .stride_b = b.stride,
-                               .stride_c = c.stride});
+    context.device.gemm(context.pool, {.shape = {.transpose_a = options.transpose_a,
+                                                 .transpose_b = options.transpose_b,
+                                                 .m = m,
+                                                 .n = n,
+                                                 .k = k,
+                                                 .lda = a.row_stride,
+                                                 .ldb = b.row_stride,
+                                                 .ldc = c.row_stride},
+                                       .dtype = ops::cuda::kDTypeOf<T>,
+                                       .alpha = static_cast<float>(options.alpha),
+                                       .a = a.data,
+                                       .b = b.data,
+                                       .beta = options.accumulate ? 1.0F : 0.0F,
+                                       .c = c.data,
+                                       .count = shape.kv_heads,
+                                       .stride_a = a.stride,
+                                       .stride_b = b.stride,
+                                       .stride_c = c.stride});
 }
 
 // ---- The backend

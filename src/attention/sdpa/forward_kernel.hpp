@@ -8,14 +8,14 @@
 // queries arrive while it is busy with softmax and values.
 #pragma once
 
-#include "attention/cuda_tiles/softmax.hpp"
+#include "attention/tensor_cores/softmax.hpp"
 
 namespace isoflop::attention::sdpa {
 
-using namespace cuda_tiles;
+using namespace tensor_cores;
 
 template <class T, int head_dim_, int chunk_, int key_tile_, int warps_,
-          class Steps_ = cuda_tiles::Steps>
+          class Steps_ = tensor_cores::Steps>
 struct ForwardConfig {
     using Element = T;
     using Steps = Steps_;

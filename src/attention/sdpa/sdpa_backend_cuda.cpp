@@ -6,12 +6,12 @@
 
 #include <algorithm>
 
-#include "attention/cuda_backends.hpp"
+#include "attention/backends_cuda.hpp"
 #include "attention/cudnn/fused_attention.hpp"
 #include "attention/flash_attn_2/flash_attn_2_cuda.hpp"
 #include "attention/sdpa/sdpa_cuda.hpp"
 #include "isoflop/base/error.hpp"
-#include "isoflop/device/accelerator.hpp"
+#include "isoflop/device/device.hpp"
 
 namespace isoflop::attention {
 namespace {
@@ -19,7 +19,7 @@ namespace {
 constexpr auto kKind = cost::AttentionBackend::sdpa;
 constexpr std::string_view kOwnKernels = "own kernels";
 
-sdpa::ScratchMemory scratch_of(device::Accelerator& device) {
+sdpa::ScratchMemory scratch_of(device::Device& device) {
     return {.data = device.scratch(), .bytes = device::kScratchBytes};
 }
 
@@ -32,8 +32,8 @@ public:
     void forward(Context& context, const Shape& shape,
                  const ForwardArguments& arguments) const override {
         check_forward(kKind, shape, arguments, cost::DeviceKind::cuda);
-        record_forward(context, kKind, shape, arguments.pass);
-        device::Accelerator& device = *context.accelerator;
+        record_planned_forward(context, kKind, shape, arguments.pass);
+        device::Device& device = context.device;
         if (is_for_cudnn(device, shape, arguments, forward_))
             return cudnn_->run(shape, arguments, workspace(device, arguments).data());
         sdpa::forward(device.stream(), shape, arguments, scratch_of(device));
@@ -42,8 +42,8 @@ public:
     void backward(Context& context, const Shape& shape,
                   const BackwardArguments& arguments) const override {
         check_backward(kKind, shape, arguments, cost::DeviceKind::cuda);
-        record_backward(context, kKind, shape, arguments.d_q_sums.empty());
-        device::Accelerator& device = *context.accelerator;
+        record_planned_backward(context, kKind, shape, arguments.d_q_sums.empty());
+        device::Device& device = context.device;
         if (is_for_cudnn(device, shape, arguments, backward_))
             return cudnn_->run(shape, arguments, workspace(device, arguments).data());
         if (cudnn_ == nullptr)
@@ -55,8 +55,8 @@ public:
 
     void prepare(Context& context, const Shape& shape, const ForwardArguments& forward,
                  const BackwardArguments& backward) const override {
-        (void)is_for_cudnn(*context.accelerator, shape, forward, forward_);
-        (void)is_for_cudnn(*context.accelerator, shape, backward, backward_);
+        (void)is_for_cudnn(context.device, shape, forward, forward_);
+        (void)is_for_cudnn(context.device, shape, backward, backward_);
     }
 
     [[nodiscard]] std::string description() const override {
@@ -67,11 +67,11 @@ public:
 
 private:
     /// The ops' scratch, or what was planned for the pass if that is more.
-    static std::span<std::byte> workspace(device::Accelerator& device,
+    static std::span<std::byte> workspace(device::Device& device,
                                           const ForwardArguments& /*arguments*/) {
         return {device.scratch(), device::kScratchBytes};
     }
-    static std::span<std::byte> workspace(device::Accelerator& device,
+    static std::span<std::byte> workspace(device::Device& device,
                                           const BackwardArguments& arguments) {
         if (arguments.workspace.size() > device::kScratchBytes) return arguments.workspace;
         return {device.scratch(), device::kScratchBytes};
@@ -79,7 +79,7 @@ private:
 
     /// Notes in `how` what runs, and if not cuDNN, why.
     template <class Arguments>
-    bool is_for_cudnn(device::Accelerator& device, const Shape& shape, const Arguments& arguments,
+    bool is_for_cudnn(device::Device& device, const Shape& shape, const Arguments& arguments,
                       std::string& how) const {
         ask_for_cudnn(device);
         if (cudnn_ == nullptr) {
@@ -107,7 +107,7 @@ private:
     }
 
     /// Once, when the device is known.
-    void ask_for_cudnn(device::Accelerator& device) const {
+    void ask_for_cudnn(device::Device& device) const {
         if (asked_) return;
         asked_ = true;
         if (device.stream() == nullptr) {
@@ -115,7 +115,7 @@ private:
             return;
         }
         try {
-            const device::AcceleratorInfo& info = device.info();
+            const device::DeviceInfo& info = device.info();
             const cudnn::Functions functions = cudnn::load_functions();
             cudnn::PlanCache cache(
                 plan_cache_,
@@ -131,7 +131,7 @@ private:
     }
 
     std::filesystem::path plan_cache_;
-    // A backend is of one rank, as its accelerator.
+    // A backend is of one rank, as its device.
     mutable bool asked_ = false;
     mutable std::unique_ptr<cudnn::FusedAttention> cudnn_;
     mutable std::string without_cudnn_;

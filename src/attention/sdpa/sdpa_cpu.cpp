@@ -5,9 +5,9 @@
 // Forward runs one task per batch, head and chunk of queries, backward one task per batch and
 // key/value head.
 #include "attention/arguments.hpp"
-#include "attention/backends.hpp"
-#include "attention/tiles/backward_block.hpp"
-#include "attention/tiles/forward_tile.hpp"
+#include "attention/backends_cpu.hpp"
+#include "attention/cpu/backward_block.hpp"
+#include "attention/cpu/forward_tile.hpp"
 
 namespace isoflop::attention {
 namespace {
@@ -17,7 +17,7 @@ inline constexpr std::int64_t kKeyBlock = 512;
 
 template <class T>
 void forward_chunk(const Shape& shape, const ForwardArguments& arguments, std::int64_t batch,
-                   std::int64_t head, std::int64_t first_query) {
+                   std::int64_t head, std::int64_t first_query, IssuedProducts& issued) {
     Scratch scratch(ForwardTile<T>::scratch_bytes(shape.head_dim) +
                     2 * Scratch::size<T>(kQueryChunk));
     ForwardTile<T> tile(tile_kernels<T>(), shape, scratch);
@@ -47,22 +47,25 @@ void forward_chunk(const Shape& shape, const ForwardArguments& arguments, std::i
             }
         }
     }
+    issued.add(tile.issued());
 }
 
 template <class T>
-void forward_all(Context& context, const Shape& shape, const ForwardArguments& arguments) {
+void forward_all(Context& context, const Shape& shape, const ForwardArguments& arguments,
+                 IssuedProducts& issued) {
     const std::int64_t chunks = round_up(shape.query_length, kQueryChunk) / kQueryChunk;
     const std::int64_t all_heads = shape.batch * shape.heads;
     context.pool.parallel_for(all_heads * chunks, [&](std::int64_t task) {
         const std::int64_t chunk = chunks - 1 - task / all_heads;  // the heaviest first
         const std::int64_t batch = task % all_heads / shape.heads;
         const std::int64_t head = task % all_heads % shape.heads;
-        forward_chunk<T>(shape, arguments, batch, head, chunk * kQueryChunk);
+        forward_chunk<T>(shape, arguments, batch, head, chunk * kQueryChunk, issued);
     });
 }
 
 template <class T>
-void backward_all(Context& context, const Shape& shape, const BackwardArguments& arguments) {
+void backward_all(Context& context, const Shape& shape, const BackwardArguments& arguments,
+                  IssuedProducts& issued) {
     prepare_backward<T>(context, shape, arguments);
     const std::int64_t size = backward_block_size(shape.head_dim);
     context.pool.parallel_for(shape.batch * shape.kv_heads, [&](std::int64_t task) {
@@ -71,7 +74,7 @@ void backward_all(Context& context, const Shape& shape, const BackwardArguments&
             for (block.first_query = 0; block.first_query < shape.query_length;
                  block.first_query += size) {
                 if (!block_is_visited(shape, block.first_query, block.first_key)) continue;
-                backward_block<T>(shape, arguments, block);
+                backward_block<T>(shape, arguments, block, issued);
             }
         }
     });
@@ -79,12 +82,14 @@ void backward_all(Context& context, const Shape& shape, const BackwardArguments&
 
 struct SdpaCpu {
     template <class T>
-    static void forward(Context& context, const Shape& shape, const ForwardArguments& arguments) {
-        forward_all<T>(context, shape, arguments);
+    static void forward(Context& context, const Shape& shape, const ForwardArguments& arguments,
+                        IssuedProducts& issued) {
+        forward_all<T>(context, shape, arguments, issued);
     }
     template <class T>
-    static void backward(Context& context, const Shape& shape, const BackwardArguments& arguments) {
-        backward_all<T>(context, shape, arguments);
+    static void backward(Context& context, const Shape& shape, const BackwardArguments& arguments,
+                         IssuedProducts& issued) {
+        backward_all<T>(context, shape, arguments, issued);
     }
 };
 

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
-#include "attention/cuda_tiles/launch.hpp"
 #include "attention/sdpa/backward_kernel.hpp"
+#include "attention/sdpa/block_shapes.hpp"
 #include "attention/sdpa/forward_kernel.hpp"
-#include "attention/sdpa/tiles.hpp"
+#include "attention/tensor_cores/launch.hpp"
 
 namespace isoflop::attention::sdpa {
 namespace {

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "isoflop/device/accelerator.hpp"
+#include "isoflop/device/device.hpp"
 
 struct nvmlDevice_st;
 

@@ -157,8 +157,7 @@ void Products::Prepared::set_addresses(const DeviceGemm& of) const {
     if (of.gelu_input != nullptr) set_attribute(product, kProductAuxPointer, of.gelu_input);
 }
 
-Products::Products(const Stream& stream, const AcceleratorOptions& options,
-                   const AcceleratorInfo& info)
+Products::Products(const Stream& stream, const DeviceOptions& options, const DeviceInfo& info)
     : stream_(stream),
       deterministic_(options.deterministic),
       allow_tf32_(options.allow_tf32),

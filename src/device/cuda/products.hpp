@@ -11,13 +11,13 @@
 #include "device/cuda/memory.hpp"
 #include "device/cuda/runtime.hpp"
 #include "device/gemm_cache.hpp"
-#include "isoflop/device/accelerator.hpp"
+#include "isoflop/device/device.hpp"
 
 namespace isoflop::device::cuda {
 
 class Products {
 public:
-    Products(const Stream& stream, const AcceleratorOptions& options, const AcceleratorInfo& info);
+    Products(const Stream& stream, const DeviceOptions& options, const DeviceInfo& info);
     ~Products();
     Products(const Products&) = delete;
     Products& operator=(const Products&) = delete;

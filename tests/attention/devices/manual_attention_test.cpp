@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "attention/attention_problem.hpp"
-#include "attention/cuda_backends.hpp"
+#include "attention/backends_cuda.hpp"
 #include "ops/devices/support.hpp"
 
 namespace isoflop::test {
@@ -17,7 +17,7 @@ using test::Reference;
 /// Rows with gaps between them, in device memory.
 class DeviceHeads {
 public:
-    DeviceHeads(device::Accelerator& device, DType dtype, const test::Tensor<float>& from)
+    DeviceHeads(device::Device& device, DType dtype, const test::Tensor<float>& from)
         : host_(from),
           memory_(device, dtype, {std::ssize(from.data)}, {from.data.begin(), from.data.end()}) {}
 
@@ -43,7 +43,7 @@ private:
 
 /// A problem whose inputs are rounded to the type, and all that the backend needs on the device.
 struct DeviceProblem {
-    DeviceProblem(device::Accelerator& device, DType type, Problem<float>& problem)
+    DeviceProblem(device::Device& device, DType type, Problem<float>& problem)
         : dtype(type),
           shape(problem.shape),
           q(device, type, problem.q),
@@ -87,7 +87,8 @@ struct DeviceProblem {
                 .d_scores = d_scores.view()};
     }
     void run(Context& context) {
-        const auto backend = context.accelerator->make_attention(cost::AttentionBackend::manual);
+        const auto backend =
+            attention::make_backend(cost::AttentionBackend::manual, context.device);
         backend->forward(context, shape, forward_arguments());
         backend->backward(context, shape, backward_arguments());
     }
@@ -235,7 +236,7 @@ TEST_F(ManualAttentionCuda, RecordsWhatItMultiplies) {
 TEST_F(ManualAttentionCuda, WrongArgumentsAreNamed) {
     Problem<float> problem(make_shape(8, 8, 16));
     DeviceProblem on_device(*device_, DType::bfloat16, problem);
-    const auto backend = device_->make_attention(cost::AttentionBackend::manual);
+    const auto backend = attention::make_backend(cost::AttentionBackend::manual, *device_);
     attention::ForwardArguments arguments = on_device.forward_arguments();
     arguments.lse = on_device.probabilities.view();  // bf16, and too large
     EXPECT_THROW(backend->forward(context_, problem.shape, arguments), std::invalid_argument);

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Checks what ptxas reported of the attention kernels when they were built (cmake/log_ptxas.sh), for every architecture of
 # the build: no spills (of flash_attn_2, forward, head_dim 128 at most 256 bytes), no more registers than the table in
-# tiles.hpp says. Generates the PTX of sm_80 and counts the tensor-core products, matrix loads and copies of each kernel,
+# block_shapes.hpp says. Generates the PTX of sm_80 and counts the tensor-core products, matrix loads and copies of each kernel,
 # which follow from its tiles. Prints the table of docs/attention_kernels.md.
 #
-#   check_with_nvcc.sh SOURCE_FOLDER WORK_FOLDER FOLDER_OF_ACCELERATOR_OBJECTS NVCC
+#   check_with_nvcc.sh SOURCE_FOLDER WORK_FOLDER FOLDER_OF_TRAIN_OBJECTS NVCC
 set -euo pipefail
 
 source_folder=$1
@@ -18,7 +18,7 @@ mkdir -p "$work_folder"
 
 # One line for each kernel of a log: architecture, kernel, type, template arguments, registers, spilled bytes.
 report() {
-    c++filt | sed -E 's/isoflop::(attention::(flash_attn_2|sdpa|cuda_tiles)|simt):://g; s/\(KeyGradients\)//g' | awk '
+    c++filt | sed -E 's/isoflop::(attention::(flash_attn_2|sdpa|tensor_cores)|simt):://g; s/\(KeyGradients\)//g' | awk '
         /Compiling entry function/ {
             match($0, /for .sm_[0-9]+/); architecture = substr($0, RSTART + 5, RLENGTH - 5)
             match($0, /[a-z_]+_kernel</); kernel = substr($0, RSTART, RLENGTH - 1)
@@ -80,12 +80,12 @@ check_backend() {
                 print row | "sort"
             }
             exit bad
-        }' "$source_folder/src/attention/$backend/tiles.hpp" "$lines"
+        }' "$source_folder/src/attention/$backend/block_shapes.hpp" "$lines"
 
     # Products, matrix loads and copies in the PTX, and those that the tiles tell.
     local ptx="$work_folder/${backend}_sm_80.ptx"
     "$nvcc" "${flags[@]}" -ptx -arch=sm_80 -o "$ptx" "$source"
-    c++filt < "$ptx" | sed -E 's/isoflop::(attention::(flash_attn_2|sdpa|cuda_tiles)|simt):://g; s/\(KeyGradients\)//g' | awk -v backend="$backend" '
+    c++filt < "$ptx" | sed -E 's/isoflop::(attention::(flash_attn_2|sdpa|tensor_cores)|simt):://g; s/\(KeyGradients\)//g' | awk -v backend="$backend" '
         function expect(what, found, wanted) {
             if (found == wanted) return
             print name ": " found " " what ", not " wanted; bad = 1

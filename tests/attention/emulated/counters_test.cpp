@@ -1,7 +1,7 @@
 // What the kernels do to memory, in the tile shapes of the table: no bank conflicts, whole sectors,
 // every tile once, no tile that the mask hides.
 #include "attention/emulated/counted_visits.hpp"
-#include "attention/flash_attn_2/tiles.hpp"
+#include "attention/flash_attn_2/block_shapes.hpp"
 
 namespace isoflop::test {
 namespace {

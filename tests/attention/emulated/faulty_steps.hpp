@@ -1,12 +1,12 @@
 // Steps of kernels done wrong, and what finds that: the emulator or the result.
 #pragma once
 
-#include "attention/cuda_tiles/fragments.hpp"
+#include "attention/tensor_cores/fragments.hpp"
 #include "attention/emulated/half_problem.hpp"
 
 namespace isoflop::test {
 
-using RightSteps = attention::cuda_tiles::Steps;
+using RightSteps = attention::tensor_cores::Steps;
 
 struct NoWait : RightSteps {
     template <class StartNext>

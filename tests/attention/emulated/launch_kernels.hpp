@@ -2,7 +2,7 @@
 // where the tensors end.
 #pragma once
 
-#include "attention/cuda_tiles/row_sums_kernel.hpp"
+#include "attention/tensor_cores/row_sums_kernel.hpp"
 #include "attention/emulated/half_problem.hpp"
 #include "attention/flash_attn_2/forward_kernel.hpp"
 #include "attention/flash_attn_2/key_gradients_kernel.hpp"

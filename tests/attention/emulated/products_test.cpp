@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "attention/cuda_backends.hpp"
-#include "cuda_emulated/emulated_accelerator.hpp"
+#include "attention/backends_cuda.hpp"
+#include "cuda_emulated/emulated_device.hpp"
 #include "simt_emulator/simt_host.hpp"
 
 namespace isoflop::emulated {
@@ -37,9 +37,9 @@ constexpr std::uint64_t kPerInstruction = 16 * 8 * 16;
 TEST_P(AttentionProducts, IssuedAreThePlanned) {
     constexpr std::int64_t kHeads = 2;
     const auto& [head_dim, length, causal, deterministic, kind] = GetParam();
-    EmulatedAccelerator device;
+    EmulatedDevice device;
     device::ThreadPool pool(1);
-    device::Context context(pool, &device);
+    device::Context context(pool, device);
     device::ProductRecorder recorder;
     context.recorder = &recorder;
     const attention::Shape shape{.query_length = length,

@@ -2,13 +2,13 @@
 // sectors, every tile of keys once for each block, sums saved and restored once between two tiles.
 #include "attention/emulated/counted_visits.hpp"
 #include "attention/emulated/launch_sdpa.hpp"
-#include "attention/sdpa/tiles.hpp"
+#include "attention/sdpa/block_shapes.hpp"
 
 namespace isoflop::test {
 namespace {
 
-using attention::cuda_tiles::KeyGradients;
-using attention::cuda_tiles::TileShape;
+using attention::tensor_cores::KeyGradients;
+using attention::tensor_cores::TileShape;
 using simt::Bfloat16;
 
 template <int head_dim>

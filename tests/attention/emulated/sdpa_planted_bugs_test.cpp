@@ -13,7 +13,7 @@ template <class Steps>
 using Forward = sdpa::ForwardConfig<Bfloat16, 32, 64, 16, 2, Steps>;
 template <class Steps>
 using Backward =
-    sdpa::BackwardConfig<Bfloat16, 32, 16, 32, 2, attention::cuda_tiles::KeyGradients::both, Steps>;
+    sdpa::BackwardConfig<Bfloat16, 32, 16, 32, 2, attention::tensor_cores::KeyGradients::both, Steps>;
 
 const Shape kShape = make_shape(70, 83, 32, true, 4, 2);
 

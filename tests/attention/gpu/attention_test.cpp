@@ -60,7 +60,7 @@ Problem<double> random_problem(const Shape& shape, DType dtype, std::int64_t gap
     return problem;
 }
 
-DeviceBuffer poisoned(device::Accelerator& gpu, std::size_t bytes) {
+DeviceBuffer poisoned(device::Device& gpu, std::size_t bytes) {
     const std::vector<std::uint8_t> nan(bytes, 0xFF);  // of every type
     DeviceBuffer buffer(gpu, bytes);
     gpu.copy_in(buffer.data(), nan.data(), bytes);
@@ -70,7 +70,7 @@ DeviceBuffer poisoned(device::Accelerator& gpu, std::size_t bytes) {
 /// A tensor in 16 bits with NaN in its gaps and on both sides.
 class DeviceHeads {
 public:
-    DeviceHeads(device::Accelerator& gpu, DType dtype, const Tensor<double>& like)
+    DeviceHeads(device::Device& gpu, DType dtype, const Tensor<double>& like)
         : gpu_(&gpu),
           dtype_(dtype),
           row_(like.heads * like.head_dim),
@@ -118,7 +118,7 @@ private:
         return static_cast<std::int64_t>(i) % strides_.token_stride >= row_;
     }
 
-    device::Accelerator* gpu_;
+    device::Device* gpu_;
     DType dtype_;
     std::int64_t row_;
     Heads strides_;
@@ -128,7 +128,7 @@ private:
 /// A problem with all that any backend asks for, in device memory.
 class DeviceProblem {
 public:
-    DeviceProblem(device::Accelerator& gpu, DType dtype, const Problem<double>& problem)
+    DeviceProblem(device::Device& gpu, DType dtype, const Problem<double>& problem)
         : gpu_(&gpu),
           dtype_(dtype),
           shape_(problem.shape),
@@ -154,8 +154,8 @@ public:
     /// Returns what ran, by the backend's word.
     std::string run(Way way) {
         device::ThreadPool pool(1);
-        device::Context context(pool, gpu_);
-        const auto backend = gpu_->make_attention(backend_of(way));
+        device::Context context(pool, *gpu_);
+        const auto backend = make_backend(backend_of(way), *gpu_);
         backend->forward(context, shape_, forward_arguments(way));
         backend->backward(context, shape_, backward_arguments(way));
         return backend->description();
@@ -222,7 +222,7 @@ private:
         return arguments;
     }
 
-    device::Accelerator* gpu_;
+    device::Device* gpu_;
     DType dtype_;
     Shape shape_;
     DeviceHeads q_, k_, v_, o_, d_o_, d_q_, d_k_, d_v_;

@@ -116,7 +116,7 @@ std::unique_ptr<attention::Backend> make_backend(Bench& bench, const Problem& pr
         attention::supports(problem.backend, cost::DeviceKind::cuda, shape, kType);
     if (!support.supported) throw Skipped(support.reason);
     try {
-        return bench.gpu().make_attention(problem.backend);
+        return attention::make_backend(problem.backend, bench.gpu());
     } catch (const ConfigError& error) {
         throw Skipped(error.what());
     }

@@ -55,7 +55,7 @@ ordered_json measure(Bench& bench, std::string_view model, AttentionChoice backe
     const std::int64_t length = plan.config.execution.sequence_length;
     const data::BatchSampler samples(dataset, length, 1);
 
-    const std::uint64_t before = bench.gpu().memory_use().used_bytes();
+    const std::uint64_t before = bench.gpu().memory_use().used_bytes;
     trainer::Session session(plan, bench.pool(), {}, &bench.gpu());
     session.initialize_from_scratch();
     const std::vector<double> seconds = time_iterations(bench, session, samples);
@@ -80,10 +80,10 @@ ordered_json measure(Bench& bench, std::string_view model, AttentionChoice backe
         {"hfu", ratio(rate * plan.executed_flops_per_token, bench.peak_flops(dtype))},
         {"planned_arena_bytes", plan.memory.arena_bytes},
         {"planned_bytes", plan.memory.total_bytes()},
-        {"session_bytes", memory.used_bytes() - std::min(before, memory.used_bytes())},
-        {"device_used_bytes", memory.used_bytes()},
+        {"session_bytes", memory.used_bytes - std::min(before, memory.used_bytes)},
+        {"device_used_bytes", memory.used_bytes},
         {"planned_gib", static_cast<double>(plan.memory.total_bytes()) / (1U << 30U)},
-        {"used_gib", static_cast<double>(memory.used_bytes()) / (1U << 30U)}};
+        {"used_gib", static_cast<double>(memory.used_bytes) / (1U << 30U)}};
     add_timing(row, "", timing);
     return row;
 }

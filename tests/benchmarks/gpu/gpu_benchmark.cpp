@@ -62,11 +62,11 @@ ordered_json sensors_json(const std::optional<device::DeviceSensors>& sensors) {
 Bench::Bench(const Options& options, bool allow_tf32)
     : options_(options),
       pool_(device::default_thread_count()),
-      gpu_(device::open_accelerator({.ordinal = options.ordinal,
-                                     .deterministic = options.deterministic,
-                                     .allow_tf32 = allow_tf32,
-                                     .gemm_cache = options.gemm_cache})),
-      context_(pool_, gpu_.get()),
+      gpu_(device::open_gpu({.ordinal = options.ordinal,
+                             .deterministic = options.deterministic,
+                             .allow_tf32 = allow_tf32,
+                             .gemm_cache = options.gemm_cache})),
+      context_(pool_, *gpu_),
       table_row_(hardware::GpuTable::builtin().find(gpu_->info().name)) {}
 
 std::optional<double> Bench::peak_flops(DType dtype) const {
@@ -124,7 +124,7 @@ void Bench::require_memory(std::uint64_t bytes) {
 }
 
 ordered_json Bench::describe() {
-    const device::AcceleratorInfo& info = gpu_->info();
+    const device::DeviceInfo& info = gpu_->info();
     ordered_json json = {
         {"name", info.name},
         {"compute_capability", fmt::format("{}.{}", info.capability_major, info.capability_minor)},
@@ -309,7 +309,7 @@ int run_program(int argc, char** argv, const Program& program, const std::vector
         for (const Case& each : chosen) fmt::print("{}\n", each.name);
         return 0;
     }
-    if (const device::AcceleratorCount count = device::count_accelerators(); count.devices == 0) {
+    if (const device::DeviceCount count = device::count_gpus(); count.devices == 0) {
         std::cerr << "bench_" << program.name << ": nothing measured: " << count.reason << '\n';
         return kNoGpu;
     }

@@ -18,8 +18,8 @@
 #include <string_view>
 #include <vector>
 
-#include "isoflop/device/accelerator.hpp"
 #include "isoflop/device/context.hpp"
+#include "isoflop/device/device.hpp"
 #include "isoflop/device/tensor_view.hpp"
 #include "isoflop/hardware/gpu_table.hpp"
 #include "isoflop/trainer/train_config.hpp"
@@ -36,7 +36,7 @@ struct Options {
     int ordinal = 0;
     bool deterministic = true;
     std::string only;        ///< part of the name of the cases to run; empty: all
-    std::string gemm_cache;  ///< as AcceleratorOptions
+    std::string gemm_cache;  ///< as DeviceOptions
     std::filesystem::path configs;
 };
 
@@ -67,7 +67,7 @@ public:
         return options_.effort == Effort::quick ? quick : least;
     }
     [[nodiscard]] device::ThreadPool& pool() { return pool_; }
-    [[nodiscard]] device::Accelerator& gpu() { return *gpu_; }
+    [[nodiscard]] device::Device& gpu() { return *gpu_; }
     [[nodiscard]] device::Context& context() { return context_; }
     /// Row of the hardware table; nullptr for a GPU that it does not know.
     [[nodiscard]] const hardware::Gpu* table_row() const { return table_row_; }
@@ -84,7 +84,7 @@ public:
 private:
     Options options_;
     device::ThreadPool pool_;
-    std::unique_ptr<device::Accelerator> gpu_;
+    std::unique_ptr<device::Device> gpu_;
     device::Context context_;
     const hardware::Gpu* table_row_ = nullptr;
     std::optional<double> copy_bandwidth_;

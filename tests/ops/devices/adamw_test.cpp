@@ -13,7 +13,7 @@ using ops::AdamWState;
 
 /// A state on the device; where weights are fp32 there are no master weights.
 struct DeviceState {
-    DeviceState(device::Accelerator& device, DType dtype, std::int64_t size,
+    DeviceState(device::Device& device, DType dtype, std::int64_t size,
                 const std::vector<double>& initial, std::int64_t shift = 0)
         : weights(device, dtype, {size}, initial, shift),
           gradients(device, dtype, {size}, random_values(size, 2), shift),

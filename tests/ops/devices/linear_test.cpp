@@ -1,4 +1,4 @@
-// Linear layers: products by the accelerator, the gradient of the bias by a kernel.
+// Linear layers: products by the device, the gradient of the bias by a kernel.
 #include "isoflop/ops/linear.hpp"
 #include "ops/devices/support.hpp"
 

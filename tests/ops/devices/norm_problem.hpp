@@ -25,7 +25,7 @@ inline std::string describe(const NormCase& c) {
 
 /// All tensors of one norm in device memory. x has a mean, so that centring matters.
 struct NormProblem {
-    NormProblem(device::Accelerator& device, const NormCase& c)
+    NormProblem(device::Device& device, const NormCase& c)
         : x(device, c.dtype, {c.rows, c.width}, random_values(c.rows * c.width, 1, 0.5), c.shift),
           branch(device, c.dtype, {c.rows, c.width}, random_values(c.rows * c.width, 2)),
           sum(device, c.dtype, {c.rows, c.width}),

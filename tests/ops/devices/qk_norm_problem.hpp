@@ -31,7 +31,7 @@ inline std::string describe(const QkNormCase& c) {
 }
 
 struct QkNormProblem {
-    QkNormProblem(device::Accelerator& device, const QkNormCase& c)
+    QkNormProblem(device::Device& device, const QkNormCase& c)
         : packed(device, c.dtype, {c.rows, c.row_width()}, random_values(c.rows * c.row_width(), 1),
                  c.shift),
           d_packed(device, c.dtype, {c.rows, c.row_width()},

@@ -35,7 +35,7 @@ protected:
 
     /// A table of some positions whose copy is on the device.
     struct Table {
-        Table(device::Accelerator& device, std::int64_t head_dim)
+        Table(device::Device& device, std::int64_t head_dim)
             : table(config_of(head_dim), 16),
               copy(device, DType::float32, {16 * head_dim}, values_of(table)) {
             table.set_device_copy(static_cast<const float*>(copy.view().data()));

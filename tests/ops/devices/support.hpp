@@ -20,8 +20,8 @@
 #include <vector>
 
 #include "isoflop/base/half_precision.hpp"
-#include "isoflop/device/accelerator.hpp"
 #include "isoflop/device/context.hpp"
+#include "isoflop/device/device.hpp"
 #include "isoflop/device/tensor_view.hpp"
 #include "ops/support.hpp"
 #include "support/orders.hpp"
@@ -78,9 +78,8 @@ inline constexpr std::byte kPoison{0xFF};
 class DeviceTensor {
 public:
     /// `shift` moves it away from a 16-byte boundary, in elements.
-    DeviceTensor(device::Accelerator& device, DType dtype,
-                 std::initializer_list<std::int64_t> shape, const std::vector<double>& values = {},
-                 std::int64_t shift = 0)
+    DeviceTensor(device::Device& device, DType dtype, std::initializer_list<std::int64_t> shape,
+                 const std::vector<double>& values = {}, std::int64_t shift = 0)
         : device_(device),
           front_(kPoisonBytes + static_cast<std::uint64_t>(shift) * size_in_bytes(dtype)),
           memory_(device, front_ + TensorView(nullptr, dtype, shape).bytes() + kPoisonBytes),
@@ -133,7 +132,7 @@ private:
         return bytes;
     }
 
-    device::Accelerator& device_;
+    device::Device& device_;
     std::uint64_t front_;
     device::DeviceBuffer memory_;
     TensorView view_;
@@ -142,7 +141,7 @@ private:
 /// Token ids or targets in device memory.
 class DeviceTokens {
 public:
-    DeviceTokens(device::Accelerator& device, const std::vector<std::int32_t>& tokens)
+    DeviceTokens(device::Device& device, const std::vector<std::int32_t>& tokens)
         : size_(tokens.size()), memory_(device, size_ * sizeof(std::int32_t)) {
         device.copy_in(memory_.data(), tokens.data(), memory_.size());
     }
@@ -171,14 +170,16 @@ inline void expect_close(const DeviceTensor& actual, const std::vector<double>& 
               tolerances * rounding_tolerance(dtype) * std::max(norm(reference), floor));
 }
 
+/// nullptr without one.
+[[nodiscard]] inline std::unique_ptr<device::Device> open_gpu_if_any() {
+    return device::count_gpus().devices > 0 ? device::open_gpu({}) : nullptr;
+}
+
 /// Contexts on the device, with NaN in its scratch memory, and on the host.
 class CudaOp : public ::testing::Test {
 protected:
     void SetUp() override {
-        const device::AcceleratorCount count = device::count_accelerators();
-        if (count.devices == 0) GTEST_SKIP() << count.reason;
-        device_ = device::open_accelerator({});
-        context_.accelerator = device_.get();
+        if (device_ == nullptr) GTEST_SKIP() << device::count_gpus().reason;
         const std::vector<std::byte> poison(1U << 20U, kPoison);
         for (std::uint64_t at = 0; at < device::kScratchBytes; at += poison.size())
             device_->copy_in(device_->scratch() + at, poison.data(), poison.size());
@@ -196,9 +197,9 @@ protected:
         });
     }
 
-    std::unique_ptr<device::Accelerator> device_;
+    std::unique_ptr<device::Device> device_ = open_gpu_if_any();
     device::ThreadPool pool_{1};
-    Context context_{pool_};
+    Context context_{pool_, device_ ? *device_ : device::host_device()};
     Context host_{pool_};
 };
 

@@ -1,6 +1,6 @@
 // What the kernels of the ops move, by the emulator's counters: no more than they must, in
 // whole sectors.
-#include "cuda_emulated/emulated_accelerator.hpp"
+#include "cuda_emulated/emulated_device.hpp"
 #include "isoflop/ops/activation.hpp"
 #include "isoflop/ops/adamw.hpp"
 #include "isoflop/ops/cross_entropy.hpp"
@@ -16,7 +16,7 @@
 namespace isoflop::test {
 namespace {
 
-using emulated::EmulatedAccelerator;
+using emulated::EmulatedDevice;
 using model::Activation;
 using model::Normalization;
 
@@ -100,8 +100,8 @@ TEST_F(OpCounters, DropoutMovesNoMoreThanItMust) {
 
 TEST_F(OpCounters, NormsMoveNoMoreThanTheyMust) {
     // Many rows for each block, as a real GPU has them.
-    EmulatedAccelerator device({}, 1);
-    Context context(pool_, &device);
+    EmulatedDevice device({}, 1);
+    Context context(pool_, device);
     for (const NormCase& c :
          {NormCase{DType::float32, Normalization::rmsnorm, false, 512, 1024, 0},
           NormCase{DType::bfloat16, Normalization::layernorm, true, 512, 4096, 0}}) {
@@ -124,8 +124,8 @@ TEST_F(OpCounters, NormsMoveNoMoreThanTheyMust) {
 }
 
 TEST_F(OpCounters, NormsOfHeadsMoveNoMoreThanTheyMust) {
-    EmulatedAccelerator device({}, 1);
-    Context context(pool_, &device);
+    EmulatedDevice device({}, 1);
+    Context context(pool_, device);
     for (const DType dtype : {DType::float32, DType::bfloat16}) {
         const QkNormCase c{dtype, 6, 2, 128, 256, 0, 0};
         SCOPED_TRACE(describe(c));

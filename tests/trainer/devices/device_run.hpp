@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "isoflop/comm/threaded_communicator.hpp"
-#include "isoflop/device/accelerator.hpp"
+#include "isoflop/device/device.hpp"
 #include "isoflop/ops/reduction.hpp"
 #include "trainer/session_test_support.hpp"
 
@@ -23,7 +23,7 @@ struct DeviceRun {
     explicit DeviceRun(Overrides overrides, int ranks = 1,
                        const trainer::CommunicatorFactory& connect = {})
         : data(data::TokenDataset::open("builtin", data::Split::train)),
-          session(plan(std::move(overrides), ranks), pool, with_staging(connect), device.get()),
+          session(plan(std::move(overrides), ranks), pool, with_staging(connect), *device),
           samples(data, session.plan().config.execution.sequence_length,
                   static_cast<std::uint64_t>(session.plan().config.keys.execution.seed)) {
         session.initialize_from_scratch();
@@ -38,7 +38,7 @@ struct DeviceRun {
         return host_floats(session.strategy().slices(), &sharding::StateSlice::gradients);
     }
 
-    std::unique_ptr<device::Accelerator> device = device::open_accelerator({});
+    std::unique_ptr<device::Device> device = device::open_gpu({});
     std::vector<std::unique_ptr<std::vector<std::uint64_t>>> staging;
     device::ThreadPool pool{1};
     data::TokenDataset data;

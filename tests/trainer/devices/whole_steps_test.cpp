@@ -76,7 +76,7 @@ bool is_16_bit(const Overrides& overrides) {
 class WholeSteps : public ::testing::TestWithParam<StepCase> {
 protected:
     void SetUp() override {
-        const device::AcceleratorCount count = device::count_accelerators();
+        const device::DeviceCount count = device::count_gpus();
         if (count.devices == 0) GTEST_SKIP() << count.reason;
     }
 };
@@ -141,7 +141,7 @@ INSTANTIATE_TEST_SUITE_P(Choices, WholeSteps, ::testing::ValuesIn(step_cases()),
                          [](const auto& parameter) { return parameter.param.name; });
 
 TEST(StochasticRoundingOfARun, ReachesTheWeights) {
-    const device::AcceleratorCount count = device::count_accelerators();
+    const device::DeviceCount count = device::count_gpus();
     if (count.devices == 0) GTEST_SKIP() << count.reason;
     const auto second_loss = [](const std::string& key) {
         DeviceRun run(model("llama", {"head_dim=32", "n_layer=1", "dtype=bfloat16", key}));
@@ -154,7 +154,7 @@ TEST(StochasticRoundingOfARun, ReachesTheWeights) {
 }
 
 TEST(Fp16, HalvesTheLossScaleOnOverflowAndLeavesWeightsAlone) {
-    const device::AcceleratorCount count = device::count_accelerators();
+    const device::DeviceCount count = device::count_gpus();
     if (count.devices == 0) GTEST_SKIP() << count.reason;
     Overrides overrides = model("llama", {"attention_backend=manual", "dtype=float16"});
     DeviceRun run(overrides);

@@ -1,0 +1,253 @@
+// A device as the layers above see it: memory, one stream of work in order, and matrix products.
+// CpuDevice (device.cpp), CudaDevice (cuda/) and the tests' emulated GPU implement it. Which kernels
+// run on which device is decided above, by `kind`: ops::kernels, attention::make_backend.
+//
+// Work is asynchronous: calls return when it has been given to the device, and it runs in the order
+// of calls. Functions that return values of the device wait for them. A CPU does its work in the
+// call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "isoflop/base/dtype.hpp"
+#include "isoflop/cost/execution.hpp"
+#include "isoflop/device/gemm.hpp"
+
+struct CUstream_st;  // cudaStream_t points to it
+
+namespace isoflop::device {
+
+struct DeviceInfo {
+    std::string name;  ///< as the driver says it, "NVIDIA H100 80GB HBM3"; of a CPU, its model
+    int ordinal = 0;
+    int capability_major = 0;  ///< of a GPU
+    int capability_minor = 0;
+    int multiprocessors = 0;
+    std::uint64_t total_bytes = 0;
+    std::string runtime;  ///< "CUDA 13.0"; of a CPU, the instruction set
+    /// For reports: "driver for CUDA 13.0, cuBLASLt 13.1.0".
+    std::string libraries = {};
+    std::vector<DType> element_types = {};  ///< of tensors that ops take
+    /// A sum over a tensor has the same bits on 1, 2, 4 ... up to this many ranks, each of which
+    /// adds up its share of so many parts; 1: that is not promised.
+    int sum_parts = 1;
+};
+
+struct DeviceMemoryUse {
+    std::uint64_t used_bytes = 0;  ///< of a GPU by all programs; of a host by this process alone
+    std::uint64_t free_bytes = 0;  ///< of a host half its memory: other programs come and go
+    std::uint64_t total_bytes = 0;
+    /// The most that the arena of one rank may take: what is free on a GPU, and on a host all of
+    /// its memory, divided by the ranks of DeviceOptions.
+    std::uint64_t arena_limit = 0;
+};
+
+/// Power and clocks as NVML reports them.
+struct DeviceSensors {
+    double watts = 0;
+    double sm_megahertz = 0;
+    double memory_megahertz = 0;
+};
+
+/// What becomes of each sum of a product, with its bias, before it is stored. GELU is the form with
+/// tanh: the one that libraries compute here (PyTorch uses it for approximate="tanh" only).
+enum class Epilogue {
+    none,
+    gelu,           ///< c = gelu(sum), gelu_input = sum
+    gelu_gradient,  ///< c = sum times the derivative of gelu at gelu_input
+};
+
+/// C = alpha * op(A) op(B) + beta * C, row-major as in GemmShape, of the device's memory. A, B and C
+/// have the element type `dtype`; sums are in fp32, and in fp64 for fp64. `count` products with
+/// distances between their matrices in elements (0: the same matrix for all).
+struct DeviceGemm {
+    GemmShape shape;
+    DType dtype = DType::bfloat16;
+    float alpha = 1;
+    const void* a = nullptr;
+    const void* b = nullptr;
+    float beta = 0;
+    void* c = nullptr;
+    const void* bias = nullptr;  ///< [n] of type dtype, added to every row; with beta 0 only
+    Epilogue epilogue = Epilogue::none;  ///< other than none with beta 0 and count 1 only
+    void* gelu_input = nullptr;          ///< [m, n] of type dtype, rows ldc apart
+    std::int64_t count = 1;
+    std::int64_t stride_a = 0;
+    std::int64_t stride_b = 0;
+    std::int64_t stride_c = 0;
+};
+
+/// Bytes of the scratch memory of a GPU's ops, and the most that one product may use.
+inline constexpr std::uint64_t kScratchBytes = 64ULL << 20U;
+inline constexpr std::uint64_t kGemmWorkspaceBytes = 32ULL << 20U;
+
+/// Not thread-safe; one per rank. (Of a CPU, ranks may share one, as it has no state of work.)
+class Device {
+public:
+    Device() = default;
+    virtual ~Device() = default;
+    Device(const Device&) = delete;
+    Device& operator=(const Device&) = delete;
+
+    [[nodiscard]] virtual cost::DeviceKind kind() const = 0;
+    /// Whether the host reads and writes the device's memory itself. host_access.hpp has what
+    /// follows from it; nothing else should need to ask.
+    [[nodiscard]] virtual bool is_host() const { return false; }
+    [[nodiscard]] virtual const DeviceInfo& info() const = 0;
+    /// For reports and keys of caches: name and what its speed depends on, "AMD EPYC 9654 (8
+    /// threads)", "NVIDIA H100 80GB HBM3 (sm_90)".
+    [[nodiscard]] virtual std::string description(const ThreadPool& pool) const = 0;
+
+    /// Memory filled with zeros. Throws Error with ExitCode::out_of_memory. Use DeviceBuffer.
+    [[nodiscard]] virtual std::byte* allocate(std::uint64_t bytes) = 0;
+    virtual void release(std::byte* memory, std::uint64_t bytes) noexcept = 0;
+
+    /// The host memory may be reused when this returns.
+    virtual void copy_in(void* device, const void* host, std::uint64_t bytes) = 0;
+    /// Waits for all work before it.
+    virtual void copy_out(void* host, const void* device, std::uint64_t bytes) = 0;
+    virtual void copy(void* to, const void* from, std::uint64_t bytes) = 0;
+    virtual void fill_zero(void* device, std::uint64_t bytes) = 0;
+    /// Waits for all work; throws what went wrong in it.
+    virtual void synchronize() = 0;
+
+    /// `pool`: the threads of a CPU.
+    virtual void gemm(ThreadPool& pool, const DeviceGemm& product) = 0;
+    /// Whether `gemm` takes the product. To be asked where there is an epilogue: without one it
+    /// takes all.
+    [[nodiscard]] virtual bool can_multiply(const DeviceGemm& product) = 0;
+
+    /// Memory of kScratchBytes for the op that is being enqueued; the next op may overwrite it.
+    /// For ops on a GPU: those of a CPU use the context's workspace.
+    [[nodiscard]] virtual std::byte* scratch() { return nullptr; }
+    /// The stream of the computation; of a GPU.
+    [[nodiscard]] virtual CUstream_st* stream() const { return nullptr; }
+    /// Folder in which plans that libraries compile are kept; empty: kept nowhere.
+    [[nodiscard]] virtual std::string plan_cache() const { return {}; }
+
+    /// Work recorded once and then started by one call.
+    class Graph {
+    public:
+        virtual ~Graph() = default;
+        virtual void launch() = 0;
+    };
+    /// Between the two calls, work is recorded instead of given to the device, until end_capture;
+    /// nothing may be waited for. begin_capture is false where the device cannot record: the work
+    /// is then done as usual.
+    [[nodiscard]] virtual bool begin_capture() { return false; }
+    [[nodiscard]] virtual std::unique_ptr<Graph> end_capture() { return nullptr; }
+
+    [[nodiscard]] virtual DeviceMemoryUse memory_use() = 0;
+    /// nullopt without NVML.
+    [[nodiscard]] virtual std::optional<DeviceSensors> sensors() { return std::nullopt; }
+    /// A range in profiles, from begin to end; they nest.
+    virtual void begin_range(std::string_view /*name*/) {}
+    virtual void end_range() {}
+
+    /// Device memory for one of the numbers that kernels leave for the host, in turn; while work is
+    /// recorded, the place that recordings have to themselves.
+    [[nodiscard]] double* next_result() {
+        return recording_ ? recorded_result() : results() + next_slot_++ % (kResultSlots - 1);
+    }
+    [[nodiscard]] double* recorded_result() { return results() + kResultSlots - 1; }
+    void set_recording(bool recording) { recording_ = recording; }
+    static constexpr std::size_t kResultSlots = 4096;
+
+protected:
+    /// Of kResultSlots doubles. A CPU, whose ops return their numbers, has none.
+    [[nodiscard]] virtual double* results() { return nullptr; }
+
+private:
+    std::size_t next_slot_ = 0;
+    bool recording_ = false;
+};
+
+/// A number that the device may still be computing.
+class DeferredValue {
+public:
+    DeferredValue() = default;
+    explicit DeferredValue(double value) : value_(value) {}
+    DeferredValue(Device& device, const double* slot) : device_(&device), slot_(slot) {}
+    /// Waits for it. Must be called before kResultSlots - 1 others have been made.
+    [[nodiscard]] double get() const;
+
+private:
+    double value_ = 0;
+    Device* device_ = nullptr;
+    const double* slot_ = nullptr;
+};
+
+/// A range in profiles for its lifetime.
+class ProfileRange {
+public:
+    ProfileRange(Device& device, std::string_view name) : device_(device) {
+        device_.begin_range(name);
+    }
+    ~ProfileRange() { device_.end_range(); }
+    ProfileRange(const ProfileRange&) = delete;
+    ProfileRange& operator=(const ProfileRange&) = delete;
+
+private:
+    Device& device_;
+};
+
+/// Owns memory of a device, which must outlive it.
+class DeviceBuffer {
+public:
+    DeviceBuffer() = default;
+    DeviceBuffer(Device& device, std::uint64_t bytes)
+        : device_(&device), data_(device.allocate(bytes)), size_(bytes) {}
+    ~DeviceBuffer() {
+        if (data_ != nullptr) device_->release(data_, size_);
+    }
+    DeviceBuffer(DeviceBuffer&& other) noexcept { *this = std::move(other); }
+    DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
+        std::swap(device_, other.device_);
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    DeviceBuffer(const DeviceBuffer&) = delete;
+    DeviceBuffer& operator=(const DeviceBuffer&) = delete;
+
+    [[nodiscard]] std::byte* data() const { return data_; }
+    [[nodiscard]] std::uint64_t size() const { return size_; }
+
+private:
+    Device* device_ = nullptr;
+    std::byte* data_ = nullptr;
+    std::uint64_t size_ = 0;
+};
+
+struct DeviceOptions {
+    int ordinal = 0;
+    bool deterministic = true;    ///< no atomics whose order shows in the result
+    bool allow_tf32 = false;      ///< products of fp32 in tf32
+    std::string gemm_cache = {};  ///< file of measured algorithms; empty: heuristics only
+    std::string plan_cache = {};  ///< folder of compiled attention plans; empty: kept nowhere
+    int ranks_on_host = 1;        ///< that share the memory of a host
+};
+
+/// The device of a rank. Throws ConfigError, with the reason, where there is none of this kind.
+[[nodiscard]] std::unique_ptr<Device> open_device(cost::DeviceKind kind,
+                                                  const DeviceOptions& options);
+
+/// The GPUs that this program can reach, or why there are none.
+struct DeviceCount {
+    int devices = 0;
+    std::string reason;  ///< "this build has no CUDA", "no NVIDIA driver is installed"
+};
+/// Which implementation these come from is decided by the library that is linked: CUDA, none, or
+/// the tests' emulation.
+[[nodiscard]] DeviceCount count_gpus();
+[[nodiscard]] std::unique_ptr<Device> open_gpu(const DeviceOptions& options);
+
+}  // namespace isoflop::device

@@ -1,0 +1,50 @@
+// Memory of a device as the host reads and writes it: in place where the device is the host, else by
+// copies. The one place that asks Device::is_host.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "isoflop/device/device.hpp"
+#include "isoflop/device/tensor_view.hpp"
+
+namespace isoflop::device {
+
+/// A tensor in host memory. `owner` keeps a copy alive; null where the view is the tensor itself.
+struct HostTensor {
+    TensorView view;
+    std::shared_ptr<const void> owner;
+};
+/// Flat. Waits for the work before it.
+[[nodiscard]] HostTensor read_on_host(Device& device, const TensorView& tensor);
+
+/// `write` fills a flat tensor in host memory, which then is what `tensor` holds.
+void write_from_host(Device& device, const TensorView& tensor,
+                     const std::function<void(const TensorView& on_host)>& write);
+
+/// Whether the elements behind a pointer of the device can be looked at by the host.
+[[nodiscard]] bool host_can_read(const Device& device);
+
+/// Host memory in which values for `on_device` are prepared: that memory, or `staging`.
+template <class T>
+[[nodiscard]] std::span<T> prepare_on_host(const Device& device, T* on_device, std::size_t count,
+                                           std::vector<T>& staging) {
+    if (host_can_read(device)) return {on_device, count};
+    staging.resize(count);
+    return staging;
+}
+
+/// Host values where ops of the device read them: as they are, or copied to `on_device`.
+template <class T>
+[[nodiscard]] std::span<const T> bring_to_device(Device& device, std::span<const T> values,
+                                                 T* on_device) {
+    if (host_can_read(device)) return values;
+    device.copy_in(on_device, values.data(), values.size_bytes());
+    return {on_device, values.size()};
+}
+
+}  // namespace isoflop::device
