@@ -21,8 +21,9 @@ foreach(tool scaling-plan)
     install(TARGETS ${tool} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
   endif()
 endforeach()
+# Headers in a folder cuda are for the kernels of the project: they need nvcc or the emulator of the tests.
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/isoflop"
-        DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.hpp")
+        DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.hpp" REGEX "/cuda/" EXCLUDE)
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/configs"
         DESTINATION "${CMAKE_INSTALL_DATADIR}/isoflop")
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" "${PROJECT_SOURCE_DIR}/README.md"

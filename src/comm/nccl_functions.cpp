@@ -4,8 +4,8 @@
 
 #include <stdexcept>
 
-#include "device/shared_library.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/device/shared_library.hpp"
 
 namespace isoflop::comm {
 namespace {

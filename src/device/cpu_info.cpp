@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "device/cgroup.hpp"
-#include "device/instruction_set.hpp"
+#include "isoflop/device/instruction_set.hpp"
 
 namespace isoflop::device {
 namespace {

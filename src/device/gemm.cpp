@@ -7,7 +7,7 @@
 
 #include "device/gemm_double.hpp"
 #include "device/gemm_packed.hpp"
-#include "device/instruction_set.hpp"
+#include "isoflop/device/instruction_set.hpp"
 
 namespace isoflop::device {
 namespace {

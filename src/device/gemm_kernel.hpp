@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "device/instruction_set.hpp"
+#include "isoflop/device/instruction_set.hpp"
 
 namespace isoflop::device {
 

@@ -1,4 +1,4 @@
-#include "device/instruction_set.hpp"
+#include "isoflop/device/instruction_set.hpp"
 
 #include <atomic>
 #include <stdexcept>

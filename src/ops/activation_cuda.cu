@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "ops/cuda_elements.hpp"
+#include "isoflop/ops/cuda/elements.hpp"
 
 namespace isoflop::ops::cuda {
 namespace {

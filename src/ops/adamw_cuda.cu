@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ops/cuda_elements.hpp"
+#include "isoflop/ops/cuda/elements.hpp"
 #include "ops/cuda_grid.hpp"
 #include "ops/cuda_philox.hpp"
 

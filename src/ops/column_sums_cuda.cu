@@ -3,10 +3,10 @@
 // the chunks in order.
 #include <algorithm>
 
+#include "isoflop/ops/cuda/elements.hpp"
+#include "isoflop/ops/cuda/support.hpp"
 #include "isoflop/ops/reduction.hpp"
-#include "ops/cuda_elements.hpp"
 #include "ops/cuda_grid.hpp"
-#include "ops/cuda_support.hpp"
 
 namespace isoflop::ops::cuda {
 namespace {

@@ -3,7 +3,7 @@
 // second pass finds most of them in L2.
 #include "isoflop/ops/cross_entropy.hpp"
 
-#include "ops/cuda_softmax.hpp"
+#include "isoflop/ops/cuda/softmax.hpp"
 
 namespace isoflop::ops::cuda {
 namespace {

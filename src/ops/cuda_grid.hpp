@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "device/cuda/simt.hpp"
+#include "isoflop/device/cuda/simt.hpp"
 
 namespace isoflop::ops::cuda {
 

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "device/cuda/simt.hpp"
 #include "isoflop/base/philox.hpp"
+#include "isoflop/device/cuda/simt.hpp"
 
 namespace isoflop::ops::cuda {
 

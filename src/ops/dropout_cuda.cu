@@ -1,6 +1,6 @@
 #include "isoflop/ops/dropout.hpp"
 
-#include "ops/cuda_elements.hpp"
+#include "isoflop/ops/cuda/elements.hpp"
 #include "ops/cuda_philox.hpp"
 #include "ops/dropout_mask.hpp"
 

@@ -1,6 +1,6 @@
 #include "isoflop/ops/reduction.hpp"
 
-#include "ops/cuda_elements.hpp"
+#include "isoflop/ops/cuda/elements.hpp"
 
 namespace isoflop::ops::cuda {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "ops/cuda_elements.hpp"
+#include "isoflop/ops/cuda/elements.hpp"
 #include "ops/cuda_grid.hpp"
 #include "ops/cuda_philox.hpp"
 

@@ -7,8 +7,8 @@
 #include <limits>
 #include <vector>
 
+#include "isoflop/ops/cuda/support.hpp"
 #include "ops/cuda_grid.hpp"
-#include "ops/cuda_support.hpp"
 
 namespace isoflop::ops::cuda {
 namespace {

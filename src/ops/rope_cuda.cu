@@ -1,7 +1,7 @@
 // A block rotates some rows at a time. It reads the angles of their positions once, for all heads.
 #include "isoflop/ops/rope.hpp"
 
-#include "ops/cuda_elements.hpp"
+#include "isoflop/ops/cuda/elements.hpp"
 
 namespace isoflop::ops::cuda {
 namespace {

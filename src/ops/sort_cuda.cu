@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "isoflop/ops/cuda/support.hpp"
 #include "ops/cuda_grid.hpp"
-#include "ops/cuda_support.hpp"
 
 namespace isoflop::ops::cuda {
 namespace {

@@ -12,8 +12,8 @@
 #include <cstdint>
 #include <limits>
 
-#include "device/instruction_set.hpp"
 #include "isoflop/device/context.hpp"
+#include "isoflop/device/instruction_set.hpp"
 
 namespace isoflop::ops {
 

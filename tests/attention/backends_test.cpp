@@ -1,5 +1,5 @@
 // All backends against the naive reference over shapes: every edge of a tile, a vector and a block.
-#include "../../src/device/instruction_set.hpp"
+#include "../../include/isoflop/device/instruction_set.hpp"
 #include "attention_problem.hpp"
 
 namespace isoflop::test {

@@ -9,9 +9,9 @@
 #include <string>
 
 #include "device/cgroup.hpp"
-#include "device/instruction_set.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/device/arena.hpp"
+#include "isoflop/device/instruction_set.hpp"
 
 namespace isoflop::device {
 namespace {

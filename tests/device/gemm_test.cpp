@@ -10,8 +10,8 @@
 #include <limits>
 #include <string>
 
-#include "device/instruction_set.hpp"
 #include "gemm_reference.hpp"
+#include "isoflop/device/instruction_set.hpp"
 
 namespace isoflop::device {
 namespace {

@@ -18,8 +18,8 @@
 #include <string>
 #include <vector>
 
-#include "device/instruction_set.hpp"
 #include "isoflop/device/context.hpp"
+#include "isoflop/device/instruction_set.hpp"
 #include "isoflop/device/tensor_view.hpp"
 
 namespace isoflop::ops::testing {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "device/cuda/simt_types.hpp"
+#include "isoflop/device/cuda/simt_types.hpp"
 #include "simt_emulator/async_copies.hpp"
 #include "simt_emulator/clocks.hpp"
 #include "simt_emulator/fault.hpp"

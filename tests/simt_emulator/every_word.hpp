@@ -2,7 +2,7 @@
 // source.
 #pragma once
 
-#include "device/cuda/simt.hpp"
+#include "isoflop/device/cuda/simt.hpp"
 
 namespace isoflop::simt_test {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "device/cuda/simt.hpp"
+#include "isoflop/device/cuda/simt.hpp"
 
 namespace isoflop::emulator {
 

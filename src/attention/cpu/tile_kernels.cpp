@@ -1,7 +1,7 @@
 #include "attention/cpu/tile_kernels.hpp"
 
 #include "attention/cpu/tile_kernel_tables.hpp"
-#include "device/instruction_set.hpp"
+#include "isoflop/device/instruction_set.hpp"
 
 namespace isoflop::attention {
 

@@ -2,8 +2,8 @@
 
 #include <array>
 
-#include "device/shared_library.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/device/shared_library.hpp"
 
 namespace isoflop::attention::cudnn {
 

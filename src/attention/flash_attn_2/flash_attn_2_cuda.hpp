@@ -6,8 +6,8 @@
 // launched, with std::invalid_argument that names it.
 #pragma once
 
-#include "device/cuda/simt_types.hpp"
 #include "isoflop/attention/attention.hpp"
+#include "isoflop/device/cuda/simt_types.hpp"
 
 namespace isoflop::attention::flash_attn_2 {
 

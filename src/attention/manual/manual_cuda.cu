@@ -8,7 +8,7 @@
 // heads. A row of the matrix depends on its query alone: numbers that are not finite stay in it.
 #include "attention/arguments.hpp"
 #include "attention/backends_cuda.hpp"
-#include "ops/cuda_softmax.hpp"
+#include "isoflop/ops/cuda/softmax.hpp"
 
 namespace isoflop::attention {
 namespace {

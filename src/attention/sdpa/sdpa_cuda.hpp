@@ -8,8 +8,8 @@
 
 #include <cstdint>
 
-#include "device/cuda/simt_types.hpp"
 #include "isoflop/attention/attention.hpp"
+#include "isoflop/device/cuda/simt_types.hpp"
 
 namespace isoflop::attention::sdpa {
 

@@ -11,7 +11,7 @@
 
 #include <cstdint>
 
-#include "device/cuda/simt.hpp"
+#include "isoflop/device/cuda/simt.hpp"
 
 namespace isoflop::attention::tensor_cores {
 

@@ -3,8 +3,8 @@
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
-#include "device/shared_library.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/device/shared_library.hpp"
 
 namespace isoflop::device::cuda {
 namespace {

@@ -1,6 +1,6 @@
 #include "device/cuda/nvml.hpp"
 
-#include "device/shared_library.hpp"
+#include "isoflop/device/shared_library.hpp"
 
 #if __has_include(<nvml.h>)
 #include <nvml.h>

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <stdexcept>
 
-#include "device/cuda/simt.hpp"
 #include "isoflop/device/context.hpp"
+#include "isoflop/device/cuda/simt.hpp"
 #include "isoflop/device/device.hpp"
 #include "isoflop/device/tensor_view.hpp"
 

@@ -36,10 +36,10 @@
 // nothing under nvcc.
 #pragma once
 
-#include "device/cuda/simt_types.hpp"
+#include "isoflop/device/cuda/simt_types.hpp"
 
 #if defined(__CUDACC__)
-#include "device/cuda/simt_cuda.hpp"
+#include "isoflop/device/cuda/simt_cuda.hpp"
 #elif defined(ISOFLOP_SIMT_HOST)
 #include ISOFLOP_SIMT_HOST
 #else

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 
-#include "ops/cuda_support.hpp"
+#include "isoflop/ops/cuda/support.hpp"
 
 namespace isoflop::ops::cuda {
 

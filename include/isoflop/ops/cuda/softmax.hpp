@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "ops/cuda_elements.hpp"
+#include "isoflop/ops/cuda/elements.hpp"
 
 namespace isoflop::ops::cuda {
 
