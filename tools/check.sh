@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Builds and runs some of the tests.
 #
-#   tools/check.sh LAYER...     the tests of these layers: under a minute where the libraries are built
-#   tools/check.sh fast         includes, formats, scripts and the layers of the plan: about two minutes
-#   tools/check.sh all          everything that tools/test.sh runs: about 12 minutes, 20 with CUDA, on 2 cores
+#   tools/check.sh LAYER...     the tests of these layers
+#   tools/check.sh fast         includes, formats, scripts and the layers of the plan
+#   tools/check.sh all          everything that tools/test.sh runs
 #   tools/check.sh --list       the names of the layers
 #
 # A layer is a row of cmake/layers.txt with tests in tests/LAYER/; `emulated` names the tests of CUDA kernels on the
-# emulated GPU. Builds in build/release. The durations are of 2 cores without the results of an earlier build of the tests.
+# emulated GPU. Builds in build/release. CONTRIBUTING.md has the durations.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
