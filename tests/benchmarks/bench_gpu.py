@@ -3,9 +3,11 @@
 
     bench_gpu.py BUILD_FOLDER [--torch PYTHON] [--quick | --smallest] [--save FOLDER] [--output FILE]
     bench_gpu.py --from FOLDER [--output FILE]
+    bench_gpu.py --documents FOLDER [--torch PYTHON] --output FILE
 
 PYTHON is an interpreter that has torch and, for the comparison with FlashAttention-2 of its authors, flash-attn; without
-it the comparison is left out. --save keeps the raw figures, --from formats figures that were kept. Exit codes: 0 done, 1
+it the comparison is left out. --save keeps the raw figures, --from formats figures that were kept;
+--documents formats what the programs wrote with their option --save, and lets PyTorch do the same. Exit codes: 0 done, 1
 a benchmark failed, 2 there is no GPU (nothing is written). --smallest measures nothing: it shows that everything runs, and
 writes only where --output says.
 """
@@ -57,6 +59,19 @@ def without_results(name, reason):
     return {"benchmark": name, "rows": [], "skipped": [], "failed": [{"name": f"bench_{name}", "reason": reason}]}
 
 
+def saved_documents(folder):
+    """What the programs saved: one file or several with other cases each. A program without files has no results."""
+    documents = {}
+    for path in sorted(folder.glob("*.json")):
+        document = json.loads(path.read_text())
+        if document["benchmark"] not in documents:
+            documents[document["benchmark"]] = document
+            continue
+        for kind in ("rows", "skipped", "failed"):
+            documents[document["benchmark"]][kind] += document[kind]
+    return {name: documents.get(name) or without_results(name, "it was not run") for name in PROGRAMS}
+
+
 def run_peers(python, documents, effort, device):
     """What PyTorch and flash-attn take for the same products and attention; {"reason": ...} when that is not known."""
     request = {
@@ -64,6 +79,7 @@ def run_peers(python, documents, effort, device):
         "device": device,
         "attention": documents["gpu_attention"]["rows"],
         "gemm": documents["gpu_gemm"]["rows"],
+        "step": documents["gpu_step"]["rows"],
     }
     command = [python, HERE / "peers/torch_gpu.py"]
     try:
@@ -88,13 +104,17 @@ def driver_figures(gpu):
 
 
 def measure(options):
-    documents = {}
-    for name in PROGRAMS:
-        print(f"bench_{name} ...", flush=True)
-        documents[name] = run_program(options, name)
+    if options.documents:
+        documents = saved_documents(options.documents)
+    else:
+        documents = {}
+        for name in PROGRAMS:
+            print(f"bench_{name} ...", flush=True)
+            documents[name] = run_program(options, name)
     if options.torch:
         print("PyTorch ...", flush=True)
-        effort = "smallest" if options.smallest else "quick" if options.quick else "full"
+        efforts = [document["effort"] for document in documents.values() if "effort" in document]
+        effort = efforts[0] if efforts else "full"
         peers = run_peers(options.torch, documents, effort, f"cuda:{options.gpu}")
     else:
         peers = {"reason": "no --torch was given"}
@@ -255,7 +275,7 @@ def attention_row(row, reference_ms):
     return cells
 
 
-def step_section(document):
+def step_section(document, peers):
     rows = [
         (row["model"], row["backend"], f"{row['batch']} x {row['sequence_length']}", duration(row["ms"]),
          number(row["tokens_per_second"], 0), percent(row["mfu"]), percent(row["hfu"]),
@@ -268,7 +288,28 @@ def step_section(document):
         "One micro-batch and one optimizer step per iteration, bf16, built-in corpus. MFU is PaLM's FLOPs against the data "
         "sheet's dense bf16 peak. Memory: what the run took, what its plan says, and all that is used on the GPU."
     )
-    return section("Training steps", document, text, table(titles, rows))
+    return section("Training steps", document, text, table(titles, rows), *step_peers(document, peers.get("step", [])))
+
+
+def step_peers(document, theirs):
+    """A table of the same models in PyTorch; "takes" is their time in that of our fastest backend."""
+    if not theirs:
+        return []
+    fastest = {}
+    for row in document["rows"]:
+        key = row["model"], row["batch"]
+        fastest[key] = min(row["ms"], fastest.get(key, row["ms"]))
+    rows = []
+    for row in theirs:
+        ours = fastest.get((row["model"], row["batch"]))
+        memory = number(row["peak_bytes"] / 2**30, 2) if row["peak_bytes"] else "-"
+        rows.append((row["model"], row["backend"], f"{row['batch']} x {row['sequence_length']}", duration(row["ms"]),
+                     number(row["tokens_per_second"], 0), memory, f"{row['ms'] / ours:.2f}x" if ours else "-"))  # fmt: skip
+    text = (
+        "The same sizes in PyTorch: autocast to bf16, fused AdamW, random tokens. Its GPT-2 has no biases and exact GELU. The "
+        "last column is its time in that of our fastest backend."
+    )
+    return [text, table(("model", "contestant", "batch", "ms", "tokens/s", "peak, GiB", "takes"), rows)]
 
 
 def without_section(documents):
@@ -310,7 +351,7 @@ def render(results):
         f"# {described[0]['device']['name']}",
         "Written by `tests/benchmarks/bench_gpu.py`; every figure is measured unless it is called predicted. " + " ".join(notes),
         device_table(results),
-        step_section(documents["gpu_step"]),
+        step_section(documents["gpu_step"], peers),
         attention_section(documents["gpu_attention"], peers),
         gemm_section(documents["gpu_gemm"], peers),
         ops_section(documents["gpu_ops"]),
@@ -345,10 +386,11 @@ def main():
     parser.add_argument("--autotune", metavar="FILE", help="file of measured algorithms of products")
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="keep the raw figures there")
     parser.add_argument("--from", type=Path, dest="kept", metavar="FOLDER", help="format the figures that --save kept")
+    parser.add_argument("--documents", type=Path, metavar="FOLDER", help="format what the programs saved there")
     parser.add_argument("--output", type=Path, metavar="FILE", help="instead of docs/results/<gpu>.md")
     options = parser.parse_args()
-    if (options.build is None) == (options.kept is None):
-        parser.error("give a build folder or --from FOLDER")
+    if [options.build, options.kept, options.documents].count(None) != 2:
+        parser.error("give a build folder, --from FOLDER or --documents FOLDER")
     if options.smallest and not options.output:
         parser.error("--smallest measures nothing, so it needs --output FILE")
     if options.kept:

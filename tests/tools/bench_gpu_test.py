@@ -143,11 +143,14 @@ class Formatting(unittest.TestCase):
             "versions": "PyTorch 2.9, flash-attn 2.8.3",
             "attention": [theirs],
             "gemm": [{"name": "llama_1b/qkv/forward/bf16", "ms": 1.0}],
+            "step": [{"model": "llama_1b", "backend": "PyTorch eager", "batch": 4, "sequence_length": 4096, "ms": 1218.525,
+                      "tokens_per_second": 13445.6, "peak_bytes": 2**36}],
             "skipped": [{"name": "PyTorch cuDNN", "reason": "no backend"}],
         }
         text = bench.render(results)
         self.assertIn("| 1024 | flash-attn | 1.5 | - | 160.2 | 4.5 | - | 120.5 | 130.8 | 0.75x |", text)
         self.assertIn("| 250.0 (80.1 %) | 1.25x | - | - | 250.0 (-) | - |", text)
+        self.assertIn("| llama_1b | PyTorch eager | 4 x 4096 | 1219 | 13446 | 64.00 | 1.50x |", text)
         self.assertIn("Others: PyTorch 2.9, flash-attn 2.8.3.", text)
         self.assertIn("Not measured: PyTorch cuDNN: no backend.", text)
 
@@ -213,6 +216,21 @@ class Script(unittest.TestCase):
         self.assertIn("| llama_1b | flash_attn_2 | 4 x 4096 |", written)
         self.assertEqual(self.run_tool(f"--from={self.folder}/kept").returncode, 0)
         self.assertEqual(self.output.read_text(), written)
+
+    def test_files_that_programs_saved(self):
+        """Several of one program become one table; programs without files are named."""
+        documents = canned()["documents"]
+        del documents["gpu_attention"]
+        (self.folder / "saved").mkdir()
+        for name, document in documents.items():
+            (self.folder / f"saved/{name}.json").write_text(json.dumps(document))
+        more = documents["gpu_step"] | {"rows": [documents["gpu_step"]["rows"][0] | {"batch": 8}]}
+        (self.folder / "saved/gpu_step_more.json").write_text(json.dumps(more))
+        done = self.run_tool("--documents", self.folder / "saved")
+        self.assertEqual((done.returncode, done.stderr), (1, "FAILED bench_gpu_attention: it was not run\n"))
+        text = self.output.read_text()
+        self.assertIn("| llama_1b | flash_attn_2 | 4 x 4096 |", text)
+        self.assertIn("| llama_1b | flash_attn_2 | 8 x 4096 |", text)
 
     def test_arguments_reach_the_programs(self):
         self.pretend('echo "$@" >> $folder/arguments; cat $folder/$name.json')

@@ -29,6 +29,18 @@ trainer::RunPlan make_plan(const Bench& bench, std::string_view model, Attention
     return plan;
 }
 
+/// The sizes of the model, for other programs to time the same one.
+ordered_json sizes_of(const model::ModelConfig& model) {
+    return {{"preset", model.preset},
+            {"n_layer", model.num_hidden_layers},
+            {"n_head", model.num_attention_heads},
+            {"n_kv_head", model.num_key_value_heads},
+            {"n_embd", model.hidden_size},
+            {"intermediate_size", model.intermediate_size},
+            {"vocab_size", model.vocab_size},
+            {"tied", model.tie_word_embeddings}};
+}
+
 /// Seconds of iterations after the first ones, in which graphs are recorded and algorithms chosen.
 std::vector<double> time_iterations(Bench& bench, trainer::Session& session,
                                     const data::BatchSampler& samples) {
@@ -74,6 +86,7 @@ ordered_json measure(Bench& bench, std::string_view model, AttentionChoice backe
         {"batch", plan.config.execution.micro_batch_size},
         {"sequence_length", length},
         {"parameters", plan.parameters.total},
+        {"sizes", sizes_of(plan.config.model)},
         {"dtype", short_name(dtype)},
         {"tokens_per_second", rate},
         {"mfu", ratio(rate * plan.palm_flops_per_token, bench.peak_flops(dtype))},

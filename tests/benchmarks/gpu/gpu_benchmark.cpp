@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <fstream>
 #include <iostream>
 #include <random>
 
@@ -243,18 +244,10 @@ void print_table(const Program& program, const Results& results, const ordered_j
     }
 }
 
-int run_cases(const Options& options, const Program& program, const std::vector<Case>& cases) {
-    Bench bench(options, program.allow_tf32);
-    Results results;
-    const ordered_json device = bench.describe();
-    for (const Case& each : cases) {
-        std::cerr << program.name << ": " << each.name << '\n';
-        run_case(bench, each, results);
-    }
-    if (options.json) {
-        constexpr std::array kEfforts = {"full", "quick", "smallest"};
-        const ordered_json document = {
-            {"benchmark", program.name},
+ordered_json document_of(const Options& options, const Program& program, Bench& bench,
+                         const ordered_json& device, const Results& results) {
+    constexpr std::array kEfforts = {"full", "quick", "smallest"};
+    return {{"benchmark", program.name},
             {"effort", kEfforts.at(static_cast<std::size_t>(options.effort))},
             {"deterministic", options.deterministic},
             {"autotuned", !options.gemm_cache.empty()},
@@ -266,10 +259,42 @@ int run_cases(const Options& options, const Program& program, const std::vector<
             {"rows", results.rows},
             {"skipped", results.skipped},
             {"failed", results.failed}};
-        fmt::print("{}\n", document.dump(1));
-    } else {
-        print_table(program, results, device);
+}
+
+void save_document(const std::filesystem::path& path, const ordered_json& document) {
+    std::ofstream file(path, std::ios::binary);
+    file << document.dump(1) << '\n';
+    file.close();
+    if (!file) throw IoError(fmt::format("{}: could not be written", path.string()));
+}
+
+/// Runs every case that begins before the time limit; the others are skipped with the reason.
+Results run_within_limit(Bench& bench, const Program& program, const std::vector<Case>& cases) {
+    const Clock::time_point start = Clock::now();
+    const std::optional<double> limit = bench.options().seconds;
+    Results results;
+    for (const Case& each : cases) {
+        if (limit && std::chrono::duration<double>(Clock::now() - start).count() > *limit) {
+            results.skipped.push_back(
+                {{"name", each.name}, {"reason", fmt::format("not begun within {} s", *limit)}});
+            continue;
+        }
+        std::cerr << program.name << ": " << each.name << '\n';
+        run_case(bench, each, results);
     }
+    return results;
+}
+
+int run_cases(const Options& options, const Program& program, const std::vector<Case>& cases) {
+    Bench bench(options, program.allow_tf32);
+    const ordered_json device = bench.describe();
+    const Results results = run_within_limit(bench, program, cases);
+    if (options.json || !options.save.empty()) {
+        const ordered_json document = document_of(options, program, bench, device, results);
+        if (!options.save.empty()) save_document(options.save, document);
+        if (options.json) fmt::print("{}\n", document.dump(1));
+    }
+    if (!options.json) print_table(program, results, device);
     return results.failed.empty() ? 0 : 1;
 }
 
@@ -285,6 +310,8 @@ void declare(CLI::App& app, Options& options, bool& quick, bool& smallest) {
     app.add_option("--autotune", options.gemm_cache,
                    "File of measured algorithms of products, as gemm_autotune keeps it");
     app.add_option("--configs", options.configs, "Folder of the training configs");
+    app.add_option("--save", options.save, "File that the results are also written to, as JSON");
+    app.add_option("--seconds", options.seconds, "Time after which no further case begins");
 }
 
 }  // namespace

@@ -38,6 +38,8 @@ struct Options {
     std::string only;        ///< part of the name of the cases to run; empty: all
     std::string gemm_cache;  ///< as DeviceOptions
     std::filesystem::path configs;
+    std::filesystem::path save;     ///< file that also gets the JSON; empty: none
+    std::optional<double> seconds;  ///< after which no case begins
 };
 
 struct Timing {

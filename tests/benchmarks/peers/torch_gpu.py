@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Attention of flash-attn and PyTorch, and products of PyTorch, on a GPU, for bench_gpu.py.
+"""Attention of flash-attn and PyTorch, and products and training steps of PyTorch, on a GPU, for bench_gpu.py.
 
-Reads {"effort", "device", "attention": [shape...], "gemm": [product...]} as JSON from standard input, shapes as the rows of
-bench_gpu_attention and bench_gpu_gemm, and prints {"versions", "attention", "gemm", "skipped"}. Times are medians over
+Reads {"effort", "device", "attention": [shape...], "gemm": [product...], "step": [run...]} as JSON from standard input, each
+as the rows of bench_gpu_attention, _gemm and _step, and prints {"versions", "attention", "gemm", "step", "skipped"}. Times are medians over
 batches of calls that are waited for together, as in the programs themselves. On device "cpu" it shows that it runs.
 """
 
@@ -15,6 +15,7 @@ import time
 import torch
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch_model import LanguageModel, Shape, adamw, train_step
 
 try:
     import flash_attn
@@ -116,6 +117,64 @@ def time_all_products(request, timer, skipped):
     return rows
 
 
+STEPS = {"full": (5, 20), "quick": (3, 8), "smallest": (1, 1)}  # of warm-up, timed
+
+
+def time_step(name, row, effort, device):
+    """fp32 weights and moments, products and attention in bf16 by autocast, fused AdamW; one micro-batch per step."""
+    sizes = row["sizes"]
+    shape = Shape(sizes["preset"], sizes["n_layer"], sizes["n_head"], sizes["n_embd"], row["sequence_length"],
+                  sizes["vocab_size"], sizes["intermediate_size"], sizes["tied"], sizes["n_kv_head"])  # fmt: skip
+    with torch.device(device):
+        model = LanguageModel(shape)
+    optimizer = adamw(model, 1e-4)
+    run = torch.compile(model) if name == "PyTorch compiled" else model
+    tokens = torch.randint(sizes["vocab_size"], (row["batch"], row["sequence_length"] + 1), device=device)
+    warm_up, timed = STEPS[effort]
+    seconds = []
+    for step in range(warm_up + timed):
+        start = time.perf_counter()
+        with torch.autocast(device.partition(":")[0], dtype=torch.bfloat16):
+            loss = train_step(run, optimizer, tokens[:, :-1], tokens[:, 1:])
+        loss.item()
+        if step >= warm_up:
+            seconds.append(time.perf_counter() - start)
+    ms = 1e3 * statistics.median(seconds)
+    on_gpu = device.startswith("cuda")
+    return {
+        "model": row["model"], "backend": name, "batch": row["batch"], "sequence_length": row["sequence_length"], "ms": ms,
+        "tokens_per_second": 1e3 * row["batch"] * row["sequence_length"] / ms,
+        "peak_bytes": torch.cuda.max_memory_allocated() if on_gpu else None,
+    }  # fmt: skip
+
+
+def time_all_steps(request, skipped):
+    """Eager at every batch size, compiled at the largest that eager can run: compiling takes up to minutes."""
+    runs = {(row["model"], row["batch"]): row for row in request["step"] if "sizes" in row}
+    rows = []
+    for model in dict.fromkeys(model for model, _ in runs):
+        fits = None
+        for row in sorted((row for key, row in runs.items() if key[0] == model), key=lambda row: row["batch"]):
+            fits = attempt_step("PyTorch eager", row, request, rows, skipped) or fits
+        if fits and request["effort"] != "smallest":
+            attempt_step("PyTorch compiled", fits, request, rows, skipped)
+    return rows
+
+
+def attempt_step(name, row, request, rows, skipped):
+    """The row, when it could be timed."""
+    try:
+        rows.append(time_step(name, row, request["effort"], request["device"]))
+        return row
+    except Exception as error:  # out of memory; a compiler that is not there has exceptions of its own
+        skipped.append({"name": f"{name} {row['model']}/{row['batch']}", "reason": (str(error).strip() or repr(error)).splitlines()[0]})
+        return None
+    finally:
+        if request["device"].startswith("cuda"):
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+
+
 def main():
     request = json.load(sys.stdin)
     device = request["device"]
@@ -127,10 +186,11 @@ def main():
     attention = time_all_attention(request, timer, skipped)
     with torch.no_grad():
         gemm = time_all_products(request, timer, skipped)
+    step = time_all_steps(request, skipped)
     versions = f"PyTorch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}"
     if flash_attn is not None:
         versions += f", flash-attn {flash_attn.__version__}"
-    json.dump({"versions": versions, "attention": attention, "gemm": gemm, "skipped": skipped}, sys.stdout)
+    json.dump({"versions": versions, "attention": attention, "gemm": gemm, "step": step, "skipped": skipped}, sys.stdout)
 
 
 if __name__ == "__main__":

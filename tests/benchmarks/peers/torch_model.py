@@ -22,6 +22,7 @@ class Shape:
     vocab_size: int
     intermediate_size: int = 0
     tied: bool = True
+    n_kv_head: int = 0  # 0: as many as n_head
 
 
 def rotary_tables(length, head_dim, theta=10000.0):
@@ -39,16 +40,20 @@ def rotate(x, cos, sin):
 class Attention(nn.Module):
     def __init__(self, shape):
         super().__init__()
-        self.n_head = shape.n_head
-        self.qkv = nn.Linear(shape.n_embd, 3 * shape.n_embd, bias=False)
+        self.head_dim = shape.n_embd // shape.n_head
+        self.grouped = shape.n_kv_head not in (0, shape.n_head)
+        kv_width = self.head_dim * (shape.n_kv_head or shape.n_head)
+        self.widths = (shape.n_embd, kv_width, kv_width)
+        self.qkv = nn.Linear(shape.n_embd, sum(self.widths), bias=False)
         self.out = nn.Linear(shape.n_embd, shape.n_embd, bias=False)
 
     def forward(self, x, tables):
         B, S, H = x.shape
-        q, k, v = (part.view(B, S, self.n_head, -1).transpose(1, 2) for part in self.qkv(x).split(H, dim=2))
+        q, k, v = (part.view(B, S, -1, self.head_dim).transpose(1, 2) for part in self.qkv(x).split(self.widths, dim=2))
         if tables is not None:
             q, k = rotate(q, *tables), rotate(k, *tables)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        grouped = {"enable_gqa": True} if self.grouped else {}  # PyTorch before 2.5 has no such argument
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, **grouped)
         return self.out(y.transpose(1, 2).reshape(B, S, H))
 
 
