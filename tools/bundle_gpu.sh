@@ -11,7 +11,8 @@
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
-programs=(train scaling-plan isoflop_gpu_tests bench_gpu_ops bench_gpu_gemm bench_gpu_attention bench_gpu_step)
+programs=(train scaling-plan isoflop_gpu_tests bench_gpu)
+benchmarks=(bench_gpu_ops bench_gpu_gemm bench_gpu_attention bench_gpu_step)  # names of bench_gpu
 lengths=(77 130 1000 1024)  # of the references, as in gpu_bundle/run.sh
 largest_mib=60
 
@@ -24,14 +25,39 @@ is_of_the_machine() {
     return 1
 }
 
-# build_programs CMAKE_ARGUMENT...: the folder of the bundle stands first where libraries are looked for. The toolkit's
-# folder, which the build adds, stays behind it.
-build_programs() {
+# configure CMAKE_ARGUMENT...: the folder of the bundle stands first where libraries are looked for. The toolkit's folder,
+# which the build adds, stays behind it.
+configure() {
     # shellcheck disable=SC2016  # the loader replaces $ORIGIN
     cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DISOFLOP_CUDA=ON -DISOFLOP_BUILD_TESTS=ON \
         -DISOFLOP_BUILD_BENCHMARKS=ON -DISOFLOP_PRECOMPILED_HEADERS=OFF "-DCMAKE_CUDA_ARCHITECTURES=$architecture" \
         '-DCMAKE_BUILD_RPATH=$ORIGIN/../lib' "$@"
+}
+
+# A program finds the libraries that it names in the bundle, but the libraries would look for their own elsewhere. So
+# programs name those too, and are linked once more.
+build_programs() {
+    local indirect
+    configure -DCMAKE_EXE_LINKER_FLAGS= "$@"
     cmake --build "$build" -j "$jobs" --target "${programs[@]}"
+    indirect="$(indirect_libraries)"
+    if [[ -n $indirect ]]; then
+        configure "-DCMAKE_EXE_LINKER_FLAGS=-Wl,--push-state,--no-as-needed $indirect -Wl,--pop-state" "$@"
+        cmake --build "$build" -j "$jobs" --target "${programs[@]}"
+    fi
+}
+
+# Paths of what programs load for the sake of other libraries.
+indirect_libraries() {
+    local program name path
+    for program in "${programs[@]}"; do
+        path="$(built_program "$program")"
+        libraries_of "$path" >"$scratch/loaded"
+        readelf -d "$path" >"$scratch/named"
+        while read -r name path; do
+            if ! is_of_the_machine "$name" && ! grep -qF "[$name]" "$scratch/named"; then say "$path"; fi
+        done <"$scratch/loaded"
+    done | sort -u | paste -sd' '
 }
 
 # The path of a program of the build, wherever its target puts it.
@@ -50,11 +76,9 @@ copy_programs() {
     mkdir -p "$bundle/bin" "$bundle/lib"
     for program in "${programs[@]}"; do
         path="$(built_program "$program")"
-        if readelf -d "$path" | grep -q '(NEEDED).*libcudart' && [[ $architecture != *-virtual ]]; then
-            say "note: $program needs a shared CUDA runtime, which is carried" >&2
-        fi
         strip -o "$bundle/bin/$program" "$path"
     done
+    for name in "${benchmarks[@]}"; do ln -s bench_gpu "$bundle/bin/$name"; done
     for program in "${programs[@]}"; do
         while read -r name path; do
             if is_of_the_machine "$name" || [[ -e $bundle/lib/$name ]]; then continue; fi
@@ -64,19 +88,14 @@ copy_programs() {
     done
 }
 
-# Every library that is not the machine's is found in the bundle, also by the libraries themselves: programs name all of
-# them, or patchelf gives the libraries the folder to look in.
+# Every library that is not the machine's is found in the bundle.
 check_libraries() {
     local file name path
-    if have patchelf; then
-        # shellcheck disable=SC2016
-        patchelf --set-rpath '$ORIGIN' "$bundle"/lib/*.so*
-    fi
     for file in "$bundle"/bin/*; do
         if ldd "$file" | grep 'not found'; then die 1 "$file lacks a library"; fi
         while read -r name path; do
             if is_of_the_machine "$name" || [[ $(readlink -f -- "$path") == "$bundle"/lib/* ]]; then continue; fi
-            die 1 "$file finds $name at $path, outside of the bundle (patchelf, where it is installed, mends that)"
+            die 1 "$file finds $name at $path, outside of the bundle"
         done < <(libraries_of "$file")
     done
 }

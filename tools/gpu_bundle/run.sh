@@ -124,10 +124,7 @@ record() {
             verdict=TIMEOUT note="not done after $3 s"
             if [[ $4 -eq 1 ]]; then note="the minutes were over"; else failures=$((failures + 1)); fi
             ;;
-        *)
-            verdict=FAIL failures=$((failures + 1))
-            if [[ $2 -gt 128 ]]; then note="signal $(($2 - 128)): $note"; fi
-            ;;
+        *) verdict=FAIL failures=$((failures + 1)) ;;
     esac
     counts[$verdict]=$((${counts[$verdict]:-0} + 1))
     printf '%-7s %7s s  %-45s %s\n' "$verdict" "$seconds" "$1" "$note"

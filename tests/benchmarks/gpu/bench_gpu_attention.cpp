@@ -196,10 +196,9 @@ std::vector<Case> all_cases() {
 }
 
 }  // namespace
-}  // namespace isoflop::bench
 
-int main(int argc, char** argv) {
-    return isoflop::bench::run_program(
+int run_attention(int argc, char** argv) {
+    return run_program(
         argc, argv,
         {.name = "gpu_attention",
          .help = "Time and TFLOP/s of the attention backends, beside what the cost model predicts",
@@ -210,5 +209,7 @@ int main(int argc, char** argv) {
                      {"backward_predicted_ms", "predicted", 3},
                      {"backward_teraflops", "TFLOP/s", 1},
                      {"teraflops", "both", 1}}},
-        isoflop::bench::all_cases());
+        all_cases());
 }
+
+}  // namespace isoflop::bench

@@ -123,10 +123,9 @@ std::vector<Case> all_cases() {
 }
 
 }  // namespace
-}  // namespace isoflop::bench
 
-int main(int argc, char** argv) {
-    return isoflop::bench::run_program(
+int run_gemm(int argc, char** argv) {
+    return run_program(
         argc, argv,
         {.name = "gpu_gemm",
          .help = "TFLOP/s of the linear layers of gpt2_124m and llama_1b, in bf16 and tf32",
@@ -139,5 +138,7 @@ int main(int argc, char** argv) {
                      {"of_peak", "of peak", 3},
                      {"watts", "W", 0},
                      {"sm_megahertz", "SM MHz", 0}}},
-        isoflop::bench::all_cases());
+        all_cases());
 }
+
+}  // namespace isoflop::bench

@@ -354,10 +354,9 @@ std::vector<Case> all_cases() {
 }
 
 }  // namespace
-}  // namespace isoflop::bench
 
-int main(int argc, char** argv) {
-    return isoflop::bench::run_program(
+int run_ops(int argc, char** argv) {
+    return run_program(
         argc, argv,
         {.name = "gpu_ops",
          .help = "GB/s of every kernel but products and attention, beside copies on the device",
@@ -366,5 +365,7 @@ int main(int argc, char** argv) {
                      {"of_copy", "of copy", 3},
                      {"watts", "W", 0},
                      {"sm_megahertz", "SM MHz", 0}}},
-        isoflop::bench::all_cases());
+        all_cases());
 }
+
+}  // namespace isoflop::bench

@@ -120,19 +120,20 @@ std::vector<Case> all_cases() {
 }
 
 }  // namespace
-}  // namespace isoflop::bench
 
-int main(int argc, char** argv) {
-    return isoflop::bench::run_program(argc, argv,
-                                       {.name = "gpu_step",
-                                        .help = "Tokens/s, MFU and memory of whole training steps",
-                                        .columns = {{"ms", "ms", 1},
-                                                    {"tokens_per_second", "tokens/s", 0},
-                                                    {"mfu", "MFU", 3},
-                                                    {"hfu", "HFU", 3},
-                                                    {"used_gib", "used GiB", 2},
-                                                    {"planned_gib", "planned", 2},
-                                                    {"watts", "W", 0},
-                                                    {"sm_megahertz", "SM MHz", 0}}},
-                                       isoflop::bench::all_cases());
+int run_step(int argc, char** argv) {
+    return run_program(argc, argv,
+                       {.name = "gpu_step",
+                        .help = "Tokens/s, MFU and memory of whole training steps",
+                        .columns = {{"ms", "ms", 1},
+                                    {"tokens_per_second", "tokens/s", 0},
+                                    {"mfu", "MFU", 3},
+                                    {"hfu", "HFU", 3},
+                                    {"used_gib", "used GiB", 2},
+                                    {"planned_gib", "planned", 2},
+                                    {"watts", "W", 0},
+                                    {"sm_megahertz", "SM MHz", 0}}},
+                       all_cases());
 }
+
+}  // namespace isoflop::bench

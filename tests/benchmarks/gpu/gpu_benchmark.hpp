@@ -132,6 +132,12 @@ struct Program {
 /// or the command line is wrong, 2 there is no GPU.
 int run_program(int argc, char** argv, const Program& program, const std::vector<Case>& cases);
 
+/// The programs.
+int run_ops(int argc, char** argv);
+int run_gemm(int argc, char** argv);
+int run_attention(int argc, char** argv);
+int run_step(int argc, char** argv);
+
 /// "ms", "fastest_ms" and, where there are sensors, "watts" and "sm_megahertz".
 void add_timing(nlohmann::ordered_json& row, std::string_view prefix, const Timing& timing);
 /// Null where the denominator is unknown.
