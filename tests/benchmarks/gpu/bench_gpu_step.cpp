@@ -68,7 +68,7 @@ ordered_json measure(Bench& bench, std::string_view model, AttentionChoice backe
     const data::BatchSampler samples(dataset, length, 1);
 
     const std::uint64_t before = bench.gpu().memory_use().used_bytes;
-    trainer::Session session(plan, bench.pool(), {}, &bench.gpu());
+    trainer::Session session(plan, bench.pool(), {}, bench.gpu());
     session.initialize_from_scratch();
     const std::vector<double> seconds = time_iterations(bench, session, samples);
     const auto sensors = bench.gpu().sensors();  // power is an average over the time before
