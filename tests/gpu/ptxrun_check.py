@@ -303,7 +303,7 @@ class GpuTests(PtxrunTest):
     # Whole steps take most of the time, and are what the runs of train are made of.
     quick = "--gtest_filter=-Choices/WholeSteps.*"
     # The emulator has the ops in other orders.
-    without_ops = f"{quick}:*Cuda.*:StochasticRounding.*"
+    without_ops = f"{quick}:*OnDevice.*:*OnGpu.*:StochasticRounding.*"
 
     def setUp(self):
         if self.program is None:

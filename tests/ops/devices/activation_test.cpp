@@ -19,7 +19,7 @@ std::vector<double> spread_values(std::int64_t count, std::uint64_t seed) {
     return values;
 }
 
-class ActivationCuda : public CudaOp {
+class ActivationOnDevice : public DeviceOp {
 protected:
     /// fp16 loses precision below 6e-5.
     static void expect_close(const DeviceTensor& actual, HostTensor& reference) {
@@ -68,8 +68,8 @@ protected:
     }
 };
 
-TEST_F(ActivationCuda, PlainIsThatOfTheCpu) {
-    for (const DType dtype : kStorageTypes) {
+TEST_F(ActivationOnDevice, PlainIsThatOfTheReference) {
+    for (const DType dtype : storage_types()) {
         for (const Activation kind : kActivations) {
             SCOPED_TRACE(std::string(short_name(dtype)) + " " + std::string(to_string(kind)));
             for (const std::int64_t size : kWidths) check_plain(dtype, kind, size, 0);
@@ -78,8 +78,8 @@ TEST_F(ActivationCuda, PlainIsThatOfTheCpu) {
     }
 }
 
-TEST_F(ActivationCuda, GatedIsThatOfTheCpu) {
-    for (const DType dtype : kStorageTypes) {
+TEST_F(ActivationOnDevice, GatedIsThatOfTheReference) {
+    for (const DType dtype : storage_types()) {
         for (const Activation kind : kActivations) {
             SCOPED_TRACE(std::string(short_name(dtype)) + " " + std::string(to_string(kind)));
             for (const std::int64_t width : kWidths) check_gated(dtype, kind, 3, width, 0);
@@ -89,13 +89,13 @@ TEST_F(ActivationCuda, GatedIsThatOfTheCpu) {
     }
 }
 
-TEST_F(ActivationCuda, WideRowsTakeSeveralBlocks) {
-    check_gated(DType::bfloat16, Activation::silu, 1, 8 * 256 + 8, 0);
-    check_gated(DType::float16, Activation::silu, 1, 257, 0);
+TEST_F(ActivationOnDevice, WideRowsTakeSeveralBlocks) {
+    check_gated(narrow(DType::bfloat16), Activation::silu, 1, 8 * 256 + 8, 0);
+    check_gated(narrow(DType::float16), Activation::silu, 1, 257, 0);
     check_gated(DType::float32, Activation::relu, 65'537, 1, 0);
 }
 
-TEST_F(ActivationCuda, ExtremesAreThoseOfTheCpu) {
+TEST_F(ActivationOnDevice, ExtremesAreThoseOfTheReference) {
     constexpr double kInfinity = std::numeric_limits<double>::infinity();
     const std::vector<double> extremes{0, -0.0, -100, 100, -1e30, 1e30, kInfinity, 1e-30};
     const auto size = std::ssize(extremes);
@@ -119,9 +119,9 @@ TEST_F(ActivationCuda, ExtremesAreThoseOfTheCpu) {
     }
 }
 
-TEST_F(ActivationCuda, ManyElementsHaveTheSameBitsInAllOrders) {
+TEST_F(ActivationOnDevice, ManyElementsHaveTheSameBitsInAllOrders) {
     const std::vector<double> values = spread_values(kManyElements, 5);
-    for (const DType dtype : kStorageTypes) {
+    for (const DType dtype : storage_types()) {
         const DeviceTensor x(*device_, dtype, {kManyElements}, values);
         const DeviceTensor pairs(*device_, dtype, {1, kManyElements - 3},
                                  {values.begin(), values.end() - 3});

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::int32_t kIgnored = ops::kIgnoreIndex;
 
-class CrossEntropyCuda : public CudaOp {
+class CrossEntropyOnDevice : public DeviceOp {
 protected:
     /// Targets of `rows` rows, with every third one ignored.
     static std::vector<std::int32_t> targets_of(std::int64_t rows, std::int64_t width) {
@@ -19,8 +19,9 @@ protected:
         return targets;
     }
 
-    void expect_losses_and_gradients_of_the_host(DType dtype, std::int64_t rows, std::int64_t width,
-                                                 std::int64_t shift, double amplitude) {
+    void expect_losses_and_gradients_of_the_reference(DType dtype, std::int64_t rows,
+                                                      std::int64_t width, std::int64_t shift,
+                                                      double amplitude) {
         SCOPED_TRACE(std::string(short_name(dtype)) + ", " + std::to_string(rows) + " rows of " +
                      std::to_string(width) + ", shifted by " + std::to_string(shift));
         std::vector<double> values = random_values(rows * width, 1);
@@ -48,29 +49,29 @@ protected:
     }
 };
 
-TEST_F(CrossEntropyCuda, LossesAndGradientsAreThoseOfTheHost) {
-    for (const DType dtype : kStorageTypes) {
+TEST_F(CrossEntropyOnDevice, LossesAndGradientsAreThoseOfTheReference) {
+    for (const DType dtype : storage_types()) {
         for (const std::int64_t width : {1, 7, 31, 33, 100, 257, 1000}) {
             for (const std::int64_t shift : {0, 1, 3}) {
-                expect_losses_and_gradients_of_the_host(dtype, 5, width, shift, 3);
+                expect_losses_and_gradients_of_the_reference(dtype, 5, width, shift, 3);
             }
         }
-        expect_losses_and_gradients_of_the_host(dtype, 0, 33, 0, 1);
-        expect_losses_and_gradients_of_the_host(dtype, 3, 20'001, 0, 20);
+        expect_losses_and_gradients_of_the_reference(dtype, 0, 33, 0, 1);
+        expect_losses_and_gradients_of_the_reference(dtype, 3, 20'001, 0, 20);
     }
 }
 
-TEST_F(CrossEntropyCuda, TheLargestVocabularyFits) {
-    expect_losses_and_gradients_of_the_host(DType::bfloat16, 1, 262'143, 0, 3);
+TEST_F(CrossEntropyOnDevice, TheLargestVocabularyFits) {
+    expect_losses_and_gradients_of_the_reference(narrow(DType::bfloat16), 1, 262'143, 0, 3);
 }
 
-TEST_F(CrossEntropyCuda, IgnoredRowsAreZero) {
+TEST_F(CrossEntropyOnDevice, IgnoredRowsAreZero) {
     const std::int64_t width = 37;
     const std::vector<std::int32_t> targets{kIgnored, 3};
     const DeviceTokens on_device(*device_, targets);
     std::vector<double> values = random_values(2 * width, 2);
     values[5] = std::nan("");
-    const DeviceTensor logits(*device_, DType::bfloat16, {2, width}, values);
+    const DeviceTensor logits(*device_, narrow(DType::bfloat16), {2, width}, values);
     const DeviceTensor losses(*device_, DType::float32, {2});
     ops::cross_entropy_forward_backward(context_, logits.view(), on_device.view(), kIgnored, 1,
                                         losses.view());
@@ -81,7 +82,7 @@ TEST_F(CrossEntropyCuda, IgnoredRowsAreZero) {
               std::vector<double>(static_cast<std::size_t>(width), 0.0));
 }
 
-TEST_F(CrossEntropyCuda, MaskedLogitsHaveNoWeightAndNanShows) {
+TEST_F(CrossEntropyOnDevice, MaskedLogitsHaveNoWeightAndNanShows) {
     const double masked = -std::numeric_limits<double>::infinity();
     // Two threads see masked logits alone.
     std::vector<double> values(300, masked);
@@ -105,8 +106,8 @@ TEST_F(CrossEntropyCuda, MaskedLogitsHaveNoWeightAndNanShows) {
     EXPECT_TRUE(std::isnan(losses.values()[0]));
 }
 
-TEST_F(CrossEntropyCuda, HasTheSameBitsInAllOrders) {
-    for (const DType dtype : kStorageTypes) {
+TEST_F(CrossEntropyOnDevice, HasTheSameBitsInAllOrders) {
+    for (const DType dtype : storage_types()) {
         const std::int64_t width = 1501;
         const std::vector<double> values = random_values(3 * width, 3);
         const std::vector<std::int32_t> targets = targets_of(3, width);

@@ -12,7 +12,7 @@ constexpr ops::DropoutKey kKey{.seed = 0x123456789ABCDEF,
                                .site = ops::DropoutSite::ffn_branch};
 constexpr double kProbability = 0.3;
 
-class DropoutCuda : public CudaOp {
+class DropoutOnDevice : public DeviceOp {
 protected:
     void check(DType dtype, std::int64_t sequences, std::int64_t length, std::int64_t width,
                std::int64_t shift) {
@@ -31,8 +31,8 @@ protected:
     }
 };
 
-TEST_F(DropoutCuda, MaskIsThatOfTheCpu) {
-    for (const DType dtype : kStorageTypes) {
+TEST_F(DropoutOnDevice, MaskIsThatOfTheReference) {
+    for (const DType dtype : storage_types()) {
         for (const std::int64_t width : {1, 7, 31, 33, 64, 1000}) check(dtype, 3, 5, width, 0);
         check(dtype, 2, 3, 64, 1);
         check(dtype, 0, 3, 64, 0);
@@ -40,19 +40,19 @@ TEST_F(DropoutCuda, MaskIsThatOfTheCpu) {
     }
 }
 
-TEST_F(DropoutCuda, DroppedNanIsZero) {
-    const DeviceTensor x(*device_, DType::bfloat16, {1, 64});  // poison
+TEST_F(DropoutOnDevice, DroppedNanIsZero) {
+    const DeviceTensor x(*device_, narrow(DType::bfloat16), {1, 64});  // poison
     ops::dropout(context_, kKey, kProbability, 1, x.view());
     const std::vector<double> values = x.values();
     EXPECT_GT(std::count(values.begin(), values.end(), 0.0), 5);
 }
 
-TEST_F(DropoutCuda, ManyElementsHaveTheSameBitsInAllOrders) {
+TEST_F(DropoutOnDevice, ManyElementsHaveTheSameBitsInAllOrders) {
     constexpr std::int64_t kManyElements = 1'000'003;
     const std::vector<double> values = random_values(kManyElements, 2);
     expect_same_bits_in_all_orders([&] {
-        const DeviceTensor odd(*device_, DType::bfloat16, {1, kManyElements}, values);
-        const DeviceTensor even(*device_, DType::float16, {1000, 1000},
+        const DeviceTensor odd(*device_, narrow(DType::bfloat16), {1, kManyElements}, values);
+        const DeviceTensor even(*device_, narrow(DType::float16), {1000, 1000},
                                 {values.begin(), values.end() - 3});
         ops::dropout(context_, kKey, kProbability, 1, odd.view());
         ops::dropout(context_, kKey, kProbability, 10, even.view());

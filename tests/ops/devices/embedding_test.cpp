@@ -1,17 +1,16 @@
 // Embedding against the CPU's in double: few and many tokens, even and very uneven.
 #include "isoflop/ops/embedding.hpp"
 #include "ops/devices/support.hpp"
-#include "ops/embedding_cuda.hpp"
 
 namespace isoflop::test {
 namespace {
 
 using ops::testing::random_tokens;
 
-class EmbeddingCuda : public CudaOp {
+class EmbeddingOnDevice : public DeviceOp {
 protected:
-    void expect_forward_of_the_host(DType dtype, std::int64_t rows, std::int64_t columns,
-                                    bool with_positions) {
+    void expect_forward_of_the_reference(DType dtype, std::int64_t rows, std::int64_t columns,
+                                         bool with_positions) {
         SCOPED_TRACE(std::string(short_name(dtype)) + ", " + std::to_string(rows) + " rows of " +
                      std::to_string(columns));
         const std::vector<std::int32_t> tokens = random_tokens(rows, 11, 1);
@@ -31,9 +30,9 @@ protected:
         EXPECT_EQ(out.values(), expected.values());  // one rounding of the exact sum
     }
 
-    void expect_backward_of_the_host(DType dtype, const std::vector<std::int32_t>& tokens,
-                                     std::int32_t vocabulary, std::int64_t columns,
-                                     std::int64_t sequence_length) {
+    void expect_backward_of_the_reference(DType dtype, const std::vector<std::int32_t>& tokens,
+                                          std::int32_t vocabulary, std::int64_t columns,
+                                          std::int64_t sequence_length) {
         const std::int64_t rows = std::ssize(tokens);
         const DeviceTokens on_device(*device_, tokens);
         SCOPED_TRACE(std::string(short_name(dtype)) + ", " + std::to_string(rows) + " rows of " +
@@ -57,30 +56,31 @@ protected:
     }
 };
 
-TEST_F(EmbeddingCuda, ForwardIsThatOfTheHost) {
-    for (const DType dtype : kStorageTypes) {
+TEST_F(EmbeddingOnDevice, ForwardIsThatOfTheReference) {
+    for (const DType dtype : storage_types()) {
         for (const bool with_positions : {false, true}) {
             for (const std::int64_t columns : {1, 7, 33, 64, 257}) {
-                expect_forward_of_the_host(dtype, 17, columns, with_positions);
+                expect_forward_of_the_reference(dtype, 17, columns, with_positions);
             }
-            expect_forward_of_the_host(dtype, 0, 8, with_positions);
+            expect_forward_of_the_reference(dtype, 0, 8, with_positions);
         }
     }
 }
 
-TEST_F(EmbeddingCuda, BackwardIsThatOfTheHost) {
-    for (const DType dtype : kStorageTypes) {
+TEST_F(EmbeddingOnDevice, BackwardIsThatOfTheReference) {
+    for (const DType dtype : storage_types()) {
         for (const std::int64_t columns : {1, 7, 33, 64, 257}) {
             for (const std::int64_t rows : {1, 7, 31, 65, 200}) {
-                expect_backward_of_the_host(dtype, random_tokens(rows, 40, 4), 40, columns, 10);
+                expect_backward_of_the_reference(dtype, random_tokens(rows, 40, 4), 40, columns,
+                                                 10);
             }
         }
-        expect_backward_of_the_host(dtype, {}, 5, 8, 3);
+        expect_backward_of_the_reference(dtype, {}, 5, 8, 3);
     }
 }
 
-TEST_F(EmbeddingCuda, BackwardSumsLongRunsInPieces) {
-    for (const DType dtype : kStorageTypes) {
+TEST_F(EmbeddingOnDevice, BackwardSumsLongRunsInPieces) {
+    for (const DType dtype : storage_types()) {
         for (const std::int64_t columns : {5, 8}) {
             // Runs of all lengths about the windows: within one, up to its end, over several, and
             // all of the batch.
@@ -90,45 +90,23 @@ TEST_F(EmbeddingCuda, BackwardSumsLongRunsInPieces) {
                               static_cast<std::int32_t>(tokens.size()) % 1000);
             }
             std::shuffle(tokens.begin(), tokens.end(), std::mt19937(3));  // NOLINT
-            expect_backward_of_the_host(dtype, tokens, 1000, columns, 100);
-            expect_backward_of_the_host(dtype, std::vector<std::int32_t>(500, 2), 3, columns, 100);
-            expect_backward_of_the_host(dtype, std::vector<std::int32_t>(192, 0), 1, columns, 192);
+            expect_backward_of_the_reference(dtype, tokens, 1000, columns, 100);
+            expect_backward_of_the_reference(dtype, std::vector<std::int32_t>(500, 2), 3, columns,
+                                             100);
+            expect_backward_of_the_reference(dtype, std::vector<std::int32_t>(192, 0), 1, columns,
+                                             192);
         }
     }
 }
 
-TEST_F(EmbeddingCuda, BackwardSortsMoreThanATile) {
+TEST_F(EmbeddingOnDevice, BackwardSortsMoreThanATile) {
     std::vector<std::int32_t> tokens = random_tokens(5000, 3000, 5);
     std::fill(tokens.begin(), tokens.begin() + 1500, 7);
-    expect_backward_of_the_host(DType::float32, tokens, 3000, 1, 1250);
+    expect_backward_of_the_reference(DType::float32, tokens, 3000, 1, 1250);
 }
 
-TEST_F(EmbeddingCuda, LargeBatchesAreSummedInPartsOfLongWindows) {
-    // 64 KiB hold the keys of 1024 tokens, and windows of 256 keys of 1000 columns.
-    constexpr std::int64_t kScratch = 64 << 10;
-    constexpr std::int64_t kRows = 2500;
-    std::vector<std::int32_t> tokens = random_tokens(kRows, 30, 6);
-    std::fill(tokens.begin() + 100, tokens.begin() + 1100, 3);
-    const DeviceTokens on_device(*device_, tokens);
-    for (const std::int64_t columns : {33, 1000}) {
-        const DeviceTensor d_out(*device_, DType::float32, {kRows, columns},
-                                 random_values(kRows * columns, 1, 0.5));
-        const DeviceTensor d_table(*device_, DType::float32, {30, columns},
-                                   random_values(30 * columns, 2));
-        HostTensor host_d_out({kRows, columns}, d_out.values());
-        HostTensor host_d_table({30, columns}, d_table.values());
-        ops::cuda::embedding_backward_within(context_, kScratch, on_device.view(), d_out.view(), 50,
-                                             d_table.view(), {});
-        ops::embedding_backward(host_, tokens, host_d_out.view(), 50, host_d_table.view(), {});
-        EXPECT_LE(relative_error(d_table.values(), host_d_table.doubles()), 1e-6);
-        std::vector<std::byte> others(3 * kScratch);
-        device_->copy_out(others.data(), device_->scratch() + kScratch, others.size());
-        EXPECT_EQ(std::ranges::count(others, kPoison), std::ssize(others));
-    }
-}
-
-TEST_F(EmbeddingCuda, HasTheSameBitsInAllOrders) {
-    for (const DType dtype : kStorageTypes) {
+TEST_F(EmbeddingOnDevice, HasTheSameBitsInAllOrders) {
+    for (const DType dtype : storage_types()) {
         for (const std::int64_t columns : {33, 64}) {
             std::vector<std::int32_t> tokens = random_tokens(300, 20, 6);
             std::fill(tokens.begin() + 50, tokens.begin() + 250, 3);

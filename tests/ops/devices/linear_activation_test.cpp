@@ -16,11 +16,11 @@ struct Sizes {
 constexpr std::array<Sizes, 4> kSizes{{{1, 8, 64}, {7, 33, 64}, {0, 8, 8}, {31, 7, 33}}};
 constexpr std::array kKinds{Activation::gelu_tanh, Activation::gelu, Activation::relu};
 
-class LinearActivationCuda : public CudaOp {
+class LinearActivationOnDevice : public DeviceOp {
 protected:
     template <class Check>
     void for_all(const Check& check) {
-        for (const DType dtype : kStorageTypes) {
+        for (const DType dtype : storage_types()) {
             for (const Sizes& sizes : kSizes) {
                 for (const Activation kind : kKinds) {
                     SCOPED_TRACE(std::string(short_name(dtype)) + ", " +
@@ -39,7 +39,7 @@ double tolerance(DType dtype) {
     return 1e-6 + 2.5 * rounding_tolerance(dtype);
 }
 
-TEST_F(LinearActivationCuda, ForwardGivesBothResults) {
+TEST_F(LinearActivationOnDevice, ForwardGivesBothResults) {
     for_all([&](DType dtype, const Sizes& sizes, Activation kind) {
         const DeviceTensor x(*device_, dtype, {sizes.rows, sizes.in},
                              random_values(sizes.rows * sizes.in, 1));
@@ -71,7 +71,7 @@ TEST_F(LinearActivationCuda, ForwardGivesBothResults) {
     });
 }
 
-TEST_F(LinearActivationCuda, BackwardMultipliesByTheDerivative) {
+TEST_F(LinearActivationOnDevice, BackwardMultipliesByTheDerivative) {
     for_all([&](DType dtype, const Sizes& sizes, Activation kind) {
         const DeviceTensor d_y(*device_, dtype, {sizes.rows, sizes.in},
                                random_values(sizes.rows * sizes.in, 1));
@@ -92,19 +92,6 @@ TEST_F(LinearActivationCuda, BackwardMultipliesByTheDerivative) {
             host_d_y.view(), host_before.view(), host_d_before.view());
         EXPECT_LE(relative_error(d_before.values(), host_d_before.doubles()), tolerance(dtype));
     });
-}
-
-TEST_F(LinearActivationCuda, OnlyProductsWithWholePacksAreFused) {
-    const auto can = [&](std::int64_t columns, device::Epilogue epilogue) {
-        const DeviceTensor c(*device_, DType::bfloat16, {4, columns});
-        return device_->can_multiply(
-            {.shape = {.m = 4, .n = columns, .k = 8, .lda = 8, .ldb = 8, .ldc = columns},
-             .c = c.view().data(),
-             .epilogue = epilogue,
-             .gelu_input = c.view().data()});
-    };
-    EXPECT_FALSE(can(33, device::Epilogue::gelu_gradient));
-    EXPECT_TRUE(can(33, device::Epilogue::none));
 }
 
 }  // namespace

@@ -16,11 +16,11 @@ struct Sizes {
 constexpr std::array<Sizes, 5> kSizes{
     {{1, 1, 1}, {7, 33, 5}, {0, 4, 8}, {31, 7, 100}, {300, 16, 64}}};
 
-class LinearCuda : public CudaOp {
+class LinearOnDevice : public DeviceOp {
 protected:
     template <class Check>
     void for_all(const Check& check) {
-        for (const DType dtype : kStorageTypes) {
+        for (const DType dtype : storage_types()) {
             for (const Sizes& sizes : kSizes) {
                 for (const WeightOrder order : {WeightOrder::out_in, WeightOrder::in_out}) {
                     SCOPED_TRACE(std::string(short_name(dtype)) + ", " +
@@ -50,7 +50,7 @@ double tolerance(DType dtype) {
     return 1e-6 + rounding_tolerance(dtype);
 }
 
-TEST_F(LinearCuda, ForwardAddsTheBias) {
+TEST_F(LinearOnDevice, ForwardAddsTheBias) {
     for_all([&](DType dtype, const Sizes& sizes, WeightOrder order) {
         const DeviceTensor x(*device_, dtype, {sizes.rows, sizes.in},
                              random_values(sizes.rows * sizes.in, 1));
@@ -75,7 +75,7 @@ TEST_F(LinearCuda, ForwardAddsTheBias) {
     });
 }
 
-TEST_F(LinearCuda, BackwardOfTheInputAccumulatesOnRequest) {
+TEST_F(LinearOnDevice, BackwardOfTheInputAccumulatesOnRequest) {
     for_all([&](DType dtype, const Sizes& sizes, WeightOrder order) {
         const DeviceTensor d_y(*device_, dtype, {sizes.rows, sizes.out},
                                random_values(sizes.rows * sizes.out, 1));
@@ -98,7 +98,7 @@ TEST_F(LinearCuda, BackwardOfTheInputAccumulatesOnRequest) {
     });
 }
 
-TEST_F(LinearCuda, BackwardOfTheWeightAccumulates) {
+TEST_F(LinearOnDevice, BackwardOfTheWeightAccumulates) {
     for_all([&](DType dtype, const Sizes& sizes, WeightOrder order) {
         const DeviceTensor x(*device_, dtype, {sizes.rows, sizes.in},
                              random_values(sizes.rows * sizes.in, 1));
@@ -126,8 +126,8 @@ TEST_F(LinearCuda, BackwardOfTheWeightAccumulates) {
     });
 }
 
-TEST_F(LinearCuda, GradientOfTheBiasHasTheSameBitsInAllOrders) {
-    for (const DType dtype : kStorageTypes) {
+TEST_F(LinearOnDevice, GradientOfTheBiasHasTheSameBitsInAllOrders) {
+    for (const DType dtype : storage_types()) {
         for (const std::int64_t columns : {100, 64}) {  // without and with packs
             const std::int64_t rows = 517;
             const std::vector<double> gradients = random_values(rows * columns, 5);

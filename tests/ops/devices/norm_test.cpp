@@ -44,7 +44,7 @@ struct Reference {
     NormParameters parameters;
 };
 
-class NormCuda : public CudaOp {
+class NormOnDevice : public DeviceOp {
 protected:
     void check_forward(const Case& c) {
         SCOPED_TRACE(describe(c));
@@ -78,7 +78,10 @@ protected:
             // Constant for every x; the difference is rounding, times 1 / sqrt(eps) = 316.
             for (const double value : problem.d_x.values()) EXPECT_NEAR(value, 0, 1e-4);
         } else {
-            test::expect_close(problem.d_x, reference.d_x.values());
+            // The same rounding is added to d_x; a CPU does not subtract it exactly.
+            const bool constant = c.width == 1 && c.kind != Normalization::rmsnorm;
+            test::expect_close(problem.d_x, reference.d_x.values(),
+                               constant && device_->is_host() ? 4 : 1);
         }
         // Sums over rows, some of which are small by chance.
         const double usual = std::sqrt(static_cast<double>(c.rows * c.width));
@@ -93,8 +96,8 @@ protected:
 
     template <class Check>
     void for_cases(const Check& check) {
-        const std::int64_t most_blocks = 16 * device_->info().multiprocessors;
-        for (const DType dtype : kStorageTypes) {
+        const std::int64_t most_blocks = 16 * multiprocessors();
+        for (const DType dtype : storage_types()) {
             for (const Normalization kind : kKinds) {
                 const bool has_bias = kind == Normalization::layernorm;
                 // More rows than blocks, then rows of several warps.
@@ -108,18 +111,18 @@ protected:
     }
 };
 
-TEST_F(NormCuda, ForwardIsThatOfTheCpu) {
+TEST_F(NormOnDevice, ForwardIsThatOfTheReference) {
     for_cases([&](const Case& c) { check_forward(c); });
 }
 
-TEST_F(NormCuda, BackwardIsThatOfTheCpu) {
+TEST_F(NormOnDevice, BackwardIsThatOfTheReference) {
     for_cases([&](const Case& c) {
         check_backward(c, false);
         check_backward(c, true);
     });
 }
 
-TEST_F(NormCuda, RowsThatDoNotFitSharedMemory) {
+TEST_F(NormOnDevice, RowsThatDoNotFitSharedMemory) {
     for (const std::int64_t width : {24'680, 24'681}) {
         for (const Normalization kind : {Normalization::rmsnorm, Normalization::layernorm}) {
             const Case c{DType::float32, kind, kind == Normalization::layernorm, 3, width, 0};
@@ -130,7 +133,7 @@ TEST_F(NormCuda, RowsThatDoNotFitSharedMemory) {
     }
 }
 
-TEST_F(NormCuda, GradientMayReplaceThatOfTheOutput) {
+TEST_F(NormOnDevice, GradientMayReplaceThatOfTheOutput) {
     for (const std::int64_t width : {64, 24'680}) {
         const Case c{DType::float32, Normalization::layernorm, true, 5, width, 0};
         const Problem problem(*device_, c);
@@ -144,7 +147,7 @@ TEST_F(NormCuda, GradientMayReplaceThatOfTheOutput) {
     }
 }
 
-TEST_F(NormCuda, ResultsMayReplaceTheInput) {
+TEST_F(NormOnDevice, ResultsMayReplaceTheInput) {
     for (const std::int64_t width : {64, 24'680}) {
         const Case c{DType::float32, Normalization::layernorm, true, 5, width, 0};
         const Problem separate(*device_, c);
@@ -161,8 +164,8 @@ TEST_F(NormCuda, ResultsMayReplaceTheInput) {
     }
 }
 
-TEST_F(NormCuda, NoRowsChangeNothing) {
-    const Case c{DType::bfloat16, Normalization::layernorm, true, 0, 64, 0};
+TEST_F(NormOnDevice, NoRowsChangeNothing) {
+    const Case c{narrow(DType::bfloat16), Normalization::layernorm, true, 0, 64, 0};
     const Problem problem(*device_, c);
     const std::vector<double> before = problem.d_weight.values();
     problem.forward(context_);
@@ -170,8 +173,8 @@ TEST_F(NormCuda, NoRowsChangeNothing) {
     EXPECT_EQ(problem.d_weight.values(), before);
 }
 
-TEST_F(NormCuda, SameBitsInAllOrders) {
-    for (const DType dtype : kStorageTypes) {
+TEST_F(NormOnDevice, SameBitsInAllOrders) {
+    for (const DType dtype : storage_types()) {
         for (const Normalization kind : {Normalization::rmsnorm, Normalization::layernorm}) {
             for (const std::int64_t width : {33, 520}) {
                 const Case c{dtype, kind, kind == Normalization::layernorm, 35, width, 0};

@@ -8,7 +8,7 @@ namespace {
 using Case = QkNormCase;
 using Problem = QkNormProblem;
 
-class QkNormCuda : public CudaOp {
+class QkNormOnDevice : public DeviceOp {
 protected:
     void check(const Case& c) {
         SCOPED_TRACE(describe(c));
@@ -37,8 +37,8 @@ protected:
     }
 };
 
-TEST_F(QkNormCuda, IsThatOfTheCpu) {
-    for (const DType dtype : kStorageTypes) {
+TEST_F(QkNormOnDevice, IsThatOfTheReference) {
+    for (const DType dtype : storage_types()) {
         for (const std::int64_t head_dim : {1, 7, 8, 33, 64, 100, 128})
             check({dtype, 3, 2, head_dim, 9, head_dim, 0});
         check({dtype, 3, 2, 64, 3, 5, 0});  // rows that packs do not fit
@@ -49,11 +49,11 @@ TEST_F(QkNormCuda, IsThatOfTheCpu) {
         check({dtype, 1, 1, 2056, 2, 0, 0});  // fewer warps share the memory
     }
     // More heads than groups of all blocks.
-    check({DType::bfloat16, 16, 8, 16, 10 * device_->info().multiprocessors, 0, 0});
+    check({narrow(DType::bfloat16), 16, 8, 16, 10 * multiprocessors(), 0, 0});
 }
 
-TEST_F(QkNormCuda, OtherColumnsKeepTheirBits) {
-    const Case c{DType::bfloat16, 2, 1, 32, 5, 32, 0};
+TEST_F(QkNormOnDevice, OtherColumnsKeepTheirBits) {
+    const Case c{narrow(DType::bfloat16), 2, 1, 32, 5, 32, 0};
     const Problem problem(*device_, c);
     const std::vector<double> before = problem.packed.values();
     problem.forward(context_);
@@ -64,8 +64,8 @@ TEST_F(QkNormCuda, OtherColumnsKeepTheirBits) {
     }
 }
 
-TEST_F(QkNormCuda, SameBitsInAllOrders) {
-    for (const DType dtype : kStorageTypes) {
+TEST_F(QkNormOnDevice, SameBitsInAllOrders) {
+    for (const DType dtype : storage_types()) {
         for (const std::int64_t head_dim : {33, 64}) {
             const Case c{dtype, 3, 2, head_dim, 61, 0, 0};
             SCOPED_TRACE(describe(c));

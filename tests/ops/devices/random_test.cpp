@@ -8,10 +8,10 @@ namespace {
 constexpr std::uint64_t kSeed = 0x1234'5678'9ABC'DEF0U;
 constexpr std::uint64_t kStream = 0x0F0F'0000'0000'0007U;
 
-class RandomCuda : public CudaOp {};
+class RandomOnDevice : public DeviceOp {};
 
-TEST_F(RandomCuda, NormalDeviatesAreThoseOfTheHost) {
-    for (const DType dtype : kStorageTypes) {
+TEST_F(RandomOnDevice, NormalDeviatesAreThoseOfTheReference) {
+    for (const DType dtype : storage_types()) {
         for (const std::int64_t size : {0, 1, 7, 31, 33, 4099}) {
             for (const std::int64_t first : {0, 1, 6, 1'000'003}) {
                 for (const std::int64_t shift : {0, 2, 3}) {
@@ -30,7 +30,7 @@ TEST_F(RandomCuda, NormalDeviatesAreThoseOfTheHost) {
     }
 }
 
-TEST_F(RandomCuda, EveryDeviateIsNearTheHosts) {
+TEST_F(RandomOnDevice, EveryDeviateIsNearTheHosts) {
     const std::int64_t size = 1'000'003;
     const DeviceTensor x(*device_, DType::float32, {size});
     ops::fill_normal(context_, 1, kSeed, kStream, 0, x.view());
@@ -43,8 +43,8 @@ TEST_F(RandomCuda, EveryDeviateIsNearTheHosts) {
     }
 }
 
-TEST_F(RandomCuda, HasTheSameBitsInAllOrders) {
-    for (const DType dtype : kStorageTypes) {
+TEST_F(RandomOnDevice, HasTheSameBitsInAllOrders) {
+    for (const DType dtype : storage_types()) {
         expect_same_bits_in_all_orders([&] {
             const DeviceTensor x(*device_, dtype, {1003});
             ops::fill_normal(context_, 1, kSeed, kStream, 5, x.view());

@@ -13,11 +13,11 @@ namespace {
 constexpr std::array<std::int64_t, 7> kSizes{0, 1, 7, 31, 33, 256, 9001};
 constexpr std::int64_t kManyElements = 1'000'003;
 
-class ReductionCuda : public CudaOp {
+class ReductionOnDevice : public DeviceOp {
 protected:
     template <class Check>
     void for_types_sizes_and_shifts(const Check& check) {
-        for (const DType dtype : kStorageTypes) {
+        for (const DType dtype : storage_types()) {
             for (const std::int64_t size : kSizes) {
                 for (const std::int64_t shift : {0, 1}) {
                     SCOPED_TRACE(std::string(short_name(dtype)) + ", " + std::to_string(size) +
@@ -35,7 +35,7 @@ protected:
 /// Sums in double, in another order.
 constexpr double kTolerance = 1e-13;
 
-TEST_F(ReductionCuda, SumsAreThoseOfTheHost) {
+TEST_F(ReductionOnDevice, SumsAreThoseOfTheReference) {
     for_types_sizes_and_shifts([&](const DeviceTensor& x, HostTensor& host) {
         const double scale = static_cast<double>(x.view().size());
         EXPECT_NEAR(ops::sum(context_, x.view()), ops::sum(host_, host.view()), kTolerance * scale);
@@ -44,7 +44,7 @@ TEST_F(ReductionCuda, SumsAreThoseOfTheHost) {
     });
 }
 
-TEST_F(ReductionCuda, DeferredSumsKeepTheirPlaces) {
+TEST_F(ReductionOnDevice, DeferredSumsKeepTheirPlaces) {
     const DeviceTensor x(*device_, DType::float32, {3}, {1, 2, 3});
     const ops::DeferredValue sum = ops::deferred_sum(context_, x.view());
     const ops::DeferredValue squares = ops::deferred_sum_of_squares(context_, x.view());
@@ -52,15 +52,15 @@ TEST_F(ReductionCuda, DeferredSumsKeepTheirPlaces) {
     EXPECT_EQ(squares.get(), 14);
 }
 
-TEST_F(ReductionCuda, LargeFiniteNumbersHaveFiniteSquares) {
-    const DeviceTensor x(*device_, DType::bfloat16, {9}, std::vector<double>(9, 1e38));
+TEST_F(ReductionOnDevice, LargeFiniteNumbersHaveFiniteSquares) {
+    const DeviceTensor x(*device_, narrow(DType::bfloat16), {9}, std::vector<double>(9, 1e38));
     const double square = x.values()[0] * x.values()[0];
     EXPECT_DOUBLE_EQ(ops::sum_of_squares(context_, x.view()), 9 * square);
 }
 
-TEST_F(ReductionCuda, NonFiniteElementsShow) {
+TEST_F(ReductionOnDevice, NonFiniteElementsShow) {
     constexpr double kInfinity = std::numeric_limits<double>::infinity();
-    for (const DType dtype : kStorageTypes) {
+    for (const DType dtype : storage_types()) {
         for (const double bad : {kInfinity, -kInfinity, std::nan("")}) {
             std::vector<double> values = random_values(1000, 2);
             values[777] = bad;
@@ -72,7 +72,7 @@ TEST_F(ReductionCuda, NonFiniteElementsShow) {
     }
 }
 
-TEST_F(ReductionCuda, StatisticsAreThoseOfTheHost) {
+TEST_F(ReductionOnDevice, StatisticsAreThoseOfTheReference) {
     for_types_sizes_and_shifts([&](const DeviceTensor& x, HostTensor& host) {
         const ops::TensorStatistics actual = ops::statistics(context_, x.view());
         const ops::TensorStatistics expected = ops::statistics(host_, host.view());
@@ -86,9 +86,9 @@ TEST_F(ReductionCuda, StatisticsAreThoseOfTheHost) {
     });
 }
 
-TEST_F(ReductionCuda, StatisticsOfNothingFiniteAreZero) {
+TEST_F(ReductionOnDevice, StatisticsOfNothingFiniteAreZero) {
     const double nan = std::nan("");
-    const DeviceTensor x(*device_, DType::float16, {3}, {nan, nan, nan});
+    const DeviceTensor x(*device_, narrow(DType::float16), {3}, {nan, nan, nan});
     const ops::TensorStatistics actual = ops::statistics(context_, x.view());
     EXPECT_EQ(actual.count, 0);
     EXPECT_EQ(actual.non_finite, 3);
@@ -98,7 +98,7 @@ TEST_F(ReductionCuda, StatisticsOfNothingFiniteAreZero) {
 }
 
 /// The host has no tensors of 16 bits, but its checksum is one of bytes.
-TEST_F(ReductionCuda, ChecksumIsThatOfTheHost) {
+TEST_F(ReductionOnDevice, ChecksumIsThatOfTheReference) {
     for_types_sizes_and_shifts([&](const DeviceTensor& x, HostTensor&) {
         std::vector<std::byte> bytes = bytes_of(x);
         const std::size_t used = bytes.size();
@@ -110,9 +110,9 @@ TEST_F(ReductionCuda, ChecksumIsThatOfTheHost) {
     });
 }
 
-TEST_F(ReductionCuda, ManyElementsGiveTheSameBitsInAllOrders) {
+TEST_F(ReductionOnDevice, ManyElementsGiveTheSameBitsInAllOrders) {
     const std::vector<double> values = random_values(kManyElements, 3);
-    const DeviceTensor x(*device_, DType::bfloat16, {kManyElements}, values);
+    const DeviceTensor x(*device_, narrow(DType::bfloat16), {kManyElements}, values);
     expect_same_bits_in_all_orders([&] {
         const double sums[2] = {ops::sum(context_, x.view()),
                                 ops::sum_of_squares(context_, x.view())};
@@ -127,8 +127,8 @@ TEST_F(ReductionCuda, ManyElementsGiveTheSameBitsInAllOrders) {
                 1e-6);
 }
 
-TEST_F(ReductionCuda, StatisticsAndChecksumsHaveTheSameBitsInAllOrders) {
-    const DeviceTensor x(*device_, DType::float16, {9001}, random_values(9001, 4));
+TEST_F(ReductionOnDevice, StatisticsAndChecksumsHaveTheSameBitsInAllOrders) {
+    const DeviceTensor x(*device_, narrow(DType::float16), {9001}, random_values(9001, 4));
     expect_same_bits_in_all_orders([&] {
         const ops::TensorStatistics found = ops::statistics(context_, x.view());
         const double sums[2] = {found.sum, found.sum_of_squares};

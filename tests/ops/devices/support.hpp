@@ -1,6 +1,6 @@
-// What the tests of the CUDA ops share: a device, tensors in its memory with NaN around them, and
-// runs in every scheduling order. The device is that of the linked program: the emulated one, or a
-// real GPU, without which the tests are skipped with the reason.
+// What the tests of ops on any device share: the device, tensors in its memory with NaN around them,
+// and runs in every scheduling order. The device is that of the linked program: the CPU, the
+// emulated GPU, or a real one, without which the tests are skipped with the reason.
 //
 // References are the CPU ops in double on the inputs as the device has rounded them.
 #pragma once
@@ -24,7 +24,7 @@
 #include "isoflop/device/device.hpp"
 #include "isoflop/device/tensor_view.hpp"
 #include "ops/support.hpp"
-#include "support/orders.hpp"
+#include "support/test_device.hpp"
 
 namespace isoflop::test {
 
@@ -33,9 +33,6 @@ using device::TensorView;
 using ops::testing::random_values;
 using ops::testing::relative_error;
 using HostTensor = ops::testing::Tensor<double>;
-
-/// The element types of tensors on a GPU.
-inline constexpr std::array kStorageTypes{DType::float32, DType::bfloat16, DType::float16};
 
 /// The most that one rounding to the type may change a number, relative to it; for fp32, room for
 /// the roundings of a few operations, as sums are in fp32 for all types.
@@ -47,7 +44,7 @@ inline constexpr std::array kStorageTypes{DType::float32, DType::bfloat16, DType
     }
 }
 
-/// Numbers as a GPU's memory holds them, of one of kStorageTypes.
+/// Numbers as the memory of a device holds them, in fp32, bf16 or fp16.
 inline void store_rounded(DType dtype, const std::vector<double>& values, std::byte* to) {
     for (const double value : values) {
         const auto single = static_cast<float>(value);
@@ -170,19 +167,32 @@ inline void expect_close(const DeviceTensor& actual, const std::vector<double>& 
               tolerances * rounding_tolerance(dtype) * std::max(norm(reference), floor));
 }
 
-/// nullptr without one.
-[[nodiscard]] inline std::unique_ptr<device::Device> open_gpu_if_any() {
-    return device::count_gpus().devices > 0 ? device::open_gpu({}) : nullptr;
-}
-
 /// Contexts on the device, with NaN in its scratch memory, and on the host.
-class CudaOp : public ::testing::Test {
+class DeviceOp : public ::testing::Test {
 protected:
     void SetUp() override {
-        if (device_ == nullptr) GTEST_SKIP() << device::count_gpus().reason;
+        if (device_ == nullptr) GTEST_SKIP() << test_device_.missing;
+        if (device_->scratch() == nullptr) return;
         const std::vector<std::byte> poison(1U << 20U, kPoison);
         for (std::uint64_t at = 0; at < device::kScratchBytes; at += poison.size())
             device_->copy_in(device_->scratch() + at, poison.data(), poison.size());
+    }
+
+    /// The element types of tensors on the device, fp64 excepted: references are in it.
+    [[nodiscard]] std::vector<DType> storage_types() const {
+        std::vector<DType> types = device_->info().element_types;
+        std::erase(types, DType::float64);
+        return types;
+    }
+    /// `dtype` where the device has tensors of it, else fp32.
+    [[nodiscard]] DType narrow(DType dtype) const {
+        const std::vector<DType> types = storage_types();
+        return std::find(types.begin(), types.end(), dtype) != types.end() ? dtype : DType::float32;
+    }
+
+    /// Of a GPU; on a CPU 4, so that tests have as many rows there.
+    [[nodiscard]] int multiprocessors() const {
+        return std::max(device_->info().multiprocessors, 4);
     }
 
     /// `run` makes its tensors, calls an op, and returns the tensors whose bits must be the same in
@@ -197,9 +207,10 @@ protected:
         });
     }
 
-    std::unique_ptr<device::Device> device_ = open_gpu_if_any();
-    device::ThreadPool pool_{1};
-    Context context_{pool_, device_ ? *device_ : device::host_device()};
+    TestDevice test_device_ = open_test_device();
+    device::Device* const device_ = test_device_.device.get();
+    device::ThreadPool pool_{test_device_.threads};
+    Context context_{pool_, device_ != nullptr ? *device_ : device::host_device()};
     Context host_{pool_};
 };
 

@@ -34,7 +34,7 @@ void expect_minimal_traffic(const emulator::Counters& counters, std::uint64_t by
     EXPECT_EQ(counters.global_atomic.bytes, 0U);
 }
 
-class OpCounters : public CudaOp {
+class OpCounters : public DeviceOp {
 protected:
     template <class Run>
     static emulator::Counters counters_of(const Run& run) {
@@ -54,7 +54,7 @@ std::vector<double> constant(std::int64_t size, double value) {
 
 TEST_F(OpCounters, ElementwiseMovesNoMoreThanItMust) {
     constexpr std::int64_t kSize = 8192;
-    for (const DType dtype : kStorageTypes) {
+    for (const DType dtype : storage_types()) {
         SCOPED_TRACE(short_name(dtype));
         const DeviceTensor x(*device_, dtype, {kSize}, random_values(kSize, 6));
         const DeviceTensor out(*device_, dtype, {kSize});
@@ -62,7 +62,7 @@ TEST_F(OpCounters, ElementwiseMovesNoMoreThanItMust) {
         expect_traffic(3 * bytes, [&] { ops::add(context_, x.view(), x.view(), out.view()); });
         expect_traffic(2 * bytes, [&] { ops::scale(context_, 2, out.view()); });
         expect_traffic(bytes, [&] { ops::fill(context_, 2, out.view()); });
-        for (const DType other : kStorageTypes) {
+        for (const DType other : storage_types()) {
             if (other == dtype) continue;
             const DeviceTensor to(*device_, other, {kSize});
             expect_traffic(bytes + to.view().bytes(),
@@ -72,7 +72,7 @@ TEST_F(OpCounters, ElementwiseMovesNoMoreThanItMust) {
 }
 
 TEST_F(OpCounters, ActivationsMoveNoMoreThanTheyMust) {
-    for (const DType dtype : kStorageTypes) {
+    for (const DType dtype : storage_types()) {
         SCOPED_TRACE(short_name(dtype));
         const DeviceTensor gate_up(*device_, dtype, {16, 1024}, random_values(16 * 1024, 6));
         const DeviceTensor out(*device_, dtype, {16, 512}, random_values(16 * 512, 7));
@@ -90,7 +90,7 @@ TEST_F(OpCounters, ActivationsMoveNoMoreThanTheyMust) {
 
 TEST_F(OpCounters, DropoutMovesNoMoreThanItMust) {
     const ops::DropoutKey key{.seed = 7};
-    for (const DType dtype : kStorageTypes) {
+    for (const DType dtype : storage_types()) {
         SCOPED_TRACE(short_name(dtype));
         const DeviceTensor x(*device_, dtype, {16, 512}, random_values(16 * 512, 3));
         expect_traffic(2 * x.view().bytes(),
@@ -160,7 +160,7 @@ TEST_F(OpCounters, RopeMovesNoMoreThanItMust) {
                             {angles.begin(), angles.end()});
     table.set_device_copy(static_cast<const float*>(copy.view().data()));
     const ops::RopeShape shape{.heads = 8, .head_dim = 128, .sequence_length = kRows};
-    for (const DType dtype : kStorageTypes) {
+    for (const DType dtype : storage_types()) {
         SCOPED_TRACE(short_name(dtype));
         const DeviceTensor packed(*device_, dtype, {kRows, kWidth},
                                   random_values(kRows * kWidth, 5));
@@ -175,7 +175,7 @@ TEST_F(OpCounters, AdamWMovesEachTensorOnce) {
     const std::int64_t size = 1 << 16;
     const std::vector<ops::AdamWSegment> segments{{.offset = 0, .count = size / 2},
                                                   {.offset = size / 2, .count = size / 2}};
-    for (const DType dtype : kStorageTypes) {
+    for (const DType dtype : storage_types()) {
         SCOPED_TRACE(short_name(dtype));
         const DeviceTensor weights(*device_, dtype, {size}, random_values(size, 1));
         const DeviceTensor gradients(*device_, dtype, {size}, random_values(size, 2));
@@ -199,7 +199,7 @@ TEST_F(OpCounters, AdamWMovesEachTensorOnce) {
 TEST_F(OpCounters, CrossEntropyReadsRowsTwiceAndWritesThemOnce) {
     const std::int64_t width = 1 << 14;
     const DeviceTokens targets(*device_, {5, 6});
-    for (const DType dtype : kStorageTypes) {
+    for (const DType dtype : storage_types()) {
         const DeviceTensor logits(*device_, dtype, {2, width}, random_values(2 * width, 3));
         const DeviceTensor losses(*device_, DType::float32, {2});
         const emulator::Counters counters = counters_of([&] {
@@ -215,7 +215,7 @@ TEST_F(OpCounters, CrossEntropyReadsRowsTwiceAndWritesThemOnce) {
 
 TEST_F(OpCounters, EmbeddingMovesEachRowOnce) {
     const DeviceTokens tokens(*device_, ops::testing::random_tokens(64, 64, 1));
-    for (const DType dtype : kStorageTypes) {
+    for (const DType dtype : storage_types()) {
         const DeviceTensor table(*device_, dtype, {64, 1024}, random_values(64 * 1024, 2));
         const DeviceTensor out(*device_, dtype, {64, 1024});
         const emulator::Counters counters = counters_of([&] {
@@ -229,14 +229,14 @@ TEST_F(OpCounters, EmbeddingMovesEachRowOnce) {
 }
 
 TEST_F(OpCounters, NormalDeviatesAreWrittenOnce) {
-    for (const DType dtype : kStorageTypes) {
+    for (const DType dtype : storage_types()) {
         const DeviceTensor x(*device_, dtype, {1 << 14});
         expect_traffic(x.view().bytes(), [&] { ops::fill_normal(context_, 1, 2, 3, 0, x.view()); });
     }
 }
 
 TEST_F(OpCounters, SumsReadElementsOnce) {
-    for (const DType dtype : kStorageTypes) {
+    for (const DType dtype : storage_types()) {
         const std::int64_t size = 1 << 18;
         const DeviceTensor x(*device_, dtype, {size}, constant(size, 1));
         expect_traffic(x.view().bytes(),

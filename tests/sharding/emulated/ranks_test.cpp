@@ -6,7 +6,7 @@
 #include <ostream>
 #include <thread>
 
-#include "trainer/devices/device_run.hpp"
+#include "trainer/cuda/device_run.hpp"
 
 namespace isoflop::testing {
 namespace {

@@ -10,7 +10,7 @@
 #include <ostream>
 
 #include "isoflop/checkpoint/checkpoint.hpp"
-#include "trainer/devices/device_run.hpp"
+#include "trainer/cuda/device_run.hpp"
 
 namespace isoflop::testing {
 namespace {

@@ -1,8 +1,13 @@
-#include "support/orders.hpp"
+#include "support/test_device.hpp"
 
 #include "simt_emulator/test_support.hpp"
 
 namespace isoflop::test {
+
+TestDevice open_test_device() {
+    const device::DeviceCount count = device::count_gpus();
+    return {.device = count.devices > 0 ? device::open_gpu({}) : nullptr, .missing = count.reason};
+}
 
 void in_all_orders(const std::function<void(const std::string& order)>& run) {
     for (const emulator::Options& options : emulator::all_orders()) {

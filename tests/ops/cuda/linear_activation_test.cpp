@@ -1,0 +1,23 @@
+// Which products a GPU computes together with an activation.
+#include "ops/devices/support.hpp"
+
+namespace isoflop::test {
+namespace {
+
+class LinearActivationOnGpu : public DeviceOp {};
+
+TEST_F(LinearActivationOnGpu, OnlyProductsWithWholePacksAreFused) {
+    const auto can = [&](std::int64_t columns, device::Epilogue epilogue) {
+        const DeviceTensor c(*device_, DType::bfloat16, {4, columns});
+        return device_->can_multiply(
+            {.shape = {.m = 4, .n = columns, .k = 8, .lda = 8, .ldb = 8, .ldc = columns},
+             .c = c.view().data(),
+             .epilogue = epilogue,
+             .gelu_input = c.view().data()});
+    };
+    EXPECT_FALSE(can(33, device::Epilogue::gelu_gradient));
+    EXPECT_TRUE(can(33, device::Epilogue::none));
+}
+
+}  // namespace
+}  // namespace isoflop::test
