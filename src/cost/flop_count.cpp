@@ -163,8 +163,8 @@ bool recomputed_with_block(const MatrixProduct& product, const ModelConfig& conf
     return !(product.name == "ffn.down_proj" && output_unused);
 }
 
-/// The core product as it is executed: forward with what the backend's tiles visit instead of the
-/// ideal causal count, and backward, where fused backends recompute the scores.
+/// The core product as it is executed: forward with the pairs that the tiles of the backend visit
+/// instead of the ideal causal count, and backward, where fused backends recompute the scores.
 struct ExecutedCore {
     MatrixProduct forward, backward;
 };
@@ -174,7 +174,7 @@ ExecutedCore executed_core(const MatrixProduct& ideal, const ModelConfig& config
     const bool scores = ideal.name == "attention.scores";
     ExecutedCore core{ideal, ideal};
     core.backward.pass = Pass::backward;
-    if (config.sliding_window) {  // costed, not executed: the ideal count stands
+    if (config.sliding_window) {  // planned, not executed: the ideal count is used
         const bool fused = execution.attention_backend != AttentionBackend::manual;
         core.backward.multiply_adds *= scores && fused ? 3 : 2;
         return core;

@@ -33,7 +33,7 @@ std::byte* map_memory(std::uint64_t bytes) {
         mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapping == MAP_FAILED) refuse(bytes, std::strerror(errno));
 #ifdef MADV_HUGEPAGE
-    // Advice only: a kernel without huge pages says no, and small pages work as well.
+    // A hint: a kernel without huge pages refuses it and uses small pages.
     static_cast<void>(madvise(mapping, bytes, MADV_HUGEPAGE));
 #endif
     return static_cast<std::byte*>(mapping);

@@ -1,4 +1,4 @@
-// Rates that the hardware reaches, measured: what a run is held against.
+// Measured rates of the hardware, with which a run is compared.
 #include <algorithm>
 #include <chrono>
 #include <vector>
@@ -36,7 +36,7 @@ double best_multiply_add_rate(ThreadPool& pool, std::int64_t pieces, Enough enou
         best = std::max(best, flops / elapsed);
         if (elapsed < kSecondsPerRound) iterations *= 2;
     } while (!enough(best, seconds_since(start)));
-    // A volatile read of the results: without it the loop computes nothing that anybody needs.
+    // A volatile read of the results: without it the compiler would remove the loop.
     const volatile float keep = results.front();
     static_cast<void>(keep);
     return best;
@@ -46,9 +46,10 @@ double best_multiply_add_rate(ThreadPool& pool, std::int64_t pieces, Enough enou
 
 double measure_fma_peak(ThreadPool& pool, double seconds) {
     constexpr std::int64_t kPiecesPerThread = 8;
-    // Fewer cores than threads had time for us when all threads together reach less than this
-    // share of what one reaches: another program held one, or the scheduler had not yet spread new
-    // threads. Hyper-threads share a core and never pass, so the patience ends.
+    // Fewer cores than threads were available when all threads together reach less than this share
+    // of what one reaches: another program held one, or the scheduler had not yet spread new
+    // threads. Hyper-threads share a core and never pass this test, so the number of tries is
+    // limited.
     constexpr double kShareOfIdleMachine = 0.8;
     constexpr double kPatience = 6;
     const double one_thread = best_multiply_add_rate(
@@ -63,7 +64,7 @@ double measure_fma_peak(ThreadPool& pool, double seconds) {
 
 double measure_gemm_rate(Context& context) {
     constexpr std::int64_t kSize = 2048;
-    // One matrix is both factors: measuring must not need more memory than a small run plans.
+    // One matrix is both factors: the measurement must not need more memory than a small run plans.
     const std::vector<float> a(kSize * kSize, 0.5F);
     std::vector<float> c(kSize * kSize);
     const auto multiply = [&](std::int64_t rows) {

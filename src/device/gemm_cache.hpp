@@ -3,7 +3,7 @@
 //
 // Three lines say what the file is and for which device and library it holds; one line per product
 // follows, and one with the checksum of all before it. A file for another device or library is
-// begun again; a damaged one too, with a complaint.
+// written again; so is a damaged file, with a warning.
 #pragma once
 
 #include <array>
@@ -18,7 +18,7 @@
 
 namespace isoflop::device {
 
-/// Everything about a product that its fastest algorithm may depend on.
+/// All properties of a product that its fastest algorithm may depend on.
 struct GemmProblem {
     DType dtype = DType::bfloat16;
     bool allow_tf32 = false;
@@ -68,10 +68,10 @@ public:
 
     [[nodiscard]] bool enabled() const { return !path_.empty(); }
     [[nodiscard]] std::optional<MeasuredAlgorithm> find(const GemmProblem& problem) const;
-    /// Writes the file, whole or not at all.
+    /// Writes the file completely or not at all.
     void add(const GemmProblem& problem, const MeasuredAlgorithm& measured);
 
-    /// What was wrong with reading or writing, for a warning; empty once taken.
+    /// Error of reading or writing, for a warning; empty after this call.
     [[nodiscard]] std::string take_complaint();
 
 private:

@@ -6,7 +6,7 @@
 namespace isoflop::ops::cpu {
 namespace {
 
-/// What the elements of one row share.
+/// Common values of the elements of one row.
 struct RowMask {
     PhiloxKey stream;
     std::uint32_t threshold;

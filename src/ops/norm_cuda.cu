@@ -152,8 +152,8 @@ struct RowStatistics {
     float inverse;
 };
 
-/// What a row's d_y, x and weight come to: d_x = inverse * g - offset - (x - mean) * slope with
-/// g = d_y * weight (norm_rows.hpp).
+/// Sums of a row over d_y, x and weight: d_x = inverse * g - offset - (x - mean) * slope with g =
+/// d_y * weight (norm_rows.hpp).
 struct RowSums {
     float gradients = 0.0F;  ///< of g
     float products = 0.0F;   ///< of g * normalised x
@@ -221,7 +221,7 @@ SIMT_DEVICE void write_gradient(const BackwardArguments<T>& a, std::int64_t begi
     }
 }
 
-/// Thread 0 fetches the next row's statistics for all, before a barrier that comes anyway.
+/// Thread 0 fetches the next row's statistics for all, before a barrier that is needed anyway.
 template <bool kIsCentered, class T>
 SIMT_DEVICE void fetch_statistics(const BackwardArguments<T>& a, std::int64_t row,
                                   const simt::Shared<float>& to) {

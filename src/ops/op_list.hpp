@@ -1,6 +1,6 @@
-// The list of all ops that a device implements: a line each, of the public function and of the
-// functions that do its work on each kind of device. All three have the same type. The tables that
-// ops are called through are made from it (kernels.hpp).
+// The list of all ops that a device implements: one line per op with the public function and its
+// implementation for each kind of device. All three have the same type. The tables of kernels.hpp
+// are made from this list.
 #pragma once
 
 #include <cstddef>

@@ -78,7 +78,7 @@ SIMT_KERNEL void add_partials(simt::Global<double> result, simt::Global<const do
     if (simt::thread_index().x == 0) simt::store(result, sum);
 }
 
-/// What a block leaves for `statistics`.
+/// The partial result of a block for `statistics`.
 struct PartialStatistics {
     double non_finite, sum, sum_of_squares, minimum, maximum;
 };
@@ -183,7 +183,7 @@ device::DeferredValue transformed_sum(Context& context, const TensorView& x) {
     return {device, result};
 }
 
-/// What `blocks` blocks left in scratch memory.
+/// The partial results of `blocks` blocks in scratch memory.
 template <class Partial>
 std::vector<Partial> fetch_partials(device::Device& device, int blocks) {
     std::vector<Partial> partials(static_cast<std::size_t>(blocks));

@@ -119,7 +119,7 @@ std::string preset_table(const std::vector<PresetAverage>& presets, text::Colour
     return table.str("", colour);
 }
 
-/// One line for each run that did not come to its end.
+/// One line for each run that did not finish.
 std::string state_notes(const std::vector<ComparedRun>& runs) {
     std::string notes;
     for (const ComparedRun& run : runs) {

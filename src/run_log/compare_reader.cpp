@@ -28,7 +28,7 @@ struct PresetChoices {
     std::string_view ffn_type;
 };
 
-/// What a preset stands for where the log does not say it.
+/// The choices of a preset that the log does not record.
 constexpr std::array<PresetChoices, 5> kPresets{
     {{"gpt2", "layernorm_nobias", "learned_absolute", "standard"},
      {"llama", "rmsnorm", "rope", "swiglu"},
@@ -36,8 +36,8 @@ constexpr std::array<PresetChoices, 5> kPresets{
      {"qwen3", "rmsnorm", "rope", "swiglu"},
      {"hybrid", "layernorm_nobias", "rope", "standard"}}};
 
-/// `preset(norm/pos/ffn)`. The earlier system built what the preset says and logged the defaults of
-/// the single choices, so for its logs the preset wins.
+/// `preset(norm/pos/ffn)`. The earlier system built the preset and logged the defaults of the
+/// single choices, so for its logs the preset takes precedence.
 std::string architecture_text(const ordered_json& config, bool of_earlier_system) {
     const std::string preset = text_at(config, "arch_preset");
     const auto* const known =
@@ -83,7 +83,7 @@ public:
     void evaluation(const ordered_json& record) { sums_.add_evaluation(record); }
     void end(std::string_view state) { run_.end_state = state; }
 
-    /// `logged`: the summary of a document, for what its records do not tell.
+    /// `logged`: the summary of a document, for figures that its records lack.
     [[nodiscard]] ComparedRun finish(const ordered_json& logged = {}) const {
         const SummaryRecord summary = sums_.summary();
         ComparedRun run = run_;
@@ -118,7 +118,7 @@ ComparedRun read_metrics_run(const std::filesystem::path& log) {
     return reader.finish();
 }
 
-/// Python writes NaN, Infinity and -Infinity, which are no JSON: they become null.
+/// Python writes NaN, Infinity and -Infinity, which are not JSON; they become null.
 std::string without_python_numbers(const std::string& text) {
     static constexpr std::array<std::string_view, 3> kNames{"-Infinity", "Infinity", "NaN"};
     std::string result;

@@ -5,7 +5,7 @@
 namespace isoflop::trainer {
 namespace {
 
-/// True when each rank holds a part of the gradients and the others theirs.
+/// True when each rank holds only a part of the gradients.
 bool is_divided(const sharding::DataParallel& strategy, const cost::StateLayout& layout) {
     std::uint64_t held = 0;
     for (const sharding::StateSlice& slice : strategy.slices())

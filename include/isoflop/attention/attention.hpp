@@ -85,12 +85,13 @@ public:
                          const ForwardArguments& arguments) const = 0;
     virtual void backward(Context& context, const Shape& shape,
                           const BackwardArguments& arguments) const = 0;
-    /// Makes ready what calls with such arguments will need, such as plans of a library, so that
-    /// the first step takes as long as the others. Reads and writes no tensor.
+    /// Prepares the resources that calls with these arguments need, such as plans of a library, so
+    /// that the first step takes as long as later steps. Reads and writes no tensor.
     virtual void prepare(Context& /*context*/, const Shape& /*shape*/,
                          const ForwardArguments& /*forward*/,
                          const BackwardArguments& /*backward*/) const {}
-    /// What runs calls like the last ones, where a backend has a choice; else empty.
+    /// The implementation that runs calls like the last ones, if the backend has several; otherwise
+    /// empty.
     [[nodiscard]] virtual std::string description() const { return {}; }
 };
 
@@ -100,7 +101,7 @@ public:
 void backward_in_head_chunks(const Backend& backend, Context& context, const Shape& shape,
                              const BackwardArguments& arguments, std::int64_t chunk_heads);
 
-/// What a backend can run, and if not, why.
+/// Whether a backend can run a shape, and the reason if not.
 struct Support {
     bool supported = true;
     std::string reason;  ///< "head_dim 512 is over 256"
@@ -114,14 +115,14 @@ struct Resolution {
     std::string reason;  ///< why `used` differs, or "as requested"
 };
 /// Fallback flash_attn_2 -> sdpa -> manual. `disabled` (for tests and operators) lists backends to
-/// treat as unsupported, comma-separated. Throws ConfigError when nothing is left.
+/// treat as unsupported, comma-separated. Throws ConfigError when no backend is left.
 [[nodiscard]] Resolution resolve(cost::AttentionBackend requested, cost::DeviceKind device,
                                  const Shape& shape, DType dtype, std::string_view disabled = {});
 /// The first of `order` that runs; the first one counts as requested.
 [[nodiscard]] Resolution resolve(std::span<const cost::AttentionBackend> order,
                                  cost::DeviceKind device, const Shape& shape, DType dtype,
                                  std::string_view disabled = {});
-/// What `resolve` takes for able to run, of all.
+/// The backends that `resolve` accepts as able to run.
 [[nodiscard]] std::vector<cost::AttentionBackend> runnable(cost::DeviceKind device,
                                                            const Shape& shape, DType dtype,
                                                            std::string_view disabled = {});

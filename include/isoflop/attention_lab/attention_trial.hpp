@@ -1,6 +1,6 @@
-// Attention backends side by side on one shape: forward and backward over random values, how far
-// they are from a double-precision reference, how long they take and what memory they need.
-// `train --selfcheck`, `train compare-attention` and attention_backend=auto are made of this.
+// Attention backends side by side on one shape: forward and backward over random values, their
+// errors against a double-precision reference, their times and their memory. `train --selfcheck`,
+// `train compare-attention` and attention_backend=auto use these trials.
 #pragma once
 
 #include <array>
@@ -19,9 +19,9 @@ inline constexpr std::array kAttentionBackends = {cost::AttentionBackend::flash_
                                                   cost::AttentionBackend::sdpa,
                                                   cost::AttentionBackend::manual};
 
-/// Frobenius norm of the difference over that of the reference; lse: largest |difference| /
-/// max(1, |lse|). Where queries see one key, d_q and d_k are zero: the norm of their references is
-/// taken for no smaller than that which even probabilities give.
+/// Frobenius norm of the difference over that of the reference; lse: largest |difference| / max(1,
+/// |lse|). Where queries see one key, d_q and d_k are zero: the norm of their references has a
+/// floor, the norm for uniform probabilities.
 struct AttentionErrors {
     double output = 0, lse = 0, d_query = 0, d_key = 0, d_value = 0;
     /// Of the tensors, lse not among them.
@@ -38,9 +38,9 @@ struct AttentionTolerance {
 struct AttentionTrial {
     cost::AttentionBackend backend{};
     bool ran = false;
-    bool failed = false;                         ///< it should have run, and threw `reason`
+    bool failed = false;                         ///< it was expected to run, but threw `reason`
     std::string reason = {};                     ///< why it did not run
-    std::optional<AttentionErrors> errors = {};  ///< nullopt: there was no reference
+    std::optional<AttentionErrors> errors = {};  ///< nullopt without a reference
     AttentionTolerance tolerance = {};
     std::string run_by = {};                           ///< as Backend::description
     double forward_seconds = 0, backward_seconds = 0;  ///< medians
@@ -56,9 +56,10 @@ struct AttentionTrial {
 struct TrialOptions {
     /// Of the tensors; tf32: of float32 tensors, with products that the device does in tf32.
     DType dtype = DType::float32;
-    bool deterministic = true;  ///< false: gives fused backends of a GPU memory to add d_q in
-    int repeats = 9;            ///< timed after the warm-up, at most
-    double seconds = 1;         ///< per direction, after which no further repeat begins
+    /// false gives fused backends of a GPU memory for atomic sums of d_q
+    bool deterministic = true;
+    int repeats = 9;     ///< timed after the warm-up, at most
+    double seconds = 1;  ///< per direction, after which no further repeat begins
     /// Multiply-adds that the reference may take. Where the shape has more, it is compared on its
     /// last queries, its first sequence and its first heads. 0: no reference.
     double reference_products = 2e9;
@@ -66,12 +67,12 @@ struct TrialOptions {
 
 struct AttentionTrials {
     std::vector<AttentionTrial> backends;
-    std::string part;  ///< what was compared when that is not all: "the last 256 queries"
+    std::string part;  ///< the compared part, if not the whole: "the last 256 queries"
 };
 
-/// On the context's device, all over the same values. Queries and keys have one length. Throws
-/// Error with ExitCode::out_of_memory when not even q, k and v fit; a backend whose memory does not
-/// fit has not run.
+/// Runs all backends on the device of the context, on the same values. Queries and keys have one
+/// length. Throws Error with ExitCode::out_of_memory when q, k and v do not fit; a backend whose
+/// memory does not fit does not run.
 [[nodiscard]] AttentionTrials try_attention(device::Context& context, const attention::Shape& shape,
                                             std::span<const cost::AttentionBackend> backends,
                                             const TrialOptions& options);

@@ -1,6 +1,6 @@
 // Which query-key pairs an attention backend computes. Fused backends work in tiles of queries and
-// skip what lies beyond the last key that a tile's last query may see; manual attention computes
-// the whole S x S matrix. Kernels and cost model share these numbers, so that counted and issued
+// skip keys beyond the last key that the last query of a tile sees; manual attention computes the
+// whole S x S matrix. Kernels and cost model share these numbers, so that counted and issued
 // products agree.
 #pragma once
 
@@ -46,8 +46,8 @@ inline constexpr std::int64_t kAttentionKeyTile = 64;
     return pairs;
 }
 
-/// Rows of queries and keys that a block of a GPU kernel multiplies together, whole tiles whatever
-/// the lengths.
+/// Rows of queries and keys that a block of a GPU kernel multiplies together, in whole tiles for
+/// all lengths.
 struct GpuTile {
     std::int64_t queries = 0;
     std::int64_t keys = 0;
@@ -121,7 +121,7 @@ struct CorePairs {
     std::uint64_t backward_values = 0;
 };
 
-/// What the sdpa kernels of a GPU issue.
+/// Products that the sdpa kernels of a GPU issue.
 [[nodiscard]] constexpr CorePairs sdpa_core_pairs(std::int64_t head_dim, std::int64_t query_length,
                                                   std::int64_t key_length, bool causal) {
     const GpuSdpaTiles tiles = sdpa_tiles(head_dim);
@@ -131,8 +131,9 @@ struct CorePairs {
     return {forward, forward, (head_dim > 128 ? 4 : 3) * backward, 2 * backward};
 }
 
-/// What a kernel of `device` issues. Fused backends compute the scores again in backward; the
-/// deterministic flash_attn_2 of a GPU does so twice, in a pass for d_q and one for d_k and d_v.
+/// Products that a kernel of `device` issues. Fused backends compute the scores again in backward;
+/// the deterministic flash_attn_2 of a GPU does so twice, in a pass for d_q and one for d_k and
+/// d_v.
 [[nodiscard]] constexpr CorePairs core_pairs(const Execution& execution, std::int64_t head_dim,
                                              std::int64_t query_length, std::int64_t key_length,
                                              bool causal) {

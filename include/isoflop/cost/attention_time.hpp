@@ -1,6 +1,6 @@
 // Predicted time of fused attention on NVIDIA GPUs, by an analytic model of FlashAttention-2 tiles:
-// what each score costs a multiprocessor in tensor-core, shared-memory, exponential and fp32 work,
-// how much of these overlap, and what a block spends before and after its loop.
+// the cost of a score on a multiprocessor in tensor-core, shared-memory, exponential and fp32 work,
+// the overlap of these, and the cost of a block before and after its loop.
 //
 // Per score and multiprocessor, in clocks, with D = head_dim and tiles of Br queries by Bc keys:
 //   t = t_mma + (1 - w) (t_smem + t_exp + t_fp), but no less than any of its terms

@@ -1,10 +1,10 @@
 // Every matrix product of a forward and backward pass. The planner sums this list; the trainer
-// counts the products that it issues; both come to the same FLOP.
+// counts the products that it issues; the two are equal to the last FLOP.
 //
 // One product of an (m x k) by a (k x n) matrix costs 2 m n k FLOPs. Backward computes two products
 // of the same size for each forward product (gradient of the input, gradient of the weight; of both
-// operands in attention). Elementwise work (norms, softmax, rope, activations) is in no published
-// MFU and is reported apart.
+// operands in attention). Elementwise work (norms, softmax, rope, activations) is part of no
+// published MFU and is reported separately.
 #pragma once
 
 #include <array>
@@ -79,12 +79,13 @@ enum class Convention {
     titan,     ///< 6 (N_act - input embedding unless tied) + 12 L a d S (torchtitan)
     kaplan,    ///< 6 N_non_embedding + 6 L a d S (Kaplan 2020, table 1)
     six_nd,    ///< 6 N_act
-    executed,  ///< what the trainer issues: causal skipping and recomputation counted; for HFU
+    /// products that the trainer issues: causal skipping and recomputation counted; for HFU
+    executed,
 };
 inline constexpr std::size_t kConventionCount = 7;
 
-/// Training FLOPs (forward and backward) per token under a convention.
-/// `execution` matters to `executed` only, besides its sequence_length.
+/// Training FLOPs (forward and backward) per token under a convention. Only `executed` uses
+/// `execution`, besides its sequence_length.
 [[nodiscard]] double training_flops_per_token(const model::ModelConfig& config,
                                               const model::ParameterTotals& parameters,
                                               const Execution& execution, Convention convention);
@@ -109,7 +110,7 @@ struct ElementwiseWork {
                                                          std::int64_t sequence_length);
 
 /// True when every count of this module fits in 63 bits for one micro-batch; the planner refuses
-/// others.
+/// larger models.
 [[nodiscard]] bool flops_are_countable(const model::ModelConfig& config, std::int64_t batch,
                                        std::int64_t sequence_length);
 

@@ -1,4 +1,4 @@
-// What an op needs besides its tensors: threads, scratch memory, and a recorder of matrix products.
+// Inputs of an op besides its tensors: threads, scratch memory, and a recorder of matrix products.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,7 @@ class Device;
 /// The CPU, for contexts without a device of their own. Any number of ranks and threads may use it.
 [[nodiscard]] Device& host_device();
 
-/// Collects the matrix products that ops really issue, to hold them against
-/// cost::executed_products.
+/// Collects the matrix products that ops issue, for comparison with cost::executed_products.
 class ProductRecorder {
 public:
     /// Where a number comes from. `planned`: from the plan's formula, as a library does not say

@@ -1,6 +1,6 @@
-// A device as the layers above see it: memory, one stream of work in order, and matrix products.
-// CpuDevice (device.cpp), CudaDevice (cuda/) and the tests' emulated GPU implement it. Which kernels
-// run on which device is decided above, by `kind`: ops::kernels, attention::make_backend.
+// The interface of a device: memory, one ordered stream of work, and matrix products. CpuDevice
+// (device.cpp), CudaDevice (cuda/) and the tests' emulated GPU implement it. Higher layers choose
+// kernels by `kind`: ops::kernels, attention::make_backend.
 //
 // Work is asynchronous: calls return when it has been given to the device, and it runs in the order
 // of calls. Functions that return values of the device wait for them. A CPU does its work in the
@@ -26,7 +26,7 @@ struct CUstream_st;  // cudaStream_t points to it
 namespace isoflop::device {
 
 struct DeviceInfo {
-    std::string name;  ///< as the driver says it, "NVIDIA H100 80GB HBM3"; of a CPU, its model
+    std::string name;  ///< name in the driver, "NVIDIA H100 80GB HBM3"; of a CPU, its model
     int ordinal = 0;
     int capability_major = 0;  ///< of a GPU
     int capability_minor = 0;
@@ -37,16 +37,17 @@ struct DeviceInfo {
     std::string libraries = {};
     std::vector<DType> element_types = {};  ///< of tensors that ops take
     /// A sum over a tensor has the same bits on 1, 2, 4 ... up to this many ranks, each of which
-    /// adds up its share of so many parts; 1: that is not promised.
+    /// adds its share of this many parts; 1: the bits may differ.
     int sum_parts = 1;
 };
 
 struct DeviceMemoryUse {
     std::uint64_t used_bytes = 0;  ///< of a GPU by all programs; of a host by this process alone
-    std::uint64_t free_bytes = 0;  ///< of a host half its memory: other programs come and go
+    /// of a host half of its memory, as other programs need memory too
+    std::uint64_t free_bytes = 0;
     std::uint64_t total_bytes = 0;
-    /// The most that the arena of one rank may take: what is free on a GPU, and on a host all of
-    /// its memory, divided by the ranks of DeviceOptions.
+    /// Largest arena of one rank: the free memory of a GPU, or the whole memory of a host, divided
+    /// by the ranks of DeviceOptions.
     std::uint64_t arena_limit = 0;
 };
 
@@ -57,7 +58,7 @@ struct DeviceSensors {
     double memory_megahertz = 0;
 };
 
-/// What becomes of each sum of a product, with its bias, before it is stored. GELU is the form with
+/// Operation on each sum of a product, with its bias, before it is stored. GELU is the form with
 /// tanh: the one that libraries compute here (PyTorch uses it for approximate="tanh" only).
 enum class Epilogue {
     none,
@@ -65,8 +66,8 @@ enum class Epilogue {
     gelu_gradient,  ///< c = sum times the derivative of gelu at gelu_input
 };
 
-/// C = alpha * op(A) op(B) + beta * C, row-major as in GemmShape, of the device's memory. A, B and C
-/// have the element type `dtype`; sums are in fp32, and in fp64 for fp64. `count` products with
+/// C = alpha * op(A) op(B) + beta * C, row-major as in GemmShape, in device memory. A, B and C have
+/// the element type `dtype`; sums are in fp32, and in fp64 for fp64. `count` products with
 /// distances between their matrices in elements (0: the same matrix for all).
 struct DeviceGemm {
     GemmShape shape;
@@ -89,7 +90,7 @@ struct DeviceGemm {
 inline constexpr std::uint64_t kScratchBytes = 64ULL << 20U;
 inline constexpr std::uint64_t kGemmWorkspaceBytes = 32ULL << 20U;
 
-/// Not thread-safe; one per rank. (Of a CPU, ranks may share one, as it has no state of work.)
+/// Not thread-safe; one per rank. Ranks may share a CPU device, which has no state.
 class Device {
 public:
     Device() = default;
@@ -98,12 +99,12 @@ public:
     Device& operator=(const Device&) = delete;
 
     [[nodiscard]] virtual cost::DeviceKind kind() const = 0;
-    /// Whether the host reads and writes the device's memory itself. host_access.hpp has what
-    /// follows from it; nothing else should need to ask.
+    /// Whether the host reads and writes the device's memory itself. Only host_access.hpp should
+    /// need this.
     [[nodiscard]] virtual bool is_host() const { return false; }
     [[nodiscard]] virtual const DeviceInfo& info() const = 0;
-    /// For reports and keys of caches: name and what its speed depends on, "AMD EPYC 9654 (8
-    /// threads)", "NVIDIA H100 80GB HBM3 (sm_90)".
+    /// For reports and keys of caches: name and properties that its speed depends on, "AMD EPYC
+    /// 9654 (8 threads)", "NVIDIA H100 80GB HBM3 (sm_90)".
     [[nodiscard]] virtual std::string description(const ThreadPool& pool) const = 0;
 
     /// Memory filled with zeros. Throws Error with ExitCode::out_of_memory. Use DeviceBuffer.
@@ -116,13 +117,13 @@ public:
     virtual void copy_out(void* host, const void* device, std::uint64_t bytes) = 0;
     virtual void copy(void* to, const void* from, std::uint64_t bytes) = 0;
     virtual void fill_zero(void* device, std::uint64_t bytes) = 0;
-    /// Waits for all work; throws what went wrong in it.
+    /// Waits for all work and throws its errors.
     virtual void synchronize() = 0;
 
     /// `pool`: the threads of a CPU.
     virtual void gemm(ThreadPool& pool, const DeviceGemm& product) = 0;
-    /// Whether `gemm` takes the product. To be asked where there is an epilogue: without one it
-    /// takes all.
+    /// Whether `gemm` accepts the product. Needed with an epilogue only: without one it accepts
+    /// all.
     [[nodiscard]] virtual bool can_multiply(const DeviceGemm& product) = 0;
 
     /// Memory of kScratchBytes for the op that is being enqueued; the next op may overwrite it.
@@ -130,10 +131,10 @@ public:
     [[nodiscard]] virtual std::byte* scratch() { return nullptr; }
     /// The stream of the computation; of a GPU.
     [[nodiscard]] virtual CUstream_st* stream() const { return nullptr; }
-    /// Folder in which plans that libraries compile are kept; empty: kept nowhere.
+    /// Folder of the plans that libraries compile; if empty, they are not stored.
     [[nodiscard]] virtual std::string plan_cache() const { return {}; }
 
-    /// Work recorded once and then started by one call.
+    /// Work that was recorded once and is launched by one call.
     class Graph {
     public:
         virtual ~Graph() = default;
@@ -152,8 +153,8 @@ public:
     virtual void begin_range(std::string_view /*name*/) {}
     virtual void end_range() {}
 
-    /// Device memory for one of the numbers that kernels leave for the host, in turn; while work is
-    /// recorded, the place that recordings have to themselves.
+    /// Device memory for a result that a kernel returns to the host, from a ring; while work is
+    /// recorded, the slot that is reserved for recordings.
     [[nodiscard]] double* next_result() {
         return recording_ ? recorded_result() : results() + next_slot_++ % (kResultSlots - 1);
     }
@@ -176,7 +177,7 @@ public:
     DeferredValue() = default;
     explicit DeferredValue(double value) : value_(value) {}
     DeferredValue(Device& device, const double* slot) : device_(&device), slot_(slot) {}
-    /// Waits for it. Must be called before kResultSlots - 1 others have been made.
+    /// Waits for the value. Must be called before kResultSlots - 1 further values have been made.
     [[nodiscard]] double get() const;
 
 private:
@@ -229,24 +230,24 @@ private:
 
 struct DeviceOptions {
     int ordinal = 0;
-    bool deterministic = true;    ///< no atomics whose order shows in the result
+    bool deterministic = true;    ///< no atomics whose order changes the result
     bool allow_tf32 = false;      ///< products of fp32 in tf32
-    std::string gemm_cache = {};  ///< file of measured algorithms; empty: heuristics only
-    std::string plan_cache = {};  ///< folder of compiled attention plans; empty: kept nowhere
-    int ranks_on_host = 1;        ///< that share the memory of a host
+    std::string gemm_cache = {};  ///< file of measured algorithms; if empty, heuristics only
+    /// folder of compiled attention plans; if empty, they are not stored
+    std::string plan_cache = {};
+    int ranks_on_host = 1;  ///< number of ranks that share the memory of the host
 };
 
 /// The device of a rank. Throws ConfigError, with the reason, where there is none of this kind.
 [[nodiscard]] std::unique_ptr<Device> open_device(cost::DeviceKind kind,
                                                   const DeviceOptions& options);
 
-/// The GPUs that this program can reach, or why there are none.
+/// The GPUs that this program can use, or the reason why there are none.
 struct DeviceCount {
     int devices = 0;
     std::string reason;  ///< "this build has no CUDA", "no NVIDIA driver is installed"
 };
-/// Which implementation these come from is decided by the library that is linked: CUDA, none, or
-/// the tests' emulation.
+/// The linked library decides the implementation of these: CUDA, none, or the tests' emulation.
 [[nodiscard]] DeviceCount count_gpus();
 [[nodiscard]] std::unique_ptr<Device> open_gpu(const DeviceOptions& options);
 

@@ -1,5 +1,5 @@
-// Memory of a device as the host reads and writes it: in place where the device is the host, else by
-// copies. The one place that asks Device::is_host.
+// Access of the host to device memory: in place when the device is the host, else by copies. The
+// only user of Device::is_host.
 #pragma once
 
 #include <cstddef>
@@ -22,11 +22,11 @@ struct HostTensor {
 /// Flat. Waits for the work before it.
 [[nodiscard]] HostTensor read_on_host(Device& device, const TensorView& tensor);
 
-/// `write` fills a flat tensor in host memory, which then is what `tensor` holds.
+/// `write` fills a flat tensor in host memory, which becomes the content of `tensor`.
 void write_from_host(Device& device, const TensorView& tensor,
                      const std::function<void(const TensorView& on_host)>& write);
 
-/// Whether the elements behind a pointer of the device can be looked at by the host.
+/// Whether the host can read memory behind a pointer of the device.
 [[nodiscard]] bool host_can_read(const Device& device);
 
 /// Host memory in which values for `on_device` are prepared: that memory, or `staging`.
@@ -38,7 +38,7 @@ template <class T>
     return staging;
 }
 
-/// Host values where ops of the device read them: as they are, or copied to `on_device`.
+/// Host values in memory that ops of the device read: unchanged, or copied to `on_device`.
 template <class T>
 [[nodiscard]] std::span<const T> bring_to_device(Device& device, std::span<const T> values,
                                                  T* on_device) {

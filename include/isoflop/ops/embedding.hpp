@@ -23,13 +23,13 @@ void embedding_forward(Context& context, std::span<const std::int32_t> tokens,
                        std::int64_t sequence_length, std::int64_t first_position,
                        const TensorView& out);
 
-/// Throws std::out_of_range for an id that is neither in [0, vocab_size) nor *also_allowed: for who
-/// puts ids into device memory, where the ops cannot look at them.
+/// Throws std::out_of_range for an id that is neither in [0, vocab_size) nor *also_allowed. Code
+/// that copies ids to device memory calls this, as the ops cannot check ids there.
 void require_token_ids(std::span<const std::int32_t> ids, std::int64_t vocab_size,
                        const std::int32_t* also_allowed);
 
 /// d_table[tokens[t]] += d_out[t]; d_positions[t mod S] += d_out[t]. Rows with several
-/// contributions are summed in token order, whatever the number of threads.
+/// contributions are summed in token order, for any number of threads.
 void embedding_backward(Context& context, std::span<const std::int32_t> tokens,
                         const TensorView& d_out, std::int64_t sequence_length,
                         const TensorView& d_table, const TensorView& d_positions);

@@ -13,7 +13,7 @@ using device::Context;
 using device::TensorView;
 
 /// x[i] = deviation * z_(first + i) with z from the standard normal distribution, so that a part of
-/// a tensor gets what the whole would have there. Philox counter i / 4 of the stream gives four z_i
+/// a tensor gets the same values as in the whole. Philox counter i / 4 of the stream gives four z_i
 /// (Box & Muller 1958, on two pairs of words).
 void fill_normal(Context& context, double deviation, std::uint64_t seed, std::uint64_t stream,
                  std::int64_t first, const TensorView& x);

@@ -33,12 +33,12 @@ using device::DeferredValue;
 [[nodiscard]] TensorStatistics combine(const TensorStatistics& a, const TensorStatistics& b);
 /// Sum of all elements in double, fixed order.
 [[nodiscard]] double sum(Context& context, const TensorView& x);
-/// The same for results that are not needed at once: a GPU is not waited for.
+/// The same without waiting for a GPU.
 [[nodiscard]] DeferredValue deferred_sum_of_squares(Context& context, const TensorView& x);
 [[nodiscard]] DeferredValue deferred_sum(Context& context, const TensorView& x);
-/// A number that differs, but for one chance in 2^64, when any bit of the tensor does. The sum over
-/// its 32-bit words (the last one filled up with zeros) of mix(word + 2^32 * index), modulo 2^64,
-/// with the finaliser of SplitMix64 (Steele 2014).
+/// A checksum: it differs, except with probability 2^-64, when any bit of the tensor differs. The
+/// sum over its 32-bit words (the last one filled up with zeros) of mix(word + 2^32 * index),
+/// modulo 2^64, with the finaliser of SplitMix64 (Steele 2014).
 [[nodiscard]] std::uint64_t checksum(Context& context, const TensorView& x);
 
 /// sums[c] += sum over rows of matrix[row, c], in an order that depends on the shape alone; rounded

@@ -1,8 +1,8 @@
 // `train compare RUN...`: runs side by side, the best validation loss first.
 //
-// Reads run folders (metrics.jsonl, so also runs that were killed or still go on), run_*.json
-// files, those of the earlier Python system included, and folders of either. Of the configuration
-// it uses arch_preset, normalization, position_encoding, ffn_type and attention_backend.
+// Reads run folders (metrics.jsonl, thus also killed and active runs), run_*.json files, those of
+// the earlier Python system included, and folders of these. Of the configuration it uses
+// arch_preset, normalization, position_encoding, ffn_type and attention_backend.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ namespace isoflop::run_log {
 struct ComparedRun {
     std::string name;
     std::filesystem::path path;
-    std::string preset;        ///< empty: not recorded, as for the other texts
+    std::string preset;        ///< empty if not recorded, as for the other texts
     std::string architecture;  ///< preset(norm/pos/ffn)
     std::string requested_backend;
     std::string used_backend;
@@ -44,12 +44,12 @@ struct PresetAverage {
 struct Comparison {
     std::vector<ComparedRun> runs;  ///< ranked; those without a validation loss last
     std::vector<PresetAverage> presets;
-    /// How much lower the best validation loss is than the worst; absent with fewer than two.
+    /// Difference between the worst and the best validation loss; absent with fewer than two.
     std::optional<double> improvement_percent;
 };
 
 /// IoError that names the path when one is no run or cannot be read; ConfigError without paths.
-/// `latest`: of the runs found, only so many, those written last; 0: all.
+/// `latest`: number of newest runs to return; 0 returns all.
 [[nodiscard]] Comparison compare_runs(std::span<const std::filesystem::path> paths,
                                       std::size_t latest = 0);
 

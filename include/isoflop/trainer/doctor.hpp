@@ -1,4 +1,4 @@
-// `train --doctor`: what this build has, what this machine has, and what each absence disables.
+// `train --doctor`: the features of this build and machine, and what each missing feature disables.
 #pragma once
 
 #include <string>

@@ -2,9 +2,9 @@
 // (Dao 2023, algorithm 2):
 //   P = exp(scale q k^T - lse),  dV += P^T dO,  dP = dO V^T,  dS = P (dP - rowsum(dO o)),
 //   dQ += scale dS K,  dK += scale dS^T Q
-// These are five products per pair; the scores are recomputed once.
-// A block adds to d_q of its queries and to d_k, d_v of its keys in memory, so blocks that share
-// neither may run at the same time; a fixed order of the others fixes the bits.
+// These are five products per pair; the scores are recomputed once. A block adds to d_q of its
+// queries and to d_k, d_v of its keys in memory, so blocks that share neither may run at the same
+// time; a fixed order of the remaining blocks fixes the bits.
 #pragma once
 
 #include "attention/arguments.hpp"

@@ -5,7 +5,7 @@
 // into n x n; step t runs the blocks (query block, key block) = (j + t mod n, j) for all j at once.
 // No two of them share queries or keys, so nothing is added by two threads, no atomics and no
 // second copy of a gradient are needed, and since the steps follow each other, every gradient is
-// summed in the same order whatever the number of threads.
+// summed in the same order for any number of threads.
 #include <vector>
 
 #include "attention/arguments.hpp"

@@ -9,8 +9,8 @@
 //
 // On request d_q comes from here too, as dS is at hand: the warps put dS^T into shared memory,
 // share the product dS K among them, and add it atomically to a buffer in fp32. That spares the two
-// products that query_gradient_kernel.hpp computes anew, but the order of the sums changes from run
-// to run.
+// products that query_gradient_kernel.hpp computes again, but the order of the sums changes from
+// run to run.
 #pragma once
 
 #include "attention/tensor_cores/transposed_scores.hpp"

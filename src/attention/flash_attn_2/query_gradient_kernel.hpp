@@ -56,8 +56,8 @@ struct RowStatistics {
     }
 };
 
-/// Scores become probabilities; 0 where a query must not see a key, whatever lse is: the zeros
-/// that stand for keys past the end could else overflow.
+/// Scores become probabilities; 0 where a query must not see a key, for any lse: the zeros that
+/// stand for keys past the end could else overflow.
 template <class Steps, int m, int n>
 SIMT_DEVICE void recompute_probabilities(Accumulator<m, n>& scores, const RowStatistics<m>& rows,
                                          const Problem& problem, int first_query, int first_key,

@@ -42,7 +42,7 @@ protected:
     [[nodiscard]] double* results() override { return reinterpret_cast<double*>(results_.data()); }
 
 private:
-    /// Makes this device the thread's. Throws where `call` is none that a graph can record.
+    /// Makes this device current in the thread. Throws when a graph cannot record `call`.
     void prepare_call(const char* call) const;
 
     const DeviceInfo info_;

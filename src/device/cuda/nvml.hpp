@@ -1,5 +1,5 @@
-// Power and clocks, from the driver's management library, which is loaded when it is there. Its
-// header need not be: what is used of it is declared here.
+// Power and clocks, from the driver's management library, which is loaded if it is installed. Its
+// header is not needed: the functions in use are declared here.
 #pragma once
 
 #include <optional>

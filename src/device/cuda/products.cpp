@@ -52,7 +52,7 @@ void set_attribute(CublasLtDescriptor product, int attribute, const T& value) {
         "cublasLtMatmulDescSetAttribute");
 }
 
-/// What the heuristic may choose from.
+/// The choices of the heuristic.
 class Preference {
 public:
     Preference() {
@@ -91,7 +91,8 @@ int epilogue_of(const GemmProblem& problem) {
     return problem.has_bias ? kEpilogueBias : kEpilogueDefault;
 }
 
-/// What cuBLASLt asks of the matrix beside the result: rows of whole 8 elements, from 16 bytes.
+/// Requirements of cuBLASLt for the second matrix of an epilogue: rows of whole 8 elements, from 16
+/// bytes.
 bool suits_epilogue(const DeviceGemm& product) {
     return product.beta == 0 && product.count == 1 && product.shape.k > 0 &&
            product.shape.ldc % 8 == 0 &&
@@ -234,7 +235,7 @@ std::vector<CublasLtHeuristic> Products::candidates(const GemmProblem& problem,
                                                     const Prepared& prepared, int most) const {
     Preference preference;
     preference.set(kPreferMaxWorkspace, kGemmWorkspaceBytes);
-    // Parts of a sum are added up in fp32; where order matters, never where they meet.
+    // Parts of a sum are added up in fp32; if the order matters, never in memory with atomics.
     preference.set(kPreferReductions, deterministic_ ? kReductionInComputeType
                                                      : kReductionInComputeType | kReductionInPlace);
     preference.set(kPreferAlignmentA, problem.alignment_b);
@@ -273,7 +274,7 @@ void Products::choose_measured(const GemmProblem& problem, const DeviceGemm& pro
                                Prepared& prepared) {
     prepared.measured = true;  // or not to be
     try {
-        // C may be an input too, so results of trials go elsewhere.
+        // C may be an input too, so results of trials are written elsewhere.
         const DeviceMemory output(bytes_of_c(product));
         MeasuredAlgorithm best{.seconds = std::numeric_limits<double>::infinity()};
         for (const CublasLtHeuristic& each : candidates(problem, prepared, kMostMeasured)) {

@@ -1,5 +1,5 @@
-// How kernels reach elements: packs of neighbouring ones that a thread accesses at once, flat
-// tensors by functions of elements, and rows of floats in shared memory.
+// Access to elements in kernels: packs of neighbouring elements that a thread accesses at once,
+// functions over flat tensors, and rows of floats in shared memory.
 #pragma once
 
 #include <algorithm>

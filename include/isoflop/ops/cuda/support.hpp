@@ -1,4 +1,4 @@
-// What the CUDA ops share: element types, pointers, launch sizes, sums over a block.
+// Common code of the CUDA ops: element types, pointers, launch sizes, sums over a block.
 #pragma once
 
 #include <algorithm>
@@ -73,7 +73,7 @@ SIMT_DEVICE T warp_sum(T value) {
     return value;
 }
 
-/// Sum over the threads of a block, known to all of them; the same order whatever the data.
+/// Sum over the threads of a block, returned to all of them; the order does not depend on the data.
 /// `partial` is shared memory for one value per warp. Every thread must call it.
 template <class T>
 SIMT_DEVICE T block_sum(T value, simt::Shared<T> partial) {
