@@ -13,22 +13,25 @@
 #include "isoflop/planner/backward_plan.hpp"
 #include "isoflop/planner/compat_dsc180_a06.hpp"
 #include "isoflop/planner/model_analysis.hpp"
-#include "isoflop/planner/plan_config.hpp"
+#include "isoflop/planner/planned_training.hpp"
 #include "isoflop/planner/sweep.hpp"
-#include "isoflop/planner/train_config.hpp"
-#include "isoflop/planner/validation.hpp"
+#include "isoflop/recipe/data_vocabulary.hpp"
+#include "isoflop/recipe/file_kind.hpp"
+#include "isoflop/recipe/plan_keys.hpp"
+#include "isoflop/recipe/recipe.hpp"
 #include "isoflop/report/compat_report.hpp"
 #include "isoflop/report/list_report.hpp"
 #include "isoflop/report/model_report.hpp"
 #include "isoflop/report/plan_plot.hpp"
 #include "isoflop/report/plan_report.hpp"
-#include "isoflop/trainer/train_config.hpp"
+#include "isoflop/validation/validation.hpp"
 
 namespace isoflop::tools {
 namespace {
 
 using planner::BackwardPlan;
-using planner::PlanConfig;
+using recipe::FileKind;
+using recipe::PlanKeys;
 
 template <class T>
 T choice(std::string_view option, const std::string& text) {
@@ -70,8 +73,7 @@ std::string dump(const nlohmann::ordered_json& json) {
     return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
-planner::compat::BackwardResult compat_backward(const PlanConfig& config,
-                                                const BackwardPlan& exact) {
+planner::compat::BackwardResult compat_backward(const PlanKeys& config, const BackwardPlan& exact) {
     planner::compat::BackwardInput input;
     const auto& gear = config.training_gear;
     if (gear.peak_flops_per_gpu) {
@@ -117,10 +119,10 @@ void write_new_file(const std::string& path, const std::string& text) {
 
 /// Keys that describe the execution rather than the model, for `model FILE --batch_size=4`.
 void split_overrides(const std::vector<std::string>& overrides,
-                     std::vector<std::string>& model_overrides, PlanConfig& execution) {
+                     std::vector<std::string>& model_overrides, PlanKeys& execution) {
     for (const std::string& assignment : overrides) {
         const auto [key, value] = config::split_assignment(assignment);
-        const auto path = planner::plan_schema().resolve_path(key);
+        const auto path = recipe::plan_schema().resolve_path(key);
         constexpr std::string_view kModelSection = "architecture.";
         const bool of_model = !path || path->compare(0, kModelSection.size(), kModelSection) == 0;
         if (of_model) {
@@ -128,31 +130,22 @@ void split_overrides(const std::vector<std::string>& overrides,
                                           ? assignment.substr(kModelSection.size())
                                           : assignment);
         } else {
-            planner::plan_schema().set(execution, key, value);
+            recipe::plan_schema().set(execution, key, value);
         }
     }
 }
 
-cost::Execution model_execution(const PlanConfig& config, const model::ModelKeys& keys) {
-    const auto& efficiency = config.training_efficiency;
-    cost::Execution execution;
-    execution.sequence_length = config.dataset_constraints.sequence_length.value_or(0);
-    execution.micro_batch_size = efficiency.batch_size;
-    execution.world_size = config.training_gear.num_gpus.value_or(1);
-    execution.dtype = config.training_gear.dtype;
-    execution.gradient_dtype = efficiency.gradient_dtype;
-    execution.recompute = efficiency.recompute;
-    execution.parallelism = efficiency.parallelism;
-    execution.loss_chunk = efficiency.loss_chunk;
-    const bool chosen = efficiency.attention_backend || efficiency.use_flash_attention;
-    const bool manual = !chosen && keys.use_flash_attention && !*keys.use_flash_attention;
-    execution.attention_backend = manual ? cost::AttentionBackend::manual : efficiency.backend();
-    return execution;
+/// The report of a command, with what its file was read as.
+nlohmann::ordered_json with_kind(nlohmann::ordered_json json, FileKind kind) {
+    json["file_kind"] = to_string(kind);
+    return json;
 }
 
-std::string analysis_output(const planner::ModelAnalysis& analysis, const Options& options) {
-    if (options.json) return dump(report::model_json(analysis));
+std::string analysis_output(const planner::ModelAnalysis& analysis, const Options& options,
+                            FileKind kind) {
+    if (options.json) return dump(with_kind(report::model_json(analysis), kind));
     report::ModelTextOptions text_options;
+    text_options.file_kind = recipe::title(kind);
     text_options.colour = options.colour;
     text_options.all_conventions = options.all_conventions;
     text_options.quiet = options.quiet;
@@ -161,11 +154,58 @@ std::string analysis_output(const planner::ModelAnalysis& analysis, const Option
     return report::model_text(analysis, text_options);
 }
 
+/// Planned as `train --dry-run` plans it: the memory tables are the same.
+Result analyse_training(const std::string& file, const Options& options) {
+    if (wants_compat(options))
+        throw ConfigError("--compat dsc180_a06 analyses model configs, not training configs");
+    Result result;
+    recipe::TrainKeys keys = recipe::read_train_keys(file, options.overrides);
+    if (!keys.model.vocab_size) {
+        try {
+            const std::int64_t vocabulary = recipe::data_vocab_size(keys.data);
+            if (vocabulary > 0) keys.model.vocab_size = vocabulary;
+        } catch (const IoError& error) {
+            result.warnings.push_back(
+                fmt::format("the vocabulary of the preset is used: {}", error.what()));
+        }
+    }
+    const recipe::Recipe config =
+        recipe::recipe_of(keys, {.automatic_device = recipe::likely_device()});
+    result.output = analysis_output(planner::analyze_model(config.model, config.execution), options,
+                                    FileKind::training);
+    return result;
+}
+
+Result analyse_model(const std::string& file, const Options& options, FileKind kind) {
+    std::vector<std::string> model_overrides;
+    PlanKeys execution_keys;
+    split_overrides(options.overrides, model_overrides, execution_keys);
+    const model::ModelDescription description = model::read_model_file(file, model_overrides);
+    const planner::ModelAnalysis analysis = planner::analyze_model(
+        description.config, recipe::execution_of(execution_keys, description));
+    Result result;
+    if (!description.unknown_keys.empty()) {
+        const std::vector<std::string_view> names(description.unknown_keys.begin(),
+                                                  description.unknown_keys.end());
+        result.warnings.push_back("keys without effect here: " + join(names));
+    }
+    if (wants_compat(options)) {
+        const auto compat = planner::compat::analyze_model(
+            description.config, description.keys.use_flash_attention.value_or(false));
+        result.output = options.json
+                            ? dump(with_kind(report::compat_model_json(compat, analysis), kind))
+                            : report::compat_model_text(compat, analysis, options.colour);
+        return result;
+    }
+    result.output = analysis_output(analysis, options, kind);
+    return result;
+}
+
 }  // namespace
 
 Result run_backward(const Options& options) {
-    const PlanConfig config =
-        planner::read_plan_config(only_file(options, "backward"), options.overrides);
+    const PlanKeys config =
+        recipe::read_plan_keys(only_file(options, "backward"), options.overrides);
     const BackwardPlan plan = planner::backward_plan(config, gpu_table(options));
     Result result;
     if (wants_compat(options)) {
@@ -176,8 +216,10 @@ Result run_backward(const Options& options) {
             throw ConfigError("--plot draws the exact plan; leave --compat out");
         }
         const auto compat = compat_backward(config, plan);
-        result.output = options.json ? dump(report::compat_backward_json(compat, plan))
-                                     : report::compat_backward_text(compat, plan, options.colour);
+        result.output =
+            options.json
+                ? dump(with_kind(report::compat_backward_json(compat, plan), FileKind::plan))
+                : report::compat_backward_text(compat, plan, options.colour);
         return result;
     }
     result.warnings = plan.warnings;
@@ -191,6 +233,7 @@ Result run_backward(const Options& options) {
         write_new_file(options.emit_train_config, text);
     }
     report::PlanTextOptions text_options;
+    text_options.file_kind = recipe::title(FileKind::plan);
     text_options.colour = options.colour;
     text_options.show_breakdown = config.output_options.show_breakdown;
     text_options.verify_calculations = config.output_options.verify_calculations;
@@ -198,55 +241,19 @@ Result run_backward(const Options& options) {
     text_options.quiet = options.quiet;
     text_options.convention = choice<cost::Convention>("--convention", options.convention);
     text_options.megatron_memory = wants_megatron(options);
-    result.output =
-        options.json ? dump(report::plan_json(plan)) : report::plan_text(plan, text_options);
+    result.output = options.json ? dump(with_kind(report::plan_json(plan), FileKind::plan))
+                                 : report::plan_text(plan, text_options);
     return result;
 }
 
 Result run_model(const Options& options) {
     const std::string& file = only_file(options, "model");
-    if (trainer::is_train_config(config::read_jsonc_file(file))) {
-        if (wants_compat(options)) {
-            throw ConfigError("--compat dsc180_a06 analyses model configs, not train configs");
-        }
-        // Planned as `train --dry-run` plans it: the memory tables are the same.
-        Result result;
-        trainer::TrainKeys keys = trainer::read_train_keys(file, options.overrides);
-        if (!keys.model.vocab_size) {
-            try {
-                const std::int64_t vocabulary = trainer::data_vocab_size(keys.data);
-                if (vocabulary > 0) keys.model.vocab_size = vocabulary;
-            } catch (const IoError& error) {
-                result.warnings.push_back(
-                    fmt::format("the vocabulary of the preset is used: {}", error.what()));
-            }
-        }
-        const trainer::TrainConfig config = trainer::resolve_train_config(keys);
-        result.output =
-            analysis_output(planner::analyze_model(config.model, config.execution), options);
-        return result;
-    }
-    std::vector<std::string> model_overrides;
-    PlanConfig execution_keys;
-    split_overrides(options.overrides, model_overrides, execution_keys);
-    const model::ModelDescription description = model::read_model_file(file, model_overrides);
-    const cost::Execution execution = model_execution(execution_keys, description.keys);
-    const planner::ModelAnalysis analysis = planner::analyze_model(description.config, execution);
-    Result result;
-    if (!description.unknown_keys.empty()) {
-        const std::vector<std::string_view> names(description.unknown_keys.begin(),
-                                                  description.unknown_keys.end());
-        result.warnings.push_back("keys without effect here: " + join(names));
-    }
-    if (wants_compat(options)) {
-        const auto compat = planner::compat::analyze_model(
-            description.config, description.keys.use_flash_attention.value_or(false));
-        result.output = options.json ? dump(report::compat_model_json(compat, analysis))
-                                     : report::compat_model_text(compat, analysis, options.colour);
-        return result;
-    }
-    result.output = analysis_output(analysis, options);
-    return result;
+    const config::Document document = config::read_jsonc_file(file);
+    recipe::refuse_other_kinds(document,
+                               {FileKind::training, FileKind::model, FileKind::hugging_face});
+    const FileKind kind = recipe::file_kind(document).value_or(FileKind::model);
+    return kind == FileKind::training ? analyse_training(file, options)
+                                      : analyse_model(file, options, kind);
 }
 
 Result run_laws(const Options& options) {
@@ -265,8 +272,8 @@ Result run_gpus(const Options& options) {
 }
 
 Result run_validate(const Options& options) {
-    std::vector<planner::ValidationCase> cases = planner::run_validation();
-    const auto compat = planner::run_compat_validation();
+    std::vector<validation::ValidationCase> cases = validation::run_validation();
+    const auto compat = validation::run_compat_validation();
     cases.insert(cases.end(), compat.begin(), compat.end());
     Result result;
     result.output = options.json ? dump(report::validation_json(cases))
@@ -287,7 +294,7 @@ Result run_compare(const Options& options) {
     std::vector<report::NamedPlan> plans;
     Result result;
     for (const std::string& file : options.files) {
-        const PlanConfig config = planner::read_plan_config(file, options.overrides);
+        const PlanKeys config = recipe::read_plan_keys(file, options.overrides);
         report::NamedPlan named{std::filesystem::path(file).stem().string(),
                                 planner::backward_plan(config, table)};
         for (const std::string& warning : named.plan.warnings) {
@@ -313,7 +320,7 @@ Result run_sweep(const Options& options) {
         axes.push_back(planner::parse_axis(text));
         overrides.push_back(fmt::format("{}={}", axes.back().path, axes.back().values.front()));
     }
-    const PlanConfig config = planner::read_plan_config(only_file(options, "sweep"), overrides);
+    const PlanKeys config = recipe::read_plan_keys(only_file(options, "sweep"), overrides);
     const report::SweepTable table(axes);
     Result result;
     bool first = true;
@@ -332,17 +339,17 @@ Result run_sweep(const Options& options) {
 }
 
 Result run_schema(const Options& options) {
-    const PlanConfig plan_defaults;
+    const PlanKeys plan_defaults;
     const model::ModelFile model_defaults;
     Result result;
     if (options.subject == "plan") {
-        result.output = config::json_schema(planner::plan_schema(), &plan_defaults);
+        result.output = config::json_schema(recipe::plan_schema(), &plan_defaults);
     } else if (options.subject == "model") {
         result.output = config::json_schema(model::model_schema(), &model_defaults);
     } else if (options.subject == "markdown") {
         result.output =
             "# Configuration\n\nGenerated by `scaling-plan schema markdown`; do not edit.\n\n" +
-            config::markdown(planner::plan_schema(), &plan_defaults) + "\n" +
+            config::markdown(recipe::plan_schema(), &plan_defaults) + "\n" +
             config::markdown(model::model_schema(), &model_defaults);
     } else {
         throw ConfigError(
@@ -352,13 +359,13 @@ Result run_schema(const Options& options) {
 }
 
 bool is_config_key(std::string_view key) {
-    return planner::plan_schema().resolve_path(key).has_value() ||
+    return recipe::plan_schema().resolve_path(key).has_value() ||
            model::model_schema().resolve_path(key).has_value() ||
-           trainer::train_schema().resolve_path(key).has_value();
+           recipe::train_schema().resolve_path(key).has_value();
 }
 
 std::vector<std::string> config_keys() {
-    return planner::plan_schema().paths();
+    return recipe::plan_schema().paths();
 }
 
 std::string config_help(std::string_view command) {
@@ -366,8 +373,8 @@ std::string config_help(std::string_view command) {
         const model::ModelFile defaults;
         return config::help_text(model::model_schema(), &defaults);
     }
-    const PlanConfig defaults;
-    return config::help_text(planner::plan_schema(), &defaults);
+    const PlanKeys defaults;
+    return config::help_text(recipe::plan_schema(), &defaults);
 }
 
 }  // namespace isoflop::tools

@@ -16,8 +16,8 @@
 #include "isoflop/base/version.hpp"
 #include "isoflop/comm/launcher.hpp"
 #include "isoflop/config/overrides.hpp"
+#include "isoflop/recipe/recipe.hpp"
 #include "isoflop/trainer/doctor.hpp"
-#include "isoflop/trainer/train_config.hpp"
 #include "train_commands.hpp"
 
 namespace isoflop::tools {
@@ -43,8 +43,8 @@ Exit codes: 0 done, 1 a check failed, 2 usage or configuration, 3 data, checkpoi
 )";
 
 bool is_key(std::string_view key) {
-    return trainer::train_schema().resolve_path(key).has_value() ||
-           !trainer::retired_key_advice(key).empty();
+    return recipe::train_schema().resolve_path(key).has_value() ||
+           !recipe::retired_key_advice(key).empty();
 }
 
 struct Command {
@@ -193,8 +193,8 @@ std::string usage_message(const CLI::ParseError& error, const CLI::App& app) {
     const std::size_t end = message.find_first_of(" =,", dashes);
     const std::string word =
         message.substr(dashes + 2, end == std::string::npos ? end : end - dashes - 2);
-    std::vector<std::string> known = trainer::train_schema().paths();
-    for (const config::Section& section : trainer::train_schema().sections()) {
+    std::vector<std::string> known = recipe::train_schema().paths();
+    for (const config::Section& section : recipe::train_schema().sections()) {
         for (const config::Field& field : section.fields) {
             known.insert(known.end(), field.info.aliases.begin(), field.info.aliases.end());
         }
@@ -259,9 +259,9 @@ int dispatch(std::vector<std::string> arguments) {
         std::string text = "\nCommands (train COMMAND --help):\n";
         for (const Command& command : commands())
             text += fmt::format("  {:<18} {}\n", command.name, command.help);
-        const trainer::TrainKeys defaults;
+        const recipe::TrainKeys defaults;
         text += std::string(kExamples) + "\nConfig keys:\n";
-        return text + config::help_text(trainer::train_schema(), &defaults);
+        return text + config::help_text(recipe::train_schema(), &defaults);
     });
     return parse_and_run(app, config::rewrite_overrides(arguments, is_key), options, run_or_launch);
 }

@@ -10,7 +10,9 @@
 #include "isoflop/base/error.hpp"
 #include "isoflop/device/context.hpp"
 #include "isoflop/device/device.hpp"
+#include "isoflop/trainer/attention_choice.hpp"
 #include "isoflop/trainer/selfcheck.hpp"
+#include "isoflop/trainer/this_machine.hpp"
 #include "train_commands.hpp"
 
 namespace isoflop::tools {
@@ -18,7 +20,7 @@ namespace {
 
 /// Threads, and the device of a configuration.
 struct Workplace {
-    explicit Workplace(const trainer::TrainConfig& config)
+    explicit Workplace(const recipe::Recipe& config)
         : pool(static_cast<int>(
               config.keys.execution.threads.value_or(device::default_thread_count()))),
           device(device::open_device(config.execution.device,
@@ -40,8 +42,7 @@ void write_page(const std::string& path, const std::string& page) {
 }  // namespace
 
 int run_selfcheck(const TrainOptions& options) {
-    const trainer::RunPlan plan =
-        trainer::plan_run(trainer::resolve_train_config(keys_of(options)));
+    const recipe::RunPlan plan = trainer::plan_run(trainer::recipe_here(keys_of(options)));
     Workplace workplace(plan.config);
     const attention_lab::AttentionTrials trials = trainer::check_attention(plan, workplace.context);
     std::cout << trainer::selfcheck_text(plan, trials, options.colour);
@@ -52,9 +53,9 @@ int run_selfcheck(const TrainOptions& options) {
 }
 
 int run_compare_attention(const TrainOptions& options) {
-    const trainer::TrainKeys keys =
-        options.files.empty() ? trainer::train_keys_from(options.overrides) : keys_of(options);
-    const trainer::TrainConfig config = trainer::resolve_train_config(keys);
+    const recipe::TrainKeys keys =
+        options.files.empty() ? recipe::train_keys_from(options.overrides) : keys_of(options);
+    const recipe::Recipe config = trainer::recipe_here(keys);
     std::vector<attention::Shape> shapes;
     for (const std::string& text : options.shapes)
         shapes.push_back(attention_lab::parse_attention_shape(text));

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "isoflop/comm/launcher.hpp"
+#include "isoflop/recipe/recipe.hpp"
 #include "isoflop/text/text_report.hpp"
-#include "isoflop/trainer/train_config.hpp"
 
 namespace isoflop::tools {
 
@@ -46,7 +46,7 @@ struct TrainOptions {
 };
 
 /// Of the one config that is given, and the overrides.
-[[nodiscard]] trainer::TrainKeys keys_of(const TrainOptions& options);
+[[nodiscard]] recipe::TrainKeys keys_of(const TrainOptions& options);
 /// Starts the ranks of `launcher`, which run `rank_command`.
 [[nodiscard]] int launch_train(const TrainOptions& options);
 /// A run, --dry-run, --doctor or --selfcheck.

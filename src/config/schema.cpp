@@ -212,7 +212,9 @@ void SchemaBase::read_keys(std::span<const Section* const> sections, void* targe
         if (member.key == "$schema") continue;  // for editors
         const Field* field = nullptr;
         for (const Section* section : sections) {
-            if (field == nullptr) field = section->find(member.key);
+            // A key that one section ignores may have an effect in another.
+            const Field* const found = section->find(member.key);
+            if (found != nullptr && (field == nullptr || field->info.ignored)) field = found;
         }
         const std::string path = dotted(first.name, member.key);
         if (field == nullptr) {

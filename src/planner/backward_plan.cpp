@@ -9,6 +9,7 @@
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/model/model_reader.hpp"
+#include "isoflop/recipe/recipe.hpp"
 
 namespace isoflop::planner {
 namespace {
@@ -17,23 +18,6 @@ constexpr double kSecondsPerHour = 3600.0;
 /// Up to about four epochs repeated data are nearly as good as new ones (Muennighoff 2023, arXiv
 /// 2305.16264).
 constexpr double kHarmlessEpochs = 4.0;
-
-cost::Execution execution_of(const PlanConfig& config, const model::ModelConfig& model) {
-    const TrainingEfficiency& efficiency = config.training_efficiency;
-    cost::Execution execution;
-    execution.micro_batch_size = efficiency.batch_size;
-    execution.grad_accum_steps = efficiency.gradient_accumulation_steps;
-    execution.sequence_length =
-        config.dataset_constraints.sequence_length.value_or(model.max_position_embeddings);
-    execution.world_size = config.training_gear.num_gpus.value();
-    execution.dtype = config.training_gear.dtype;
-    execution.gradient_dtype = efficiency.gradient_dtype;
-    execution.attention_backend = efficiency.backend();
-    execution.recompute = efficiency.recompute;
-    execution.parallelism = efficiency.parallelism;
-    execution.loss_chunk = efficiency.loss_chunk;
-    return execution;
-}
 
 void check_execution(const model::ModelConfig& model, const model::ParameterLayout& layout,
                      const cost::Execution& execution, std::vector<std::string>& warnings) {
@@ -67,9 +51,9 @@ void check_execution(const model::ModelConfig& model, const model::ParameterLayo
     }
 }
 
-ComputeBudget compute_budget(const PlanConfig& config, const hardware::Gpu& gpu,
+ComputeBudget compute_budget(const recipe::PlanKeys& config, const hardware::Gpu& gpu,
                              const hardware::GpuTable& table, std::vector<std::string>& warnings) {
-    const TrainingGear& gear = config.training_gear;
+    const recipe::TrainingGear& gear = config.training_gear;
     ComputeBudget budget;
     budget.gpu_id = gpu.id;
     budget.gpu_source = table.source_name();
@@ -92,7 +76,7 @@ ComputeBudget compute_budget(const PlanConfig& config, const hardware::Gpu& gpu,
     return budget;
 }
 
-TokenBudget token_budget(const DatasetConstraints& data, double compute_flops,
+TokenBudget token_budget(const recipe::DatasetConstraints& data, double compute_flops,
                          double flops_per_token, std::vector<std::string>& warnings) {
     TokenBudget budget;
     budget.compute_limited = compute_flops / flops_per_token;
@@ -240,7 +224,7 @@ void check_finite(const BackwardPlan& plan) {
 
 }  // namespace
 
-scaling_law::Law chosen_law(const ScalingLawChoice& choice) {
+scaling_law::Law chosen_law(const recipe::ScalingLawChoice& choice) {
     const bool overridden = choice.E || choice.A || choice.B || choice.alpha || choice.beta;
     scaling_law::Law law;
     if (choice.base == "custom") {
@@ -276,13 +260,13 @@ scaling_law::Law chosen_law(const ScalingLawChoice& choice) {
     return law;
 }
 
-BackwardPlan backward_plan(const PlanConfig& config, const hardware::GpuTable& gpus,
+BackwardPlan backward_plan(const recipe::PlanKeys& config, const hardware::GpuTable& gpus,
                            Detail detail) {
     BackwardPlan plan;
     plan.model = model::resolve(config.architecture);
     plan.layout = model::parameter_layout(plan.model);
     plan.parameters = plan.layout.totals();
-    plan.execution = execution_of(config, plan.model);
+    plan.execution = recipe::execution_of(config, plan.model);
     check_execution(plan.model, plan.layout, plan.execution, plan.warnings);
 
     const hardware::Gpu& gpu = gpus.at(config.training_gear.gpu_type);

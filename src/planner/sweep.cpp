@@ -74,7 +74,7 @@ SweepRow summarize(const BackwardPlan& plan, const std::vector<std::uint32_t>& i
 
 SweepAxis parse_axis(std::string_view text) {
     const auto [key, values] = config::split_assignment(text);
-    const std::optional<std::string> path = plan_schema().resolve_path(key);
+    const std::optional<std::string> path = recipe::plan_schema().resolve_path(key);
     SweepAxis axis;
     axis.path =
         path.value_or(key);  // an unknown key is reported by the first point, with suggestions
@@ -92,24 +92,25 @@ SweepAxis parse_axis(std::string_view text) {
     return axis;
 }
 
-void sweep(const PlanConfig& base, std::span<const SweepAxis> axes, const hardware::GpuTable& gpus,
-           const std::function<void(const SweepRow&)>& visit) {
+void sweep(const recipe::PlanKeys& base, std::span<const SweepAxis> axes,
+           const hardware::GpuTable& gpus, const std::function<void(const SweepRow&)>& visit) {
     double points = 1;
     for (const SweepAxis& axis : axes) points *= static_cast<double>(axis.values.size());
     if (points > static_cast<double>(kMaxSweepPoints)) {
         throw ConfigError(fmt::format("the sweep has {:.0f} points; at most {} are allowed", points,
                                       kMaxSweepPoints));
     }
-    PlanConfig config = base;
+    recipe::PlanKeys config = base;
     std::vector<std::uint32_t> indices(axes.size(), 0);
     std::vector<std::vector<config::Assignment>> assignments(axes.size());
     for (std::size_t axis = 0; axis < axes.size(); ++axis) {
         for (const std::string& value : axes[axis].values) {
-            assignments[axis].push_back(plan_schema().parse_assignment(axes[axis].path, value));
+            assignments[axis].push_back(
+                recipe::plan_schema().parse_assignment(axes[axis].path, value));
         }
     }
     const auto apply = [&](std::size_t axis) {
-        plan_schema().set(config, assignments[axis][indices[axis]]);
+        recipe::plan_schema().set(config, assignments[axis][indices[axis]]);
     };
     for (std::size_t axis = 0; axis < axes.size(); ++axis) apply(axis);
     while (true) {

@@ -32,13 +32,13 @@ ordered_json constants_json(const scaling_law::Law& law) {
     return {{"E", c.E}, {"A", c.A}, {"B", c.B}, {"alpha", c.alpha}, {"beta", c.beta}};
 }
 
-std::string error_text(const planner::ValidationCase& item) {
+std::string error_text(const validation::ValidationCase& item) {
     if (item.error() == 0) return "0";
     return item.relative ? fmt::format("{:+.3g} %", item.error() * 100)
                          : fmt::format("{:+.3g}", item.error());
 }
 
-std::string tolerance_text(const planner::ValidationCase& item) {
+std::string tolerance_text(const validation::ValidationCase& item) {
     if (item.tolerance == 0) return "exact";
     return item.relative ? fmt::format("{:g} %", item.tolerance * 100)
                          : fmt::format("{:g}", item.tolerance);
@@ -162,7 +162,7 @@ ordered_json laws_json(std::span<const scaling_law::Law> laws) {
     return {{"kind", "laws"}, {"laws", list}};
 }
 
-std::string validation_text(std::span<const planner::ValidationCase> cases, text::Colour colour,
+std::string validation_text(std::span<const validation::ValidationCase> cases, text::Colour colour,
                             bool quiet) {
     std::string text;
     std::size_t failed = 0;
@@ -181,7 +181,7 @@ std::string validation_text(std::span<const planner::ValidationCase> cases, text
         if (!group.empty() && !quiet)
             text += text::bold(group, colour) + "\n" + table.str("  ", colour) + "\n";
     };
-    for (const planner::ValidationCase& item : cases) {
+    for (const validation::ValidationCase& item : cases) {
         if (item.group != group) {
             flush();
             group = item.group;
@@ -200,10 +200,10 @@ std::string validation_text(std::span<const planner::ValidationCase> cases, text
     return text;
 }
 
-ordered_json validation_json(std::span<const planner::ValidationCase> cases) {
+ordered_json validation_json(std::span<const validation::ValidationCase> cases) {
     ordered_json list = ordered_json::array();
     std::size_t failed = 0;
-    for (const planner::ValidationCase& item : cases) {
+    for (const validation::ValidationCase& item : cases) {
         if (!item.passed()) ++failed;
         list.push_back({{"group", item.group},
                         {"name", item.name},

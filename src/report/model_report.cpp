@@ -114,6 +114,7 @@ std::string model_text(const ModelAnalysis& analysis, const ModelTextOptions& op
     }
     text::TextReport report(options.colour);
     report.title(text::architecture_line(analysis.model));
+    if (!options.file_kind.empty()) report.line(fmt::format("Read as a {}.", options.file_kind));
     parameters_section(report, analysis);
     flops_section(report, analysis, options);
     memory_section(report, analysis, options);

@@ -228,6 +228,7 @@ std::string plan_text(const BackwardPlan& plan, const PlanTextOptions& options) 
                              human_count(static_cast<double>(plan.parameters.total)),
                              human_count(plan.tokens.n_tokens),
                              human_flops(plan.budget.compute_flops), plan.loss.total));
+    if (!options.file_kind.empty()) report.line(fmt::format("Read as a {}.", options.file_kind));
     budget_section(report, plan);
     model_section(report, plan, options);
     flops_section(report, plan, options);

@@ -15,7 +15,7 @@ namespace {
 using cost::AttentionBackend;
 using nlohmann::ordered_json;
 
-std::string architecture_of(const TrainConfig& config, const device::DeviceInfo* device) {
+std::string architecture_of(const recipe::Recipe& config, const device::DeviceInfo* device) {
     if (device != nullptr && device->capability_major > 0)
         return fmt::format("sm_{}{}", device->capability_major, device->capability_minor);
     return config.execution.device == cost::DeviceKind::cuda ? "a GPU" : "a CPU";
@@ -35,7 +35,7 @@ std::string measured_text(const attention_lab::ProbeTimes& times) {
 
 /// Timings of exactly these backends, kept or new; empty when a probe would take too long.
 attention_lab::ProbeTimes times_of(const std::vector<AttentionBackend>& backends,
-                                   const TrainConfig& config, device::Context& context,
+                                   const recipe::Recipe& config, device::Context& context,
                                    bool& cached) {
     const cost::Execution& execution = config.execution;
     const attention::Shape shape = attention_shape(config);
@@ -63,7 +63,7 @@ attention_lab::ProbeTimes times_of(const std::vector<AttentionBackend>& backends
     return times;
 }
 
-AttentionDecision decide_by_time(const TrainConfig& config, device::Context& context,
+AttentionDecision decide_by_time(const recipe::Recipe& config, device::Context& context,
                                  const std::function<bool(AttentionBackend)>& fits) {
     const device::DeviceInfo* const device = &context.device.info();
     std::vector<AttentionBackend> backends = attention::runnable(
@@ -107,15 +107,7 @@ std::optional<AttentionDecision> attention_decision_from_json(const ordered_json
     return AttentionDecision{*used, text("reason"), text("device")};
 }
 
-std::string AttentionResolution::explanation() const {
-    const std::string why = requested == AttentionChoice::automatic ? "auto: " + reason
-                            : backend_of(requested) == used
-                                ? "as requested"
-                                : fmt::format("requested {}: {}", to_string(requested), reason);
-    return run_by.empty() ? why : fmt::format("{}; {}", why, run_by);
-}
-
-attention::Shape attention_shape(const TrainConfig& config) {
+attention::Shape attention_shape(const recipe::Recipe& config) {
     const cost::Execution& execution = config.execution;
     return {.batch = execution.micro_batch_size,
             .query_length = execution.sequence_length,
@@ -137,7 +129,7 @@ std::vector<AttentionBackend> preferred_backends(const device::DeviceInfo* devic
     return {AttentionBackend::flash_attn_2, AttentionBackend::sdpa, AttentionBackend::manual};
 }
 
-AttentionDecision decide_by_table(const TrainConfig& config, const device::DeviceInfo* device,
+AttentionDecision decide_by_table(const recipe::Recipe& config, const device::DeviceInfo* device,
                                   const std::string& why) {
     const std::vector<AttentionBackend> order = preferred_backends(device);
     const attention::Resolution resolution = attention::resolve(
@@ -150,20 +142,25 @@ AttentionDecision decide_by_table(const TrainConfig& config, const device::Devic
     return {resolution.used, reason, {}};
 }
 
-AttentionResolution resolve_attention(const TrainConfig& config,
-                                      const std::optional<AttentionDecision>& decision) {
-    const AttentionChoice choice = config.keys.execution.attention_backend;
-    if (choice == AttentionChoice::automatic) {
+recipe::AttentionResolution resolve_attention(const recipe::Recipe& config,
+                                              const std::optional<AttentionDecision>& decision) {
+    const recipe::AttentionChoice choice = config.keys.execution.attention_backend;
+    if (choice == recipe::AttentionChoice::automatic) {
         const AttentionDecision made = decision ? *decision : decide_by_table(config, nullptr);
         return {choice, made.used, made.reason};
     }
     const attention::Resolution resolution = attention::resolve(
-        *backend_of(choice), config.execution.device, attention_shape(config),
+        *recipe::backend_of(choice), config.execution.device, attention_shape(config),
         config.execution.storage_dtype(), config.keys.execution.disable_backends);
     return {choice, resolution.used, resolution.reason};
 }
 
-AttentionDecision decide_attention(const TrainConfig& config, device::Context& context,
+recipe::RunPlan plan_run(recipe::Recipe config, const std::optional<AttentionDecision>& decision) {
+    recipe::AttentionResolution attention = resolve_attention(config, decision);
+    return recipe::plan_run(std::move(config), std::move(attention));
+}
+
+AttentionDecision decide_attention(const recipe::Recipe& config, device::Context& context,
                                    const std::optional<AttentionDecision>& earlier,
                                    const std::function<bool(AttentionBackend)>& fits) {
     const device::DeviceInfo* const info = &context.device.info();

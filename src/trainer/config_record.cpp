@@ -17,7 +17,7 @@ constexpr std::array kRenamedKeys = {
 /// Recorded by other keys: max_iters, gradient_accumulation_steps, d_ff.
 constexpr std::array kImpliedKeys = {"max_tokens", "total_batch_tokens", "ffn_expansion_ratio"};
 
-void record_model(ordered_json& json, const TrainConfig& config) {
+void record_model(ordered_json& json, const recipe::Recipe& config) {
     const model::ModelConfig& model = config.model;
     json["arch_preset"] = model.preset;
     json["n_layer"] = model.num_hidden_layers;
@@ -42,8 +42,8 @@ void record_model(ordered_json& json, const TrainConfig& config) {
 
 }  // namespace
 
-ordered_json config_record(const RunPlan& plan) {
-    const TrainConfig& config = plan.config;
+ordered_json config_record(const recipe::RunPlan& plan) {
+    const recipe::Recipe& config = plan.config;
     ordered_json json = to_json(config.keys);
     for (const char* key : kRenamedKeys) json.erase(key);
     for (const char* key : kImpliedKeys) json.erase(key);

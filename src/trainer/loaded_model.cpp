@@ -41,11 +41,11 @@ LoadedModel load_checkpoint(const fs::path& path) {
             fmt::format("{}: trainer_state.json has no config", reader.directory().string()));
     }
     LoadedModel model;
-    model.keys = train_keys_from_json(state.at("config"),
-                                      (reader.directory() / "trainer_state.json").string());
+    model.keys = recipe::train_keys_from_json(state.at("config"),
+                                              (reader.directory() / "trainer_state.json").string());
     const auto imported = state.find(kImportedModelKey);
     model.config = imported != state.end() ? imported_model_config(*imported)
-                                           : resolve_train_config(model.keys).model;
+                                           : recipe::recipe_of(model.keys).model;
     model.directory = reader.directory();
     model.step = reader.step();
     prepare_layout(model);

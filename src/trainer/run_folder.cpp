@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string default_name(const RunPlan& plan) {
+std::string default_name(const recipe::RunPlan& plan) {
     const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
     const auto& keys = plan.config.keys.model;
     const std::string preset = keys.arch_preset  ? std::string(to_string(*keys.arch_preset))
@@ -31,8 +31,8 @@ void check_name(const std::string& name) {
 
 }  // namespace
 
-RunPlace new_run(const RunPlan& plan) {
-    const RunKeys& keys = plan.config.keys.run;
+RunPlace new_run(const recipe::RunPlan& plan) {
+    const recipe::RunKeys& keys = plan.config.keys.run;
     const fs::path out(keys.out_dir);
     if (!keys.run_name.empty()) {
         check_name(keys.run_name);
@@ -52,7 +52,7 @@ RunPlace new_run(const RunPlan& plan) {
     return {name, out / name};
 }
 
-RunPlace existing_run(const RunKeys& keys) {
+RunPlace existing_run(const recipe::RunKeys& keys) {
     const fs::path out(keys.out_dir);
     if (!keys.run_name.empty()) {
         check_name(keys.run_name);

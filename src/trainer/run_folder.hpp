@@ -15,9 +15,9 @@ struct RunPlace {
 
 /// run_name as given (with init_from=auto also one that has not come to a checkpoint), or
 /// YYYYmmdd_HHMMSS_<preset>_<backend> made unique. Throws ConfigError when a given name is taken.
-[[nodiscard]] RunPlace new_run(const RunPlan& plan);
+[[nodiscard]] RunPlace new_run(const recipe::RunPlan& plan);
 /// The run to resume: run_name if given, else the newest in out_dir. Throws ConfigError when there
 /// is none.
-[[nodiscard]] RunPlace existing_run(const RunKeys& keys);
+[[nodiscard]] RunPlace existing_run(const recipe::RunKeys& keys);
 
 }  // namespace isoflop::trainer

@@ -8,24 +8,20 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/recipe/data_vocabulary.hpp"
 #include "isoflop/text/sections.hpp"
 #include "isoflop/trainer/loaded_model.hpp"
+#include "isoflop/trainer/this_machine.hpp"
 
 namespace isoflop::trainer {
 namespace fs = std::filesystem;
 
 namespace {
 
-/// dataset=shakespeare means data/shakespeare when there is no folder of that name here.
-std::string dataset_location(const std::string& dataset) {
-    if (dataset == "builtin" || fs::exists(dataset)) return dataset;
-    const fs::path inside = fs::path("data") / dataset;
-    return fs::exists(inside) ? inside.string() : dataset;
-}
-
-data::TokenDataset open_data(const DataKeys& keys, data::Split split) {
+data::TokenDataset open_data(const recipe::DataKeys& keys, data::Split split) {
     const std::string& given = split == data::Split::train ? keys.train_data : keys.val_data;
-    return data::TokenDataset::open(given.empty() ? dataset_location(keys.dataset) : given, split);
+    return data::TokenDataset::open(given.empty() ? recipe::dataset_location(keys.dataset) : given,
+                                    split);
 }
 
 nlohmann::ordered_json imported_model_of(const checkpoint::CheckpointReader& reader) {
@@ -37,7 +33,7 @@ void warn_of_damage(const fs::path& path, const std::string& why) {
 }
 
 /// Every rank continues from the checkpoint that the first one found.
-void open_resumed(RunSetup& setup, const RunKeys& keys, const World& world) {
+void open_resumed(RunSetup& setup, const recipe::RunKeys& keys, const World& world) {
     const std::string run =
         world.from_first("run to resume", [&] { return existing_run(keys).folder.string(); });
     setup.place = {fs::path(run).filename().string(), run};
@@ -51,7 +47,7 @@ void open_resumed(RunSetup& setup, const RunKeys& keys, const World& world) {
     setup.imported_model = imported_model_of(*setup.resumed);
 }
 
-void open_initial_state(RunSetup& setup, const RunKeys& keys, const World& world) {
+void open_initial_state(RunSetup& setup, const recipe::RunKeys& keys, const World& world) {
     if (keys.init_from == "scratch") return;
     if (keys.init_from == "resume") return open_resumed(setup, keys, world);
     if (keys.init_from == "auto") {
@@ -84,8 +80,8 @@ void open_initial_state(RunSetup& setup, const RunKeys& keys, const World& world
 }
 
 /// The device of this rank.
-std::unique_ptr<device::Device> open_device(const TrainConfig& config, const World& world) {
-    const ExecutionKeys& keys = config.keys.execution;
+std::unique_ptr<device::Device> open_device(const recipe::Recipe& config, const World& world) {
+    const recipe::ExecutionKeys& keys = config.keys.execution;
     return device::open_device(
         config.execution.device,
         {.ordinal = world.launch().local_rank,
@@ -105,11 +101,11 @@ struct MemoryNeed {
 };
 
 /// What the driver of a GPU has taken by now is no longer free, so only the arena need fit.
-MemoryNeed memory_need(const RunPlan& plan, device::Device& device) {
+MemoryNeed memory_need(const recipe::RunPlan& plan, device::Device& device) {
     return {plan.memory.arena_bytes, device.memory_use().arena_limit};
 }
 
-void check_memory(const RunPlan& plan, device::Device& device) {
+void check_memory(const recipe::RunPlan& plan, device::Device& device) {
     const MemoryNeed memory = memory_need(plan, device);
     if (memory.fits()) return;
     text::TextReport table(text::Colour::off);
@@ -126,9 +122,10 @@ void check_memory(const RunPlan& plan, device::Device& device) {
 
 /// What auto comes to, as the first rank decides; nullopt when a backend is requested.
 std::optional<AttentionDecision> agree_on_attention(const RunSetup& setup,
-                                                    const TrainConfig& config, const World& world,
-                                                    device::ThreadPool& pool) {
-    if (config.keys.execution.attention_backend != AttentionChoice::automatic) return std::nullopt;
+                                                    const recipe::Recipe& config,
+                                                    const World& world, device::ThreadPool& pool) {
+    if (config.keys.execution.attention_backend != recipe::AttentionChoice::automatic)
+        return std::nullopt;
     const std::string text = world.from_first("attention backend", [&] {
         device::Context context(pool, *setup.device);
         std::optional<AttentionDecision> earlier;
@@ -137,7 +134,7 @@ std::optional<AttentionDecision> agree_on_attention(const RunSetup& setup,
                 std::string(kAttentionKey), nlohmann::ordered_json()));
         }
         const auto fits = [&](cost::AttentionBackend backend) {
-            const RunPlan plan = plan_run(config, AttentionDecision{backend, {}, {}});
+            const recipe::RunPlan plan = plan_run(config, AttentionDecision{backend, {}, {}});
             return memory_need(plan, *setup.device).fits();
         };
         return to_json(decide_attention(config, context, earlier, fits)).dump();
@@ -147,11 +144,8 @@ std::optional<AttentionDecision> agree_on_attention(const RunSetup& setup,
 
 }  // namespace
 
-std::int64_t data_vocab_size(const DataKeys& keys) {
-    return open_data(keys, data::Split::train).vocab_size();
-}
-
-RunSetup prepare_run(TrainKeys keys, const World& world, device::ThreadPool& pool, bool dry_run) {
+RunSetup prepare_run(recipe::TrainKeys keys, const World& world, device::ThreadPool& pool,
+                     bool dry_run) {
     RunSetup setup;
     setup.train_data = open_data(keys.data, data::Split::train);
     setup.validation_data = open_data(keys.data, data::Split::validation);
@@ -161,10 +155,10 @@ RunSetup prepare_run(TrainKeys keys, const World& world, device::ThreadPool& poo
     if (!keys.model.vocab_size && !imported && setup.train_data.vocab_size() > 0) {
         keys.model.vocab_size = setup.train_data.vocab_size();  // as the data say
     }
-    TrainConfig config =
-        imported
-            ? resolve_train_config(keys, imported_model_config(setup.imported_model), world.size())
-            : resolve_train_config(keys, world.size());
+    recipe::Recipe config =
+        imported ? recipe::recipe_of(keys, imported_model_config(setup.imported_model),
+                                     this_machine(world.size()))
+                 : recipe_here(keys, world.size());
     setup.train_data.set_model_vocab_size(config.model.vocab_size);
     setup.validation_data.set_model_vocab_size(config.model.vocab_size);
     if (dry_run) {  // nothing is opened or timed: the plan may be for another machine

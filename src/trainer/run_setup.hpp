@@ -22,7 +22,7 @@ struct RunSetup {
     data::TokenDataset train_data;
     data::TokenDataset validation_data;
     std::shared_ptr<const data::Tokenizer> tokenizer;  ///< null when the data do not say
-    RunPlan plan;
+    recipe::RunPlan plan;
     std::optional<AttentionDecision> attention;  ///< of auto
     RunPlace place;
     std::optional<checkpoint::CheckpointReader> resumed;          ///< init_from=resume
@@ -38,7 +38,7 @@ inline constexpr std::string_view kAttentionKey = "attention";
 
 /// Throws ConfigError or IoError; Error with exit code 5 when the plan does not fit this machine's
 /// memory (not in a dry run, which shows the plan).
-[[nodiscard]] RunSetup prepare_run(TrainKeys keys, const World& world, device::ThreadPool& pool,
-                                   bool dry_run);
+[[nodiscard]] RunSetup prepare_run(recipe::TrainKeys keys, const World& world,
+                                   device::ThreadPool& pool, bool dry_run);
 
 }  // namespace isoflop::trainer

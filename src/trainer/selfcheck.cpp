@@ -6,7 +6,8 @@
 
 namespace isoflop::trainer {
 
-attention_lab::AttentionTrials check_attention(const RunPlan& plan, device::Context& context) {
+attention_lab::AttentionTrials check_attention(const recipe::RunPlan& plan,
+                                               device::Context& context) {
     attention::Shape shape = attention_shape(plan.config);
     shape.batch = 1;
     return attention_lab::try_attention(context, shape, attention_lab::kAttentionBackends,
@@ -16,8 +17,8 @@ attention_lab::AttentionTrials check_attention(const RunPlan& plan, device::Cont
                                          .seconds = 0.5});
 }
 
-std::string selfcheck_text(const RunPlan& plan, const attention_lab::AttentionTrials& trials,
-                           text::Colour colour) {
+std::string selfcheck_text(const recipe::RunPlan& plan,
+                           const attention_lab::AttentionTrials& trials, text::Colour colour) {
     const model::ModelConfig& model = plan.config.model;
     const cost::Execution& execution = plan.config.execution;
     text::TextReport report(colour);

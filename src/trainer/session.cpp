@@ -16,37 +16,9 @@ namespace isoflop::trainer {
 
 using sharding::RankGroup;
 
-RunPlan plan_run(TrainConfig config, const std::optional<AttentionDecision>& decision) {
-    RunPlan plan;
-    cost::Execution& execution = config.execution;
-    plan.attention = resolve_attention(config, decision);
-    execution.attention_backend = plan.attention.used;
-    plan.layout = model::parameter_layout(config.model);
-    plan.parameters = plan.layout.totals();
-    plan.state = cost::state_layout(plan.layout, execution.world_size);
-    plan.memory = cost::memory_plan(config.model, plan.layout, execution);
-    const auto flops = [&](cost::Convention convention) {
-        return cost::training_flops_per_token(config.model, plan.parameters, execution, convention);
-    };
-    plan.palm_flops_per_token = flops(cost::Convention::palm);
-    plan.exact_flops_per_token = flops(cost::Convention::exact);
-    plan.executed_flops_per_token = flops(cost::Convention::executed);
-    const auto groups = cost::flops_by_group(cost::forward_products(
-        config.model, 1, execution.sequence_length, cost::AttentionMask::full));
-    const auto per_layer = [&](cost::FlopGroup group) {
-        return static_cast<double>(groups[static_cast<std::size_t>(group)]) /
-               static_cast<double>(execution.sequence_length * config.model.num_hidden_layers);
-    };
-    plan.attention_flops_per_layer = per_layer(cost::FlopGroup::attention_projections) +
-                                     per_layer(cost::FlopGroup::attention_core);
-    plan.ffn_flops_per_layer = per_layer(cost::FlopGroup::ffn);
-    plan.config = std::move(config);
-    return plan;
-}
-
 namespace {
 
-transformer::TransformerOptions transformer_options(const RunPlan& plan) {
+transformer::TransformerOptions transformer_options(const recipe::RunPlan& plan) {
     const cost::Execution& execution = plan.config.execution;
     return {plan.config.model, execution,
             static_cast<std::int32_t>(plan.config.keys.data.ignore_index),
@@ -78,7 +50,7 @@ std::unique_ptr<comm::Communicator> connect_group(const CommunicatorFactory& con
     return connect(group, group == RankGroup::copies ? staging.subspan(each) : staging.first(each));
 }
 
-sharding::DataParallelOptions data_parallel_options(const RunPlan& plan) {
+sharding::DataParallelOptions data_parallel_options(const recipe::RunPlan& plan) {
     constexpr double kMiB = 1 << 20;
     return {plan.config.execution,
             static_cast<std::uint64_t>(plan.config.keys.execution.ddp_bucket_mb * kMiB)};
@@ -86,11 +58,11 @@ sharding::DataParallelOptions data_parallel_options(const RunPlan& plan) {
 
 }  // namespace
 
-Session::Session(RunPlan plan, device::ThreadPool& pool,
+Session::Session(recipe::RunPlan plan, device::ThreadPool& pool,
                  std::unique_ptr<comm::PointToPoint> transport)
     : Session(std::move(plan), pool, over(std::move(transport))) {}
 
-Session::Session(RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect,
+Session::Session(recipe::RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect,
                  device::Device& device)
     : plan_(std::move(plan)),
       context_(pool, device),
@@ -123,7 +95,7 @@ std::span<std::int32_t> Session::host_ids(std::int64_t index, std::size_t count)
 
 Session::StartedMicroBatch Session::micro_step(std::int64_t iteration, std::int64_t micro_step,
                                                const data::BatchSampler& samples) {
-    const TrainConfig& config = plan_.config;
+    const recipe::Recipe& config = plan_.config;
     const std::int64_t B = config.execution.micro_batch_size;
     const std::int64_t S = config.execution.sequence_length;
     const auto T = static_cast<std::size_t>(B * S);
@@ -211,7 +183,7 @@ IterationOutcome Session::train_iteration(std::int64_t iteration, const data::Ba
 
 void Session::update(std::int64_t iteration, double grad_norm) {
     const device::ProfileRange range(context_.device, "optimizer");
-    const OptimizerKeys& keys = plan_.config.keys.optimizer;
+    const recipe::OptimizerKeys& keys = plan_.config.keys.optimizer;
     ops::AdamWOptions options;
     options.learning_rate = learning_rate(plan_.config, iteration);
     options.beta1 = keys.beta1;

@@ -18,13 +18,13 @@ namespace {
 using text::TextReport;
 
 /// "ddp over 4 ranks"
-std::string parallelism_text(const TrainConfig& config) {
+std::string parallelism_text(const recipe::Recipe& config) {
     if (config.world_size == 1) return "single process";
     return fmt::format("{} over {} ranks", to_string(config.execution.parallelism),
                        config.world_size);
 }
 
-void model_section(TextReport& report, const RunPlan& plan) {
+void model_section(TextReport& report, const recipe::RunPlan& plan) {
     const model::ModelConfig& model = plan.config.model;
     report.section("Model");
     report.row("Architecture", model::summary_name(model));
@@ -57,9 +57,9 @@ void model_section(TextReport& report, const RunPlan& plan) {
                            model.tie_word_embeddings ? "tied" : "untied", model.dropout));
 }
 
-void training_section(TextReport& report, const RunPlan& plan) {
-    const TrainConfig& config = plan.config;
-    const OptimizerKeys& optimizer = config.keys.optimizer;
+void training_section(TextReport& report, const recipe::RunPlan& plan) {
+    const recipe::Recipe& config = plan.config;
+    const recipe::OptimizerKeys& optimizer = config.keys.optimizer;
     const std::int64_t sequences = config.global_micro_steps * config.execution.micro_batch_size;
     report.section("Training");
     report.row("Micro-batch", fmt::format("{} sequences", config.execution.micro_batch_size),
@@ -82,8 +82,8 @@ void training_section(TextReport& report, const RunPlan& plan) {
 }
 
 /// What one rank sends per iteration.
-void communication_section(TextReport& report, const RunPlan& plan) {
-    const auto collectives = cost::communication_per_step(plan.layout, plan.config.execution);
+void communication_section(TextReport& report, const recipe::RunPlan& plan) {
+    const std::vector<cost::Collective>& collectives = plan.traffic;
     if (collectives.empty()) return;
     report.section("Communication");
     for (const cost::Collective& collective : collectives) {
@@ -94,7 +94,7 @@ void communication_section(TextReport& report, const RunPlan& plan) {
                "sent by each rank per iteration, exact");
 }
 
-void hardware_section(TextReport& report, const RunPlan& plan, const Hardware& hardware) {
+void hardware_section(TextReport& report, const recipe::RunPlan& plan, const Hardware& hardware) {
     report.section("Hardware");
     if (hardware.gpu) {
         report.row("Device", hardware.gpu->name,
@@ -113,7 +113,7 @@ void hardware_section(TextReport& report, const RunPlan& plan, const Hardware& h
     report.row("Attention backend", to_string(plan.attention.used), plan.attention.explanation());
 }
 
-void memory_section(TextReport& report, const RunPlan& plan) {
+void memory_section(TextReport& report, const recipe::RunPlan& plan) {
     report.section("Memory plan");
     text::memory_rows(report, plan.memory);
     report.row("Total", human_bytes(static_cast<double>(plan.memory.total_bytes())),
@@ -122,7 +122,8 @@ void memory_section(TextReport& report, const RunPlan& plan) {
                    : "one arena, exact");
 }
 
-void performance_section(TextReport& report, const RunPlan& plan, const Hardware& hardware) {
+void performance_section(TextReport& report, const recipe::RunPlan& plan,
+                         const Hardware& hardware) {
     report.section("Expectation");
     report.row("Model FLOPs per token",
                fmt::format("{:.3f} GFLOP", plan.palm_flops_per_token / 1e9),
@@ -193,9 +194,11 @@ Hardware planned_hardware(device::Context& host, const cost::Execution& executio
     return {};
 }
 
-std::string startup_text(const RunPlan& plan, const Hardware& hardware, text::Colour colour) {
+std::string startup_text(const recipe::RunPlan& plan, const Hardware& hardware, text::Colour colour,
+                         std::string_view file_kind) {
     TextReport report(colour);
     report.title("train: " + text::architecture_line(plan.config.model));
+    if (!file_kind.empty()) report.line(fmt::format("Read as a {}.", file_kind));
     model_section(report, plan);
     training_section(report, plan);
     hardware_section(report, plan, hardware);
@@ -205,7 +208,7 @@ std::string startup_text(const RunPlan& plan, const Hardware& hardware, text::Co
     return report.str();
 }
 
-run_log::StartupRecord startup_record(const RunPlan& plan, const Hardware& hardware) {
+run_log::StartupRecord startup_record(const recipe::RunPlan& plan, const Hardware& hardware) {
     run_log::StartupRecord record;
     record.timestamp = run_log::timestamp_now();
     record.total_params = plan.parameters.total;
@@ -235,7 +238,7 @@ run_log::StartupRecord startup_record(const RunPlan& plan, const Hardware& hardw
     return record;
 }
 
-std::string plan_check_text(const RunPlan& plan, const Hardware& hardware,
+std::string plan_check_text(const recipe::RunPlan& plan, const Hardware& hardware,
                             const MeasuredRun& measured, text::Colour colour) {
     TextReport report(colour);
     report.section("Planned and measured");
@@ -255,8 +258,7 @@ std::string plan_check_text(const RunPlan& plan, const Hardware& hardware,
                human_bytes(static_cast<double>(measured.resident_bytes))});
     if (plan.config.world_size > 1) {
         table.row({"sent per rank and iteration, bytes",
-                   with_separators(static_cast<std::int64_t>(cost::total_bytes_sent(
-                       cost::communication_per_step(plan.layout, plan.config.execution)))),
+                   with_separators(static_cast<std::int64_t>(cost::total_bytes_sent(plan.traffic))),
                    with_separators(static_cast<std::int64_t>(measured.bytes_sent))});
     }
     const double half_peak = plan.palm_flops_per_token *

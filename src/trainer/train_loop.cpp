@@ -69,7 +69,9 @@ public:
 
     ExitCode execute() {
         setup_.plan.attention.run_by = session_.attention_run_by();
-        environment_.out << startup_text(setup_.plan, hardware_, environment_.colour) << '\n';
+        environment_.out << startup_text(setup_.plan, hardware_, environment_.colour,
+                                         environment_.file_kind)
+                         << '\n';
         set_initial_state();
         if (config().keys.run.eval_only) {
             environment_.out << run_log::evaluation_line(evaluate(), best_validation_loss_,
@@ -87,8 +89,8 @@ public:
     }
 
 private:
-    [[nodiscard]] const TrainConfig& config() const { return setup_.plan.config; }
-    [[nodiscard]] const RunKeys& run_keys() const { return config().keys.run; }
+    [[nodiscard]] const recipe::Recipe& config() const { return setup_.plan.config; }
+    [[nodiscard]] const recipe::RunKeys& run_keys() const { return config().keys.run; }
 
     void set_initial_state() {
         if (setup_.resumed) {
@@ -141,7 +143,7 @@ private:
     }
 
     void train_one() {
-        const RunKeys& keys = run_keys();
+        const recipe::RunKeys& keys = run_keys();
         const bool details =
             keys.gradient_log_interval > 0 && iteration_ % keys.gradient_log_interval == 0;
         const Clock::time_point start = Clock::now();
@@ -194,7 +196,7 @@ private:
     }
 
     [[nodiscard]] run_log::UtilisationRecord utilisation(double seconds) const {
-        const RunPlan& plan = setup_.plan;
+        const recipe::RunPlan& plan = setup_.plan;
         const double tokens_per_second =
             static_cast<double>(config().tokens_per_iteration) / seconds;
         run_log::UtilisationRecord record;
@@ -219,7 +221,7 @@ private:
     }
 
     [[nodiscard]] run_log::EvalRecord evaluate() {
-        const RunKeys& keys = run_keys();
+        const recipe::RunKeys& keys = run_keys();
         const auto micro_batch = static_cast<std::uint64_t>(config().execution.micro_batch_size);
         const std::uint64_t all = validation_samples_.num_windows();
         const std::uint64_t wanted =
@@ -238,7 +240,7 @@ private:
 
     /// Evaluation, checkpoint and sample when they are due after `iteration_` iterations.
     void after_iteration() {
-        const RunKeys& keys = run_keys();
+        const recipe::RunKeys& keys = run_keys();
         const auto due = [&](std::int64_t interval) {
             return interval > 0 && iteration_ % interval == 0;
         };
@@ -373,7 +375,8 @@ private:
 
 namespace {
 
-ExitCode dry_run(TrainKeys keys, comm::LaunchInfo launch, const RunEnvironment& environment) {
+ExitCode dry_run(recipe::TrainKeys keys, comm::LaunchInfo launch,
+                 const RunEnvironment& environment) {
     if (environment.planned_ranks > 0) {
         launch.world_size = environment.planned_ranks;
         launch.local_world_size = 1;
@@ -384,17 +387,19 @@ ExitCode dry_run(TrainKeys keys, comm::LaunchInfo launch, const RunEnvironment& 
     const RunSetup setup = prepare_run(std::move(keys), World::planned(launch), pool, true);
     Hardware hardware = planned_hardware(context, setup.plan.config.execution);
     hardware.peak_flops *= static_cast<double>(launch.world_size);
-    environment.out << startup_text(setup.plan, hardware, environment.colour);
+    environment.out << startup_text(setup.plan, hardware, environment.colour,
+                                    environment.file_kind);
     return ExitCode::ok;
 }
 
 }  // namespace
 
-ExitCode run_training(TrainKeys keys, const RunEnvironment& environment) {
+ExitCode run_training(recipe::TrainKeys keys, const RunEnvironment& environment) {
     const comm::LaunchInfo launch = comm::launch_from_environment();
     std::ostream silent(nullptr);  // the first rank speaks for all
     RunEnvironment of_rank{launch.rank == 0 ? environment.out : silent, environment.stop,
                            environment.colour};
+    of_rank.file_kind = environment.file_kind;
     if (environment.dry_run) {
         of_rank.planned_ranks = environment.planned_ranks;
         return dry_run(std::move(keys), launch, of_rank);

@@ -18,7 +18,7 @@ namespace isoflop::trainer {
 namespace {
 
 /// One "key=value" per line, as ranks compare it.
-std::string config_lines(const TrainKeys& keys) {
+std::string config_lines(const recipe::TrainKeys& keys) {
     const nlohmann::ordered_json json = to_json(keys);
     std::string lines;
     for (const auto& entry : json.items())
@@ -47,7 +47,7 @@ World World::planned(const comm::LaunchInfo& launch) {
     return world;
 }
 
-World World::join(const comm::LaunchInfo& launch, const TrainKeys& keys) {
+World World::join(const comm::LaunchInfo& launch, const recipe::TrainKeys& keys) {
     World world;
     world.launch_ = launch;
     world.timeout_ = std::chrono::milliseconds(
@@ -137,7 +137,7 @@ CommunicatorFactory World::connector(const cost::Execution& execution,
     };
 }
 
-int threads_of_rank(const ExecutionKeys& keys, const comm::LaunchInfo& launch) {
+int threads_of_rank(const recipe::ExecutionKeys& keys, const comm::LaunchInfo& launch) {
     if (keys.threads) return static_cast<int>(*keys.threads);
     const int usable = device::default_thread_count();
     // A launcher that binds ranks to cores of their own has divided them already.

@@ -10,8 +10,8 @@
 #include "isoflop/comm/launch.hpp"
 #include "isoflop/comm/point_to_point.hpp"
 #include "isoflop/comm/store.hpp"
+#include "isoflop/recipe/recipe.hpp"
 #include "isoflop/trainer/session.hpp"
-#include "isoflop/trainer/train_config.hpp"
 
 namespace isoflop::trainer {
 
@@ -23,7 +23,7 @@ public:
     static World planned(const comm::LaunchInfo& launch);
     /// Finds the other ranks and compares program and configuration with theirs. Throws ConfigError
     /// or comm::LostRank.
-    static World join(const comm::LaunchInfo& launch, const TrainKeys& keys);
+    static World join(const comm::LaunchInfo& launch, const recipe::TrainKeys& keys);
 
     [[nodiscard]] const comm::LaunchInfo& launch() const { return launch_; }
     [[nodiscard]] int size() const { return launch_.world_size; }
@@ -46,6 +46,7 @@ private:
 
 /// Threads for this rank: its share of the cores that ranks of this machine may use, or what the
 /// configuration says.
-[[nodiscard]] int threads_of_rank(const ExecutionKeys& keys, const comm::LaunchInfo& launch);
+[[nodiscard]] int threads_of_rank(const recipe::ExecutionKeys& keys,
+                                  const comm::LaunchInfo& launch);
 
 }  // namespace isoflop::trainer

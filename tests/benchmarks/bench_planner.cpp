@@ -43,7 +43,7 @@ BENCHMARK(parse_gpu_table);
 
 void read_plan_config(benchmark::State& state) {
     const auto path = source_path("configs/plan/hoffmann.jsonc");
-    for (auto _ : state) benchmark::DoNotOptimize(planner::read_plan_config(path));
+    for (auto _ : state) benchmark::DoNotOptimize(recipe::read_plan_keys(path));
 }
 BENCHMARK(read_plan_config);
 
@@ -67,8 +67,8 @@ BENCHMARK_CAPTURE(memory_plan, llama3_405b, "llama3_405b");
 BENCHMARK_CAPTURE(memory_plan, deepseek_v3, "deepseek_v3");
 
 void backward_plan(benchmark::State& state, planner::Detail detail) {
-    const planner::PlanConfig config =
-        planner::read_plan_config(source_path("configs/plan/hoffmann.jsonc"));
+    const recipe::PlanKeys config =
+        recipe::read_plan_keys(source_path("configs/plan/hoffmann.jsonc"));
     const hardware::GpuTable& gpus = hardware::GpuTable::builtin();
     for (auto _ : state) benchmark::DoNotOptimize(planner::backward_plan(config, gpus, detail));
 }
@@ -76,8 +76,8 @@ BENCHMARK_CAPTURE(backward_plan, full, planner::Detail::full);
 BENCHMARK_CAPTURE(backward_plan, summary, planner::Detail::summary);
 
 void sweep(benchmark::State& state) {
-    const planner::PlanConfig config =
-        planner::read_plan_config(source_path("configs/plan/hoffmann.jsonc"));
+    const recipe::PlanKeys config =
+        recipe::read_plan_keys(source_path("configs/plan/hoffmann.jsonc"));
     const std::vector<planner::SweepAxis> axes{planner::parse_axis("num_gpus=1..10"),
                                                planner::parse_axis("available_hours=1..100")};
     for (auto _ : state) {

@@ -76,7 +76,7 @@ TEST_F(AttentionOnAGpu, PartOfAShapeIsCompared) {
 }
 
 TEST_F(AttentionOnAGpu, SelfcheckRunsInTheRunsType) {
-    const RunPlan plan =
+    const recipe::RunPlan plan =
         plan_of(tiny_run({"device=cuda", "dtype=bfloat16", "head_dim=32", "n_head=1"}));
     const attention_lab::AttentionTrials trials = check_attention(plan, context_);
     for (const attention_lab::AttentionTrial& trial : trials.backends) EXPECT_TRUE(trial.passed());
@@ -96,8 +96,9 @@ TEST_F(AttentionOnAGpu, AnUnknownGpuHasNoPrediction) {
 TEST_F(AttentionOnAGpu, AutoMeasuresWhereBitsAreNotPromised) {
     const std::filesystem::path folder = std::filesystem::temp_directory_path() /
                                          ("isoflop_attention_probe_" + std::to_string(getpid()));
-    const TrainConfig config = config_of(tiny_run({"device=cuda", "dtype=bfloat16", "head_dim=32",
-                                                   "n_head=1", "out_dir=" + folder.string()}));
+    const recipe::Recipe config =
+        config_of(tiny_run({"device=cuda", "dtype=bfloat16", "head_dim=32", "n_head=1",
+                            "out_dir=" + folder.string()}));
     const auto decide = [&] {
         return decide_attention(config, context_, {}, [](cost::AttentionBackend) { return true; });
     };

@@ -16,7 +16,7 @@
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/planner/backward_plan.hpp"
 #include "isoflop/planner/model_analysis.hpp"
-#include "isoflop/planner/train_config.hpp"
+#include "isoflop/planner/planned_training.hpp"
 #include "isoflop/report/model_report.hpp"
 #include "isoflop/report/plan_report.hpp"
 
@@ -95,9 +95,9 @@ void check_model(const Document& document) {
 
 /// The same for plans.
 void check_plan(const Document& document) {
-    using isoflop::planner::plan_schema;
+    using isoflop::recipe::plan_schema;
     try {
-        isoflop::planner::PlanConfig config;
+        isoflop::recipe::PlanKeys config;
         plan_schema().read(config, document);
         plan_schema().require(config, document);
         const auto plan =

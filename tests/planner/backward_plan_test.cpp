@@ -76,7 +76,7 @@ TEST_P(PlanOf, ComputeIsRecoveredFromTokens) {
 }
 
 TEST_P(PlanOf, DataLimitSplitsComputeIntoUsedAndUnused) {
-    PlanConfig config = plan_config_for(GetParam());
+    recipe::PlanKeys config = plan_config_for(GetParam());
     config.dataset_constraints.dataset_size = 1'000'000;
     config.dataset_constraints.max_epochs = 2.5;
     const BackwardPlan plan = plan_of(config);
@@ -91,7 +91,7 @@ TEST_P(PlanOf, DataLimitSplitsComputeIntoUsedAndUnused) {
 }
 
 TEST_P(PlanOf, ScheduleAddsUp) {
-    PlanConfig config = plan_config_for(GetParam());
+    recipe::PlanKeys config = plan_config_for(GetParam());
     config.training_efficiency.batch_size = 3;
     config.training_efficiency.gradient_accumulation_steps = 5;
     const BackwardPlan plan = plan_of(config);
@@ -108,7 +108,7 @@ TEST_P(PlanOf, ScheduleAddsUp) {
 }
 
 TEST_P(PlanOf, SummaryAgreesWithTheFullPlan) {
-    const PlanConfig config = plan_config_for(GetParam());
+    const recipe::PlanKeys config = plan_config_for(GetParam());
     const BackwardPlan full = plan_of(config);
     const BackwardPlan summary =
         backward_plan(config, hardware::GpuTable::builtin(), Detail::summary);
@@ -191,7 +191,7 @@ TEST(Refusal, KaplanHasNoChinchillaConstants) {
 }
 
 TEST(Refusal, ContextBeyondLearnedPositions) {
-    PlanConfig config = plan_config_for(test::synthetic_model("plain_ffn_with_biases"));
+    recipe::PlanKeys config = plan_config_for(test::synthetic_model("plain_ffn_with_biases"));
     config.dataset_constraints.sequence_length = 301;
     EXPECT_THAT(refusal([&] { return plan_of(config); }), HasSubstr("learned position embeddings"));
     config.dataset_constraints.sequence_length = 300;
@@ -211,7 +211,7 @@ TEST(Refusal, MoreStepsOrTokensThanADoubleCounts) {
                                             "gradient_accumulation_steps=1000000"});
                 }),
                 HasSubstr("too many to count"));
-    PlanConfig config = plan_config_for(test::synthetic_model("multi_head"));
+    recipe::PlanKeys config = plan_config_for(test::synthetic_model("multi_head"));
     config.training_gear.num_gpus = 1;
     config.training_gear.available_hours = 1e7;
     config.training_gear.peak_flops_per_gpu = 1e20;
@@ -228,7 +228,7 @@ TEST(Refusal, ComputeForLessThanOneToken) {
 }
 
 TEST(Refusal, TrafficThatWouldOverflow) {
-    PlanConfig config =
+    recipe::PlanKeys config =
         plan_config("auto", {"gradient_accumulation_steps=1000000", "num_hidden_layers=65536",
                              "hidden_size=262144", "intermediate_size=1048576",
                              "num_attention_heads=2048", "sequence_length=1"});

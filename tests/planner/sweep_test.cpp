@@ -16,7 +16,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-std::vector<SweepRow> rows_of(const PlanConfig& base, const std::vector<SweepAxis>& axes) {
+std::vector<SweepRow> rows_of(const recipe::PlanKeys& base, const std::vector<SweepAxis>& axes) {
     std::vector<SweepRow> rows;
     sweep(base, axes, hardware::GpuTable::builtin(),
           [&](const SweepRow& row) { rows.push_back(row); });

@@ -12,11 +12,13 @@
 namespace isoflop::report {
 namespace {
 
+using text::Colour;
+
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-planner::ValidationCase validation_case(const char* group, double expected, double got) {
-    planner::ValidationCase item;
+validation::ValidationCase validation_case(const char* group, double expected, double got) {
+    validation::ValidationCase item;
     item.group = group;
     item.name = std::string(group) + " case";
     item.expected = expected;
@@ -49,9 +51,9 @@ TEST(LawList, HasEveryLawInTextAndJson) {
 }
 
 TEST(ValidationReport, CountsCasesThatAreOut) {
-    const std::vector<planner::ValidationCase> cases{validation_case("flops", 100, 100.5),
-                                                     validation_case("flops", 100, 102),
-                                                     validation_case("laws", 2, 2)};
+    const std::vector<validation::ValidationCase> cases{validation_case("flops", 100, 100.5),
+                                                        validation_case("flops", 100, 102),
+                                                        validation_case("laws", 2, 2)};
     const std::string text = validation_text(cases, Colour::off, false);
     EXPECT_THAT(text, HasSubstr("3 cases, 1 out of tolerance"));
     EXPECT_THAT(text, HasSubstr("OUT"));
@@ -63,21 +65,21 @@ TEST(ValidationReport, CountsCasesThatAreOut) {
 }
 
 TEST(ValidationReport, QuietShowsOnlyWhatIsOut) {
-    const std::vector<planner::ValidationCase> cases{validation_case("good", 100, 100),
-                                                     validation_case("bad", 100, 200)};
+    const std::vector<validation::ValidationCase> cases{validation_case("good", 100, 100),
+                                                        validation_case("bad", 100, 200)};
     const std::string text = validation_text(cases, Colour::off, true);
     EXPECT_THAT(text, HasSubstr("OUT bad case"));
     EXPECT_THAT(text, Not(HasSubstr("good case")));
 }
 
 TEST(ValidationReport, ANanIsOut) {
-    const std::vector<planner::ValidationCase> cases{
+    const std::vector<validation::ValidationCase> cases{
         validation_case("nan", 1, std::numeric_limits<double>::quiet_NaN())};
     EXPECT_THAT(validation_text(cases, Colour::off, false), HasSubstr("1 out of tolerance"));
 }
 
 TEST(BuiltInValidation, IsPrintedWithoutInfinities) {
-    const auto cases = planner::run_validation();
+    const auto cases = validation::run_validation();
     EXPECT_FALSE(mentions_no_number(validation_text(cases, Colour::off, false)));
     EXPECT_FALSE(has_non_finite(validation_json(cases)));
 }

@@ -16,6 +16,8 @@
 namespace isoflop::report {
 namespace {
 
+using text::Colour;
+
 using nlohmann::ordered_json;
 using planner::BackwardPlan;
 using ::testing::HasSubstr;
@@ -24,7 +26,7 @@ using ::testing::StartsWith;
 
 struct NamedConfig {
     std::string name;
-    planner::PlanConfig config;
+    recipe::PlanKeys config;
 };
 std::ostream& operator<<(std::ostream& out, const NamedConfig& named) {
     return out << named.name;
@@ -254,7 +256,7 @@ TEST(RandomPlans, AreFiniteOrRefused) {
     const auto laws = scaling_law::laws();
     int planned = 0;
     for (int i = 0; i < 3000; ++i) {
-        planner::PlanConfig config = test::plan_config_for(models[random() % models.size()]);
+        recipe::PlanKeys config = test::plan_config_for(models[random() % models.size()]);
         auto& gear = config.training_gear;
         gear.num_gpus = static_cast<std::int64_t>(between(random, 1, 1e7));
         gear.available_hours = between(random, 1e-12, 1e7);

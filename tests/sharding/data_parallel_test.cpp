@@ -234,7 +234,7 @@ TEST_P(StrategyRuns, MemoryIsAsPlanned) {
         LocalWorld world(ranks, shard_size_in(run));
         comm::run_threads(ranks, [&](int rank) {
             TestRun one(run, ranks, ranks == 1 ? CommunicatorFactory{} : world.connector(rank));
-            const RunPlan& plan = one.session.plan();
+            const recipe::RunPlan& plan = one.session.plan();
             EXPECT_EQ(one.session.memory().bytes(), plan.memory.arena_bytes);
             std::uint64_t moments = 0;
             for (const sharding::StateSlice& slice : one.session.strategy().slices())

@@ -9,13 +9,13 @@
 
 namespace isoflop::test {
 
-inline planner::PlanConfig plan_config(std::string_view name,
-                                       const std::vector<std::string>& overrides = {}) {
-    return planner::read_plan_config(source_path("configs/plan/" + std::string(name) + ".jsonc"),
-                                     overrides);
+inline recipe::PlanKeys plan_config(std::string_view name,
+                                    const std::vector<std::string>& overrides = {}) {
+    return recipe::read_plan_keys(source_path("configs/plan/" + std::string(name) + ".jsonc"),
+                                  overrides);
 }
 
-inline planner::BackwardPlan plan_of(const planner::PlanConfig& config) {
+inline planner::BackwardPlan plan_of(const recipe::PlanKeys& config) {
     return planner::backward_plan(config, hardware::GpuTable::builtin());
 }
 
@@ -25,8 +25,8 @@ inline planner::BackwardPlan plan_of(std::string_view name,
 }
 
 /// A day on eight H100s with this architecture and a context that all of them serve.
-inline planner::PlanConfig plan_config_for(const NamedModel& named) {
-    planner::PlanConfig config;
+inline recipe::PlanKeys plan_config_for(const NamedModel& named) {
+    recipe::PlanKeys config;
     config.architecture = named.keys;
     config.training_gear.gpu_type = "H100";
     config.training_gear.num_gpus = 8;

@@ -226,6 +226,65 @@ class EmitTrainConfig(ToolTest):
         self.assertFalse(path.exists())
 
 
+class FileKinds(ToolTest):
+    """What a file is follows from its structure, is said, and other kinds are answered."""
+
+    PLAN = "configs/plan/flash.jsonc"
+    TRAIN = "configs/train/arch_llama.jsonc"
+    MODEL = "configs/models/gpt2_124m.jsonc"
+
+    def hugging_face(self, **more):
+        return self.write("config.json", json.dumps({
+            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 500, "max_position_embeddings": 256,
+            "ignore_index": -100, **more}))
+
+    def test_reports_say_what_was_read(self):
+        for arguments, kind, words in ((["backward", self.PLAN], "plan", "plan config"),
+                                       (["model", self.TRAIN], "training", "training config"),
+                                       (["model", self.MODEL], "model", "model config"),
+                                       (["model", self.hugging_face()], "hugging_face", "Hugging Face config.json")):
+            self.assertIn(f"Read as a {words}.\n", self.succeed(*arguments))
+            self.assertEqual(json.loads(self.succeed(*arguments, "--json"))["file_kind"], kind)
+
+    def test_a_hugging_face_config_is_no_training_config(self):
+        for more in ({"torch_dtype": "bfloat16", "transformers_version": "4.57.1"},
+                     {"dtype": "bfloat16", "transformers_version": "5.0.0",
+                      "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}):
+            model = json.loads(self.succeed("model", self.hugging_face(**more), "--json"))
+            self.assertEqual(model["file_kind"], "hugging_face")
+            self.assertEqual(model["execution"]["micro_batch_size"], 1)
+            self.assertEqual(model["execution"]["dtype"], "bfloat16")
+
+    def test_other_kinds_are_answered_with_their_command(self):
+        self.refuse("backward", self.TRAIN, says=f"`scaling-plan model {self.TRAIN}` or `train {self.TRAIN}`")
+        self.refuse("compare", self.PLAN, self.TRAIN, says="`scaling-plan model")
+        self.refuse("sweep", self.MODEL, "--over", "num_gpus=8", says="`scaling-plan model")
+        self.refuse("backward", self.MODEL, says="`scaling-plan model")
+        self.refuse("backward", self.hugging_face(), says="Hugging Face config.json")
+        self.refuse("model", self.PLAN, says=f"`scaling-plan backward {self.PLAN}`")
+
+
+class Linking(ToolTest):
+    def test_needs_no_library_of_the_trainer(self):
+        """The planner alone: no CUDA, MPI, Gloo, NCCL or threads."""
+        done = subprocess.run(["ldd", BINARY], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode != 0:
+            self.skipTest(done.stdout)
+        names = {line.split()[0].split("/")[-1] for line in done.stdout.splitlines() if line.strip()}
+        sanitizers = ("libasan", "libubsan", "libtsan", "librt", "libdl", "libpthread", "libresolv")
+        allowed = ("linux-vdso", "ld-linux", "libc.so", "libm.so", "libstdc++", "libgcc_s", "libfmt", "libspdlog")
+        with_sanitizer = any(name.startswith(("libasan", "libtsan")) for name in names)
+        unknown = [name for name in names
+                   if not name.startswith(allowed + (sanitizers if with_sanitizer else ()))]
+        self.assertEqual(unknown, [])
+
+    def test_is_small(self):
+        if "Release" not in self.succeed("--version"):
+            self.skipTest("sizes are those of a release build")
+        self.assertLess(os.path.getsize(BINARY), 8 * 2**20)
+
+
 class Plot(ToolTest):
     PLAN = "configs/plan/auto.jsonc"
     NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
@@ -277,7 +336,7 @@ class ExitCodes(ToolTest):
         self.refuse("backward", self.PLAN, self.PLAN, says="found 2")
         self.refuse("compare", says="configs/plan")
         self.refuse("sweep", self.PLAN, says="--over")
-        self.refuse("schema", "plans", says="plan, model and markdown")
+        self.refuse("schema", "plans", says="plan, model or markdown")
         self.refuse("backward", self.PLAN, "--num_gpus", says="needs a value")
         self.refuse("backward", self.PLAN, "--set", "num_gpus")
         self.refuse("backward", self.PLAN, "--compat", "other", says="dsc180_a06")

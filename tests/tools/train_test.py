@@ -315,6 +315,17 @@ class Errors(TrainTest):
         self.assertIn("tiny.jsonc:3:3", message)
         self.assertIn("batch_size", message)
 
+    def test_files_of_other_kinds_are_answered_with_their_command(self):
+        message = self.run_train(SOURCE / "configs/plan/flash.jsonc", code=2).stderr
+        self.assertIn("--emit-train-config", message)
+        theirs = self.root / "config.json"
+        theirs.write_text(json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 64,
+                                      "dtype": "bfloat16", "transformers_version": "5.0.0"}))
+        message = self.run_train(theirs, code=2).stderr
+        self.assertIn("Hugging Face config.json", message)
+        self.assertIn("init_from", message)
+        self.assertIn("Read as a training config.", self.run_train(self.config, "--dry-run").stdout)
+
     def test_a_taken_name_and_missing_runs_are_usage_errors(self):
         self.run_train(self.config, "--run_name=a", "--max_iters=1")
         self.run_train(self.config, "--run_name=a", "--max_iters=1", code=2)

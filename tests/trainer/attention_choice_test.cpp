@@ -37,12 +37,12 @@ protected:
     }
     ~AttentionChoiceTest() override { std::filesystem::remove_all(folder_); }
 
-    [[nodiscard]] TrainConfig config(Overrides more = {}) const {
+    [[nodiscard]] recipe::Recipe config(Overrides more = {}) const {
         more.push_back("out_dir=" + folder_.string());
         return config_of(tiny_run(std::move(more)));
     }
     [[nodiscard]] AttentionDecision decide(
-        const TrainConfig& of, const std::optional<AttentionDecision>& earlier = {},
+        const recipe::Recipe& of, const std::optional<AttentionDecision>& earlier = {},
         const std::function<bool(AttentionBackend)>& fits = [](AttentionBackend) { return true; }) {
         return decide_attention(of, context_, earlier, fits);
     }
@@ -72,15 +72,15 @@ TEST_F(AttentionChoiceTest, TheTablePrefersByArchitecture) {
 }
 
 TEST_F(AttentionChoiceTest, AutoIsTheDefaultAndAPlanTakesTheTable) {
-    const RunPlan plan = plan_of(tiny_run());
-    EXPECT_EQ(plan.attention.requested, AttentionChoice::automatic);
+    const recipe::RunPlan plan = plan_of(tiny_run());
+    EXPECT_EQ(plan.attention.requested, recipe::AttentionChoice::automatic);
     EXPECT_EQ(plan.attention.used, AttentionBackend::flash_attn_2);
     EXPECT_EQ(plan.attention.reason, "table: flash_attn_2 first on a CPU");
     EXPECT_EQ(plan.attention.explanation(), "auto: table: flash_attn_2 first on a CPU");
 }
 
 TEST_F(AttentionChoiceTest, TheTableFallsBackWithTheReason) {
-    const RunPlan plan = plan_of(tiny_run({"disable_backends=flash_attn_2"}));
+    const recipe::RunPlan plan = plan_of(tiny_run({"disable_backends=flash_attn_2"}));
     EXPECT_EQ(plan.attention.used, AttentionBackend::sdpa);
     EXPECT_EQ(plan.attention.reason, "table: flash_attn_2 first on a CPU; flash_attn_2: disabled");
     EXPECT_THROW((void)plan_of(tiny_run({"disable_backends=flash_attn_2,sdpa,manual"})),
@@ -89,17 +89,18 @@ TEST_F(AttentionChoiceTest, TheTableFallsBackWithTheReason) {
 
 TEST_F(AttentionChoiceTest, OnHopperTheTableGoesFromSdpaToFlashAttention) {
     const device::DeviceInfo hopper = gpu_of(9, 0);
-    TrainConfig on_gpu = config({"device=cuda", "head_dim=64", "disable_backends=sdpa"});
+    recipe::Recipe on_gpu = config({"device=cuda", "head_dim=64", "disable_backends=sdpa"});
     const AttentionDecision decision = decide_by_table(on_gpu, &hopper);
     EXPECT_EQ(decision.used, AttentionBackend::flash_attn_2);
     EXPECT_EQ(decision.reason, "table: sdpa first on sm_90; sdpa: disabled");
 }
 
 TEST_F(AttentionChoiceTest, ARequestIsKept) {
-    const RunPlan plan = plan_of(tiny_run({"attention_backend=manual"}));
+    const recipe::RunPlan plan = plan_of(tiny_run({"attention_backend=manual"}));
     EXPECT_EQ(plan.attention.used, AttentionBackend::manual);
     EXPECT_EQ(plan.attention.explanation(), "as requested");
-    const RunPlan other = plan_of(tiny_run({"attention_backend=sdpa", "disable_backends=sdpa"}));
+    const recipe::RunPlan other =
+        plan_of(tiny_run({"attention_backend=sdpa", "disable_backends=sdpa"}));
     EXPECT_EQ(other.attention.explanation(), "requested sdpa: sdpa: disabled");
 }
 
@@ -111,7 +112,7 @@ TEST_F(AttentionChoiceTest, ReproducibleRunsAndTheKeyTurnTheProbeOff) {
 }
 
 TEST_F(AttentionChoiceTest, AProbeTakesTheFastestAndIsKept) {
-    const TrainConfig timed = config({"reproducible=false"});
+    const recipe::Recipe timed = config({"reproducible=false"});
     const AttentionDecision first = decide(timed);
     EXPECT_THAT(first.reason, StartsWith("measured: "));
     for (const std::string_view name : all_names<AttentionBackend>())

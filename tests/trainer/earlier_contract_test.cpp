@@ -76,7 +76,8 @@ std::string as_override(const std::string& key, const ordered_json& value) {
 
 TEST(EarlierContract, EveryKeyIsTakenWithItsDefault) {
     for (const auto& [key, value] : earlier_defaults().items())
-        EXPECT_NO_THROW(static_cast<void>(train_keys_from(Overrides{as_override(key, value)})));
+        EXPECT_NO_THROW(
+            static_cast<void>(recipe::train_keys_from(Overrides{as_override(key, value)})));
 }
 
 TEST(EarlierContract, DefaultsAreTheSameOrDocumented) {
@@ -103,7 +104,7 @@ TEST(EarlierContract, KeysThatMeanNothingHereSayWhatToUse) {
           std::pair("residual_dropout", "dropout"),
           std::pair("keep_all_checkpoints", "keep_checkpoints")}) {
         try {
-            static_cast<void>(train_keys_from(Overrides{std::string(key) + "=1"}));
+            static_cast<void>(recipe::train_keys_from(Overrides{std::string(key) + "=1"}));
             FAIL() << key;
         } catch (const ConfigError& error) {
             EXPECT_THAT(error.what(), HasSubstr(key));
@@ -125,7 +126,8 @@ TEST(EarlierContract, EveryChoiceIsKnown) {
         {"dtype", {"float32", "bfloat16", "float16"}}};
     for (const auto& [key, values] : choices) {
         for (const std::string& value : values)
-            EXPECT_NO_THROW(static_cast<void>(train_keys_from(Overrides{as_override(key, value)})));
+            EXPECT_NO_THROW(
+                static_cast<void>(recipe::train_keys_from(Overrides{as_override(key, value)})));
     }
 }
 
@@ -167,11 +169,11 @@ TEST(EarlierContract, PresetsStayPresetsWhenSizesAreOverridden) {
 }
 
 TEST(EarlierContract, RecordedConfigurationGivesTheSameRun) {
-    const RunPlan plan = plan_of(
+    const recipe::RunPlan plan = plan_of(
         tiny_run({"arch_preset=hybrid", "ffn_expansion_ratio=2.5", "bias=true", "dropout=0.1"}));
-    const RunPlan again =
-        plan_run(resolve_train_config(train_keys_from_json(config_record(plan), "the log")));
-    const auto sorted = [](const RunPlan& of) {
+    const recipe::RunPlan again =
+        plan_run(recipe_here(recipe::train_keys_from_json(config_record(plan), "the log")));
+    const auto sorted = [](const recipe::RunPlan& of) {
         return nlohmann::json::parse(config_record(of).dump());
     };
     EXPECT_EQ(sorted(again), sorted(plan));
@@ -180,8 +182,9 @@ TEST(EarlierContract, RecordedConfigurationGivesTheSameRun) {
 }
 
 TEST(EarlierContract, LearningRateFollowsItsFormula) {
-    const TrainConfig config = config_of({"learning_rate=1e-3", "min_lr=1e-4", "warmup_iters=100",
-                                          "lr_decay_iters=1000", "max_iters=2000"});
+    const recipe::Recipe config =
+        config_of({"learning_rate=1e-3", "min_lr=1e-4", "warmup_iters=100", "lr_decay_iters=1000",
+                   "max_iters=2000"});
     for (const std::int64_t it : {0, 1, 99, 100, 101, 550, 999, 1000, 1001, 1999}) {
         double expected = 1e-4;
         if (it < 100) {
@@ -192,13 +195,13 @@ TEST(EarlierContract, LearningRateFollowsItsFormula) {
         }
         EXPECT_NEAR(learning_rate(config, it), expected, 1e-15) << it;
     }
-    const TrainConfig constant = config_of({"decay_lr=false", "warmup_iters=1"});
+    const recipe::Recipe constant = config_of({"decay_lr=false", "warmup_iters=1"});
     EXPECT_EQ(learning_rate(constant, 0), 3e-4);
     EXPECT_EQ(learning_rate(constant, 500'000), 6e-4);
 }
 
 TEST(EarlierContract, WeightDecayIsForMatrices) {
-    const RunPlan plan = plan_of(tiny_run({"arch_preset=gpt2", "bias=true"}));
+    const recipe::RunPlan plan = plan_of(tiny_run({"arch_preset=gpt2", "bias=true"}));
     for (const cost::StateTensor& tensor : plan.state.tensors)
         EXPECT_EQ(tensor.spec.weight_decay(), tensor.spec.is_matrix()) << tensor.name;
     EXPECT_EQ(startup_record(plan, {}).param_groups.size(), 2U);

@@ -72,7 +72,7 @@ TEST_F(EarlierTrainer, Defect03_FlashAttentionCrashedAtTheFirstForward) {
 }
 
 TEST_F(EarlierTrainer, Defect04_ReportNamedABackendThatDidNotRun) {
-    const RunPlan plan =
+    const recipe::RunPlan plan =
         plan_of(tiny_run({"attention_backend=flash_attn_2", "disable_backends=flash_attn_2,sdpa"}));
     EXPECT_NE(plan.memory.find("attention.probabilities"), nullptr) << "manual is what runs";
     Hardware hardware;
@@ -86,7 +86,7 @@ TEST_F(EarlierTrainer, Defect04_ReportNamedABackendThatDidNotRun) {
 // GPT-2's shape: H 768, F 4 H, S 1024, L 12. Per token and layer, forward: 8 H^2 for the
 // projections, 4 S H for scores and values, 16 H^2 for the FFN.
 TEST_F(EarlierTrainer, Defect05_ScoresWereCountedForEveryHeadAndTheHeadNotAtAll) {
-    const RunPlan plan = plan_of({"arch_preset=gpt2"});
+    const recipe::RunPlan plan = plan_of({"arch_preset=gpt2"});
     constexpr double H = 768;
     constexpr double S = 1024;
     EXPECT_EQ(plan.attention_flops_per_layer, 8 * H * H + 4 * S * H);
@@ -101,7 +101,7 @@ TEST_F(EarlierTrainer, Defect05_ScoresWereCountedForEveryHeadAndTheHeadNotAtAll)
 
 TEST_F(EarlierTrainer, Defect06_TokensOfOneRankWereSetAgainstThePeakOfAll) {
     for (const std::int64_t ranks : {1, 2, 4, 8}) {
-        const TrainConfig config =
+        const recipe::Recipe config =
             config_of(tiny_run({"gradient_accumulation_steps=8", "batch_size=3"}), ranks);
         EXPECT_EQ(config.micro_steps, 8 / ranks) << "the key is global";
         EXPECT_EQ(config.tokens_per_iteration, 8 * 3 * 16) << "over all ranks";
@@ -148,7 +148,7 @@ TEST_F(EarlierTrainer, Defect09_Gpt2WasPostNorm) {
 
 TEST_F(EarlierTrainer, Defect10_SecondFfnMatrixMissedItsScaledInitialisation) {
     for (const char* naming : {"arch_preset=gpt2", "arch_preset=hybrid", "arch_preset=llama"}) {
-        const RunPlan plan = plan_of(
+        const recipe::RunPlan plan = plan_of(
             {naming, "n_layer=3", "n_head=4", "n_embd=64", "vocab_size=257", "block_size=16"});
         device::ThreadPool pool(1);
         Session session(plan, pool);
@@ -178,7 +178,7 @@ TEST_F(EarlierTrainer, Defect10_SecondFfnMatrixMissedItsScaledInitialisation) {
 }
 
 TEST_F(EarlierTrainer, Defect11_MomentsWereBf16AndThereWasNoMasterCopy) {
-    TrainConfig config = config_of(tiny_run({"dtype=bfloat16"}));
+    recipe::Recipe config = config_of(tiny_run({"dtype=bfloat16"}));
     EXPECT_EQ(config.execution.dtype, DType::float32) << "what a CPU runs";
     config.execution.device = cost::DeviceKind::cuda;
     config.execution.dtype = DType::bfloat16;
@@ -193,10 +193,10 @@ TEST_F(EarlierTrainer, Defect11_MomentsWereBf16AndThereWasNoMasterCopy) {
 }
 
 TEST_F(EarlierTrainer, Defect12_DefaultsCrashedOnACpu) {
-    const TrainConfig defaults = config_of({});
+    const recipe::Recipe defaults = config_of({});
     EXPECT_EQ(defaults.execution.device, cost::DeviceKind::cpu);
     EXPECT_EQ(defaults.execution.dtype, DType::float32);
-    const TrainConfig half = config_of({"dtype=float16"});
+    const recipe::Recipe half = config_of({"dtype=float16"});
     EXPECT_EQ(half.execution.dtype, DType::float32);
     EXPECT_THAT(half.dtype_note, HasSubstr("runs as float32"));
 }
@@ -253,7 +253,7 @@ TEST_F(EarlierTrainer, Defect15_ResumedRunsSawOtherBatchesAndHadAnotherLoss) {
 }
 
 TEST_F(EarlierTrainer, Defect19_IntegersForFloatsAndEqualsSignsWereRefused) {
-    const TrainKeys keys = train_keys_from(
+    const recipe::TrainKeys keys = recipe::train_keys_from(
         Overrides{"learning_rate=1", "weight_decay=0", "out_dir=a=b", "bias=True", "d_ff=None"});
     EXPECT_EQ(keys.optimizer.learning_rate, 1.0);
     EXPECT_EQ(keys.optimizer.weight_decay, 0.0);
@@ -278,7 +278,7 @@ TEST_F(EarlierTrainer, Defect20_LogWasLostSinceTheLastSave) {
 
 TEST_F(EarlierTrainer, Defect21_CompareShowedDefaultsInsteadOfTheArchitecture) {
     const auto architecture = [&](const std::string& name, Overrides overrides) {
-        const RunPlan plan = plan_of(tiny_run(std::move(overrides)));
+        const recipe::RunPlan plan = plan_of(tiny_run(std::move(overrides)));
         run_log::RunLog log =
             run_log::RunLog::create(folder() / name, name, config_record(plan),
                                     run_log::example_metadata(), run_log::example_startup());
@@ -325,7 +325,7 @@ TEST_F(EarlierTrainer, Defect24_LossWasThatOfTheLastMicroBatch) {
 }
 
 TEST_F(EarlierTrainer, Defect25_ManualAttentionKeptAMaskForEveryLayer) {
-    const RunPlan plan =
+    const recipe::RunPlan plan =
         plan_of({"arch_preset=llama", "attention_backend=manual", "n_layer=3", "n_head=4",
                  "n_embd=32", "vocab_size=257", "block_size=256", "batch_size=2"});
     constexpr std::uint64_t kScores = 2 * 4 * 256 * 256 * 4;

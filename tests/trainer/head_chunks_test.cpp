@@ -35,7 +35,7 @@ TEST(HeadChunks, HaveTheBitsOfAllHeadsTogether) {
 TEST(HeadChunks, TakeMemoryForTheirHeadsOnly) {
     // 4 heads, 2 of each group, 2 sequences of 16: 4 bytes for each score.
     const auto bytes = [](const char* chunk) {
-        const RunPlan plan =
+        const recipe::RunPlan plan =
             plan_of(tiny_run({"arch_preset=llama", "attention_backend=manual", "n_kv_head=2",
                               std::string("manual_head_chunk=") + chunk}));
         return plan.memory.find("grad.attention.scores")->bytes();

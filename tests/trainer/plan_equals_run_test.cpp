@@ -67,7 +67,7 @@ const std::vector<RunCase>& run_cases() {
 using Products = std::map<std::pair<std::string, cost::Pass>, std::uint64_t>;
 
 /// Planned FLOPs of one iteration: every micro-batch of this rank.
-Products planned_products(const TrainConfig& config) {
+Products planned_products(const recipe::Recipe& config) {
     Products planned;
     for (const auto& product : cost::executed_products(config.model, config.execution)) {
         planned[{std::string(product.name), product.pass}] +=
@@ -89,7 +89,7 @@ TEST_P(PlanEqualsRun, EveryMatrixProductToTheFlop) {
     TestRun run(GetParam().overrides);
     device::ProductRecorder recorder;
     run.session.context().recorder = &recorder;
-    const RunPlan& plan = run.session.plan();
+    const recipe::RunPlan& plan = run.session.plan();
     for (std::int64_t iteration = 0; iteration < 2; ++iteration) {
         recorder.clear();
         ASSERT_TRUE(std::isfinite(run.iterate(iteration).loss));
@@ -102,7 +102,7 @@ TEST_P(PlanEqualsRun, EveryMatrixProductToTheFlop) {
 
 TEST_P(PlanEqualsRun, EveryParameter) {
     TestRun run(GetParam().overrides);
-    const RunPlan& plan = run.session.plan();
+    const recipe::RunPlan& plan = run.session.plan();
     std::map<std::string, std::vector<std::int64_t>> planned;
     plan.layout.for_each([&](const std::string& name, const model::TensorSpec& tensor) {
         planned[name] = tensor.is_matrix()

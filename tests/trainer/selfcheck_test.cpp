@@ -14,7 +14,7 @@ using ::testing::HasSubstr;
 TEST(SelfCheck, RunsOnTheRunsShapeAndSaysWhatItFound) {
     device::ThreadPool pool(1);
     device::Context context(pool);
-    const RunPlan plan = plan_of(tiny_run());
+    const recipe::RunPlan plan = plan_of(tiny_run());
     const attention_lab::AttentionTrials trials = check_attention(plan, context);
     const std::string text = selfcheck_text(plan, trials, text::Colour::off);
     EXPECT_THAT(text, HasSubstr("S 16, 4 heads (4 kv) x 8, fp32 on a CPU"));

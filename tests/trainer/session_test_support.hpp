@@ -10,16 +10,17 @@
 #include "isoflop/comm/threaded_communicator.hpp"
 #include "isoflop/data/token_dataset.hpp"
 #include "isoflop/trainer/session.hpp"
+#include "isoflop/trainer/this_machine.hpp"
 
 namespace isoflop::trainer {
 
 using Overrides = std::vector<std::string>;
 
-inline TrainConfig config_of(const Overrides& overrides, std::int64_t world_size = 1) {
-    return resolve_train_config(train_keys_from(overrides), world_size);
+inline recipe::Recipe config_of(const Overrides& overrides, std::int64_t world_size = 1) {
+    return recipe_here(recipe::train_keys_from(overrides), world_size);
 }
 
-inline RunPlan plan_of(const Overrides& overrides, std::int64_t world_size = 1) {
+inline recipe::RunPlan plan_of(const Overrides& overrides, std::int64_t world_size = 1) {
     return plan_run(config_of(overrides, world_size));
 }
 

@@ -2,7 +2,7 @@
 // schema, so that the same table serves a model file and the "architecture" section of a plan:
 //
 //   auto architecture =
-//       schema.section("architecture", &PlanConfig::architecture, "...", Required::yes);
+//       schema.section("architecture", &PlanKeys::architecture, "...", Required::yes);
 //   add_model_fields(architecture);
 //
 // Builder is Schema<T>::SectionBuilder<ModelKeys> of any T.

@@ -13,8 +13,8 @@
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/hardware/gpu_table.hpp"
 #include "isoflop/planner/memory_fit.hpp"
-#include "isoflop/planner/optimum.hpp"
-#include "isoflop/planner/plan_config.hpp"
+#include "isoflop/planner/shape_family.hpp"
+#include "isoflop/recipe/plan_keys.hpp"
 
 namespace isoflop::planner {
 
@@ -99,10 +99,11 @@ enum class Detail { full, summary };
 
 /// Throws ConfigError for unknown GPUs or laws, precisions a GPU lacks and inconsistent
 /// architectures.
-[[nodiscard]] BackwardPlan backward_plan(const PlanConfig& config, const hardware::GpuTable& gpus,
+[[nodiscard]] BackwardPlan backward_plan(const recipe::PlanKeys& config,
+                                         const hardware::GpuTable& gpus,
                                          Detail detail = Detail::full);
 
 /// Law named by the config, with its constants overridden where given.
-[[nodiscard]] scaling_law::Law chosen_law(const ScalingLawChoice& choice);
+[[nodiscard]] scaling_law::Law chosen_law(const recipe::ScalingLawChoice& choice);
 
 }  // namespace isoflop::planner

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "isoflop/hardware/gpu_table.hpp"
-#include "isoflop/planner/plan_config.hpp"
+#include "isoflop/recipe/plan_keys.hpp"
 
 namespace isoflop::planner {
 
@@ -42,7 +42,7 @@ inline constexpr std::uint64_t kMaxSweepPoints = 2'000'000;
 /// Calls `visit` for every point of the grid, the last axis running fastest. Throws ConfigError for
 /// the first point that is no valid plan (naming its values), or when there are more than
 /// kMaxSweepPoints.
-void sweep(const PlanConfig& base, std::span<const SweepAxis> axes, const hardware::GpuTable& gpus,
-           const std::function<void(const SweepRow&)>& visit);
+void sweep(const recipe::PlanKeys& base, std::span<const SweepAxis> axes,
+           const hardware::GpuTable& gpus, const std::function<void(const SweepRow&)>& visit);
 
 }  // namespace isoflop::planner

@@ -8,7 +8,7 @@
 
 #include "isoflop/hardware/gpu_table.hpp"
 #include "isoflop/planner/sweep.hpp"
-#include "isoflop/planner/validation.hpp"
+#include "isoflop/validation/validation.hpp"
 #include "isoflop/scaling_law/law.hpp"
 #include "isoflop/text/text_report.hpp"
 
@@ -21,10 +21,10 @@ namespace isoflop::report {
 [[nodiscard]] nlohmann::ordered_json laws_json(std::span<const scaling_law::Law> laws);
 
 /// Expected, got, error and source of every case; the last line counts those out of tolerance.
-[[nodiscard]] std::string validation_text(std::span<const planner::ValidationCase> cases,
+[[nodiscard]] std::string validation_text(std::span<const validation::ValidationCase> cases,
                                           text::Colour colour, bool quiet);
 [[nodiscard]] nlohmann::ordered_json validation_json(
-    std::span<const planner::ValidationCase> cases);
+    std::span<const validation::ValidationCase> cases);
 
 /// A sweep's table may have a million rows: rows are written as they come, with columns of fixed
 /// width.

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 
 #include "isoflop/planner/model_analysis.hpp"
 #include "isoflop/text/text_report.hpp"
@@ -10,6 +11,7 @@
 namespace isoflop::report {
 
 struct ModelTextOptions {
+    std::string_view file_kind = {};  ///< what the file was read as; empty: not said
     text::Colour colour = text::Colour::off;
     bool all_conventions = false;
     bool quiet = false;

@@ -6,6 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/planner/backward_plan.hpp"
@@ -14,6 +15,7 @@
 namespace isoflop::report {
 
 struct PlanTextOptions {
+    std::string_view file_kind = {};  ///< what the file was read as; empty: not said
     text::Colour colour = text::Colour::off;
     bool show_breakdown = true;
     bool verify_calculations = true;

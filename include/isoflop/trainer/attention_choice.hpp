@@ -10,7 +10,7 @@
 
 #include "isoflop/attention/attention.hpp"
 #include "isoflop/device/device.hpp"
-#include "isoflop/trainer/train_config.hpp"
+#include "isoflop/recipe/run_plan.hpp"
 
 namespace isoflop::trainer {
 
@@ -25,40 +25,32 @@ struct AttentionDecision {
 [[nodiscard]] std::optional<AttentionDecision> attention_decision_from_json(
     const nlohmann::ordered_json& json);
 
-/// For reports and the log.
-struct AttentionResolution {
-    AttentionChoice requested{};
-    cost::AttentionBackend used{};
-    std::string reason;  ///< why `used`; "as requested" when that says it all
-    /// What computes it, where `used` leaves a choice: "forward: cuDNN 9.19.0; backward: ..."
-    std::string run_by = {};
-
-    /// "as requested", "auto: table: ..." or "requested sdpa: sdpa: disabled", and what computes it
-    [[nodiscard]] std::string explanation() const;
-};
-
 /// The shape of one micro-batch.
-[[nodiscard]] attention::Shape attention_shape(const TrainConfig& config);
+[[nodiscard]] attention::Shape attention_shape(const recipe::Recipe& config);
 
 /// The order in which the table prefers backends; `device`: null when which it will
 /// be is not known.
 [[nodiscard]] std::vector<cost::AttentionBackend> preferred_backends(
     const device::DeviceInfo* device);
 /// `why`: why the table decides; may be empty.
-[[nodiscard]] AttentionDecision decide_by_table(const TrainConfig& config,
+[[nodiscard]] AttentionDecision decide_by_table(const recipe::Recipe& config,
                                                 const device::DeviceInfo* device,
                                                 const std::string& why = {});
 
 /// With `decision`, if any, where the choice is auto; else by request or table. Falls back where a
 /// backend cannot run. Throws ConfigError when none can.
-[[nodiscard]] AttentionResolution resolve_attention(
-    const TrainConfig& config, const std::optional<AttentionDecision>& decision = {});
+[[nodiscard]] recipe::AttentionResolution resolve_attention(
+    const recipe::Recipe& config, const std::optional<AttentionDecision>& decision = {});
+
+/// The plan of a run whose attention backend is resolved so. Throws ConfigError.
+[[nodiscard]] recipe::RunPlan plan_run(recipe::Recipe config,
+                                       const std::optional<AttentionDecision>& decision = {});
 
 /// Makes auto's decision on this rank: from `earlier` (of a checkpoint) when it is of this device
 /// and still possible, by the table when the run is reproducible or auto_probe=false, else from the
 /// cache in out_dir or by a probe. Backends whose run would not fit in memory are left out.
 [[nodiscard]] AttentionDecision decide_attention(
-    const TrainConfig& config, device::Context& context,
+    const recipe::Recipe& config, device::Context& context,
     const std::optional<AttentionDecision>& earlier,
     const std::function<bool(cost::AttentionBackend)>& fits);
 

@@ -12,7 +12,7 @@
 #include "isoflop/data/tokenizer.hpp"
 #include "isoflop/device/tensor_view.hpp"
 #include "isoflop/model/model_config.hpp"
-#include "isoflop/trainer/train_config.hpp"
+#include "isoflop/recipe/recipe.hpp"
 
 namespace isoflop::trainer {
 
@@ -21,7 +21,7 @@ namespace isoflop::trainer {
 inline constexpr std::string_view kImportedModelKey = "imported_model";
 
 struct LoadedModel {
-    TrainKeys keys;  ///< of the run; of a Hugging Face folder only the model keys
+    recipe::TrainKeys keys;  ///< of the run; of a Hugging Face folder only the model keys
     model::ModelConfig config;
     cost::StateLayout layout;
     std::vector<float> weights;                        ///< flat, as `layout` says

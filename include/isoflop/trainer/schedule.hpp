@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "isoflop/trainer/train_config.hpp"
+#include "isoflop/recipe/recipe.hpp"
 
 namespace isoflop::trainer {
 
@@ -15,6 +15,6 @@ namespace isoflop::trainer {
 ///             (Hu 2024, arXiv 2404.06395)
 ///   constant  lr
 /// and min after lr_decay_iters (all but constant).
-[[nodiscard]] double learning_rate(const TrainConfig& config, std::int64_t iteration);
+[[nodiscard]] double learning_rate(const recipe::Recipe& config, std::int64_t iteration);
 
 }  // namespace isoflop::trainer

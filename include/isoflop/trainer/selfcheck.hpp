@@ -12,9 +12,9 @@
 namespace isoflop::trainer {
 
 /// One sequence of the run's length with random values.
-[[nodiscard]] attention_lab::AttentionTrials check_attention(const RunPlan& plan,
+[[nodiscard]] attention_lab::AttentionTrials check_attention(const recipe::RunPlan& plan,
                                                              device::Context& context);
-[[nodiscard]] std::string selfcheck_text(const RunPlan& plan,
+[[nodiscard]] std::string selfcheck_text(const recipe::RunPlan& plan,
                                          const attention_lab::AttentionTrials& trials,
                                          text::Colour colour);
 

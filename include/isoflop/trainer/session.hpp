@@ -25,34 +25,14 @@
 #include "isoflop/device/planned_memory.hpp"
 #include "isoflop/model/parameter_layout.hpp"
 #include "isoflop/ops/adamw.hpp"
+#include "isoflop/recipe/run_plan.hpp"
 #include "isoflop/run_log/records.hpp"
 #include "isoflop/sharding/data_parallel.hpp"
 #include "isoflop/trainer/attention_choice.hpp"
 #include "isoflop/trainer/loss_scale.hpp"
-#include "isoflop/trainer/train_config.hpp"
 #include "isoflop/transformer/transformer.hpp"
 
 namespace isoflop::trainer {
-
-/// The plan of a run, known before anything is allocated.
-struct RunPlan {
-    TrainConfig config;
-    AttentionResolution attention;  ///< config.execution.attention_backend is what it resolved to
-    model::ParameterLayout layout;
-    model::ParameterTotals parameters;
-    cost::StateLayout state;
-    cost::MemoryPlan memory;
-    double palm_flops_per_token = 0;  ///< training; numerator of MFU
-    double exact_flops_per_token = 0;
-    double executed_flops_per_token = 0;   ///< numerator of HFU
-    double attention_flops_per_layer = 0;  ///< forward, per token: projections and core
-    double ffn_flops_per_layer = 0;        ///< forward, per token
-};
-
-/// Resolves the attention backend, for auto as decided, and computes everything above. Throws
-/// ConfigError.
-[[nodiscard]] RunPlan plan_run(TrainConfig config,
-                               const std::optional<AttentionDecision>& decision = {});
 
 /// One iteration's outcome.
 struct IterationOutcome {
@@ -73,11 +53,11 @@ class Session {
 public:
     /// Allocates the planned memory; weights are not set yet. `transport` connects the ranks of a
     /// run on several (with one copy of the state); every member function is then called on all.
-    Session(RunPlan plan, device::ThreadPool& pool,
+    Session(recipe::RunPlan plan, device::ThreadPool& pool,
             std::unique_ptr<comm::PointToPoint> transport = nullptr);
     /// The same over a communicator of another kind; an empty `connect` is one rank. `device`:
     /// of a plan for one; it must outlive the session.
-    Session(RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect,
+    Session(recipe::RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect,
             device::Device& device = device::host_device());
 
     /// Random weights, for a session that has done nothing yet: its moments are still zero, as
@@ -120,7 +100,7 @@ public:
     [[nodiscard]] std::int64_t updates_at_loss_scale() const { return loss_scale_.good_updates(); }
     void set_updates_at_loss_scale(std::int64_t updates) { loss_scale_.set_good_updates(updates); }
 
-    [[nodiscard]] const RunPlan& plan() const { return plan_; }
+    [[nodiscard]] const recipe::RunPlan& plan() const { return plan_; }
     /// What computes attention, where the backend has a choice ("forward: cuDNN 9.19.0; ..."); else
     /// empty.
     [[nodiscard]] std::string attention_run_by() const { return transformer_.attention_run_by(); }
@@ -195,7 +175,7 @@ private:
 
     [[nodiscard]] sharding::RankGroups rank_groups() const;
 
-    RunPlan plan_;
+    recipe::RunPlan plan_;
     device::Context context_;
     device::Context host_context_;
     device::PlannedMemory memory_;

@@ -5,6 +5,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "isoflop/device/cpu_info.hpp"
 #include "isoflop/device/device.hpp"
@@ -36,12 +37,13 @@ struct Hardware {
 /// Of one that is planned for and may not be here: nothing but a CPU is measured.
 [[nodiscard]] Hardware planned_hardware(device::Context& host, const cost::Execution& execution);
 
-[[nodiscard]] std::string startup_text(const RunPlan& plan, const Hardware& hardware,
-                                       text::Colour colour);
-[[nodiscard]] run_log::StartupRecord startup_record(const RunPlan& plan, const Hardware& hardware);
+[[nodiscard]] std::string startup_text(const recipe::RunPlan& plan, const Hardware& hardware,
+                                       text::Colour colour, std::string_view file_kind = {});
+[[nodiscard]] run_log::StartupRecord startup_record(const recipe::RunPlan& plan,
+                                                    const Hardware& hardware);
 /// Every key with the value that the run uses: what a preset, the data or a rule filled in stands
 /// there too. Keys that the earlier Python trainer had keep its names (n_layer, block_size, ...).
-[[nodiscard]] nlohmann::ordered_json config_record(const RunPlan& plan);
+[[nodiscard]] nlohmann::ordered_json config_record(const recipe::RunPlan& plan);
 
 /// Planned against measured, at the end of a run.
 struct MeasuredRun {
@@ -52,7 +54,7 @@ struct MeasuredRun {
     std::uint64_t resident_bytes = 0;  ///< peak RssAnon
     double seconds_per_iteration = 0;
 };
-[[nodiscard]] std::string plan_check_text(const RunPlan& plan, const Hardware& hardware,
+[[nodiscard]] std::string plan_check_text(const recipe::RunPlan& plan, const Hardware& hardware,
                                           const MeasuredRun& measured, text::Colour colour);
 
 }  // namespace isoflop::trainer

@@ -3,10 +3,11 @@
 
 #include <atomic>
 #include <iosfwd>
+#include <string_view>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/recipe/recipe.hpp"
 #include "isoflop/text/text_report.hpp"
-#include "isoflop/trainer/train_config.hpp"
 
 namespace isoflop::trainer {
 
@@ -14,11 +15,12 @@ struct RunEnvironment {
     std::ostream& out;              ///< console
     const std::atomic<bool>& stop;  ///< set by signal handlers: save a checkpoint and end
     text::Colour colour = text::Colour::off;
-    bool dry_run = false;   ///< print the startup report, then stop
-    int planned_ranks = 0;  ///< of a dry run; 0: as many as the launcher started
+    bool dry_run = false;             ///< print the startup report, then stop
+    int planned_ranks = 0;            ///< of a dry run; 0: as many as the launcher started
+    std::string_view file_kind = {};  ///< what the config was read as; empty: not said
 };
 
 /// Returns ok (also after a stop that saved) or diverged; other failures are thrown as Error.
-[[nodiscard]] ExitCode run_training(TrainKeys keys, const RunEnvironment& environment);
+[[nodiscard]] ExitCode run_training(recipe::TrainKeys keys, const RunEnvironment& environment);
 
 }  // namespace isoflop::trainer

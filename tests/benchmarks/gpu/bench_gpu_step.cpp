@@ -15,17 +15,17 @@ namespace isoflop::bench {
 namespace {
 
 using nlohmann::ordered_json;
-using trainer::AttentionChoice;
+using recipe::AttentionChoice;
 using Clock = std::chrono::steady_clock;
 
 /// Throws Skipped when the backend is not the one asked for.
-trainer::RunPlan make_plan(const Bench& bench, std::string_view model, AttentionChoice backend,
-                           std::int64_t batch) {
-    trainer::TrainKeys keys = train_keys(bench, model);
+recipe::RunPlan make_plan(const Bench& bench, std::string_view model, AttentionChoice backend,
+                          std::int64_t batch) {
+    recipe::TrainKeys keys = train_keys(bench, model);
     keys.execution.attention_backend = backend;
     keys.batch.batch_size = bench.smallest() ? std::min<std::int64_t>(batch, 2) : batch;
-    trainer::RunPlan plan = trainer::plan_run(trainer::resolve_train_config(keys));
-    if (plan.attention.used != trainer::backend_of(backend)) throw Skipped(plan.attention.reason);
+    recipe::RunPlan plan = trainer::plan_run(trainer::recipe_here(keys));
+    if (plan.attention.used != recipe::backend_of(backend)) throw Skipped(plan.attention.reason);
     return plan;
 }
 
@@ -60,7 +60,7 @@ std::vector<double> time_iterations(Bench& bench, trainer::Session& session,
 
 ordered_json measure(Bench& bench, std::string_view model, AttentionChoice backend,
                      std::int64_t batch) {
-    const trainer::RunPlan plan = make_plan(bench, model, backend, batch);
+    const recipe::RunPlan plan = make_plan(bench, model, backend, batch);
     bench.require_memory(plan.memory.arena_bytes);
     data::TokenDataset dataset = data::TokenDataset::open("builtin", data::Split::train);
     dataset.set_model_vocab_size(plan.config.model.vocab_size);

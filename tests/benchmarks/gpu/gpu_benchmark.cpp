@@ -350,7 +350,7 @@ int run_program(int argc, char** argv, const Program& program, const std::vector
 
 // ---- Configurations
 
-trainer::TrainKeys train_keys(const Bench& bench, std::string_view name) {
+recipe::TrainKeys train_keys(const Bench& bench, std::string_view name) {
     std::vector<std::string> overrides = {"device=cuda", "dtype=bfloat16"};
     if (bench.smallest()) {
         for (const char* const tiny : {"n_layer=1", "n_embd=64", "n_head=2", "head_dim=32",
@@ -359,8 +359,8 @@ trainer::TrainKeys train_keys(const Bench& bench, std::string_view name) {
         }
         if (name == "llama_1b") overrides.emplace_back("n_kv_head=1");
     }
-    trainer::TrainKeys keys = trainer::read_train_keys(
-        bench.options().configs / fmt::format("{}.jsonc", name), overrides);
+    recipe::TrainKeys keys =
+        recipe::read_train_keys(bench.options().configs / fmt::format("{}.jsonc", name), overrides);
     keys.batch.total_batch_tokens.reset();
     keys.batch.gradient_accumulation_steps = 1;
     keys.batch.max_tokens.reset();

@@ -22,7 +22,8 @@
 #include "isoflop/device/device.hpp"
 #include "isoflop/device/tensor_view.hpp"
 #include "isoflop/hardware/gpu_table.hpp"
-#include "isoflop/trainer/train_config.hpp"
+#include "isoflop/recipe/recipe.hpp"
+#include "isoflop/trainer/this_machine.hpp"
 
 namespace isoflop::bench {
 
@@ -146,6 +147,6 @@ void add_timing(nlohmann::ordered_json& row, std::string_view prefix, const Timi
 /// Keys of configs/train/<name>.jsonc for one micro-batch per iteration on the GPU; of one layer
 /// and a few columns when effort is smallest. Sizes that decide a benchmark are thereby those of
 /// the config.
-[[nodiscard]] trainer::TrainKeys train_keys(const Bench& bench, std::string_view name);
+[[nodiscard]] recipe::TrainKeys train_keys(const Bench& bench, std::string_view name);
 
 }  // namespace isoflop::bench

@@ -46,7 +46,7 @@ struct DeviceRun {
     data::BatchSampler samples;
 
 private:
-    static trainer::RunPlan plan(Overrides overrides, int ranks) {
+    static recipe::RunPlan plan(Overrides overrides, int ranks) {
         overrides.emplace_back("device=cuda");
         return trainer::plan_of(overrides, ranks);
     }

@@ -106,7 +106,7 @@ TEST_P(WholeSteps, AllocateAndMultiplyWhatIsPlanned) {
     device::ProductRecorder recorder;
     run.session.context().recorder = &recorder;
     (void)run.iterate(0);
-    const trainer::RunPlan& plan = run.session.plan();
+    const recipe::RunPlan& plan = run.session.plan();
     EXPECT_DOUBLE_EQ(
         static_cast<double>(recorder.total_flops()),
         plan.executed_flops_per_token * static_cast<double>(plan.config.tokens_per_iteration));

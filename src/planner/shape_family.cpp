@@ -1,4 +1,4 @@
-#include "isoflop/planner/optimum.hpp"
+#include "isoflop/planner/shape_family.hpp"
 
 #include <algorithm>
 #include <cmath>

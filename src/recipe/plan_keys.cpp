@@ -1,13 +1,14 @@
 // The one table of plan keys. Model keys come from the model layer.
-#include "isoflop/planner/plan_config.hpp"
+#include "isoflop/recipe/plan_keys.hpp"
 
 #include <fmt/format.h>
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/model/model_fields.hpp"
 #include "isoflop/model/model_reader.hpp"
+#include "isoflop/recipe/file_kind.hpp"
 
-namespace isoflop::planner {
+namespace isoflop::recipe {
 namespace {
 
 using config::Required;
@@ -18,9 +19,9 @@ constexpr double kMaxTokens = 9e15;  // exact in a double
 constexpr double kMaxBatch = 1e6;
 constexpr double kMaxSequence = 1e8;
 
-void add_training_gear(config::Schema<PlanConfig>& schema) {
+void add_training_gear(config::Schema<PlanKeys>& schema) {
     schema
-        .section("training_gear", &PlanConfig::training_gear,
+        .section("training_gear", &PlanKeys::training_gear,
                  "The machines and how long you have them.", Required::yes)
         .field(&TrainingGear::gpu_type,
                {.key = "gpu_type",
@@ -55,9 +56,9 @@ void add_training_gear(config::Schema<PlanConfig>& schema) {
                 .default_help = "the GPU table's dense peak"});
 }
 
-void add_training_efficiency(config::Schema<PlanConfig>& schema) {
+void add_training_efficiency(config::Schema<PlanKeys>& schema) {
     schema
-        .section("training_efficiency", &PlanConfig::training_efficiency,
+        .section("training_efficiency", &PlanKeys::training_efficiency,
                  "How well the machines are used, and how a step is executed.", Required::yes)
         .field(&TrainingEfficiency::expected_mfu,
                {.key = "expected_mfu",
@@ -107,9 +108,8 @@ void add_training_efficiency(config::Schema<PlanConfig>& schema) {
                 .default_help = "as many as keep the logits within 256 MiB"});
 }
 
-void add_data_and_law(config::Schema<PlanConfig>& schema) {
-    schema
-        .section("dataset_constraints", &PlanConfig::dataset_constraints, "The data.", Required::no)
+void add_data_and_law(config::Schema<PlanKeys>& schema) {
+    schema.section("dataset_constraints", &PlanKeys::dataset_constraints, "The data.", Required::no)
         .field(&DatasetConstraints::dataset_size, {.key = "dataset_size",
                                                    .help = "Unique tokens at hand.",
                                                    .unit = "tokens",
@@ -127,7 +127,7 @@ void add_data_and_law(config::Schema<PlanConfig>& schema) {
                                                       .minimum = 1,
                                                       .maximum = kMaxSequence,
                                                       .default_help = "max_position_embeddings"});
-    auto law = schema.section("scaling_law", &PlanConfig::scaling_law,
+    auto law = schema.section("scaling_law", &PlanKeys::scaling_law,
                               "The law that predicts the loss (scaling-plan laws).", Required::no);
     law.field(&ScalingLawChoice::base,
               {.key = "base", .help = "Name of the law, or custom with all five constants given."});
@@ -162,7 +162,7 @@ void add_data_and_law(config::Schema<PlanConfig>& schema) {
                                         .exclusive_minimum = true,
                                         .default_help = "the law's"});
     schema
-        .section("output_options", &PlanConfig::output_options, "What the report shows.",
+        .section("output_options", &PlanKeys::output_options, "What the report shows.",
                  Required::no)
         .field(&OutputOptions::show_breakdown,
                {.key = "show_breakdown", .help = "Show parameters, FLOPs and memory by component."})
@@ -171,11 +171,11 @@ void add_data_and_law(config::Schema<PlanConfig>& schema) {
             {.key = "verify_calculations", .help = "Recompute C from D and compare with 6 N D."});
 }
 
-config::Schema<PlanConfig> build_schema() {
-    config::Schema<PlanConfig> schema(
+config::Schema<PlanKeys> build_schema() {
+    config::Schema<PlanKeys> schema(
         "plan", "GPUs, hours, data and an architecture, for scaling-plan backward.");
     auto architecture = schema.section(
-        "architecture", &PlanConfig::architecture,
+        "architecture", &PlanKeys::architecture,
         "The model: keys of a Hugging Face config.json, or our short keys.", Required::yes);
     model::add_model_fields(architecture);
     add_training_gear(schema);
@@ -192,15 +192,15 @@ cost::AttentionBackend TrainingEfficiency::backend() const {
     return cost::AttentionBackend::flash_attn_2;
 }
 
-const config::Schema<PlanConfig>& plan_schema() {
-    static const config::Schema<PlanConfig> schema = build_schema();
+const config::Schema<PlanKeys>& plan_schema() {
+    static const config::Schema<PlanKeys> schema = build_schema();
     return schema;
 }
 
-PlanConfig read_plan_config(const std::filesystem::path& path,
-                            std::span<const std::string> overrides) {
+PlanKeys read_plan_keys(const std::filesystem::path& path, std::span<const std::string> overrides) {
     const config::Document document = config::read_jsonc_file(path);
-    PlanConfig plan;
+    refuse_other_kinds(document, {FileKind::plan});
+    PlanKeys plan;
     config::ReadNotes notes;
     plan_schema().read(plan, document, &notes);
     const config::Value* architecture = document.root.find("architecture");
@@ -219,4 +219,4 @@ PlanConfig read_plan_config(const std::filesystem::path& path,
     return plan;
 }
 
-}  // namespace isoflop::planner
+}  // namespace isoflop::recipe

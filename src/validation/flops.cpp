@@ -1,9 +1,9 @@
 // Training FLOPs: whole runs as papers state them, and NVIDIA's published FLOPs per token.
 #include <array>
 
-#include "validation_cases.hpp"
+#include "cases.hpp"
 
-namespace isoflop::planner::validation {
+namespace isoflop::validation {
 namespace {
 
 using cost::Convention;
@@ -132,4 +132,4 @@ void add_flop_cases(Cases& cases) {
     add_megatron_bridge(cases);
 }
 
-}  // namespace isoflop::planner::validation
+}  // namespace isoflop::validation

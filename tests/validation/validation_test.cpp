@@ -1,6 +1,6 @@
 // The built-in ground truth itself, the closed forms of papers against our counts, and every row of
 // the published measurements where their files are present.
-#include "isoflop/planner/validation.hpp"
+#include "isoflop/validation/validation.hpp"
 
 #include <gtest/gtest.h>
 
@@ -13,7 +13,7 @@
 
 #include "isoflop/cost/flop_count.hpp"
 
-namespace isoflop::planner {
+namespace isoflop::validation {
 namespace {
 
 ValidationCase example_case() {
@@ -118,6 +118,16 @@ TEST(Validation, CoversEveryGroup) {
     EXPECT_GE(counts["utilisation"], 50);
     EXPECT_GE(counts["scaling laws"], 60);
     EXPECT_EQ(counts.size(), 4U);
+}
+
+TEST(CompatValidation, EveryCasePassesExactly) {
+    const std::vector<ValidationCase> cases = run_compat_validation();
+    EXPECT_GT(cases.size(), 100U);
+    for (const ValidationCase& validation_case : cases) {
+        EXPECT_TRUE(validation_case.passed()) << validation_case.name;
+        EXPECT_EQ(validation_case.tolerance, 0) << validation_case.name;
+        EXPECT_EQ(validation_case.group, "compat dsc180_a06");
+    }
 }
 
 TEST(Validation, ParameterCountsHaveNoTolerance) {
@@ -266,4 +276,4 @@ TEST(PublishedFormula, ChinchillaTableA4FlopRatios) {
 }
 
 }  // namespace
-}  // namespace isoflop::planner
+}  // namespace isoflop::validation

@@ -2,10 +2,13 @@
 // precision.
 #include <array>
 
+#include "cases.hpp"
 #include "isoflop/planner/compat_dsc180_a06.hpp"
-#include "validation_cases.hpp"
 
-namespace isoflop::planner::validation {
+namespace isoflop::validation {
+
+namespace compat = planner::compat;
+
 namespace {
 
 void add(Cases& cases, const std::string& file, std::string_view what, double expected, double got,
@@ -216,4 +219,4 @@ void add_compat_cases(Cases& cases) {
     add_peaks(cases);
 }
 
-}  // namespace isoflop::planner::validation
+}  // namespace isoflop::validation

@@ -1,5 +1,5 @@
 // Every row of the published measurements, where their files are at hand: they are not part of the
-// project, which carries single rows as facts (src/planner/validation_*.cpp). ISOFLOP_SHARED_DATA
+// project, which carries single rows as facts (src/validation/*.cpp). ISOFLOP_SHARED_DATA
 // names the folder.
 #include <gtest/gtest.h>
 
@@ -18,7 +18,7 @@
 #include "isoflop/model/parameter_layout.hpp"
 #include "source_dir.hpp"
 
-namespace isoflop::planner {
+namespace isoflop::validation {
 namespace {
 
 using Row = std::map<std::string, std::string>;
@@ -193,4 +193,4 @@ TEST(MeasuredData, EveryMegatronBridgeRowHasItsFlopsPerToken) {
 }
 
 }  // namespace
-}  // namespace isoflop::planner
+}  // namespace isoflop::validation

@@ -1,5 +1,5 @@
 // The train config that executes a plan.
-#include "isoflop/planner/train_config.hpp"
+#include "isoflop/planner/planned_training.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -120,7 +120,7 @@ INSTANTIATE_TEST_SUITE_P(Every, Emitted, ::testing::ValuesIn(test::all_models())
 // Either it is refused with the reason, or it is a config with the parameters of the plan: nothing
 // is lost silently.
 TEST_P(Emitted, IsTheSameModelOrRefused) {
-    PlanConfig plan_config = plan_config_for(GetParam());
+    recipe::PlanKeys plan_config = plan_config_for(GetParam());
     if (GetParam().config.position_encoding == model::PositionEncoding::learned_absolute) {
         plan_config.dataset_constraints.sequence_length = GetParam().config.max_position_embeddings;
     }
@@ -173,7 +173,7 @@ TEST(TrainConfig, RefusesWhatTheTrainerDoesNotRun) {
 }
 
 TEST(TrainConfig, RefusesLearnedPositionsBeyondTheContext) {
-    PlanConfig config = plan_config_for(test::synthetic_model("plain_ffn_with_biases"));
+    recipe::PlanKeys config = plan_config_for(test::synthetic_model("plain_ffn_with_biases"));
     EXPECT_THAT(refusal([&] { return train_config_text(plan_of(config)); }),
                 AllOf(HasSubstr("300 learned positions"), HasSubstr("context of 128")));
     config.dataset_constraints.sequence_length = 300;
@@ -181,7 +181,7 @@ TEST(TrainConfig, RefusesLearnedPositionsBeyondTheContext) {
 }
 
 TEST(TrainConfig, AcceptsAWindowThatTheContextDoesNotReach) {
-    PlanConfig config = plan_config_for(test::synthetic_model("sliding_window"));
+    recipe::PlanKeys config = plan_config_for(test::synthetic_model("sliding_window"));
     config.dataset_constraints.sequence_length = 60;
     EXPECT_EQ(refusal([&] { return train_config_text(plan_of(config)); }), "");
 }

@@ -5,9 +5,9 @@
 //   HFU = the same with recomputed FLOPs                             Korthikanti 2022, section 6.3
 #include <array>
 
-#include "validation_cases.hpp"
+#include "cases.hpp"
 
-namespace isoflop::planner::validation {
+namespace isoflop::validation {
 namespace {
 
 using cost::Convention;
@@ -315,4 +315,4 @@ void add_utilisation_cases(Cases& cases) {
     add_mosaic(cases);
 }
 
-}  // namespace isoflop::planner::validation
+}  // namespace isoflop::validation

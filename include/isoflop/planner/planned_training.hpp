@@ -1,4 +1,4 @@
-// From a plan to the config that executes it.
+// From a plan to the training config that executes it.
 #pragma once
 
 #include <string>
@@ -8,10 +8,10 @@
 namespace isoflop::planner {
 
 /// Annotated JSONC for `train`: the plan's architecture, batch, steps and execution, and a learning
-/// rate from a published rule. Throws ConfigError for architectures that the trainer does not run
-/// (mixture of experts, latent attention, sandwich norms, ALiBi, parallel residual, full-width QK
-/// norm, windows shorter than the context, learned positions beyond it, biases on q, k and v only,
-/// rope scaling other than llama3's) and for zero2.
+/// rate from a published rule. Throws ConfigError that names what the trainer does not run (mixture
+/// of experts, latent attention, sandwich norms, ALiBi, parallel residual, full-width QK norm,
+/// windows shorter than the context, learned positions beyond it, biases on q, k and v only, rope
+/// scaling other than llama3's, zero2, 8- and 4-bit products, gradients of a type of their own).
 [[nodiscard]] std::string train_config_text(const BackwardPlan& plan);
 
 /// Step Law (Li et al. 2025, arXiv 2503.04715): eta = 1.79 N^-0.713 D^0.307, N non-embedding

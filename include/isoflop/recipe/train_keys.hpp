@@ -1,4 +1,4 @@
-// The configuration of a training run: flat keys, described once in a table (train_config.cpp) from
+// The configuration of a training run: flat keys, described once in a table (train_schema.cpp) from
 // which come parsing, validation, `train --help`, docs/training.md and the JSON Schema.
 #pragma once
 
@@ -12,10 +12,9 @@
 #include "isoflop/base/enum_names.hpp"
 #include "isoflop/config/schema.hpp"
 #include "isoflop/cost/execution.hpp"
-#include "isoflop/model/model_config.hpp"
 #include "isoflop/model/model_keys.hpp"
 
-namespace isoflop::trainer {
+namespace isoflop::recipe {
 
 enum class LearningRateSchedule { cosine, linear, wsd, constant };
 enum class DeviceChoice { automatic, cpu, cuda };
@@ -115,6 +114,8 @@ struct TrainKeys {
 /// overrides. Throws ConfigError (exit 2).
 [[nodiscard]] TrainKeys read_train_keys(const std::filesystem::path& path,
                                         std::span<const std::string> overrides = {});
+/// The same from text; `file_name` stands in messages.
+[[nodiscard]] TrainKeys parse_train_keys(std::string text, std::string file_name);
 /// Only overrides over the defaults.
 [[nodiscard]] TrainKeys train_keys_from(std::span<const std::string> overrides);
 
@@ -122,31 +123,12 @@ struct TrainKeys {
 /// empty for others.
 [[nodiscard]] std::string retired_key_advice(std::string_view key);
 
-/// Everything derived from the keys for one rank of `world_size`.
-struct TrainConfig {
-    TrainKeys keys;
-    model::ModelConfig model;
-    /// The backend is the requested one, not yet resolved; flash_attn_2 for auto.
-    cost::Execution execution;
-    std::int64_t world_size = 1;
-    std::int64_t micro_steps = 1;  ///< per rank and iteration
-    std::int64_t global_micro_steps = 1;
-    std::int64_t tokens_per_iteration = 0;
-    std::int64_t max_iters = 0;
-    std::int64_t lr_decay_iters = 0;
-    double min_lr = 0;
-    std::string
-        dtype_note;  ///< why the run's precision differs from the requested one; may be empty
-};
+/// The preset gpt2 where neither arch_preset nor model_type is given: presets stay presets when
+/// single keys are overridden.
+[[nodiscard]] model::ModelKeys with_default_preset(model::ModelKeys keys);
 
-/// Throws ConfigError for contradictions: accumulation that does not divide, both max_iters and
-/// max_tokens, an architecture that the trainer does not run, a device that this build lacks.
-[[nodiscard]] TrainConfig resolve_train_config(const TrainKeys& keys, std::int64_t world_size = 1);
-/// The same for a model that comes from elsewhere (a Hugging Face folder); of the model keys only
-/// block_size counts.
-[[nodiscard]] TrainConfig resolve_train_config(const TrainKeys& keys,
-                                               const model::ModelConfig& model,
-                                               std::int64_t world_size = 1);
+/// The types that a training config may name.
+[[nodiscard]] bool is_trainable_dtype(DType dtype);
 
 /// Every key with its value, as the run log and checkpoints record it; and back. Throws ConfigError
 /// naming `source`.
@@ -154,34 +136,26 @@ struct TrainConfig {
 [[nodiscard]] TrainKeys train_keys_from_json(const nlohmann::ordered_json& json,
                                              const std::string& source);
 
-/// Vocabulary of the training data, which the model takes when the config sets none; 0 when the
-/// data do not say. Throws IoError when they cannot be read.
-[[nodiscard]] std::int64_t data_vocab_size(const DataKeys& keys);
-
-/// True when the file looks like a train config rather than a model config: it has a key that only
-/// train configs have.
-[[nodiscard]] bool is_train_config(const config::Document& document);
-
-}  // namespace isoflop::trainer
+}  // namespace isoflop::recipe
 
 namespace isoflop {
 template <>
-inline constexpr auto enum_names<trainer::LearningRateSchedule> =
-    std::to_array<EnumName<trainer::LearningRateSchedule>>(
-        {{trainer::LearningRateSchedule::cosine, "cosine"},
-         {trainer::LearningRateSchedule::linear, "linear"},
-         {trainer::LearningRateSchedule::wsd, "wsd"},
-         {trainer::LearningRateSchedule::constant, "constant"}});
+inline constexpr auto enum_names<recipe::LearningRateSchedule> =
+    std::to_array<EnumName<recipe::LearningRateSchedule>>(
+        {{recipe::LearningRateSchedule::cosine, "cosine"},
+         {recipe::LearningRateSchedule::linear, "linear"},
+         {recipe::LearningRateSchedule::wsd, "wsd"},
+         {recipe::LearningRateSchedule::constant, "constant"}});
 template <>
-inline constexpr auto enum_names<trainer::DeviceChoice> =
-    std::to_array<EnumName<trainer::DeviceChoice>>({{trainer::DeviceChoice::automatic, "auto"},
-                                                    {trainer::DeviceChoice::cpu, "cpu"},
-                                                    {trainer::DeviceChoice::cuda, "cuda"}});
+inline constexpr auto enum_names<recipe::DeviceChoice> =
+    std::to_array<EnumName<recipe::DeviceChoice>>({{recipe::DeviceChoice::automatic, "auto"},
+                                                   {recipe::DeviceChoice::cpu, "cpu"},
+                                                   {recipe::DeviceChoice::cuda, "cuda"}});
 template <>
-inline constexpr auto enum_names<trainer::AttentionChoice> =
-    std::to_array<EnumName<trainer::AttentionChoice>>(
-        {{trainer::AttentionChoice::automatic, "auto"},
-         {trainer::AttentionChoice::flash_attn_2, "flash_attn_2"},
-         {trainer::AttentionChoice::sdpa, "sdpa"},
-         {trainer::AttentionChoice::manual, "manual"}});
+inline constexpr auto enum_names<recipe::AttentionChoice> =
+    std::to_array<EnumName<recipe::AttentionChoice>>({{recipe::AttentionChoice::automatic, "auto"},
+                                                      {recipe::AttentionChoice::flash_attn_2,
+                                                       "flash_attn_2"},
+                                                      {recipe::AttentionChoice::sdpa, "sdpa"},
+                                                      {recipe::AttentionChoice::manual, "manual"}});
 }  // namespace isoflop

@@ -1,5 +1,5 @@
 // The configuration of a plan, section by section, as users write it. Every key is described in one
-// table (plan_config.cpp); docs/configuration.md and configs/schema/plan.schema.json are generated
+// table (plan_keys.cpp); docs/configuration.md and configs/schema/plan.schema.json are generated
 // from it.
 #pragma once
 
@@ -14,7 +14,7 @@
 #include "isoflop/cost/execution.hpp"
 #include "isoflop/model/model_keys.hpp"
 
-namespace isoflop::planner {
+namespace isoflop::recipe {
 
 /// Required keys are optional members: whether a file or an override set them is checked after both
 /// were read.
@@ -57,7 +57,7 @@ struct OutputOptions {
     bool verify_calculations = true;
 };
 
-struct PlanConfig {
+struct PlanKeys {
     model::ModelKeys architecture;
     TrainingGear training_gear;
     TrainingEfficiency training_efficiency;
@@ -66,11 +66,11 @@ struct PlanConfig {
     OutputOptions output_options;
 };
 
-[[nodiscard]] const config::Schema<PlanConfig>& plan_schema();
+[[nodiscard]] const config::Schema<PlanKeys>& plan_schema();
 
 /// Reads a file, applies overrides ("training_gear.num_gpus=16", or a bare key that only one
 /// section has) and checks that nothing required is missing. Throws ConfigError (exit 2).
-[[nodiscard]] PlanConfig read_plan_config(const std::filesystem::path& path,
-                                          std::span<const std::string> overrides = {});
+[[nodiscard]] PlanKeys read_plan_keys(const std::filesystem::path& path,
+                                      std::span<const std::string> overrides = {});
 
-}  // namespace isoflop::planner
+}  // namespace isoflop::recipe

@@ -1,11 +1,11 @@
 // What a case means, and the order in which they run.
-#include "isoflop/planner/validation.hpp"
+#include "isoflop/validation/validation.hpp"
 
 #include <cmath>
 
-#include "validation_cases.hpp"
+#include "cases.hpp"
 
-namespace isoflop::planner {
+namespace isoflop::validation {
 
 double ValidationCase::error() const {
     const double difference = got - expected;
@@ -22,18 +22,18 @@ bool ValidationCase::passed() const {
 std::vector<ValidationCase> run_validation() {
     std::vector<ValidationCase> cases;
     cases.reserve(256);
-    validation::add_parameter_cases(cases);
-    validation::add_flop_cases(cases);
-    validation::add_utilisation_cases(cases);
-    validation::add_law_cases(cases);
+    add_parameter_cases(cases);
+    add_flop_cases(cases);
+    add_utilisation_cases(cases);
+    add_law_cases(cases);
     return cases;
 }
 
 std::vector<ValidationCase> run_compat_validation() {
     std::vector<ValidationCase> cases;
     cases.reserve(128);
-    validation::add_compat_cases(cases);
+    add_compat_cases(cases);
     return cases;
 }
 
-}  // namespace isoflop::planner
+}  // namespace isoflop::validation

@@ -1,10 +1,10 @@
 // Parameter counts that are published to the last digit: each must be met exactly, from the
 // architecture keys of the model's config.json, through the reader that plans use.
+#include "cases.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/model/published_counts.hpp"
-#include "validation_cases.hpp"
 
-namespace isoflop::planner::validation {
+namespace isoflop::validation {
 namespace {
 
 ValidationCase count_case(const model::PublishedCount& published, std::string_view what,
@@ -34,4 +34,4 @@ void add_parameter_cases(Cases& cases) {
     }
 }
 
-}  // namespace isoflop::planner::validation
+}  // namespace isoflop::validation

@@ -4,11 +4,11 @@
 #include <cstdio>
 #include <span>
 
+#include "cases.hpp"
 #include "isoflop/scaling_law/law.hpp"
 #include "isoflop/scaling_law/published_tables.hpp"
-#include "validation_cases.hpp"
 
-namespace isoflop::planner::validation {
+namespace isoflop::validation {
 namespace {
 
 using scaling_law::PowerLawOptimum;
@@ -189,4 +189,4 @@ void add_law_cases(Cases& cases) {
     add_sardana_30b(cases);
 }
 
-}  // namespace isoflop::planner::validation
+}  // namespace isoflop::validation

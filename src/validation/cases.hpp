@@ -11,9 +11,9 @@
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/model/model_config.hpp"
 #include "isoflop/model/parameter_layout.hpp"
-#include "isoflop/planner/validation.hpp"
+#include "isoflop/validation/validation.hpp"
 
-namespace isoflop::planner::validation {
+namespace isoflop::validation {
 
 using Cases = std::vector<ValidationCase>;
 
@@ -67,4 +67,4 @@ deepseek_v3_config();  ///< without the multi-token prediction module
 /// Dense peak of a row of the built-in accelerator table.
 [[nodiscard]] double table_peak_flops(std::string_view gpu, DType dtype);
 
-}  // namespace isoflop::planner::validation
+}  // namespace isoflop::validation

@@ -1,9 +1,9 @@
 // Published architectures, written down once, and the counts that the cases take of them.
-#include "validation_cases.hpp"
+#include "cases.hpp"
 
 #include "isoflop/hardware/gpu_table.hpp"
 
-namespace isoflop::planner::validation {
+namespace isoflop::validation {
 namespace {
 
 using model::ModelConfig;
@@ -232,4 +232,4 @@ double table_peak_flops(std::string_view gpu, DType dtype) {
     return hardware::peak_flops(hardware::GpuTable::builtin().at(gpu), dtype);
 }
 
-}  // namespace isoflop::planner::validation
+}  // namespace isoflop::validation

@@ -1,5 +1,5 @@
 // The compute-optimal model along a family of shapes.
-#include "isoflop/planner/optimum.hpp"
+#include "isoflop/planner/shape_family.hpp"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace isoflop::planner {
+namespace isoflop::validation {
 
 struct ValidationCase {
     std::string
@@ -30,4 +30,4 @@ struct ValidationCase {
 /// The figures of the earlier system that `--compat dsc180_a06` must reproduce to the digit.
 [[nodiscard]] std::vector<ValidationCase> run_compat_validation();
 
-}  // namespace isoflop::planner
+}  // namespace isoflop::validation

@@ -1,8 +1,8 @@
 // The one table of training keys. Model keys come from the model layer.
 #include "isoflop/model/model_fields.hpp"
-#include "isoflop/trainer/train_config.hpp"
+#include "isoflop/recipe/train_keys.hpp"
 
-namespace isoflop::trainer {
+namespace isoflop::recipe {
 namespace {
 
 constexpr double kMaxCount = 9e15;  // exact in a double
@@ -325,4 +325,4 @@ const config::Schema<TrainKeys>& train_schema() {
     return schema;
 }
 
-}  // namespace isoflop::trainer
+}  // namespace isoflop::recipe

@@ -1,5 +1,5 @@
 // Reading plan configs: sections, overrides, and errors that say where.
-#include "isoflop/planner/plan_config.hpp"
+#include "isoflop/recipe/plan_keys.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 
 #include "support/plans.hpp"
 
-namespace isoflop::planner {
+namespace isoflop::recipe {
 namespace {
 
 using test::refusal;
@@ -35,9 +35,9 @@ protected:
     }
     void TearDown() override { std::filesystem::remove_all(folder_); }
 
-    PlanConfig read(std::string_view text, const std::vector<std::string>& overrides = {}) const {
+    PlanKeys read(std::string_view text, const std::vector<std::string>& overrides = {}) const {
         std::ofstream(folder_ / "plan.jsonc", std::ios::binary) << text;
-        return read_plan_config(folder_ / "plan.jsonc", overrides);
+        return read_plan_keys(folder_ / "plan.jsonc", overrides);
     }
     /// The refusal of kPlan with `from` replaced by `to`.
     std::string refused(std::string_view from, std::string_view to,
@@ -53,7 +53,7 @@ protected:
 };
 
 TEST_F(PlanFile, IsReadSectionBySection) {
-    const PlanConfig plan = read(kPlan);
+    const PlanKeys plan = read(kPlan);
     EXPECT_EQ(plan.architecture.num_hidden_layers, 2);
     EXPECT_EQ(plan.training_gear.gpu_type, "H100");
     EXPECT_EQ(plan.training_gear.num_gpus, 2);
@@ -67,7 +67,7 @@ TEST_F(PlanFile, IsReadSectionBySection) {
 }
 
 TEST_F(PlanFile, OverridesWinOverTheFileAndSupplyWhatItLacks) {
-    const PlanConfig plan =
+    const PlanKeys plan =
         read(kPlan, {"training_gear.num_gpus=16", "dtype=fp16", "architecture.n_layer=9",
                      "dataset_size=1e12", "micro_batch_size=3", "num_gpus=32"});
     EXPECT_EQ(plan.training_gear.num_gpus, 32);  // the last one counts
@@ -78,7 +78,7 @@ TEST_F(PlanFile, OverridesWinOverTheFileAndSupplyWhatItLacks) {
 }
 
 TEST_F(PlanFile, NullUnsetsAnOptionalKey) {
-    const PlanConfig plan = read(kPlan, {"sequence_length=null"});
+    const PlanKeys plan = read(kPlan, {"sequence_length=null"});
     EXPECT_FALSE(plan.dataset_constraints.sequence_length);
 }
 
@@ -183,4 +183,4 @@ TEST_F(PlanFile, EveryNumberHasItsRange) {
 }
 
 }  // namespace
-}  // namespace isoflop::planner
+}  // namespace isoflop::recipe

@@ -1,0 +1,78 @@
+// One recipe: what a run is, whichever kind of file it was written in. Plan configs and training
+// configs are two views of it, and this is the only place that makes a cost::Execution of keys.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "isoflop/cost/execution.hpp"
+#include "isoflop/model/model_config.hpp"
+#include "isoflop/model/model_reader.hpp"
+#include "isoflop/recipe/plan_keys.hpp"
+#include "isoflop/recipe/train_keys.hpp"
+
+namespace isoflop::recipe {
+
+/// What a training config leaves to the place where it runs.
+struct Machine {
+    std::int64_t world_size = 1;  ///< ranks
+    /// The device that `device=auto` takes.
+    cost::DeviceKind automatic_device = cost::DeviceKind::cpu;
+};
+
+/// The device that `device=auto` takes on this machine, as far as can be told without CUDA: a GPU
+/// where NVIDIA's driver has made its device files and CUDA_VISIBLE_DEVICES hides none.
+[[nodiscard]] cost::DeviceKind likely_device();
+
+struct Recipe {
+    /// The keys as given: batch, optimizer, schedule, data, run, and how the ranks execute.
+    TrainKeys keys;
+    model::ModelConfig model;
+    /// Of a training config the backend is the requested one, not yet decided; flash_attn_2 for
+    /// auto.
+    cost::Execution execution;
+    std::int64_t world_size = 1;
+    std::int64_t micro_steps = 1;  ///< per rank and iteration
+    std::int64_t global_micro_steps = 1;
+    std::int64_t tokens_per_iteration = 0;
+    std::int64_t max_iters = 0;
+    std::int64_t lr_decay_iters = 0;
+    double min_lr = 0;
+    std::string
+        dtype_note;  ///< why the run's precision differs from the requested one; may be empty
+};
+
+/// The recipe of a training config. Throws ConfigError for contradictions: accumulation that does
+/// not divide, both max_iters and max_tokens, an architecture that the trainer does not run.
+[[nodiscard]] Recipe recipe_of(const TrainKeys& keys, const Machine& machine = {});
+/// The same for a model that comes from elsewhere (a Hugging Face folder); of the model keys only
+/// block_size counts.
+[[nodiscard]] Recipe recipe_of(const TrainKeys& keys, const model::ModelConfig& model,
+                               const Machine& machine = {});
+
+/// How a plan config executes a step of `model`; one GPU where num_gpus is not given. The context
+/// is the model's when neither says; 0 when it says none either.
+[[nodiscard]] cost::Execution execution_of(const PlanKeys& keys, const model::ModelConfig& model);
+/// The same for a model file, with keys of plan configs as overrides: the file's
+/// use_flash_attention chooses the backend unless they do.
+[[nodiscard]] cost::Execution execution_of(PlanKeys keys, const model::ModelDescription& model);
+
+/// Equal in every field.
+[[nodiscard]] bool same_execution(const cost::Execution& a, const cost::Execution& b);
+
+/// What an Execution needs of a plan besides: its length and its learning rate.
+struct PlannedRun {
+    std::int64_t steps = 0;
+    double learning_rate = 0;
+};
+/// The training keys that execute `execution` of `model` on a machine with GPUs. Throws ConfigError
+/// that names what the trainer does not run.
+[[nodiscard]] TrainKeys train_keys_of(const model::ModelConfig& model,
+                                      const cost::Execution& execution, const PlannedRun& run);
+
+/// What keeps the trainer from running this, or a training config from saying it ("mixture of
+/// experts", "dtype float8", "parallelism zero2"); empty when nothing does.
+[[nodiscard]] std::string obstacle_to_training(const model::ModelConfig& model,
+                                               const cost::Execution& execution);
+
+}  // namespace isoflop::recipe

@@ -1,0 +1,45 @@
+// The plan of a run: everything about it that is known before anything is allocated. `train`
+// executes it; `scaling-plan` prints it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "isoflop/cost/communication.hpp"
+#include "isoflop/cost/memory_plan.hpp"
+#include "isoflop/cost/state_layout.hpp"
+#include "isoflop/model/parameter_layout.hpp"
+#include "isoflop/recipe/recipe.hpp"
+
+namespace isoflop::recipe {
+
+/// The attention backend of a run, decided by whoever knows the device.
+struct AttentionResolution {
+    AttentionChoice requested{};
+    cost::AttentionBackend used{};
+    std::string reason;  ///< why `used`; "as requested" when that says it all
+    /// What computes it, where `used` leaves a choice: "forward: cuDNN 9.19.0; backward: ..."
+    std::string run_by = {};
+
+    /// "as requested", "auto: table: ..." or "requested sdpa: sdpa: disabled", and what computes it
+    [[nodiscard]] std::string explanation() const;
+};
+
+struct RunPlan {
+    Recipe config;  ///< with the decided attention backend
+    AttentionResolution attention;
+    model::ParameterLayout layout;
+    model::ParameterTotals parameters;
+    cost::StateLayout state;
+    cost::MemoryPlan memory;
+    std::vector<cost::Collective> traffic;  ///< of one rank and iteration
+    double palm_flops_per_token = 0;        ///< training; numerator of MFU
+    double exact_flops_per_token = 0;
+    double executed_flops_per_token = 0;   ///< numerator of HFU
+    double attention_flops_per_layer = 0;  ///< forward, per token: projections and core
+    double ffn_flops_per_layer = 0;        ///< forward, per token
+};
+
+/// Computes everything above.
+[[nodiscard]] RunPlan plan_run(Recipe recipe, AttentionResolution attention);
+}  // namespace isoflop::recipe

@@ -1,0 +1,44 @@
+#include "isoflop/planner/planned_training.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+
+#include "isoflop/base/error.hpp"
+#include "isoflop/base/text.hpp"
+#include "isoflop/recipe/emit_train_config.hpp"
+
+namespace isoflop::planner {
+
+double step_law_learning_rate(double non_embedding_params, double n_tokens) {
+    return 1.79 * std::pow(non_embedding_params, -0.713) * std::pow(n_tokens, 0.307);
+}
+
+std::string train_config_text(const BackwardPlan& plan) {
+    if (const std::string reason = recipe::obstacle_to_training(plan.model, plan.execution);
+        !reason.empty()) {
+        throw ConfigError(fmt::format(
+            "--emit-train-config: the trainer does not run {}; the plan itself is valid", reason));
+    }
+    const recipe::PlannedRun run{
+        .steps = static_cast<std::int64_t>(plan.schedule.steps),
+        .learning_rate = step_law_learning_rate(static_cast<double>(plan.parameters.non_embedding),
+                                                plan.tokens.n_tokens)};
+    const std::array<std::string, 2> heading = {
+        fmt::format("Written by scaling-plan: N {}, D {}, C {} FLOP, predicted loss {:.4f} ({}).",
+                    human_count(static_cast<double>(plan.parameters.total)),
+                    human_count(plan.tokens.n_tokens), human_flops(plan.budget.compute_flops),
+                    plan.loss.total, plan.law.id),
+        fmt::format("Planned for {:.0f} x {} at {:.0f} % MFU, {}.", plan.budget.num_gpus,
+                    plan.budget.gpu_id, plan.budget.mfu * 100,
+                    human_seconds(plan.schedule.seconds))};
+    try {
+        return recipe::emit_train_config(plan.model, plan.execution, run, heading);
+    } catch (const ConfigError& error) {
+        throw ConfigError(
+            fmt::format("--emit-train-config: {}; the plan itself is valid", error.what()));
+    }
+}
+
+}  // namespace isoflop::planner

@@ -1,0 +1,33 @@
+// Reading training configs.
+#include "isoflop/recipe/train_keys.hpp"
+
+#include <gtest/gtest.h>
+
+#include "isoflop/recipe/recipe.hpp"
+
+namespace isoflop::recipe {
+namespace {
+
+// The model's table knows dtype too, as a key of Hugging Face files without effect.
+TEST(TrainKeys, DtypeOfAFileHasAnEffect) {
+    const TrainKeys keys = parse_train_keys(
+        R"({"dtype": "float16", "device": "cuda", "max_iters": 1})", "train.jsonc");
+    EXPECT_EQ(keys.execution.dtype, DType::float16);
+    EXPECT_EQ(recipe_of(keys).execution.dtype, DType::float16);
+}
+
+TEST(Recipe, AutoTakesTheDeviceOfTheMachine) {
+    const TrainKeys keys = parse_train_keys(R"({"max_iters": 1})", "train.jsonc");
+    const Recipe on_gpu = recipe_of(keys, {2, cost::DeviceKind::cuda});
+    EXPECT_EQ(on_gpu.execution.device, cost::DeviceKind::cuda);
+    EXPECT_EQ(on_gpu.execution.dtype, DType::bfloat16);
+    EXPECT_EQ(on_gpu.execution.world_size, 2);
+    EXPECT_FALSE(on_gpu.execution.reproducible);
+    const Recipe on_cpu = recipe_of(keys);
+    EXPECT_EQ(on_cpu.execution.device, cost::DeviceKind::cpu);
+    EXPECT_EQ(on_cpu.execution.dtype, DType::float32);
+    EXPECT_TRUE(on_cpu.execution.reproducible);
+}
+
+}  // namespace
+}  // namespace isoflop::recipe
