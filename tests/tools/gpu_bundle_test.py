@@ -300,6 +300,13 @@ class Refused(RunTest):
         self.assertIn("no GPU was found: no NVIDIA driver is installed", self.results("no_gpu"))
         self.assertEqual([path.name for path in (self.bundle / "results").glob("*.md")], ["no_gpu.md"])
 
+    def test_programs_that_do_not_start(self):
+        self.program("bin/train", "#!/bin/sh\necho 'libgloo.so.0: cannot open shared object file' >&2\nexit 127\n")
+        self.assertEqual(self.verdicts(code=1), {"versions": "FAIL"})
+        text = self.results("unknown_gpu")
+        self.assertTrue(text.startswith("# Unknown GPU\n"))
+        self.assertIn("the programs do not start: libgloo.so.0: cannot open shared object file", text)
+
     def test_code_for_another_gpu(self):
         for other in ("86", "100", "120"):
             self.doctor(DOCTOR.replace("sm_90", f"sm_{other}"))

@@ -144,7 +144,7 @@ results_file() { say "$output/$gpu.md"; }
 name_gpu() {
     local old
     old="$(results_file)"
-    gpu_title=$1
+    gpu_title=${1:-Unknown GPU}
     gpu="$(tr '[:upper:]' '[:lower:]' <<<"$1" | grep -oE '[a-z0-9]+' | grep -vxE 'nvidia|geforce' | paste -sd_)"
     if [[ -z $gpu ]]; then gpu=unknown_gpu; fi
     if [[ $old != "$(results_file)" ]]; then rm -f -- "$old"; fi
@@ -156,7 +156,7 @@ write_results() {
     file="$(results_file)"
     {
         lines "# $gpu_title" ""
-        lines "Written by run.sh of the bundle for sm_$architecture; the logs of all steps are in ${logs#"$output"/}." ""
+        lines "Written by run.sh of the bundle for sm_${architecture%-real}; the logs of all steps are in ${logs#"$output"/}." ""
         lines "- Status: $1"
         lines "- Begun $begun; $SECONDS s of $minutes minutes used"
         for verdict in PASS FAIL TIMEOUT SKIP; do lines "- $verdict: ${counts[$verdict]:-0}"; done
@@ -329,6 +329,7 @@ for line in "${groups[@]}"; do
     set -- $line
     set +f
     make_group "$@"
+    if [[ $1 == versions && $last_verdict == FAIL ]]; then finish 1 "stopped: the programs do not start: $last_note"; fi
     if [[ $1 == doctor ]]; then
         if [[ $last_verdict == FAIL && $last_note == "no GPU:"* ]]; then
             name_gpu "no GPU"
