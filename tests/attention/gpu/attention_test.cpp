@@ -155,7 +155,7 @@ public:
     std::string run(Way way) {
         device::ThreadPool pool(1);
         device::Context context(pool, *gpu_);
-        const auto backend = make_backend(backend_of(way), *gpu_);
+        const auto backend = attention::make_backend(backend_of(way), *gpu_);
         backend->forward(context, shape_, forward_arguments(way));
         backend->backward(context, shape_, backward_arguments(way));
         return backend->description();
