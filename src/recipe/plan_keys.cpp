@@ -22,10 +22,10 @@ constexpr double kMaxSequence = 1e8;
 void add_training_gear(config::Schema<PlanKeys>& schema) {
     schema
         .section("training_gear", &PlanKeys::training_gear,
-                 "The machines and how long you have them.", Required::yes)
+                 "The machines, and the time of the run.", Required::yes)
         .field(&TrainingGear::gpu_type,
                {.key = "gpu_type",
-                .help = "Accelerator, by any name in the GPU table (scaling-plan gpus).",
+                .help = "Accelerator, by any of its names in the GPU table (scaling-plan gpus).",
                 .required = true})
         .field(&TrainingGear::num_gpus, {.key = "num_gpus",
                                          .help = "Number of GPUs, all data parallel.",
@@ -42,24 +42,23 @@ void add_training_gear(config::Schema<PlanKeys>& schema) {
                                                 .required = true})
         .field(&TrainingGear::dtype,
                {.key = "dtype",
-                .help = "Precision of the matrix products; decides the peak. Weights and "
-                        "activations of 8- and 4-bit runs are kept in 16 bits."})
+                .help = "Precision of the matrix products, which determines the peak. Weights and "
+                        "activations of 8- and 4-bit runs are stored in 16 bits."})
         .field(&TrainingGear::peak_flops_per_gpu,
                {.key = "peak_flops_per_gpu",
-                .help = "Dense peak of one GPU; omit it to take the table's. A figure more than 5 "
-                        "% off is used "
-                        "with a warning.",
+                .help = "Dense peak of one GPU, instead of the peak of the table. A figure that "
+                        "differs by more than 5 % is used with a warning.",
                 .unit = "FLOP/s",
                 .minimum = 0,
                 .maximum = 1e20,
                 .exclusive_minimum = true,
-                .default_help = "the GPU table's dense peak"});
+                .default_help = "the dense peak of the GPU table"});
 }
 
 void add_training_efficiency(config::Schema<PlanKeys>& schema) {
     schema
         .section("training_efficiency", &PlanKeys::training_efficiency,
-                 "How well the machines are used, and how a step is executed.", Required::yes)
+                 "Utilisation of the machines, and execution of a step.", Required::yes)
         .field(&TrainingEfficiency::expected_mfu,
                {.key = "expected_mfu",
                 .help = "Model FLOPs utilisation: model FLOPs per second over dense peak. 0.35 to "
@@ -69,7 +68,7 @@ void add_training_efficiency(config::Schema<PlanKeys>& schema) {
                 .exclusive_minimum = true,
                 .required = true})
         .field(&TrainingEfficiency::batch_size, {.key = "batch_size",
-                                                 .help = "Micro-batch per GPU.",
+                                                 .help = "Sequences in the micro-batch of a GPU.",
                                                  .unit = "sequences",
                                                  .minimum = 1,
                                                  .maximum = kMaxBatch,
@@ -82,8 +81,8 @@ void add_training_efficiency(config::Schema<PlanKeys>& schema) {
                 .aliases = {"grad_accum_steps"}})
         .field(&TrainingEfficiency::use_flash_attention,
                {.key = "use_flash_attention",
-                .help = "true: attention_backend flash_attn_2; false: manual. attention_backend "
-                        "wins if both are given.",
+                .help = "Selects attention_backend flash_attn_2 (true) or manual (false); "
+                        "attention_backend takes precedence.",
                 .default_help = "follows attention_backend"})
         .field(&TrainingEfficiency::attention_backend,
                {.key = "attention_backend",
@@ -91,38 +90,38 @@ void add_training_efficiency(config::Schema<PlanKeys>& schema) {
                 .default_help = "flash_attn_2"})
         .field(&TrainingEfficiency::recompute,
                {.key = "recompute",
-                .help = "Activations that backward recomputes instead of loading."})
+                .help = "Activations that the backward pass recomputes instead of loading."})
         .field(&TrainingEfficiency::parallelism,
-               {.key = "parallelism", .help = "What each data parallel rank shards."})
+               {.key = "parallelism", .help = "State that the data parallel ranks shard."})
         .field(&TrainingEfficiency::gradient_dtype,
                {.key = "gradient_dtype",
                 .help = "Storage type of gradients (float32 adds 2 bytes per "
                         "parameter to a 16-bit run).",
-                .default_help = "as the weights"})
+                .default_help = "the type of the weights"})
         .field(&TrainingEfficiency::loss_chunk,
                {.key = "loss_chunk",
                 .help = "Tokens per chunk of LM head and loss; 0 computes all logits at once.",
                 .unit = "tokens",
                 .minimum = 0,
                 .maximum = kMaxTokens,
-                .default_help = "as many as keep the logits within 256 MiB"});
+                .default_help = "the largest number that keeps the logits within 256 MiB"});
 }
 
 void add_data_and_law(config::Schema<PlanKeys>& schema) {
     schema.section("dataset_constraints", &PlanKeys::dataset_constraints, "The data.", Required::no)
         .field(&DatasetConstraints::dataset_size, {.key = "dataset_size",
-                                                   .help = "Unique tokens at hand.",
+                                                   .help = "Number of unique tokens available.",
                                                    .unit = "tokens",
                                                    .minimum = 1,
                                                    .maximum = kMaxTokens,
                                                    .default_help = "unlimited"})
         .field(&DatasetConstraints::max_epochs, {.key = "max_epochs",
-                                                 .help = "Times the data may be repeated.",
+                                                 .help = "Largest number of passes over the data.",
                                                  .minimum = 0,
                                                  .maximum = 1e6,
                                                  .exclusive_minimum = true})
         .field(&DatasetConstraints::sequence_length, {.key = "sequence_length",
-                                                      .help = "Training context.",
+                                                      .help = "Sequence length in training.",
                                                       .unit = "tokens",
                                                       .minimum = 1,
                                                       .maximum = kMaxSequence,
@@ -162,13 +161,14 @@ void add_data_and_law(config::Schema<PlanKeys>& schema) {
                                         .exclusive_minimum = true,
                                         .default_help = "the law's"});
     schema
-        .section("output_options", &PlanKeys::output_options, "What the report shows.",
+        .section("output_options", &PlanKeys::output_options, "Content of the report.",
                  Required::no)
-        .field(&OutputOptions::show_breakdown,
-               {.key = "show_breakdown", .help = "Show parameters, FLOPs and memory by component."})
         .field(
-            &OutputOptions::verify_calculations,
-            {.key = "verify_calculations", .help = "Recompute C from D and compare with 6 N D."});
+            &OutputOptions::show_breakdown,
+            {.key = "show_breakdown", .help = "Shows parameters, FLOPs and memory by component."})
+        .field(&OutputOptions::verify_calculations,
+               {.key = "verify_calculations",
+                .help = "Recomputes C from D and compares it with 6 N D."});
 }
 
 config::Schema<PlanKeys> build_schema() {
@@ -176,7 +176,8 @@ config::Schema<PlanKeys> build_schema() {
         "plan", "GPUs, hours, data and an architecture, for scaling-plan backward.");
     auto architecture = schema.section(
         "architecture", &PlanKeys::architecture,
-        "The model: keys of a Hugging Face config.json, or our short keys.", Required::yes);
+        "The model: keys of a Hugging Face config.json, or short keys (n_layer, n_embd, ...).",
+        Required::yes);
     model::add_model_fields(architecture);
     add_training_gear(schema);
     add_training_efficiency(schema);

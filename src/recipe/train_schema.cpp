@@ -13,41 +13,42 @@ using Schema = config::Schema<TrainKeys>;
 void add_batch(Schema& schema) {
     schema
         .group("Batch and length", &TrainKeys::batch,
-               "How much each iteration reads, and when the run ends.")
+               "Size of an iteration, and the end of the run.")
         .field(&BatchKeys::batch_size, {.key = "batch_size",
-                                        .help = "Micro-batch per rank.",
+                                        .help = "Sequences in the micro-batch of a rank.",
                                         .unit = "sequences",
                                         .minimum = 1,
                                         .maximum = kMaxBatch,
                                         .aliases = {"micro_batch_size"}})
         .field(&BatchKeys::gradient_accumulation_steps,
                {.key = "gradient_accumulation_steps",
-                .help = "Micro-batches per iteration over all ranks; divided by the world size.",
+                .help = "Micro-batches per iteration over all ranks; must be a multiple of the "
+                        "world size.",
                 .minimum = 1,
                 .maximum = kMaxBatch,
                 .aliases = {"grad_accum_steps"},
                 .default_help = "one per rank"})
         .field(&BatchKeys::total_batch_tokens,
                {.key = "total_batch_tokens",
-                .help = "Global batch instead of gradient_accumulation_steps; a multiple of "
-                        "batch_size x block_size "
-                        "x ranks.",
+                .help = "Tokens of the global batch, instead of gradient_accumulation_steps; must "
+                        "be a multiple of batch_size x block_size x ranks.",
                 .unit = "tokens",
                 .minimum = 1,
                 .maximum = kMaxCount})
-        .field(&BatchKeys::max_iters, {.key = "max_iters",
-                                       .help = "Iterations to run, numbered from 0.",
-                                       .minimum = 0,
-                                       .maximum = 1e12,
-                                       .default_help = "600000, or what max_tokens needs"})
+        .field(&BatchKeys::max_iters,
+               {.key = "max_iters",
+                .help = "Number of iterations, counted from 0.",
+                .minimum = 0,
+                .maximum = 1e12,
+                .default_help = "600000, or the number that max_tokens needs"})
         .field(&BatchKeys::max_tokens,
                {.key = "max_tokens",
-                .help = "Tokens to train on, instead of max_iters; rounded up to iterations.",
+                .help = "Training tokens, instead of max_iters; rounded up to whole iterations.",
                 .unit = "tokens",
                 .minimum = 1,
                 .maximum = kMaxCount})
         .field(&BatchKeys::max_hours, {.key = "max_hours",
-                                       .help = "Stop, with a checkpoint, after this time.",
+                                       .help = "Stops the run with a checkpoint after this time.",
                                        .unit = "hours",
                                        .minimum = 0,
                                        .maximum = 1e6,
@@ -76,33 +77,36 @@ void add_optimizer(Schema& schema) {
                 .minimum = 0,
                 .maximum = 1e12,
                 .default_help = "max_iters"})
-        .field(&OptimizerKeys::lr_schedule, {.key = "lr_schedule",
-                                             .help = "Shape of the decay; wsd holds the peak and "
-                                                     "falls over the last wsd_decay_fraction."})
+        .field(&OptimizerKeys::lr_schedule,
+               {.key = "lr_schedule",
+                .help = "Shape of the learning-rate decay; wsd keeps the peak and decays over the "
+                        "last wsd_decay_fraction."})
         .field(&OptimizerKeys::wsd_decay_fraction,
                {.key = "wsd_decay_fraction",
                 .help = "Share of lr_decay_iters over which wsd decays.",
                 .minimum = 0,
                 .maximum = 1})
         .field(&OptimizerKeys::decay_lr,
-               {.key = "decay_lr", .help = "false: the learning rate stays constant."})
-        .field(&OptimizerKeys::weight_decay, {.key = "weight_decay",
-                                              .help = "Decoupled weight decay, of matrices only.",
-                                              .minimum = 0,
-                                              .maximum = 100})
+               {.key = "decay_lr", .help = "Decays the learning rate; false keeps it constant."})
+        .field(&OptimizerKeys::weight_decay,
+               {.key = "weight_decay",
+                .help = "Decoupled weight decay of matrices; vectors have none.",
+                .minimum = 0,
+                .maximum = 100})
         .field(&OptimizerKeys::beta1, {.key = "beta1",
-                                       .help = "Decay of the first moment.",
+                                       .help = "Decay rate of the first moment.",
                                        .minimum = 0,
                                        .maximum = 0.9999999})
         .field(&OptimizerKeys::beta2, {.key = "beta2",
-                                       .help = "Decay of the second moment.",
+                                       .help = "Decay rate of the second moment.",
                                        .minimum = 0,
                                        .maximum = 0.9999999})
-        .field(&OptimizerKeys::adam_eps, {.key = "adam_eps",
-                                          .help = "Added to the root of the second moment.",
-                                          .minimum = 0,
-                                          .maximum = 1,
-                                          .exclusive_minimum = true})
+        .field(&OptimizerKeys::adam_eps,
+               {.key = "adam_eps",
+                .help = "Constant added to the root of the second moment.",
+                .minimum = 0,
+                .maximum = 1,
+                .exclusive_minimum = true})
         .field(&OptimizerKeys::grad_clip, {.key = "grad_clip",
                                            .help = "Largest global gradient norm; 0 does not clip.",
                                            .minimum = 0,
@@ -111,48 +115,50 @@ void add_optimizer(Schema& schema) {
 
 void add_execution(Schema& schema) {
     schema.group("Execution", &TrainKeys::execution, "How a step is executed.")
-        .field(&ExecutionKeys::device,
-               {.key = "device", .help = "auto takes a GPU if there is one, else the CPU."})
         .field(
-            &ExecutionKeys::dtype,
-            {.key = "dtype",
-             .help = "Storage of weights and activations: float32, tf32 (float32 with products in "
-                     "tf32), bfloat16 or float16; a CPU runs float32 whatever is asked.",
-             .default_help = "bfloat16 on a GPU, float32 on a CPU"})
+            &ExecutionKeys::device,
+            {.key = "device",
+             .help = "Device of the run; auto takes a GPU if the machine has one, else the CPU."})
+        .field(&ExecutionKeys::dtype,
+               {.key = "dtype",
+                .help = "Storage of weights and activations: float32, tf32 (float32 with products "
+                        "in tf32), bfloat16 or float16. A CPU always runs float32.",
+                .default_help = "bfloat16 on a GPU, float32 on a CPU"})
         .field(&ExecutionKeys::attention_backend,
                {.key = "attention_backend",
-                .help = "Attention implementation; falls back flash_attn_2 -> sdpa -> manual with "
-                        "a reason. auto takes the fastest that the device supports."})
+                .help = "Attention implementation. auto takes the fastest one that the device "
+                        "supports; an unsupported one falls back (flash_attn_2 -> sdpa -> manual) "
+                        "and the log gives the reason."})
         .field(&ExecutionKeys::auto_probe,
                {.key = "auto_probe",
-                .help = "attention_backend=auto times the backends on the run's shape for about a "
-                        "second; results are kept in out_dir. false, or reproducible: a table by "
-                        "architecture decides."})
+                .help = "Times the backends on the shape of the run for about a second when "
+                        "attention_backend is auto, and keeps the result in out_dir. With false, "
+                        "or with reproducible, a table by architecture decides."})
         .field(&ExecutionKeys::disable_backends,
                {.key = "disable_backends",
                 .help = "Attention backends to treat as unsupported, comma-separated.",
                 .default_help = "none"})
         .field(&ExecutionKeys::manual_head_chunk,
                {.key = "manual_head_chunk",
-                .help = "Manual attention: heads of one sequence whose score gradients are in "
-                        "memory together, rounded up to groups that share a key/value head; 0: "
-                        "all of the micro-batch.",
+                .help = "Number of heads of one sequence whose score gradients manual attention "
+                        "keeps in memory together, rounded up to whole groups that share a "
+                        "key/value head; 0 keeps those of the whole micro-batch.",
                 .unit = "heads",
                 .minimum = 0,
                 .maximum = 1e6})
         .field(&ExecutionKeys::recompute,
                {.key = "recompute",
-                .help = "Activations that backward recomputes instead of loading."})
+                .help = "Activations that the backward pass recomputes instead of loading."})
         .field(&ExecutionKeys::loss_chunk,
                {.key = "loss_chunk",
                 .help = "Tokens per chunk of LM head and loss; 0 computes all logits at once.",
                 .unit = "tokens",
                 .minimum = 0,
                 .maximum = kMaxCount,
-                .default_help =
-                    "as many as keep the logits within 128 MiB on a CPU, 256 MiB on a GPU"})
+                .default_help = "the largest number that keeps the logits within 128 MiB on a CPU, "
+                                "256 MiB on a GPU"})
         .field(&ExecutionKeys::seed, {.key = "seed",
-                                      .help = "Of initial weights, data order and dropout.",
+                                      .help = "Seed of initial weights, data order and dropout.",
                                       .minimum = 0,
                                       .maximum = kMaxCount})
         .field(&ExecutionKeys::threads, {.key = "threads",
@@ -161,147 +167,159 @@ void add_execution(Schema& schema) {
                                          .maximum = 4096,
                                          .default_help = "from affinity and cgroup limits"})
         .field(&ExecutionKeys::use_zero1,
-               {.key = "use_zero1", .help = "Shard optimizer states over the ranks."})
+               {.key = "use_zero1", .help = "Shards the optimizer state over the ranks."})
         .field(&ExecutionKeys::use_fsdp,
-               {.key = "use_fsdp", .help = "Shard weights, gradients and optimizer states."})
+               {.key = "use_fsdp",
+                .help = "Shards weights, gradients and optimizer state over the ranks."})
         .field(&ExecutionKeys::fsdp_min_num_params,
                {.key = "fsdp_min_num_params",
-                .help = "Accepted; FSDP units are blocks whatever their size.",
+                .help = "Accepted without effect; an FSDP unit is a block of any size.",
                 .minimum = 0,
                 .maximum = 1e15})
         .field(&ExecutionKeys::fsdp_activation_checkpointing,
-               {.key = "fsdp_activation_checkpointing", .help = "The same as recompute block."})
-        .field(&ExecutionKeys::fsdp_shard_size,
-               {.key = "fsdp_shard_size",
-                .help = "Ranks that share a copy of the state, such as those of one machine; "
-                        "gradients are summed between the copies. 0: all ranks share one.",
-                .unit = "ranks",
-                .minimum = 0,
-                .maximum = 1e6})
+               {.key = "fsdp_activation_checkpointing", .help = "Same as recompute=block."})
+        .field(
+            &ExecutionKeys::fsdp_shard_size,
+            {.key = "fsdp_shard_size",
+             .help =
+                 "Number of ranks that share one copy of the state, such as the ranks of one "
+                 "machine; gradients are summed between the copies. 0: all ranks share one copy.",
+             .unit = "ranks",
+             .minimum = 0,
+             .maximum = 1e6})
         .field(&ExecutionKeys::fsdp_reshard_after_forward,
                {.key = "fsdp_reshard_after_forward",
-                .help = "Drop gathered weights after forward and gather them again for backward; "
-                        "false keeps them until the update: less traffic, more memory."})
-        .field(&ExecutionKeys::ddp_bucket_mb,
-               {.key = "ddp_bucket_mb",
-                .help = "Gradients are reduced in pieces of this size while backward runs.",
-                .unit = "MiB",
-                .minimum = 0,
-                .maximum = 1e6})
+                .help = "Frees gathered weights after the forward pass and gathers them again for "
+                        "the backward pass; false keeps them until the update, which needs less "
+                        "traffic and more memory."})
+        .field(
+            &ExecutionKeys::ddp_bucket_mb,
+            {.key = "ddp_bucket_mb",
+             .help = "Size of the pieces in which gradients are reduced during the backward pass.",
+             .unit = "MiB",
+             .minimum = 0,
+             .maximum = 1e6})
         .field(&ExecutionKeys::reproducible,
                {.key = "reproducible",
-                .help = "Sum gradients in a binary tree over micro-batches, so that 1, 2, 4 and 8 "
-                        "ranks give the same bits; accumulation then keeps partial sums.",
+                .help = "Sums gradients in a binary tree over micro-batches, so that 1, 2, 4 and 8 "
+                        "ranks give the same bits; accumulation then keeps partial sums in memory.",
                 .default_help = "true on a CPU, false on a GPU"})
         .field(&ExecutionKeys::verify_replicas_interval,
                {.key = "verify_replicas_interval",
-                .help = "Compare checksums of the ranks' weights so often; 0: never.",
+                .help = "Interval in iterations between checksum comparisons across ranks; 0 "
+                        "disables them.",
                 .unit = "iterations",
                 .minimum = 0})
-        .field(&ExecutionKeys::comm_timeout_s, {.key = "comm_timeout_s",
-                                                .help = "Longest wait for another rank.",
-                                                .unit = "seconds",
-                                                .minimum = 0,
-                                                .maximum = 1e6,
-                                                .exclusive_minimum = true})
+        .field(&ExecutionKeys::comm_timeout_s,
+               {.key = "comm_timeout_s",
+                .help = "Longest wait for another rank, after which that rank counts as lost.",
+                .unit = "seconds",
+                .minimum = 0,
+                .maximum = 1e6,
+                .exclusive_minimum = true})
         .field(&ExecutionKeys::deterministic,
                {.key = "deterministic",
-                .help = "On a GPU: the same bits every time; false allows attention to add parts "
-                        "of a gradient in changing order, which can be faster."})
+                .help = "Makes every run on a GPU give the same bits; false allows attention to "
+                        "add parts of a gradient in varying order, which can be faster."})
         .field(&ExecutionKeys::cuda_graphs,
                {.key = "cuda_graphs",
-                .help = "On one GPU: record a micro-batch once and start it by one call from then "
-                        "on. Not with dropout or reproducible."})
+                .help = "Records a micro-batch on a single GPU once and launches it with one call "
+                        "from then on; not available with dropout or reproducible."})
         .field(&ExecutionKeys::gemm_autotune,
                {.key = "gemm_autotune",
-                .help = "On a GPU: time the library's algorithms for each product at start instead "
-                        "of trusting its heuristic; results are kept in out_dir."})
+                .help = "Times the algorithms of cuBLASLt for each product at the start instead of "
+                        "using its heuristic, and keeps the results in out_dir; for GPUs."})
         .field(&ExecutionKeys::stochastic_rounding,
                {.key = "stochastic_rounding",
-                .help = "Round updated 16-bit weights up or down at random, so that they are right "
-                        "on average, instead of to nearest."});
+                .help = "Rounds updated 16-bit weights up or down at random, so that they are "
+                        "correct on average, instead of to nearest."});
 }
 
 void add_data(Schema& schema) {
-    schema.group("Data", &TrainKeys::data, "Where tokens come from (docs/data.md).")
-        .field(&DataKeys::dataset,
-               {.key = "dataset",
-                .help = "A folder made by train prepare-data (or data/<name>), or builtin: a small "
-                        "generated corpus."})
+    schema.group("Data", &TrainKeys::data, "Sources of the tokens (docs/data.md).")
+        .field(&DataKeys::dataset, {.key = "dataset",
+                                    .help = "Folder made by train prepare-data (or data/<name>), "
+                                            "or builtin, a small generated corpus."})
         .field(&DataKeys::train_data,
                {.key = "train_data",
                 .help = "Training shards instead of dataset: globs with optional weights, "
                         "\"web/*.bin@0.7, code/*.bin@0.3\".",
                 .default_help = "from dataset"})
-        .field(&DataKeys::val_data, {.key = "val_data",
-                                     .help = "Validation shards, likewise.",
-                                     .default_help = "from dataset"})
+        .field(&DataKeys::val_data,
+               {.key = "val_data",
+                .help = "Validation shards instead of dataset, in the same form.",
+                .default_help = "from dataset"})
         .field(&DataKeys::ignore_index, {.key = "ignore_index",
-                                         .help = "Target that the loss skips.",
+                                         .help = "Target id that the loss skips.",
                                          .minimum = -2147483648.0,
                                          .maximum = 2147483647.0});
 }
 
 void add_run(Schema& schema) {
-    schema.group("Run and reports", &TrainKeys::run, "Where the run lives and what it writes.")
+    schema.group("Run and reports", &TrainKeys::run, "Folder of the run, and its output.")
         .field(&RunKeys::out_dir, {.key = "out_dir", .help = "Folder of all runs."})
         .field(&RunKeys::run_name, {.key = "run_name",
                                     .help = "Folder of this run inside out_dir.",
                                     .default_help = "YYYYmmdd_HHMMSS_<preset>_<backend>"})
-        .field(&RunKeys::init_from,
-               {.key = "init_from",
-                .help = "scratch, resume, auto (resume when the run of this run_name has a "
-                        "checkpoint, else scratch), or the folder of a checkpoint or Hugging Face "
-                        "model."})
+        .field(
+            &RunKeys::init_from,
+            {.key = "init_from",
+             .help =
+                 "Start of the run: scratch, resume, auto (resume if the run named run_name has a "
+                 "checkpoint, else scratch), or the folder of a checkpoint or Hugging Face model."})
         .field(&RunKeys::eval_interval,
                {.key = "eval_interval",
-                .help = "Iterations between evaluations; one more at the end. 0: only at the end.",
+                .help = "Interval in iterations between evaluations; one more follows at the end. "
+                        "0 evaluates only at the end.",
                 .minimum = 0,
                 .maximum = 1e12})
         .field(&RunKeys::eval_iters,
                {.key = "eval_iters",
-                .help = "Micro-batches per evaluation; 0: the whole validation set.",
+                .help = "Micro-batches per evaluation; 0 evaluates the whole validation set.",
                 .minimum = 0,
                 .maximum = 1e12})
-        .field(&RunKeys::eval_only, {.key = "eval_only", .help = "Evaluate once and stop."})
-        .field(&RunKeys::checkpoint_interval,
-               {.key = "checkpoint_interval",
-                .help = "Iterations between checkpoints; 0: with each evaluation.",
-                .minimum = 0,
-                .maximum = 1e12})
+        .field(&RunKeys::eval_only, {.key = "eval_only", .help = "Evaluates once and stops."})
+        .field(
+            &RunKeys::checkpoint_interval,
+            {.key = "checkpoint_interval",
+             .help =
+                 "Interval in iterations between checkpoints; 0 writes one with each evaluation.",
+             .minimum = 0,
+             .maximum = 1e12})
         .field(&RunKeys::keep_checkpoints,
                {.key = "keep_checkpoints",
-                .help = "Newest checkpoints to keep, besides the best; 0: all.",
+                .help = "Number of newest checkpoints to keep besides the best one; 0 keeps all.",
                 .minimum = 0,
                 .maximum = 1e9})
-        .field(
-            &RunKeys::always_save_checkpoint,
-            {.key = "always_save_checkpoint",
-             .help =
-                 "false: save at an evaluation only when the validation loss is the best so far."})
+        .field(&RunKeys::always_save_checkpoint,
+               {.key = "always_save_checkpoint",
+                .help = "Saves a checkpoint at every evaluation; false saves only when the "
+                        "validation loss is the lowest so far."})
         .field(&RunKeys::log_interval, {.key = "log_interval",
-                                        .help = "Iterations between console lines.",
+                                        .help = "Interval in iterations between console lines.",
                                         .minimum = 1,
                                         .maximum = 1e12})
-        .field(&RunKeys::log_save_interval, {.key = "log_save_interval",
-                                             .help = "Iterations between rewrites of the JSON log.",
-                                             .minimum = 1,
-                                             .maximum = 1e12})
+        .field(&RunKeys::log_save_interval,
+               {.key = "log_save_interval",
+                .help = "Interval in iterations between writes of the JSON log.",
+                .minimum = 1,
+                .maximum = 1e12})
         .field(&RunKeys::gradient_log_interval,
                {.key = "gradient_log_interval",
-                .help = "Iterations between gradient statistics; 0: never.",
+                .help = "Interval in iterations between gradient statistics; 0 disables them.",
                 .minimum = 0,
                 .maximum = 1e12})
         .field(&RunKeys::save_log_to_json,
-               {.key = "save_log_to_json", .help = "Write run_<name>.json."})
+               {.key = "save_log_to_json", .help = "Writes run_<name>.json."})
         .field(&RunKeys::tensorboard,
-               {.key = "tensorboard", .help = "Write TensorBoard event files."})
-        .field(&RunKeys::sample_interval, {.key = "sample_interval",
-                                           .help = "Iterations between printed samples; 0: never.",
-                                           .minimum = 0,
-                                           .maximum = 1e12})
+               {.key = "tensorboard", .help = "Writes TensorBoard event files."})
+        .field(&RunKeys::sample_interval,
+               {.key = "sample_interval",
+                .help = "Interval in iterations between printed samples; 0 disables them.",
+                .minimum = 0,
+                .maximum = 1e12})
         .field(&RunKeys::sample_prompt,
-               {.key = "sample_prompt", .help = "Prompt of those samples."});
+               {.key = "sample_prompt", .help = "Prompt of the printed samples."});
 }
 
 Schema build_schema() {

@@ -80,18 +80,18 @@ void add_size_fields(Builder& builder) {
                                         .default_help = "50304 with an arch_preset; else required"})
         .field(&ModelKeys::max_position_embeddings,
                {.key = "max_position_embeddings",
-                .help = "Longest sequence; rows of a learned position embedding.",
+                .help = "Longest sequence; number of rows of a learned position embedding.",
                 .unit = "tokens",
                 .minimum = 1,
                 .maximum = static_cast<double>(limits::kPositions),
                 .aliases = {"block_size", "n_positions", "max_seq_len", "seq_length"},
                 .default_help = "1024 with an arch_preset; else 2048 (gpt2: 1024)"})
-        .field(&ModelKeys::n_ctx, {.key = "n_ctx",
-                                   .help = "Old name of max_position_embeddings, used when that "
-                                           "is absent.",
-                                   .unit = "tokens",
-                                   .minimum = 1,
-                                   .maximum = static_cast<double>(limits::kPositions)});
+        .field(&ModelKeys::n_ctx,
+               {.key = "n_ctx",
+                .help = "Old name of max_position_embeddings, used if that key is absent.",
+                .unit = "tokens",
+                .minimum = 1,
+                .maximum = static_cast<double>(limits::kPositions)});
 }
 
 template <class Builder>
@@ -99,12 +99,12 @@ void add_choice_fields(Builder& builder) {
     builder
         .field(&ModelKeys::model_type,
                {.key = "model_type",
-                .help = "Hugging Face's model type; fixes the architecture. Without it the file is "
-                        "one of ours, and arch_preset and the choices below apply."})
+                .help = "Model type of Hugging Face, which fixes the architecture. Without it, "
+                        "arch_preset and the choices below define the model."})
         .field(&ModelKeys::arch_preset,
                {.key = "arch_preset",
-                .help = "Starting point of a model of ours; every other key overrides it. custom "
-                        "is llama under a name that says that choices follow.",
+                .help = "Preset of a model without model_type; every other key overrides it. "
+                        "custom equals llama and announces that other choices follow.",
                 .default_help = "llama's choices, without its sizes; for train gpt2"})
         .field(&ModelKeys::normalization,
                {.key = "normalization", .help = "Kind of norm.", .default_help = "of the preset"})
@@ -113,7 +113,7 @@ void add_choice_fields(Builder& builder) {
                 .help = "Norms before, after or around each half of a block.",
                 .default_help = "of the preset"})
         .field(&ModelKeys::position_encoding, {.key = "position_encoding",
-                                               .help = "How positions enter.",
+                                               .help = "Kind of position encoding.",
                                                .default_help = "of the preset"})
         .field(&ModelKeys::ffn_type,
                {.key = "ffn_type",
@@ -125,7 +125,7 @@ void add_choice_fields(Builder& builder) {
                                         .default_help = "of the preset or model_type"})
         .field(&ModelKeys::hidden_activation,
                {.key = "hidden_activation",
-                .help = "Gemma's activation; its files carry a meaningless hidden_act beside it."})
+                .help = "Activation of Gemma; the hidden_act of its files has no effect."})
         .field(
             &ModelKeys::qk_norm,
             {.key = "qk_norm",
@@ -142,7 +142,7 @@ void add_choice_fields(Builder& builder) {
                                       .help = "Biases of the feed-forward network.",
                                       .default_help = "bias, or as the model_type"})
         .field(&ModelKeys::tie_word_embeddings, {.key = "tie_word_embeddings",
-                                                 .help = "The LM head is the token embedding.",
+                                                 .help = "Uses the token embedding as the LM head.",
                                                  .aliases = {"weight_tying"},
                                                  .default_help = "of the preset or model_type"})
         .field(&ModelKeys::use_parallel_residual,
@@ -150,20 +150,20 @@ void add_choice_fields(Builder& builder) {
                 .help = "Attention and feed-forward network read the same input (GPT-NeoX)."})
         .field(&ModelKeys::norm_eps,
                {.key = "rms_norm_eps",
-                .help = "Added to the variance in norms.",
+                .help = "Constant added to the variance in norms.",
                 .minimum = 0,
                 .maximum = 1,
                 .aliases = {"norm_eps", "layer_norm_eps", "layer_norm_epsilon", "layernorm_eps"},
                 .default_help = "1e-5, or as the model_type"})
         .field(&ModelKeys::dropout,
                {.key = "dropout",
-                .help = "Dropout of the embeddings and of both residual branches.",
+                .help = "Dropout probability of the embeddings and of both residual branches.",
                 .minimum = 0,
                 .maximum = 1,
                 .default_help = "0"})
         .field(&ModelKeys::use_flash_attention,
                {.key = "use_flash_attention",
-                .help = "Memory analysis without the S x S attention matrix.",
+                .help = "Analyses memory without the S x S attention matrix.",
                 .default_help = "true"});
 }
 
@@ -186,9 +186,11 @@ void add_position_fields(Builder& builder) {
         .field(&ModelKeys::rope_scaling,
                {.key = "rope_scaling",
                 .help = R"(Frequency scaling for longer sequences: {"rope_type": "llama3", ...}.)"})
-        .field(&ModelKeys::rope_parameters,
-               {.key = "rope_parameters",
-                .help = "transformers 5's object with rope_theta, rope_type and the rest."})
+        .field(
+            &ModelKeys::rope_parameters,
+            {.key = "rope_parameters",
+             .help =
+                 "Object of transformers 5 with rope_theta, rope_type and the scaling parameters."})
         .field(&ModelKeys::sliding_window,
                {.key = "sliding_window",
                 .help = "Attention window.",
@@ -196,21 +198,20 @@ void add_position_fields(Builder& builder) {
                 .minimum = 1,
                 .maximum = static_cast<double>(limits::kPositions),
                 .default_help = "none (gemma2, and Qwen types with use_sliding_window: 4096)"})
-        .field(&ModelKeys::use_sliding_window,
-               {.key = "use_sliding_window",
-                .help = "Qwen: whether sliding_window applies at all.",
-                .default_help = "false for the Qwen types"})
+        .field(&ModelKeys::use_sliding_window, {.key = "use_sliding_window",
+                                                .help = "Qwen: enables sliding_window.",
+                                                .default_help = "false for the Qwen types"})
         .field(&ModelKeys::max_window_layers,
                {.key = "max_window_layers",
-                .help = "Qwen: the first so many layers have full attention.",
+                .help = "Qwen: number of leading layers with full attention.",
                 .unit = "layers",
                 .minimum = 0,
                 .maximum = static_cast<double>(limits::kLayers),
                 .default_help = "28"})
         .field(&ModelKeys::layer_types,
                {.key = "layer_types",
-                .help = "transformers' list of full_attention and sliding_attention, one a layer; "
-                        "must agree with the keys above."});
+                .help = "List of full_attention and sliding_attention, one entry per layer, as "
+                        "written by transformers; must agree with the keys above."});
 }
 
 template <class Builder>
@@ -218,11 +219,12 @@ void add_expert_fields(Builder& builder) {
     constexpr auto kExperts = static_cast<double>(limits::kExperts);
     constexpr auto kLayers = static_cast<double>(limits::kLayers);
     builder
-        .field(&ModelKeys::num_experts, {.key = "num_experts",
-                                         .help = "Routed experts of a mixture layer, E; 0: dense.",
-                                         .minimum = 0,
-                                         .maximum = kExperts,
-                                         .aliases = {"num_local_experts", "n_routed_experts"}})
+        .field(&ModelKeys::num_experts,
+               {.key = "num_experts",
+                .help = "Number of routed experts of a mixture layer, E; 0 is a dense model.",
+                .minimum = 0,
+                .maximum = kExperts,
+                .aliases = {"num_local_experts", "n_routed_experts"}})
         .field(&ModelKeys::num_experts_per_tok,
                {.key = "num_experts_per_tok",
                 .help = "Routed experts that one token uses, k.",
@@ -278,7 +280,7 @@ void add_latent_attention_fields(Builder& builder) {
                 .maximum = kWidth})
         .field(&ModelKeys::kv_lora_rank,
                {.key = "kv_lora_rank",
-                .help = "Latent attention: rank of keys and values, what the cache holds.",
+                .help = "Latent attention: rank of keys and values, which the cache stores.",
                 .minimum = 1,
                 .maximum = kWidth})
         .field(&ModelKeys::qk_nope_head_dim,
@@ -301,14 +303,15 @@ void add_latent_attention_fields(Builder& builder) {
 template <class Builder>
 void add_model_type_fields(Builder& builder) {
     builder
-        .field(&ModelKeys::attn_config, {.key = "attn_config",
-                                         .help = "MPT: object with alibi, attn_type, kv_n_heads.",
-                                         .default_help = "alibi true, as transformers' class"})
+        .field(&ModelKeys::attn_config,
+               {.key = "attn_config",
+                .help = "MPT: object with alibi, attn_type, kv_n_heads.",
+                .default_help = "alibi true, as in the class of transformers"})
         .field(&ModelKeys::ffn_config,
-               {.key = "ffn_config", .help = "MPT: object; only ffn_type mptmlp is known."})
+               {.key = "ffn_config", .help = "MPT: object; only ffn_type mptmlp is supported."})
         .field(&ModelKeys::no_bias, {.key = "no_bias",
                                      .help = "MPT: no biases in linear layers and norms.",
-                                     .default_help = "true, as transformers' class"})
+                                     .default_help = "true, as in the class of transformers"})
         .field(&ModelKeys::learned_pos_emb,
                {.key = "learned_pos_emb",
                 .help = "MPT: learned positions; has no effect beside alibi.",
@@ -320,13 +323,13 @@ void add_model_type_fields(Builder& builder) {
              .default_help = "low_precision_layernorm"})
         .field(&ModelKeys::add_cross_attention,
                {.key = "add_cross_attention",
-                .help = "GPT-2 as the decoder of an encoder: not known here, must be false."});
+                .help = "GPT-2 as the decoder of an encoder; not supported, must be false."});
 }
 
 /// Keys of Hugging Face files that change neither parameters nor costs.
 template <class Builder>
 void add_ignored_model_fields(Builder& builder) {
-    constexpr std::string_view kHelp = "Hugging Face key without effect here.";
+    constexpr std::string_view kHelp = "Key of Hugging Face without effect here.";
     for (const std::string_view key : {"torch_dtype",
                                        "dtype",
                                        "transformers_version",
@@ -418,9 +421,10 @@ void add_model_fields(Builder& builder) {
     add_expert_fields(builder);
     add_latent_attention_fields(builder);
     add_model_type_fields(builder);
-    builder.field(&ModelKeys::architectures,
-                  {.key = "architectures",
-                   .help = "Hugging Face's class names: marks a file as theirs, nothing else."});
+    builder.field(
+        &ModelKeys::architectures,
+        {.key = "architectures",
+         .help = "Class names of Hugging Face, which mark a file as theirs; no other effect."});
     add_ignored_model_fields(builder);
     // Foreign keys are for Hugging Face files only: refuse_unknown_keys() refuses them elsewhere.
     builder.tolerate_unknown_keys();
