@@ -17,7 +17,7 @@ TOOLS = SOURCE / "tools/gpu_bundle"
 DOCTOR = """\
 Devices
   CPU                            Some CPU
-  GPU 0                          NVIDIA H100 80GB HBM3   sm_90, 132 SMs, 79 GiB of 80 GiB free, CUDA 13.0
+  GPU 0                          NVIDIA H100 80GB HBM3 sm_90, 132 SMs, 79 GiB of 80 GiB free, CUDA 13.0
   GPU 0 libraries                driver for CUDA 13.0, cuBLASLt 13.1.0
 """
 
@@ -72,6 +72,7 @@ for argument in "$@"; do
     case $argument in --gtest_filter=*) suite=${argument#*=} ;; esac
 done
 suite=${suite%.\*}
+if [[ -n ${FAKE_IGNORES_TERM:-} ]]; then trap '' TERM; fi
 if [[ $suite == "${FAKE_HANGS:-}" ]]; then echo $$ >"$FAKES/hangs"; sleep 100; fi
 if [[ $suite == "${FAKE_FAILS:-}" ]]; then
     printf 'expected 1 | 2\n[  FAILED  ] %s.Test (0 ms)\n' "$suite"
@@ -222,6 +223,12 @@ class Verdicts(RunTest):
         self.assertIn("not done after 2.4 s", self.row("device/GpuAccelerator"))
         self.assert_gone()
 
+    def test_a_program_that_ignores_the_end_of_its_step_is_killed(self):
+        verdicts = self.verdicts("--only=device,products", "--slow=0.01", code=1, FAKE_HANGS="GpuAccelerator",
+                                 FAKE_IGNORES_TERM="1")
+        self.assertEqual((verdicts["device/GpuAccelerator"], verdicts["products/GpuProducts"]), ("TIMEOUT", "PASS"))
+        self.assert_gone()
+
     def test_losses_are_compared_with_the_carried_ones(self):
         name = "bfloat16-manual-77-graphs"
         only = "--only=training/bfloat16/manual/77/graphs"
@@ -282,6 +289,13 @@ class Stopped(RunTest):
                 self.assert_gone()
                 self.assertIn(f"- Status: stopped by {number.name} during device/GpuAccelerator\n", self.results())
                 self.assertIn("- Not run: products\n", self.results())
+
+    def test_by_a_signal_that_the_program_ignores(self):
+        process = self.start(FAKE_IGNORES_TERM="1")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 143)
+        self.assert_gone()
 
     def test_killed(self):
         process = self.start()

@@ -82,6 +82,17 @@ chosen() {
     return 1
 }
 
+# end_group ID: timeout ends with the step's shell, but a program that ends gently, or hangs, may outlive it. It gets five
+# seconds, so that it does not hold the GPU while the next step runs.
+end_group() {
+    local tries
+    for ((tries = 0; tries < 50; ++tries)); do
+        if ! kill -0 -- "-$1" 2>/dev/null; then return; fi
+        sleep 0.1
+    done
+    kill -KILL -- "-$1" 2>/dev/null
+}
+
 # step NAME LIMIT FUNCTION ARGUMENT...: runs it, prints the verdict and records it.
 step() {
     local name=$1 limit=$2 code start_ms left cut=0
@@ -104,6 +115,7 @@ step() {
     child=$!
     wait "$child"
     code=$?
+    end_group "$child"
     child=""
     record "$name" "$code" "$limit" "$cut" "$(($(now_ms) - start_ms))"
     write_results "running"
@@ -207,6 +219,7 @@ stop() {
     if [[ -n $child ]]; then
         kill -TERM "$child" 2>/dev/null
         wait "$child"
+        end_group "$child"
     fi
     finish "$2" "stopped by SIG$1${running:+ during $running}"
 }
@@ -335,7 +348,7 @@ for line in "${groups[@]}"; do
             name_gpu "no GPU"
             finish 2 "stopped: ${last_note/no GPU:/no GPU was found:}"
         fi
-        name_gpu "$(awk -F'   *' '$2 == "GPU 0" { print $3 }' "$work/doctor" 2>/dev/null)"
+        name_gpu "$(sed -n 's/^ *GPU 0  *\(.*[^ ]\)  *sm_[0-9]*, .*/\1/p' "$work/doctor" 2>/dev/null)"
         if [[ $last_verdict == FAIL && $last_note == "this bundle is for"* ]]; then finish 2 "stopped: $last_note"; fi
         mapfile -t suites < <(list_suites)
     fi

@@ -101,7 +101,7 @@ step_doctor() {
         exit 1
     fi
     local name text
-    name="$(awk -F'   *' '$2 == "GPU 0" { print $3 }' "$work/doctor")"
+    name="$(sed -n 's/^ *GPU 0  *\(.*[^ ]\)  *sm_[0-9]*, .*/\1/p' "$work/doctor")"
     text="$(sed -n 's/.* \(sm_[0-9]*\), .*/\1/p' "$work/doctor" | head -n 1)"
     if ! runs_on "${text#sm_}"; then
         say "this bundle is for sm_${architecture%%-*}, and ${name:-the GPU} is $text"
