@@ -39,44 +39,40 @@ public:
     }
 
 private:
-    void add(std::string_view name, MemoryCategory category, Lifetime lifetime, std::uint64_t bytes,
-             std::int64_t count = 1) {
+    void add(BufferId id, Lifetime lifetime, std::uint64_t bytes, std::int64_t count = 1) {
         if (bytes == 0 || count == 0) return;
-        plan_.buffers.push_back(
-            {name, category, lifetime, round_up(bytes, kBufferAlignment), count, 0});
+        plan_.buffers.push_back({id, lifetime, round_up(bytes, kBufferAlignment), count});
+    }
+    /// The same for a number of elements.
+    void add_elements(BufferId id, Lifetime lifetime, std::uint64_t elements,
+                      std::int64_t count = 1) {
+        add(id, lifetime, elements * bytes_of(id), count);
+    }
+    [[nodiscard]] std::uint64_t bytes_of(BufferId id) const {
+        return element_bytes(buffer_kind(id).elements, execution_);
     }
 
     [[nodiscard]] bool sharded(Parallelism from) const { return execution_.parallelism >= from; }
 
     /// One kind of state for every unit, `copies` times; sharded state holds this rank's part of
     /// each.
-    void add_state(std::string_view name, MemoryCategory category, std::uint64_t element_bytes,
-                   bool shard, std::int64_t copies = 1) {
+    void add_state(BufferId id, bool shard, std::int64_t copies = 1) {
         const std::int64_t sharers =
             sharded(Parallelism::fsdp) ? execution_.shard_ranks() : execution_.world_size;
         const auto ranks = static_cast<std::uint64_t>(shard ? sharers : 1);
-        for (const Unit& unit : units_) {
-            add(name, category, Lifetime::persistent, unit.elements / ranks * element_bytes,
-                unit.count * copies);
-        }
+        for (const Unit& unit : units_)
+            add_elements(id, Lifetime::persistent, unit.elements / ranks, unit.count * copies);
     }
 
     void add_model_state() {
-        const DType storage = execution_.storage_dtype();
         const bool shard_optimizer = sharded(Parallelism::zero1);
-        add_state("weights", MemoryCategory::weights, size_in_bytes(storage),
-                  sharded(Parallelism::fsdp));
-        if (execution_.has_master_weights()) {
-            add_state("master_weights", MemoryCategory::master_weights, 4, shard_optimizer);
-        }
-        add_state("gradients", MemoryCategory::gradients, gradient_bytes(),
-                  sharded(Parallelism::zero2));
-        add_state("pending_gradients", MemoryCategory::gradients, gradient_bytes(),
-                  sharded(Parallelism::zero2), pending_gradient_sums(execution_));
-        const std::uint64_t moment_bytes = size_in_bytes(execution_.statistics_dtype());
-        add_state("first_moment", MemoryCategory::optimizer_moments, moment_bytes, shard_optimizer);
-        add_state("second_moment", MemoryCategory::optimizer_moments, moment_bytes,
-                  shard_optimizer);
+        const bool shard_gradients = sharded(Parallelism::zero2);
+        add_state(BufferId::weights, sharded(Parallelism::fsdp));
+        if (execution_.has_master_weights()) add_state(BufferId::master_weights, shard_optimizer);
+        add_state(BufferId::gradients, shard_gradients);
+        add_state(BufferId::pending_gradients, shard_gradients, pending_gradient_sums(execution_));
+        add_state(BufferId::first_moment, shard_optimizer);
+        add_state(BufferId::second_moment, shard_optimizer);
     }
 
     /// Whole units in flight. Weights: the unit in use and the prefetched one, or all when they are
@@ -87,26 +83,22 @@ private:
         const std::uint64_t largest = largest_unit(units_);
         const std::int64_t in_flight = tied_head_ ? 3 : 2;
         if (sharded(Parallelism::fsdp)) {
-            const std::uint64_t bytes = size_in_bytes(execution_.storage_dtype());
             if (execution_.reshard_after_forward) {
-                add("gathered_weights", MemoryCategory::communication, Lifetime::step,
-                    largest * bytes, in_flight);
+                add_elements(BufferId::gathered_weights, Lifetime::step, largest, in_flight);
             } else {
                 for (const Unit& unit : units_) {
-                    add("gathered_weights", MemoryCategory::communication, Lifetime::step,
-                        unit.elements * bytes, unit.count);
+                    add_elements(BufferId::gathered_weights, Lifetime::step, unit.elements,
+                                 unit.count);
                 }
             }
         }
-        if (sharded(Parallelism::zero2)) {
-            add("unreduced_gradients", MemoryCategory::communication, Lifetime::step,
-                largest * gradient_bytes(), in_flight);
-        }
+        if (sharded(Parallelism::zero2))
+            add_elements(BufferId::unreduced_gradients, Lifetime::step, largest, in_flight);
         if (execution_.device == DeviceKind::cpu) {
             // Sums within a shard and between copies of it may be under way together.
             const bool copies = sharded(Parallelism::fsdp) && execution_.replicas() > 1;
-            add("staging", MemoryCategory::communication, Lifetime::step,
-                std::min(kStagingBytes, largest * gradient_bytes()), copies ? 2 : 1);
+            add(BufferId::staging, Lifetime::step,
+                std::min(kStagingBytes, largest * bytes_of(BufferId::gradients)), copies ? 2 : 1);
         }
     }
 
@@ -120,28 +112,26 @@ private:
 
     void add_inputs_and_activations() {
         const auto tokens = static_cast<std::uint64_t>(execution_.tokens());
-        const std::uint64_t row = static_cast<std::uint64_t>(config_.hidden_size) *
-                                  size_in_bytes(execution_.storage_dtype());
-        add("token_ids", MemoryCategory::inputs, Lifetime::step, tokens * 4,
-            2);  // inputs and targets
+        const std::uint64_t row = tokens * static_cast<std::uint64_t>(config_.hidden_size);
+        // Inputs and targets.
+        add_elements(BufferId::token_ids, Lifetime::step, tokens, 2);
         if (execution_.device == DeviceKind::cuda &&
             config_.position_encoding == model::PositionEncoding::rope) {
-            // Cosine and sine of every position and frequency, fp32.
-            add("rope.table", MemoryCategory::inputs, Lifetime::persistent,
-                static_cast<std::uint64_t>(execution_.sequence_length * config_.head_dim) * 4);
+            // Cosine and sine of every position and frequency.
+            add_elements(BufferId::rope_table, Lifetime::persistent,
+                         static_cast<std::uint64_t>(execution_.sequence_length * config_.head_dim));
         }
         const std::int64_t moe_layers = config_.num_moe_layers();
         add_layers(config_.num_hidden_layers - moe_layers, false);
         add_layers(moe_layers, true);
-        add("final_norm.input", MemoryCategory::activations, Lifetime::step, tokens * row);
-        add("final_norm.output", MemoryCategory::activations, Lifetime::step, tokens * row);
+        add_elements(BufferId::final_norm_input, Lifetime::step, row);
+        add_elements(BufferId::final_norm_output, Lifetime::step, row);
         const std::uint64_t statistics =
             config_.normalization == model::Normalization::rmsnorm ? 1 : 2;
-        add("final_norm.statistics", MemoryCategory::activations, Lifetime::step,
-            tokens * statistics * size_in_bytes(execution_.statistics_dtype()));
+        add_elements(BufferId::final_norm_statistics, Lifetime::step, tokens * statistics);
         // The gradient of the residual stream: written by the loss, carried through every block to
         // the embedding.
-        add("grad.residual", MemoryCategory::scratch, Lifetime::step, tokens * row);
+        add_elements(BufferId::grad_residual, Lifetime::step, row);
     }
 
     /// Logits of one chunk become their own gradient in place.
@@ -149,11 +139,9 @@ private:
         const auto tokens = static_cast<std::uint64_t>(execution_.tokens());
         const auto chunk =
             static_cast<std::uint64_t>(loss_chunk_tokens(execution_, config_.vocab_size));
-        add("logits", MemoryCategory::logits, Lifetime::loss,
-            chunk * static_cast<std::uint64_t>(config_.vocab_size) *
-                size_in_bytes(execution_.storage_dtype()));
-        add("losses", MemoryCategory::logits, Lifetime::loss,
-            tokens * size_in_bytes(execution_.statistics_dtype()));
+        add_elements(BufferId::logits, Lifetime::loss,
+                     chunk * static_cast<std::uint64_t>(config_.vocab_size));
+        add_elements(BufferId::losses, Lifetime::loss, tokens);
     }
 
     /// Working set and scratch of the larger kind of block.
@@ -186,8 +174,7 @@ private:
         constexpr std::uint64_t kMiB = 1ULL << 20U;
         if (execution_.device == DeviceKind::cpu) return;
         plan_.context_bytes = 600 * kMiB + (execution_.world_size > 1 ? 400 * kMiB : 0);
-        add("device context (estimate)", MemoryCategory::context, Lifetime::outside_arena,
-            plan_.context_bytes);
+        add(BufferId::device_context, Lifetime::outside_arena, plan_.context_bytes);
     }
 
     [[nodiscard]] std::uint64_t place_after(Lifetime lifetime, std::uint64_t start) {
@@ -218,10 +205,6 @@ private:
         raise_peak(Phase::backward_attention, place_after(Lifetime::backward_attention, backward));
     }
 
-    [[nodiscard]] std::uint64_t gradient_bytes() const {
-        return size_in_bytes(execution_.gradient_dtype.value_or(execution_.storage_dtype()));
-    }
-
     const ModelConfig& config_;
     const Execution& execution_;
     std::vector<Unit> units_;
@@ -235,14 +218,14 @@ std::array<std::uint64_t, kMemoryCategoryCount> MemoryPlan::peak_by_category() c
     std::array<std::uint64_t, kMemoryCategoryCount> bytes{};
     for (const Buffer& buffer : buffers) {
         if (!is_live(buffer.lifetime, peak_phase)) continue;
-        bytes[static_cast<std::size_t>(buffer.category)] += buffer.bytes();
+        bytes[static_cast<std::size_t>(buffer.category())] += buffer.bytes();
     }
     return bytes;
 }
 
-const Buffer* MemoryPlan::find(std::string_view name) const {
+const Buffer* MemoryPlan::find(BufferId id) const {
     for (const Buffer& buffer : buffers) {
-        if (buffer.name == name) return &buffer;
+        if (buffer.id == id) return &buffer;
     }
     return nullptr;
 }

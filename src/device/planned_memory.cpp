@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <optional>
 #include <stdexcept>
 
 namespace isoflop::device {
@@ -9,61 +11,67 @@ namespace isoflop::device {
 PlannedMemory::PlannedMemory(cost::MemoryPlan plan, const cost::Execution& execution,
                              Device& device)
     : plan_(std::move(plan)),
-      storage_(execution.storage_dtype()),
-      statistics_(execution.statistics_dtype()),
+      execution_(execution),
       arena_(device, plan_.arena_bytes) {}
 
-std::byte* PlannedMemory::locate(std::string_view name, std::int64_t index,
-                                 std::uint64_t bytes) const {
-    const cost::Buffer* buffer = plan_.find(name);
-    if (buffer == nullptr) throw std::logic_error(fmt::format("memory plan: no buffer '{}'", name));
-    const std::int64_t copy = buffer->lifetime == cost::Lifetime::working ? 0 : index;
-    if (copy < 0 || copy >= buffer->count || bytes > buffer->bytes_each) {
+const cost::Buffer& PlannedMemory::buffer(cost::BufferId id) const {
+    const cost::Buffer* const found = plan_.find(id);
+    if (found != nullptr) return *found;
+    throw std::logic_error(fmt::format("memory plan: no buffer '{}'", cost::buffer_kind(id).name));
+}
+
+DType PlannedMemory::dtype(cost::BufferId id) const {
+    const cost::BufferKind& kind = cost::buffer_kind(id);
+    const std::optional<DType> dtype = cost::element_dtype(kind.elements, execution_);
+    if (dtype) return *dtype;
+    throw std::logic_error(fmt::format("memory plan: buffer '{}' holds no tensors", kind.name));
+}
+
+std::byte* PlannedMemory::hand_out(std::uint64_t offset, std::uint64_t bytes) const {
+    high_water_bytes_ = std::max(high_water_bytes_, offset + bytes);
+    return arena_.data() + offset;
+}
+
+std::byte* PlannedMemory::locate(cost::BufferId id, std::int64_t index, std::uint64_t bytes) const {
+    const cost::Buffer& planned = buffer(id);
+    const std::int64_t copy = planned.lifetime == cost::Lifetime::working ? 0 : index;
+    if (copy < 0 || copy >= planned.count || bytes > planned.bytes_each) {
         throw std::logic_error(fmt::format(
             "memory plan: buffer '{}' has {} copies of {} bytes; asked for {} bytes of copy {}",
-            name, buffer->count, buffer->bytes_each, bytes, copy));
+            planned.name(), planned.count, planned.bytes_each, bytes, copy));
     }
-    return arena_.data() + buffer->offset + static_cast<std::uint64_t>(copy) * buffer->bytes_each;
+    return hand_out(planned.offset + static_cast<std::uint64_t>(copy) * planned.bytes_each, bytes);
 }
 
-TensorView PlannedMemory::view(std::string_view name, std::int64_t index, DType dtype,
-                               std::initializer_list<std::int64_t> shape) const {
-    const TensorView wanted(nullptr, dtype, shape);
-    return {locate(name, index, wanted.bytes()), dtype, shape};
-}
-
-TensorView PlannedMemory::tensor(std::string_view name, std::int64_t index,
+TensorView PlannedMemory::tensor(cost::BufferId id, std::int64_t index,
                                  std::initializer_list<std::int64_t> shape) const {
-    return view(name, index, storage_, shape);
+    const TensorView wanted(nullptr, dtype(id), shape);
+    return {locate(id, index, wanted.bytes()), wanted.dtype(), shape};
 }
 
-TensorView PlannedMemory::statistics(std::string_view name, std::int64_t index,
-                                     std::initializer_list<std::int64_t> shape) const {
-    return view(name, index, statistics_, shape);
+std::span<std::int32_t> PlannedMemory::token_ids(std::int64_t index) const {
+    const auto tokens = static_cast<std::size_t>(execution_.tokens());
+    std::byte* const ids = locate(cost::BufferId::token_ids, index, tokens * sizeof(std::int32_t));
+    return {reinterpret_cast<std::int32_t*>(ids), tokens};
 }
 
-std::int32_t* PlannedMemory::token_ids(std::int64_t index) const {
-    return reinterpret_cast<std::int32_t*>(locate("token_ids", index, 0));
+std::span<std::byte> PlannedMemory::bytes_of(cost::BufferId id) const {
+    const cost::Buffer& planned = buffer(id);
+    return {hand_out(planned.offset, planned.bytes()), planned.bytes()};
 }
 
-std::span<std::byte> PlannedMemory::bytes_of(std::string_view name) const {
-    const cost::Buffer* buffer = plan_.find(name);
-    return {locate(name, 0, 0), buffer->bytes()};
-}
-
-TensorView PlannedMemory::flat_state(std::string_view name, DType dtype) const {
+TensorView PlannedMemory::flat_state(cost::BufferId id) const {
+    const std::uint64_t start = buffer(id).offset;
     std::uint64_t bytes = 0;
-    std::uint64_t start = 0;
-    for (const cost::Buffer& buffer : plan_.buffers) {
-        if (buffer.name != name) continue;
-        if (bytes == 0) start = buffer.offset;
-        if (buffer.offset != start + bytes) {
-            throw std::logic_error(fmt::format("memory plan: '{}' is not contiguous", name));
+    for (const cost::Buffer& part : plan_.buffers) {
+        if (part.id != id) continue;
+        if (part.offset != start + bytes) {
+            throw std::logic_error(fmt::format("memory plan: '{}' is not contiguous", part.name()));
         }
-        bytes += buffer.bytes();
+        bytes += part.bytes();
     }
-    return {
-        arena_.data() + start, dtype, {static_cast<std::int64_t>(bytes / size_in_bytes(dtype))}};
+    const DType type = dtype(id);
+    return {hand_out(start, bytes), type, {static_cast<std::int64_t>(bytes / size_in_bytes(type))}};
 }
 
 }  // namespace isoflop::device

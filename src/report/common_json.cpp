@@ -70,8 +70,8 @@ ordered_json to_json(const cost::MemoryPlan& plan) {
     }
     ordered_json buffers = ordered_json::array();
     for (const cost::Buffer& buffer : plan.buffers) {
-        buffers.push_back({{"name", buffer.name},
-                           {"category", to_string(buffer.category)},
+        buffers.push_back({{"name", buffer.name()},
+                           {"category", to_string(buffer.category())},
                            {"bytes_each", buffer.bytes_each},
                            {"count", buffer.count},
                            {"offset", buffer.offset}});

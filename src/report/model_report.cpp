@@ -72,7 +72,7 @@ void memory_section(text::TextReport& report, const ModelAnalysis& analysis,
     }
     report.section("4. Saved activations of one layer");
     for (const cost::Buffer& buffer : analysis.layer_buffers) {
-        report.row("  " + std::string(buffer.name),
+        report.row("  " + std::string(buffer.name()),
                    human_bytes(static_cast<double>(buffer.bytes())));
     }
     text::Table table({{"backend", text::Align::left},
@@ -131,7 +131,7 @@ nlohmann::ordered_json model_json(const ModelAnalysis& analysis) {
     }
     ordered_json layer = ordered_json::array();
     for (const auto& buffer : analysis.layer_buffers) {
-        layer.push_back({{"name", buffer.name}, {"bytes", buffer.bytes()}});
+        layer.push_back({{"name", buffer.name()}, {"bytes", buffer.bytes()}});
     }
     ordered_json choices = ordered_json::array();
     for (const auto& choice : analysis.activation_choices) {

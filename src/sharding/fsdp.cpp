@@ -14,14 +14,12 @@ Fsdp::Fsdp(const DataParallelOptions& options, const cost::StateLayout& layout,
       communicator_(*groups.shard),
       copies_(groups.copies),
       tree_(context, execution_, memory) {
-    const TensorView weights = memory.flat_state("weights", execution_.storage_dtype());
-    const TensorView first_moment =
-        memory.flat_state("first_moment", execution_.statistics_dtype());
-    const TensorView second_moment =
-        memory.flat_state("second_moment", execution_.statistics_dtype());
+    const TensorView weights = memory.flat_state(cost::BufferId::weights);
+    const TensorView first_moment = memory.flat_state(cost::BufferId::first_moment);
+    const TensorView second_moment = memory.flat_state(cost::BufferId::second_moment);
     TensorView master_weights;
     if (execution_.has_master_weights())
-        master_weights = memory.flat_state("master_weights", DType::float32);
+        master_weights = memory.flat_state(cost::BufferId::master_weights);
     const auto size = static_cast<std::uint64_t>(communicator_.size());
     const auto rank = static_cast<std::uint64_t>(communicator_.rank());
     for (std::size_t unit = 0; unit < layout_.units.size(); ++unit) {
@@ -40,7 +38,7 @@ Fsdp::Fsdp(const DataParallelOptions& options, const cost::StateLayout& layout,
 }
 
 void Fsdp::make_weight_slots(const device::PlannedMemory& memory) {
-    const TensorView all = memory.flat_state("gathered_weights", execution_.storage_dtype());
+    const TensorView all = memory.flat_state(cost::BufferId::gathered_weights);
     if (!execution_.reshard_after_forward) {  // one for each unit
         for (const cost::StateUnit& unit : layout_.units) {
             weight_slots_.emplace_back().memory = all.flat_range(
@@ -48,15 +46,15 @@ void Fsdp::make_weight_slots(const device::PlannedMemory& memory) {
         }
         return;
     }
-    const std::int64_t count = memory.plan().find("gathered_weights")->count;
+    const std::int64_t count = memory.plan().find(cost::BufferId::gathered_weights)->count;
     const std::int64_t each = all.size() / count;
     for (std::int64_t i = 0; i < count; ++i)
         weight_slots_.emplace_back().memory = all.flat_range(i * each, each);
 }
 
 void Fsdp::make_gradient_slots(const device::PlannedMemory& memory) {
-    const TensorView all = memory.flat_state("unreduced_gradients", execution_.storage_dtype());
-    const std::int64_t count = memory.plan().find("unreduced_gradients")->count;
+    const TensorView all = memory.flat_state(cost::BufferId::unreduced_gradients);
+    const std::int64_t count = memory.plan().find(cost::BufferId::unreduced_gradients)->count;
     const std::int64_t each = all.size() / count;
     for (std::int64_t i = 0; i < count; ++i)
         gradient_slots_.emplace_back().memory = all.flat_range(i * each, each);

@@ -11,11 +11,11 @@ using device::TensorView;
 GradientTree::GradientTree(device::Context& context, const cost::Execution& execution,
                            const device::PlannedMemory& memory)
     : context_(context),
-      sum_(memory.flat_state("gradients", execution.storage_dtype())),
+      sum_(memory.flat_state(cost::BufferId::gradients)),
       target_(sum_),
       micro_steps_(execution.grad_accum_steps) {
-    if (!memory.has("pending_gradients")) return;
-    pending_ = memory.flat_state("pending_gradients", execution.storage_dtype());
+    if (!memory.has(cost::BufferId::pending_gradients)) return;
+    pending_ = memory.flat_state(cost::BufferId::pending_gradients);
     levels_ = pending_.size() / sum_.size();
 }
 

@@ -10,13 +10,13 @@ Replicated::Replicated(const DataParallelOptions& options, const cost::StateLayo
       layout_(layout),
       context_(context),
       communicator_(communicator),
-      weights_(memory.flat_state("weights", execution_.storage_dtype())),
+      weights_(memory.flat_state(cost::BufferId::weights)),
       tree_(context, execution_, memory),
       gradients_(tree_.sum()),
-      first_moment_(memory.flat_state("first_moment", execution_.statistics_dtype())),
-      second_moment_(memory.flat_state("second_moment", execution_.statistics_dtype())) {
+      first_moment_(memory.flat_state(cost::BufferId::first_moment)),
+      second_moment_(memory.flat_state(cost::BufferId::second_moment)) {
     if (execution_.has_master_weights())
-        master_weights_ = memory.flat_state("master_weights", DType::float32);
+        master_weights_ = memory.flat_state(cost::BufferId::master_weights);
 }
 
 TensorView Replicated::acquire_weights(std::size_t unit) {

@@ -44,8 +44,8 @@ std::unique_ptr<comm::Communicator> connect_group(const CommunicatorFactory& con
     const bool several_copies =
         execution.parallelism == cost::Parallelism::fsdp && execution.replicas() > 1;
     if (!connect || (group != RankGroup::all && !several_copies)) return nullptr;
-    if (!memory.has("staging")) return connect(group, {});
-    const std::span<std::byte> staging = memory.bytes_of("staging");
+    if (!memory.has(cost::BufferId::staging)) return connect(group, {});
+    const std::span<std::byte> staging = memory.bytes_of(cost::BufferId::staging);
     const std::size_t each = staging.size() / (several_copies ? 2 : 1);
     return connect(group, group == RankGroup::copies ? staging.subspan(each) : staging.first(each));
 }
@@ -89,7 +89,7 @@ comm::CommunicationTotals Session::communication_totals() const {
 }
 
 std::span<std::int32_t> Session::host_ids(std::int64_t index, std::size_t count) {
-    return device::prepare_on_host(context_.device, memory_.token_ids(index), count,
+    return device::prepare_on_host(context_.device, memory_.token_ids(index).data(), count,
                                    staged_ids_.at(static_cast<std::size_t>(index)));
 }
 

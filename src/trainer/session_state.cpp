@@ -149,7 +149,7 @@ Session::WholeWeights Session::whole_weights() {
     const DType storage = execution.storage_dtype();
     const bool divided = communicator_ && execution.parallelism == cost::Parallelism::fsdp;
     if (!divided && device::host_can_read(context_.device))
-        return {device::Arena(0), memory_.flat_state("weights", storage)};
+        return {device::Arena(0), memory_.flat_state(cost::BufferId::weights)};
     const DType host_type = size_in_bytes(storage) == 2 ? DType::float32 : storage;
     WholeWeights whole{device::Arena(plan_.state.elements * size_in_bytes(host_type)), {}};
     whole.view = TensorView(whole.gathered.data(), host_type,
@@ -181,7 +181,8 @@ void Session::fetch_unit(std::size_t unit, const TensorView& to) {
     if (divided) {
         gather_unit(unit, weights);
     } else {
-        weights = sharding::unit_range(plan_.state, memory_.flat_state("weights", storage), unit);
+        weights =
+            sharding::unit_range(plan_.state, memory_.flat_state(cost::BufferId::weights), unit);
     }
     const device::DeviceBuffer widened(device, to.bytes());
     const TensorView values(widened.data(), to.dtype(), {to.size()});
@@ -192,8 +193,7 @@ void Session::fetch_unit(std::size_t unit, const TensorView& to) {
 void Session::verify_replicas() {
     if (!communicator_ || plan_.config.execution.parallelism == cost::Parallelism::fsdp) return;
     strategy_->synchronize();
-    const std::uint64_t sum = ops::checksum(
-        context_, memory_.flat_state("weights", plan_.config.execution.storage_dtype()));
+    const std::uint64_t sum = ops::checksum(context_, memory_.flat_state(cost::BufferId::weights));
     // Halves of 32 bits are exact in a double.
     const auto checksum = static_cast<double>((sum >> 32U) ^ (sum & 0xFFFF'FFFFU));
     const std::vector<double> all = communicator_->gather_values({&checksum, 1});

@@ -11,6 +11,8 @@
 
 namespace isoflop::transformer {
 
+using cost::BufferId;
+
 class Transformer::Implementation {
 public:
     Implementation(TransformerOptions options, const cost::StateLayout& layout,
@@ -58,10 +60,9 @@ private:
         if (batch_.tokens.empty()) return execution_.tokens();
         return static_cast<std::int64_t>(batch_.tokens.size());
     }
-    [[nodiscard]] TensorView hidden(std::string_view name, std::int64_t layer = 0) const;
-    [[nodiscard]] TensorView wide(std::string_view name, std::int64_t layer,
-                                  std::int64_t width) const;
-    [[nodiscard]] TensorView norm_statistics(std::string_view name, std::int64_t layer) const;
+    [[nodiscard]] TensorView hidden(BufferId id, std::int64_t layer = 0) const;
+    [[nodiscard]] TensorView wide(BufferId id, std::int64_t layer, std::int64_t width) const;
+    [[nodiscard]] TensorView norm_statistics(BufferId id, std::int64_t layer) const;
     /// Input of block `layer`; of the final norm for layer == num_hidden_layers.
     [[nodiscard]] TensorView block_input(std::int64_t layer) const;
     [[nodiscard]] std::int64_t qkv_width() const {
@@ -70,15 +71,15 @@ private:
     [[nodiscard]] std::int64_t ffn_in_width() const {
         return (config_.is_gated() ? 2 : 1) * config_.intermediate_size;
     }
-    [[nodiscard]] std::string_view ffn_in_name() const {
-        return config_.is_gated() ? "ffn.gate_up" : "ffn.up";
+    [[nodiscard]] BufferId ffn_in_buffer() const {
+        return config_.is_gated() ? BufferId::ffn_gate_up : BufferId::ffn_up;
     }
     [[nodiscard]] attention::Shape attention_shape() const;
     [[nodiscard]] attention::ForwardArguments attention_arguments(std::int64_t layer) const;
     /// grad.attention.output -> grad.attention.qkv
     [[nodiscard]] attention::BackwardArguments attention_backward_arguments(
         std::int64_t layer) const;
-    [[nodiscard]] TensorView per_score(std::string_view name, std::int64_t layer) const;
+    [[nodiscard]] TensorView per_score(BufferId id, std::int64_t layer) const;
     [[nodiscard]] bool is_manual() const {
         return execution_.attention_backend == cost::AttentionBackend::manual;
     }

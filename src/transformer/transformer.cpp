@@ -31,9 +31,9 @@ Transformer::Implementation::Implementation(TransformerOptions options,
     }
     if (config_.position_encoding != model::PositionEncoding::rope) return;
     rope_ = ops::RopeTable(config_, execution_.sequence_length);
-    if (!memory.has("rope.table")) return;
+    if (!memory.has(BufferId::rope_table)) return;
     const std::vector<float> values = rope_.device_values();
-    const std::span<std::byte> copy = memory.bytes_of("rope.table");
+    const std::span<std::byte> copy = memory.bytes_of(BufferId::rope_table);
     context.device.copy_in(copy.data(), values.data(), values.size() * sizeof(float));
     rope_.set_device_copy(reinterpret_cast<const float*>(copy.data()));
 }
@@ -43,7 +43,7 @@ void Transformer::Implementation::set_batch(const Batch& batch) {
     ops::require_token_ids(batch.tokens, config_.vocab_size, nullptr);
     ops::require_token_ids(batch.targets, config_.vocab_size, &ignore_index_);
     const auto upload = [this](std::int64_t index, std::span<const std::int32_t> ids) {
-        return device::bring_to_device(context_.device, ids, memory_.token_ids(index));
+        return device::bring_to_device(context_.device, ids, memory_.token_ids(index).data());
     };
     batch_.tokens = upload(0, batch.tokens);
     batch_.targets = upload(1, batch.targets);
@@ -95,25 +95,24 @@ device::DeferredValue Transformer::Implementation::compute(double loss_scale) {
     return sum;
 }
 
-TensorView Transformer::Implementation::hidden(std::string_view name, std::int64_t layer) const {
-    return memory_.tensor(name, layer, {tokens(), config_.hidden_size});
+TensorView Transformer::Implementation::hidden(BufferId id, std::int64_t layer) const {
+    return memory_.tensor(id, layer, {tokens(), config_.hidden_size});
 }
 
-TensorView Transformer::Implementation::wide(std::string_view name, std::int64_t layer,
+TensorView Transformer::Implementation::wide(BufferId id, std::int64_t layer,
                                              std::int64_t width) const {
-    return memory_.tensor(name, layer, {tokens(), width});
+    return memory_.tensor(id, layer, {tokens(), width});
 }
 
-TensorView Transformer::Implementation::norm_statistics(std::string_view name,
-                                                        std::int64_t layer) const {
+TensorView Transformer::Implementation::norm_statistics(BufferId id, std::int64_t layer) const {
     if (config_.normalization == model::Normalization::rmsnorm)
-        return memory_.statistics(name, layer, {tokens()});
-    return memory_.statistics(name, layer, {2, tokens()});
+        return memory_.tensor(id, layer, {tokens()});
+    return memory_.tensor(id, layer, {2, tokens()});
 }
 
 TensorView Transformer::Implementation::block_input(std::int64_t layer) const {
-    return layer < config_.num_hidden_layers ? hidden("block.input", layer)
-                                             : hidden("final_norm.input");
+    return layer < config_.num_hidden_layers ? hidden(BufferId::block_input, layer)
+                                             : hidden(BufferId::final_norm_input);
 }
 
 attention::Shape Transformer::Implementation::attention_shape() const {
@@ -127,9 +126,9 @@ attention::Shape Transformer::Implementation::attention_shape() const {
             .scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim))};
 }
 
-TensorView Transformer::Implementation::per_score(std::string_view name, std::int64_t layer) const {
+TensorView Transformer::Implementation::per_score(BufferId id, std::int64_t layer) const {
     const attention::Shape shape = attention_shape();
-    return memory_.tensor(name, layer,
+    return memory_.tensor(id, layer,
                           {shape.batch, shape.heads, shape.query_length, shape.key_length});
 }
 

@@ -52,7 +52,7 @@ TEST(AttentionWorkspace, IsPlannedForSdpaOnAGpuIn16Bits) {
     execution.micro_batch_size = 3;
     const auto planned = [&] {
         const MemoryPlan plan = memory_plan(config, layout, execution);
-        const Buffer* const buffer = plan.find("grad.attention.workspace");
+        const Buffer* const buffer = plan.find(BufferId::grad_attention_workspace);
         return buffer == nullptr ? 0 : buffer->bytes();
     };
     execution.attention_backend = AttentionBackend::sdpa;
@@ -61,7 +61,8 @@ TEST(AttentionWorkspace, IsPlannedForSdpaOnAGpuIn16Bits) {
     EXPECT_LE(planned(), scores + 1024);
     execution.deterministic = false;
     EXPECT_GE(planned(), std::uint64_t{4} * 3 * 25 * 96 * 64);
-    EXPECT_NE(memory_plan(config, layout, execution).find("grad.attention.q_accumulator"), nullptr);
+    EXPECT_NE(memory_plan(config, layout, execution).find(BufferId::grad_attention_q_accumulator),
+              nullptr);
     execution.dtype = DType::float32;
     EXPECT_EQ(planned(), 0U);
     execution.dtype = DType::bfloat16;

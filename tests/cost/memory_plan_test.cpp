@@ -37,13 +37,13 @@ Execution small_run(std::int64_t world_size = 1) {
 std::uint64_t bytes_of(const MemoryPlan& plan, MemoryCategory category) {
     std::uint64_t bytes = 0;
     for (const Buffer& buffer : plan.buffers)
-        bytes += buffer.category == category ? buffer.bytes() : 0;
+        bytes += buffer.category() == category ? buffer.bytes() : 0;
     return bytes;
 }
 
-std::uint64_t bytes_of(const MemoryPlan& plan, std::string_view name) {
+std::uint64_t bytes_of(const MemoryPlan& plan, BufferId id) {
     std::uint64_t bytes = 0;
-    for (const Buffer& buffer : plan.buffers) bytes += buffer.name == name ? buffer.bytes() : 0;
+    for (const Buffer& buffer : plan.buffers) bytes += buffer.id == id ? buffer.bytes() : 0;
     return bytes;
 }
 
@@ -100,17 +100,17 @@ TEST_P(MemoryOfModel, BuffersThatLiveTogetherDoNotOverlapAndLieInTheArena) {
         for (std::size_t i = 0; i < plan.buffers.size(); ++i) {
             const Buffer& buffer = plan.buffers[i];
             if (buffer.lifetime == Lifetime::outside_arena) continue;
-            ASSERT_GT(buffer.bytes(), 0U) << buffer.name;
-            ASSERT_EQ(buffer.bytes_each % kBufferAlignment, 0U) << buffer.name;
-            ASSERT_EQ(buffer.offset % kBufferAlignment, 0U) << buffer.name;
-            ASSERT_LE(buffer.offset + buffer.bytes(), plan.arena_bytes) << buffer.name;
+            ASSERT_GT(buffer.bytes(), 0U) << buffer.name();
+            ASSERT_EQ(buffer.bytes_each % kBufferAlignment, 0U) << buffer.name();
+            ASSERT_EQ(buffer.offset % kBufferAlignment, 0U) << buffer.name();
+            ASSERT_LE(buffer.offset + buffer.bytes(), plan.arena_bytes) << buffer.name();
             for (std::size_t j = 0; j < i; ++j) {
                 const Buffer& other = plan.buffers[j];
                 if (other.lifetime == Lifetime::outside_arena || !live_together(buffer, other))
                     continue;
                 const bool apart = buffer.offset >= other.offset + other.bytes() ||
                                    other.offset >= buffer.offset + buffer.bytes();
-                ASSERT_TRUE(apart) << buffer.name << " and " << other.name;
+                ASSERT_TRUE(apart) << buffer.name() << " and " << other.name();
             }
         }
     }
@@ -241,7 +241,7 @@ TEST_P(MemoryOfModel, MoreRecomputationSavesMoreActivations) {
             const MemoryPlan plan = plan_of(GetParam().config, execution);
             std::uint64_t bytes = 0;
             for (const Buffer& buffer : plan.buffers) {
-                const bool kept = buffer.category == MemoryCategory::activations &&
+                const bool kept = buffer.category() == MemoryCategory::activations &&
                                   buffer.lifetime == Lifetime::step;
                 bytes += kept ? buffer.bytes() : 0;
             }
@@ -323,7 +323,7 @@ TEST(LossChunk, BoundsTheLogits) {
     execution.sequence_length = 8192;
     const auto logits = [&](std::optional<std::int64_t> chunk) {
         execution.loss_chunk = chunk;
-        return bytes_of(plan_of(config, execution), "logits");
+        return bytes_of(plan_of(config, execution), BufferId::logits);
     };
     const auto row = static_cast<std::uint64_t>(config.vocab_size) * 2;
     EXPECT_EQ(logits(0), 8192 * row);
@@ -422,7 +422,7 @@ TEST(MemoryIsCountable, WhatPassesDoesNotOverflow) {
                 const double size =
                     static_cast<double>(buffer.bytes_each) * static_cast<double>(buffer.count);
                 ASSERT_EQ(size, static_cast<double>(buffer.bytes()))
-                    << named.name << " " << buffer.name;
+                    << named.name << " " << buffer.name();
                 if (is_live(buffer.lifetime, plan.peak_phase)) bytes += size;
             }
             EXPECT_LT(bytes, 9.2e18) << named.name;

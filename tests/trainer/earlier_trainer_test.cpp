@@ -74,7 +74,8 @@ TEST_F(EarlierTrainer, Defect03_FlashAttentionCrashedAtTheFirstForward) {
 TEST_F(EarlierTrainer, Defect04_ReportNamedABackendThatDidNotRun) {
     const recipe::RunPlan plan =
         plan_of(tiny_run({"attention_backend=flash_attn_2", "disable_backends=flash_attn_2,sdpa"}));
-    EXPECT_NE(plan.memory.find("attention.probabilities"), nullptr) << "manual is what runs";
+    EXPECT_NE(plan.memory.find(cost::BufferId::attention_probabilities), nullptr)
+        << "manual is what runs";
     Hardware hardware;
     hardware.peak_flops = 1e11;
     EXPECT_THAT(startup_text(plan, hardware, text::Colour::off),
@@ -332,7 +333,7 @@ TEST_F(EarlierTrainer, Defect25_ManualAttentionKeptAMaskForEveryLayer) {
     std::vector<std::string> large;
     for (const cost::Buffer& buffer : plan.memory.buffers) {
         if (buffer.lifetime != cost::Lifetime::persistent && buffer.bytes_each * 8 >= kScores * 7)
-            large.push_back(std::string(buffer.name) + " x " + std::to_string(buffer.count));
+            large.push_back(std::string(buffer.name()) + " x " + std::to_string(buffer.count));
     }
     EXPECT_THAT(large,
                 UnorderedElementsAre("attention.probabilities x 3", "grad.attention.scores x 1"));

@@ -38,7 +38,7 @@ TEST(HeadChunks, TakeMemoryForTheirHeadsOnly) {
         const recipe::RunPlan plan =
             plan_of(tiny_run({"arch_preset=llama", "attention_backend=manual", "n_kv_head=2",
                               std::string("manual_head_chunk=") + chunk}));
-        return plan.memory.find("grad.attention.scores")->bytes();
+        return plan.memory.find(cost::BufferId::grad_attention_scores)->bytes();
     };
     EXPECT_EQ(bytes("0"), 2U * 4 * 16 * 16 * 4);
     EXPECT_EQ(bytes("1"), 2U * 16 * 16 * 4);

@@ -40,8 +40,8 @@ public:
           pool(options.threads),
           context(pool),
           memory(cost::memory_plan(config, layout, execution), execution),
-          weights(memory.flat_state("weights", execution.storage_dtype())),
-          gradients(memory.flat_state("gradients", execution.storage_dtype())),
+          weights(memory.flat_state(cost::BufferId::weights)),
+          gradients(memory.flat_state(cost::BufferId::gradients)),
           strategy(state, weights, gradients),
           transformer({config, execution}, state, memory, context, strategy) {
         fill_weights();

@@ -217,7 +217,7 @@ TEST_P(TorchReference, LastTokenHasTheSameLogits) {
     const auto tokens = static_cast<std::int64_t>(model->tokens.size());
     const std::int64_t vocab_size = model->config.vocab_size;
     ASSERT_EQ(cost::loss_chunk_tokens(model->execution, vocab_size), tokens);
-    const auto logits = model->memory.tensor("logits", 0, {tokens, vocab_size});
+    const auto logits = model->memory.tensor(cost::BufferId::logits, 0, {tokens, vocab_size});
     const auto last = logits.as<double>().last(static_cast<std::size_t>(vocab_size));
     const auto expected = stored().at("logits").get<std::vector<double>>();
     ASSERT_EQ(last.size(), expected.size());
@@ -230,8 +230,8 @@ class Optimizer {
 public:
     Optimizer(TinyModel& model, const json& keys)
         : model_(model),
-          first_moment_(model.memory.flat_state("first_moment", DType::float64)),
-          second_moment_(model.memory.flat_state("second_moment", DType::float64)),
+          first_moment_(model.memory.flat_state(cost::BufferId::first_moment)),
+          second_moment_(model.memory.flat_state(cost::BufferId::second_moment)),
           grad_clip_(keys.at("grad_clip")) {
         options_.learning_rate = keys.at("learning_rate");
         options_.beta1 = keys.at("beta1");

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "isoflop/cost/buffer_id.hpp"
 #include "isoflop/cost/execution.hpp"
 #include "isoflop/cost/state_layout.hpp"
 #include "isoflop/model/model_config.hpp"
@@ -32,20 +33,6 @@ inline constexpr std::uint64_t kLossChunkBytesCpu = 128ULL << 20U;
 
 /// Bytes; scratch of CPU ranks for the parts of a sum that arrive from others.
 inline constexpr std::uint64_t kStagingBytes = 16ULL << 20U;
-
-enum class MemoryCategory {
-    weights,
-    master_weights,
-    gradients,
-    optimizer_moments,
-    activations,    ///< saved by forward for backward
-    scratch,        ///< live within one block, forward or backward
-    logits,         ///< LM head outputs and per-token losses
-    communication,  ///< gathered weights and gradients in flight
-    inputs,         ///< token ids and targets
-    context,        ///< device context and library workspaces (an estimate; outside the arena)
-};
-inline constexpr std::size_t kMemoryCategoryCount = 10;
 
 /// When a buffer is live. Transient buffers of different phases share addresses; the phases and
 /// what is live in them:
@@ -84,13 +71,14 @@ enum class Phase { forward, loss, backward_ffn, backward_attention };
 
 /// `count` equal buffers in a row (one per layer, or per unit).
 struct Buffer {
-    std::string_view name;  ///< "attention.qkv", "weights.block", ...
-    MemoryCategory category = MemoryCategory::activations;
+    BufferId id{};
     Lifetime lifetime = Lifetime::step;
     std::uint64_t bytes_each = 0;  ///< multiple of kBufferAlignment inside the arena
     std::int64_t count = 1;
     std::uint64_t offset = 0;  ///< of the first, from the start of the arena
 
+    [[nodiscard]] std::string_view name() const { return buffer_kind(id).name; }
+    [[nodiscard]] MemoryCategory category() const { return buffer_kind(id).category; }
     [[nodiscard]] std::uint64_t bytes() const {
         return bytes_each * static_cast<std::uint64_t>(count);
     }
@@ -107,7 +95,7 @@ struct MemoryPlan {
     [[nodiscard]] std::array<std::uint64_t, kMemoryCategoryCount> peak_by_category() const;
     Phase peak_phase = Phase::backward_ffn;
     /// nullptr when the plan has no such buffer.
-    [[nodiscard]] const Buffer* find(std::string_view name) const;
+    [[nodiscard]] const Buffer* find(BufferId id) const;
 };
 
 /// Plan for one rank under the `isoflop` recipe.
@@ -147,19 +135,3 @@ struct MegatronEstimate {
                                        const Execution& execution);
 
 }  // namespace isoflop::cost
-
-namespace isoflop {
-template <>
-inline constexpr auto enum_names<cost::MemoryCategory> =
-    std::to_array<EnumName<cost::MemoryCategory>>(
-        {{cost::MemoryCategory::weights, "weights"},
-         {cost::MemoryCategory::master_weights, "master_weights"},
-         {cost::MemoryCategory::gradients, "gradients"},
-         {cost::MemoryCategory::optimizer_moments, "optimizer_moments"},
-         {cost::MemoryCategory::activations, "activations"},
-         {cost::MemoryCategory::scratch, "scratch"},
-         {cost::MemoryCategory::logits, "logits"},
-         {cost::MemoryCategory::communication, "communication"},
-         {cost::MemoryCategory::inputs, "inputs"},
-         {cost::MemoryCategory::context, "context"}});
-}  // namespace isoflop

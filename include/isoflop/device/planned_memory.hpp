@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <initializer_list>
 #include <span>
-#include <string_view>
 
 #include "isoflop/cost/memory_plan.hpp"
 #include "isoflop/device/context.hpp"
@@ -20,37 +19,37 @@ public:
     PlannedMemory(cost::MemoryPlan plan, const cost::Execution& execution,
                   Device& device = host_device());
 
-    /// Tensor of `shape` at the start of the named buffer; of its `index`-th copy where there is
-    /// one per layer (a buffer of the working set has one copy, which every index means). Throws
-    /// std::logic_error when the plan has no such buffer or the shape needs more bytes than were
-    /// planned.
-    [[nodiscard]] TensorView tensor(std::string_view name, std::int64_t index,
+    /// Tensor of `shape`, and of the buffer's element type, at the start of a buffer; of its
+    /// `index`-th copy where there is one per layer (a buffer of the working set has one copy,
+    /// which every index means). Throws std::logic_error when the plan has no such buffer, it holds
+    /// no tensor elements, or the shape needs more bytes than were planned.
+    [[nodiscard]] TensorView tensor(cost::BufferId id, std::int64_t index,
                                     std::initializer_list<std::int64_t> shape) const;
-    /// The same with the type of norm statistics, lse and moments.
-    [[nodiscard]] TensorView statistics(std::string_view name, std::int64_t index,
-                                        std::initializer_list<std::int64_t> shape) const;
-    /// int32 token ids and targets.
-    [[nodiscard]] std::int32_t* token_ids(std::int64_t index) const;
-    /// All copies of all buffers of this name, which lie behind each other: the flat weights,
+    /// All copies of all buffers of this id, which lie behind each other: the flat weights,
     /// gradients, moments.
-    [[nodiscard]] TensorView flat_state(std::string_view name, DType dtype) const;
+    [[nodiscard]] TensorView flat_state(cost::BufferId id) const;
+    /// Token ids (index 0) and targets (1) of a micro-batch.
+    [[nodiscard]] std::span<std::int32_t> token_ids(std::int64_t index) const;
+    /// All copies of a buffer, as bytes.
+    [[nodiscard]] std::span<std::byte> bytes_of(cost::BufferId id) const;
 
-    /// The bytes of a buffer that is no tensor.
-    [[nodiscard]] std::span<std::byte> bytes_of(std::string_view name) const;
-
-    [[nodiscard]] bool has(std::string_view name) const { return plan_.find(name) != nullptr; }
+    [[nodiscard]] bool has(cost::BufferId id) const { return plan_.find(id) != nullptr; }
     [[nodiscard]] const cost::MemoryPlan& plan() const { return plan_; }
     [[nodiscard]] std::uint64_t bytes() const { return plan_.arena_bytes; }
+    /// End of the furthest range that the functions above have returned: memory that is really in
+    /// use, counted here and not taken from the plan.
+    [[nodiscard]] std::uint64_t high_water_bytes() const { return high_water_bytes_; }
 
 private:
-    [[nodiscard]] std::byte* locate(std::string_view name, std::int64_t index,
+    [[nodiscard]] const cost::Buffer& buffer(cost::BufferId id) const;
+    [[nodiscard]] DType dtype(cost::BufferId id) const;
+    [[nodiscard]] std::byte* hand_out(std::uint64_t offset, std::uint64_t bytes) const;
+    [[nodiscard]] std::byte* locate(cost::BufferId id, std::int64_t index,
                                     std::uint64_t bytes) const;
-    [[nodiscard]] TensorView view(std::string_view name, std::int64_t index, DType dtype,
-                                  std::initializer_list<std::int64_t> shape) const;
     cost::MemoryPlan plan_;
-    DType storage_;
-    DType statistics_;
+    cost::Execution execution_;
     DeviceBuffer arena_;
+    mutable std::uint64_t high_water_bytes_ = 0;
 };
 
 }  // namespace isoflop::device

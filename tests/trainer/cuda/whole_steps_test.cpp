@@ -111,6 +111,9 @@ TEST_P(WholeSteps, AllocateAndMultiplyWhatIsPlanned) {
         static_cast<double>(recorder.total_flops()),
         plan.executed_flops_per_token * static_cast<double>(plan.config.tokens_per_iteration));
     EXPECT_EQ(run.session.memory().bytes(), plan.memory.arena_bytes);
+    const std::uint64_t handed_out = run.session.memory().high_water_bytes();
+    EXPECT_LE(handed_out, plan.memory.arena_bytes);
+    EXPECT_LT(plan.memory.arena_bytes - handed_out, cost::kBufferAlignment);
 }
 
 // 16-bit weights are rounded master weights, and those are what a checkpoint holds: a run that goes
