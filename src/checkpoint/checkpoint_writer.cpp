@@ -26,7 +26,7 @@ struct Item {
     ElementType type = ElementType::f32;
 };
 
-std::vector<Item> items_of(std::string_view prefix, std::span<const NamedTensor> tensors) {
+std::vector<Item> items_of(std::span<const NamedTensor> tensors) {
     std::vector<Item> items;
     for (const NamedTensor& tensor : tensors) {
         const auto elements = static_cast<std::int64_t>(element_count(tensor.shape));
@@ -38,9 +38,8 @@ std::vector<Item> items_of(std::string_view prefix, std::span<const NamedTensor>
         }
         // A rank without a part of this tensor; an empty tensor has no values.
         if (tensor.data.size() == 0 && elements != 0) continue;
-        items.push_back({.name = fmt::format("{}{}", prefix, tensor.name),
-                         .tensor = &tensor,
-                         .type = element_type(tensor.data.dtype())});
+        items.push_back(
+            {.name = tensor.name, .tensor = &tensor, .type = element_type(tensor.data.dtype())});
     }
     return items;
 }
@@ -87,21 +86,16 @@ void write_file(const std::filesystem::path& folder, const std::string& file_nam
 
 Manifest write_files(const std::filesystem::path& folder, std::int64_t step, const Shard& shard,
                      std::span<const NamedTensor> weights,
-                     std::span<const NamedTensor> first_moment,
-                     std::span<const NamedTensor> second_moment) {
+                     std::span<const NamedTensor> optimizer_state) {
     if (shard.count < 1 || shard.index < 0 || shard.index >= shard.count) {
         throw std::logic_error("checkpoint: no such shard");
     }
     Manifest record;
     record.step = step;
-    write_file(folder, shard_file_name("model", shard), items_of({}, weights), record);
+    write_file(folder, shard_file_name("model", shard), items_of(weights), record);
     // Without an optimizer (an imported model) there is no such file.
-    if (first_moment.empty() && second_moment.empty()) return record;
-    std::vector<Item> moments = items_of(kFirstMomentPrefix, first_moment);
-    std::vector<Item> second = items_of(kSecondMomentPrefix, second_moment);
-    moments.insert(moments.end(), std::make_move_iterator(second.begin()),
-                   std::make_move_iterator(second.end()));
-    write_file(folder, shard_file_name("optimizer", shard), std::move(moments), record);
+    if (!optimizer_state.empty())
+        write_file(folder, shard_file_name("optimizer", shard), items_of(optimizer_state), record);
     return record;
 }
 
@@ -169,10 +163,10 @@ std::filesystem::path begin_checkpoint(const std::filesystem::path& run_dir, std
 }
 
 void write_shard(const std::filesystem::path& run_dir, std::int64_t step, const Shard& shard,
-                 std::span<const NamedTensor> weights, std::span<const NamedTensor> first_moment,
-                 std::span<const NamedTensor> second_moment) {
+                 std::span<const NamedTensor> weights,
+                 std::span<const NamedTensor> optimizer_state) {
     const auto folder = writing_folder(run_dir, step);
-    const Manifest record = write_files(folder, step, shard, weights, first_moment, second_moment);
+    const Manifest record = write_files(folder, step, shard, weights, optimizer_state);
     write_text_file(record_path(folder, shard.index), manifest_text(record));
 }
 
@@ -201,18 +195,16 @@ void abandon_checkpoint(const std::filesystem::path& run_dir, std::int64_t step)
 
 std::filesystem::path write_checkpoint(const std::filesystem::path& run_dir, std::int64_t step,
                                        std::span<const NamedTensor> weights,
-                                       std::span<const NamedTensor> first_moment,
-                                       std::span<const NamedTensor> second_moment,
+                                       std::span<const NamedTensor> optimizer_state,
                                        const nlohmann::ordered_json& trainer_state,
                                        const CheckpointOptions& options) {
     try {
         const auto folder = begin_checkpoint(run_dir, step);
-        Manifest manifest = write_files(folder, step, {}, weights, first_moment, second_moment);
+        Manifest manifest = write_files(folder, step, {}, weights, optimizer_state);
         seal(run_dir, step, std::move(manifest), trainer_state);
     } catch (const IoError& error) {
         abandon_checkpoint(run_dir, step);
-        throw explain_failure(error, run_dir, step,
-                              bytes_of(weights) + bytes_of(first_moment) + bytes_of(second_moment));
+        throw explain_failure(error, run_dir, step, bytes_of(weights) + bytes_of(optimizer_state));
     } catch (...) {
         abandon_checkpoint(run_dir, step);
         throw;

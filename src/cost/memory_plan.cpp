@@ -19,9 +19,10 @@ using model::ParameterLayout;
 class PlanBuilder {
 public:
     PlanBuilder(const ModelConfig& config, const ParameterLayout& layout,
-                const Execution& execution)
+                const Execution& execution, const OptimizerState& optimizer)
         : config_(config),
           execution_(execution),
+          optimizer_(optimizer),
           units_(padded_units(layout, execution.world_size)),
           tied_head_(layout.tied_head) {
         plan_.buffers.reserve(64);
@@ -57,11 +58,27 @@ private:
     /// One kind of state for every unit, `copies` times; sharded state holds this rank's part of
     /// each.
     void add_state(BufferId id, bool shard, std::int64_t copies = 1) {
+        for (const Unit& unit : units_)
+            add_elements(id, Lifetime::persistent, held_elements(unit, shard), unit.count * copies);
+    }
+    void add_optimizer_state(bool shard) {
+        for (const OptimizerTensor& tensor : optimizer_.tensors) {
+            for (const Unit& unit : units_) {
+                if (!tensor.covers(unit.name)) continue;
+                const std::uint64_t bytes =
+                    held_elements(unit, shard) * element_bytes(tensor.elements, execution_);
+                plan_.buffers.push_back({.id = BufferId::optimizer_state,
+                                         .lifetime = Lifetime::persistent,
+                                         .bytes_each = round_up(bytes, kBufferAlignment),
+                                         .count = unit.count,
+                                         .optimizer_tensor = &tensor});
+            }
+        }
+    }
+    [[nodiscard]] std::uint64_t held_elements(const Unit& unit, bool shard) const {
         const std::int64_t sharers =
             sharded(Parallelism::fsdp) ? execution_.shard_ranks() : execution_.world_size;
-        const auto ranks = static_cast<std::uint64_t>(shard ? sharers : 1);
-        for (const Unit& unit : units_)
-            add_elements(id, Lifetime::persistent, unit.elements / ranks, unit.count * copies);
+        return unit.elements / static_cast<std::uint64_t>(shard ? sharers : 1);
     }
 
     void add_model_state() {
@@ -71,8 +88,7 @@ private:
         if (execution_.has_master_weights()) add_state(BufferId::master_weights, shard_optimizer);
         add_state(BufferId::gradients, shard_gradients);
         add_state(BufferId::pending_gradients, shard_gradients, pending_gradient_sums(execution_));
-        add_state(BufferId::first_moment, shard_optimizer);
-        add_state(BufferId::second_moment, shard_optimizer);
+        add_optimizer_state(shard_optimizer);
     }
 
     /// Whole units in flight. Weights: the unit in use and the prefetched one, or all when they are
@@ -92,6 +108,8 @@ private:
                 }
             }
         }
+        if (optimizer_.whole_matrices && sharded(Parallelism::zero1))
+            add_elements(BufferId::gathered_state, Lifetime::step, largest);
         if (sharded(Parallelism::zero2))
             add_elements(BufferId::unreduced_gradients, Lifetime::step, largest, in_flight);
         if (execution_.device == DeviceKind::cpu) {
@@ -207,6 +225,7 @@ private:
 
     const ModelConfig& config_;
     const Execution& execution_;
+    const OptimizerState& optimizer_;
     std::vector<Unit> units_;
     bool tied_head_;
     MemoryPlan plan_;
@@ -231,8 +250,8 @@ const Buffer* MemoryPlan::find(BufferId id) const {
 }
 
 MemoryPlan memory_plan(const ModelConfig& config, const ParameterLayout& layout,
-                       const Execution& execution) {
-    return PlanBuilder(config, layout, execution).build();
+                       const Execution& execution, const OptimizerState& optimizer) {
+    return PlanBuilder(config, layout, execution, optimizer).build();
 }
 
 std::int64_t pending_gradient_sums(const Execution& execution) {

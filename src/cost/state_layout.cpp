@@ -92,6 +92,22 @@ const StateTensor* StateLayout::find(std::size_t unit, std::string_view short_na
     return nullptr;
 }
 
+std::vector<TensorPart> tensor_parts(const StateLayout& layout, std::size_t unit,
+                                     std::uint64_t first, std::int64_t count) {
+    const auto range_begin = static_cast<std::int64_t>(first);
+    const std::int64_t range_end = range_begin + count;
+    std::vector<TensorPart> parts;
+    for (const StateTensor& tensor : layout.tensors) {
+        if (tensor.unit != unit) continue;
+        const auto tensor_begin = static_cast<std::int64_t>(tensor.offset);
+        const std::int64_t begin = std::max(range_begin, tensor_begin);
+        const std::int64_t end = std::min(range_end, tensor_begin + tensor.spec.elements());
+        if (begin < end)
+            parts.push_back({&tensor, begin - tensor_begin, begin - range_begin, end - begin});
+    }
+    return parts;
+}
+
 StateLayout state_layout(const model::ParameterLayout& layout, std::int64_t world_size) {
     StateLayout state;
     const auto add_unit = [&](std::string_view kind, std::string_view prefix, std::int64_t layer,

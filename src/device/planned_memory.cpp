@@ -10,9 +10,7 @@ namespace isoflop::device {
 
 PlannedMemory::PlannedMemory(cost::MemoryPlan plan, const cost::Execution& execution,
                              Device& device)
-    : plan_(std::move(plan)),
-      execution_(execution),
-      arena_(device, plan_.arena_bytes) {}
+    : plan_(std::move(plan)), execution_(execution), arena_(device, plan_.arena_bytes) {}
 
 const cost::Buffer& PlannedMemory::buffer(cost::BufferId id) const {
     const cost::Buffer* const found = plan_.find(id);
@@ -20,11 +18,10 @@ const cost::Buffer& PlannedMemory::buffer(cost::BufferId id) const {
     throw std::logic_error(fmt::format("memory plan: no buffer '{}'", cost::buffer_kind(id).name));
 }
 
-DType PlannedMemory::dtype(cost::BufferId id) const {
-    const cost::BufferKind& kind = cost::buffer_kind(id);
-    const std::optional<DType> dtype = cost::element_dtype(kind.elements, execution_);
+DType PlannedMemory::dtype(std::string_view name, cost::ElementKind elements) const {
+    const std::optional<DType> dtype = cost::element_dtype(elements, execution_);
     if (dtype) return *dtype;
-    throw std::logic_error(fmt::format("memory plan: buffer '{}' holds no tensors", kind.name));
+    throw std::logic_error(fmt::format("memory plan: buffer '{}' holds no tensors", name));
 }
 
 std::byte* PlannedMemory::hand_out(std::uint64_t offset, std::uint64_t bytes) const {
@@ -45,7 +42,8 @@ std::byte* PlannedMemory::locate(cost::BufferId id, std::int64_t index, std::uin
 
 TensorView PlannedMemory::tensor(cost::BufferId id, std::int64_t index,
                                  std::initializer_list<std::int64_t> shape) const {
-    const TensorView wanted(nullptr, dtype(id), shape);
+    const cost::BufferKind& kind = cost::buffer_kind(id);
+    const TensorView wanted(nullptr, dtype(kind.name, kind.elements), shape);
     return {locate(id, index, wanted.bytes()), wanted.dtype(), shape};
 }
 
@@ -61,16 +59,30 @@ std::span<std::byte> PlannedMemory::bytes_of(cost::BufferId id) const {
 }
 
 TensorView PlannedMemory::flat_state(cost::BufferId id) const {
-    const std::uint64_t start = buffer(id).offset;
+    const cost::BufferKind& kind = cost::buffer_kind(id);
+    return flat([id](const cost::Buffer& buffer) { return buffer.id == id; }, kind.name,
+                kind.elements);
+}
+
+TensorView PlannedMemory::optimizer_state(const cost::OptimizerTensor& tensor) const {
+    return flat(
+        [&tensor](const cost::Buffer& buffer) { return buffer.optimizer_tensor == &tensor; },
+        tensor.name, tensor.elements);
+}
+
+TensorView PlannedMemory::flat(const std::function<bool(const cost::Buffer&)>& is_part,
+                               std::string_view name, cost::ElementKind elements) const {
+    std::uint64_t start = 0;
     std::uint64_t bytes = 0;
     for (const cost::Buffer& part : plan_.buffers) {
-        if (part.id != id) continue;
-        if (part.offset != start + bytes) {
-            throw std::logic_error(fmt::format("memory plan: '{}' is not contiguous", part.name()));
-        }
+        if (!is_part(part)) continue;
+        if (bytes == 0) start = part.offset;
+        if (part.offset != start + bytes)
+            throw std::logic_error(fmt::format("memory plan: '{}' is not contiguous", name));
         bytes += part.bytes();
     }
-    const DType type = dtype(id);
+    if (bytes == 0) throw std::logic_error(fmt::format("memory plan: no buffer '{}'", name));
+    const DType type = dtype(name, elements);
     return {hand_out(start, bytes), type, {static_cast<std::int64_t>(bytes / size_in_bytes(type))}};
 }
 

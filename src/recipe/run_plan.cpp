@@ -23,7 +23,7 @@ RunPlan plan_run(Recipe recipe, AttentionResolution attention) {
     plan.layout = model::parameter_layout(model);
     plan.parameters = plan.layout.totals();
     plan.state = cost::state_layout(plan.layout, execution.world_size);
-    plan.memory = cost::memory_plan(model, plan.layout, execution);
+    plan.memory = cost::memory_plan(model, plan.layout, execution, *recipe.optimizer);
     plan.traffic = cost::communication_per_step(plan.layout, execution);
     const auto flops = [&](cost::Convention convention) {
         return cost::training_flops_per_token(model, plan.parameters, execution, convention);

@@ -1,6 +1,5 @@
 #include "isoflop/sharding/data_parallel.hpp"
 
-#include <algorithm>
 #include <stdexcept>
 
 #include "sharding/fsdp.hpp"
@@ -9,18 +8,7 @@
 namespace isoflop::sharding {
 
 std::vector<TensorPart> tensor_parts(const cost::StateLayout& layout, const StateSlice& slice) {
-    const auto slice_begin = static_cast<std::int64_t>(slice.first);
-    const std::int64_t slice_end = slice_begin + slice.weights.size();
-    std::vector<TensorPart> parts;
-    for (const cost::StateTensor& tensor : layout.tensors) {
-        if (tensor.unit != slice.unit) continue;
-        const auto tensor_begin = static_cast<std::int64_t>(tensor.offset);
-        const std::int64_t begin = std::max(slice_begin, tensor_begin);
-        const std::int64_t end = std::min(slice_end, tensor_begin + tensor.spec.elements());
-        if (begin < end)
-            parts.push_back({&tensor, begin - tensor_begin, begin - slice_begin, end - begin});
-    }
-    return parts;
+    return cost::tensor_parts(layout, slice.unit, slice.first, slice.weights.size());
 }
 
 StateSlice part_of(const StateSlice& slice, std::int64_t index, std::int64_t parts) {
@@ -28,13 +16,11 @@ StateSlice part_of(const StateSlice& slice, std::int64_t index, std::int64_t par
     const auto part = [&](const TensorView& flat) {
         return flat.empty() ? TensorView() : flat.flat_range(index * count, count);
     };
-    return {slice.unit,
-            slice.first + static_cast<std::uint64_t>(index * count),
-            part(slice.weights),
-            part(slice.gradients),
-            part(slice.first_moment),
-            part(slice.second_moment),
-            part(slice.master_weights)};
+    StateSlice result{slice.unit, slice.first + static_cast<std::uint64_t>(index * count),
+                      part(slice.weights), part(slice.gradients), part(slice.master_weights)};
+    for (const TensorView& state : slice.optimizer_state)
+        result.optimizer_state.push_back(part(state));
+    return result;
 }
 
 std::unique_ptr<DataParallel> make_data_parallel(const DataParallelOptions& options,

@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "isoflop/ops/reduction.hpp"
+#include "sharding/optimizer_states.hpp"
 
 namespace isoflop::sharding {
 
@@ -10,13 +11,13 @@ Fsdp::Fsdp(const DataParallelOptions& options, const cost::StateLayout& layout,
            const device::PlannedMemory& memory, device::Context& context, const RankGroups& groups)
     : execution_(options.execution),
       layout_(layout),
+      memory_(memory),
       context_(context),
       communicator_(*groups.shard),
       copies_(groups.copies),
       tree_(context, execution_, memory) {
     const TensorView weights = memory.flat_state(cost::BufferId::weights);
-    const TensorView first_moment = memory.flat_state(cost::BufferId::first_moment);
-    const TensorView second_moment = memory.flat_state(cost::BufferId::second_moment);
+    const OptimizerStates optimizer_states(*options.optimizer, layout_, memory);
     TensorView master_weights;
     if (execution_.has_master_weights())
         master_weights = memory.flat_state(cost::BufferId::master_weights);
@@ -30,8 +31,8 @@ Fsdp::Fsdp(const DataParallelOptions& options, const cost::StateLayout& layout,
                                    part_elements(unit));
         };
         slices_.push_back({unit, place.offset + rank * (place.elements / size), range(weights),
-                           range(tree_.sum()), range(first_moment), range(second_moment),
-                           range(master_weights)});
+                           range(tree_.sum()), range(master_weights),
+                           optimizer_states.of_unit(unit, communicator_.size())});
     }
     make_weight_slots(memory);
     make_gradient_slots(memory);
@@ -89,7 +90,7 @@ Fsdp::Slot* Fsdp::free_slot() {
     return oldest;
 }
 
-void Fsdp::gather(Slot& slot, std::size_t unit) {
+void Fsdp::gather_weights(Slot& slot, std::size_t unit) {
     slot.pending.wait();  // a prefetch that nobody came for
     slot.unit = unit;
     slot.last_use = ++uses_;
@@ -102,7 +103,7 @@ TensorView Fsdp::acquire_weights(std::size_t unit) {
     if (slot == nullptr) {
         slot = execution_.reshard_after_forward ? free_slot() : &weight_slots_[unit];
         if (slot == nullptr) throw std::logic_error("fsdp: more units in use than were planned");
-        gather(*slot, unit);
+        gather_weights(*slot, unit);
     }
     slot->pending.wait();
     slot->last_use = ++uses_;
@@ -120,7 +121,7 @@ void Fsdp::release_weights(std::size_t unit) {
 void Fsdp::prefetch_weights(std::size_t unit) {
     if (find(weight_slots_, unit) != nullptr) return;
     Slot* slot = execution_.reshard_after_forward ? free_slot() : &weight_slots_[unit];
-    if (slot != nullptr) gather(*slot, unit);
+    if (slot != nullptr) gather_weights(*slot, unit);
 }
 
 void Fsdp::forget_gathered() {
@@ -213,6 +214,10 @@ void Fsdp::finish_gradients() {
 
 void Fsdp::weights_changed() {
     forget_gathered();
+}
+
+TensorView Fsdp::gather(std::size_t /*unit*/, const TensorView& part) {
+    return gather_in_planned_memory(context_, memory_, communicator_, part);
 }
 
 void Fsdp::synchronize() {

@@ -26,6 +26,7 @@ public:
     [[nodiscard]] std::vector<StateSlice> disjoint_slices() const override;
     void weights_changed() override;
     void synchronize() override;
+    [[nodiscard]] TensorView gather(std::size_t unit, const TensorView& part) override;
 
 private:
     /// A buffer for one whole unit.
@@ -43,7 +44,7 @@ private:
     [[nodiscard]] Slot* find(std::vector<Slot>& slots, std::size_t unit);
     /// The slot that has been unused longest; nullptr when all are held.
     [[nodiscard]] Slot* free_slot();
-    void gather(Slot& slot, std::size_t unit);
+    void gather_weights(Slot& slot, std::size_t unit);
     void forget_gathered();
     [[nodiscard]] Slot& free_gradient_slot();
     /// Waits for a reduction and adds this rank's part to its sum.
@@ -55,6 +56,7 @@ private:
 
     cost::Execution execution_;
     const cost::StateLayout& layout_;
+    const device::PlannedMemory& memory_;
     device::Context& context_;
     comm::Communicator& communicator_;  ///< within the shard
     comm::Communicator* copies_;        ///< nullptr when there is one

@@ -8,13 +8,13 @@ Replicated::Replicated(const DataParallelOptions& options, const cost::StateLayo
                        comm::Communicator* communicator)
     : execution_(options.execution),
       layout_(layout),
+      memory_(memory),
       context_(context),
       communicator_(communicator),
       weights_(memory.flat_state(cost::BufferId::weights)),
       tree_(context, execution_, memory),
       gradients_(tree_.sum()),
-      first_moment_(memory.flat_state(cost::BufferId::first_moment)),
-      second_moment_(memory.flat_state(cost::BufferId::second_moment)) {
+      optimizer_states_(*options.optimizer, layout, memory) {
     if (execution_.has_master_weights())
         master_weights_ = memory.flat_state(cost::BufferId::master_weights);
 }
@@ -57,9 +57,9 @@ Ddp::Ddp(const DataParallelOptions& options, const cost::StateLayout& layout,
     for (std::size_t unit = 0; unit < layout_.units.size(); ++unit) {
         slices_.push_back(
             {unit, layout_.units[unit].offset, unit_range(layout_, weights_, unit),
-             unit_range(layout_, gradients_, unit), unit_range(layout_, first_moment_, unit),
-             unit_range(layout_, second_moment_, unit),
-             master_weights_.empty() ? TensorView() : unit_range(layout_, master_weights_, unit)});
+             unit_range(layout_, gradients_, unit),
+             master_weights_.empty() ? TensorView() : unit_range(layout_, master_weights_, unit),
+             optimizer_states_.of_unit(unit, 1)});
     }
 }
 
@@ -100,8 +100,8 @@ Zero1::Zero1(const DataParallelOptions& options, const cost::StateLayout& layout
         };
         slices_.push_back(
             {unit, first, range(weights_, first), range(gradients_, first),
-             range(first_moment_, place.offset / size), range(second_moment_, place.offset / size),
-             master_weights_.empty() ? TensorView() : range(master_weights_, place.offset / size)});
+             master_weights_.empty() ? TensorView() : range(master_weights_, place.offset / size),
+             optimizer_states_.of_unit(unit, communicator_->size())});
     }
 }
 
@@ -113,6 +113,10 @@ TensorView Zero1::acquire_weights(std::size_t unit) {
 void Zero1::weights_changed() {
     for (std::size_t unit = 0; unit < gathers_.size(); ++unit)
         gathers_[unit] = communicator_->all_gather(unit_range(layout_, weights_, unit));
+}
+
+TensorView Zero1::gather(std::size_t /*unit*/, const TensorView& part) {
+    return gather_in_planned_memory(context_, memory_, *communicator_, part);
 }
 
 void Zero1::synchronize() {

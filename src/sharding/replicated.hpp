@@ -3,6 +3,7 @@
 
 #include "isoflop/sharding/data_parallel.hpp"
 #include "sharding/gradient_tree.hpp"
+#include "sharding/optimizer_states.hpp"
 
 namespace isoflop::sharding {
 
@@ -28,13 +29,13 @@ protected:
 
     cost::Execution execution_;
     const cost::StateLayout& layout_;
+    const device::PlannedMemory& memory_;
     device::Context& context_;
     comm::Communicator* communicator_;
     TensorView weights_;
     GradientTree tree_;
     TensorView gradients_;
-    TensorView first_moment_;
-    TensorView second_moment_;
+    OptimizerStates optimizer_states_;
     TensorView master_weights_;  ///< empty where weights are not of 16 bits
     std::vector<comm::Pending> reductions_;
 };
@@ -46,6 +47,9 @@ public:
         comm::Communicator* communicator);
     [[nodiscard]] std::vector<StateSlice> disjoint_slices() const override;
     void weights_changed() override {}
+    [[nodiscard]] TensorView gather(std::size_t /*unit*/, const TensorView& part) override {
+        return part;
+    }
 
 private:
     void reduce(std::size_t unit) override;
@@ -62,6 +66,7 @@ public:
     [[nodiscard]] TensorView acquire_weights(std::size_t unit) override;
     void weights_changed() override;
     void synchronize() override;
+    [[nodiscard]] TensorView gather(std::size_t unit, const TensorView& part) override;
 
 private:
     void reduce(std::size_t unit) override;

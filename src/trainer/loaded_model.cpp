@@ -165,15 +165,20 @@ fs::path import_model(const fs::path& hugging_face_dir, const fs::path& run_dir)
         weights.push_back(
             {tensor.name, shape_of(tensor.spec),
              device::TensorView(model.weights.data() + tensor.offset, DType::float32, {elements})});
-        moments.push_back({tensor.name, shape_of(tensor.spec),
-                           device::TensorView(zeros.data(), DType::float32, {elements})});
+    }
+    for (const cost::OptimizerTensor& state : cost::kAdamW.tensors) {
+        for (const cost::StateTensor& tensor : model.layout.tensors) {
+            moments.push_back(
+                {std::string(state.checkpoint_prefix) + tensor.name, shape_of(tensor.spec),
+                 device::TensorView(zeros.data(), DType::float32, {tensor.spec.elements()})});
+        }
     }
     const nlohmann::ordered_json state{
         {"iter", 0}, {"updates", 0}, {"best_val_loss", nullptr}, {"config", to_json(model.keys)}};
     if (fs::exists(hugging_face_dir / "tokenizer_isoflop.json")) {
         data::save_tokenizer(*data::load_tokenizer(hugging_face_dir), run_dir);
     }
-    return checkpoint::write_checkpoint(run_dir, 0, weights, moments, moments, state);
+    return checkpoint::write_checkpoint(run_dir, 0, weights, moments, state);
 }
 
 }  // namespace isoflop::trainer

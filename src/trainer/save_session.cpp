@@ -33,12 +33,11 @@ fs::path save_session(Session& session, const fs::path& run_dir, std::int64_t st
                       const checkpoint::CheckpointOptions& options) {
     session.synchronize();
     const auto weights = session.weight_tensors();
-    const auto first_moment = session.first_moment_tensors();
-    const auto second_moment = session.second_moment_tensors();
+    const auto optimizer_state = session.optimizer_tensors();
     comm::Communicator* ranks = session.communicator();
     if (ranks == nullptr) {
-        return checkpoint::write_checkpoint(run_dir, step, weights, first_moment, second_moment,
-                                            state, options);
+        return checkpoint::write_checkpoint(run_dir, step, weights, optimizer_state, state,
+                                            options);
     }
     const bool first = session.is_first_rank();
     fs::path folder;
@@ -48,7 +47,7 @@ fs::path save_session(Session& session, const fs::path& run_dir, std::int64_t st
         });
         together(session, [&] {
             checkpoint::write_shard(run_dir, step, {ranks->rank(), ranks->size()}, weights,
-                                    first_moment, second_moment);
+                                    optimizer_state);
         });
         together(session, [&] {
             if (first) {

@@ -9,7 +9,6 @@
 #include "isoflop/comm/threaded_communicator.hpp"
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/device/host_access.hpp"
-#include "isoflop/ops/adamw.hpp"
 #include "isoflop/trainer/schedule.hpp"
 
 namespace isoflop::trainer {
@@ -52,7 +51,7 @@ std::unique_ptr<comm::Communicator> connect_group(const CommunicatorFactory& con
 
 sharding::DataParallelOptions data_parallel_options(const recipe::RunPlan& plan) {
     constexpr double kMiB = 1 << 20;
-    return {plan.config.execution,
+    return {plan.config.execution, plan.config.optimizer,
             static_cast<std::uint64_t>(plan.config.keys.execution.ddp_bucket_mb * kMiB)};
 }
 
@@ -74,6 +73,7 @@ Session::Session(recipe::RunPlan plan, device::ThreadPool& pool, const Communica
       copies_(connect_group(connect, RankGroup::copies, memory_, plan_.config.execution)),
       strategy_(sharding::make_data_parallel(data_parallel_options(plan_), plan_.state, memory_,
                                              context_, rank_groups())),
+      optimizer_(optimizer::make_optimizer(*plan_.config.optimizer)),
       transformer_(transformer_options(plan_), plan_.state, memory_, context_, *strategy_) {}
 
 sharding::RankGroups Session::rank_groups() const {
@@ -184,7 +184,7 @@ IterationOutcome Session::train_iteration(std::int64_t iteration, const data::Ba
 void Session::update(std::int64_t iteration, double grad_norm) {
     const device::ProfileRange range(context_.device, "optimizer");
     const recipe::OptimizerKeys& keys = plan_.config.keys.optimizer;
-    ops::AdamWOptions options;
+    optimizer::Update options;
     options.learning_rate = learning_rate(plan_.config, iteration);
     options.beta1 = keys.beta1;
     options.beta2 = keys.beta2;
@@ -200,15 +200,28 @@ void Session::update(std::int64_t iteration, double grad_norm) {
     strategy_->weights_changed();
 }
 
-void Session::update_slices(ops::AdamWOptions options) {
+void Session::update_slices(const optimizer::Update& update) {
+    const bool whole = optimizer_->state().whole_matrices;
     for (const sharding::StateSlice& slice : strategy_->slices()) {
-        std::vector<ops::AdamWSegment> segments;
-        for (const sharding::TensorPart& part : sharding::tensor_parts(plan_.state, slice))
-            segments.push_back({part.offset, part.count, part.tensor->spec.weight_decay()});
-        options.first_element = slice.first;
-        ops::adamw(context_, options, segments,
-                   {slice.weights, slice.gradients, slice.first_moment, slice.second_moment,
-                    slice.master_weights});
+        const cost::StateUnit& unit = plan_.state.units.at(slice.unit);
+        optimizer::Slice mine{.unit = slice.unit,
+                              .first_element = slice.first,
+                              .offset_in_unit = slice.first - unit.offset,
+                              .weights = slice.weights,
+                              .gradients = slice.gradients,
+                              .master_weights = slice.master_weights,
+                              .state = slice.optimizer_state,
+                              .parts = sharding::tensor_parts(plan_.state, slice),
+                              .unit_parts = {},
+                              .gather = {}};
+        if (whole) {
+            mine.unit_parts = cost::tensor_parts(plan_.state, slice.unit, unit.offset,
+                                                 static_cast<std::int64_t>(unit.elements));
+            mine.gather = [this, &slice](const device::TensorView& part) {
+                return strategy_->gather(slice.unit, part);
+            };
+        }
+        optimizer_->update(context_, update, mine);
     }
 }
 

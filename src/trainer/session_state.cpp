@@ -4,7 +4,6 @@
 #include "isoflop/base/checksum.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/device/host_access.hpp"
-#include "isoflop/ops/adamw.hpp"
 #include "isoflop/ops/reduction.hpp"
 #include "isoflop/trainer/initialization.hpp"
 #include "isoflop/trainer/session.hpp"
@@ -14,8 +13,14 @@ namespace isoflop::trainer {
 using device::TensorView;
 using sharding::StateSlice;
 
-TensorView StateSlice::*Session::weights_of_record(const cost::Execution& execution) {
-    return execution.has_master_weights() ? &StateSlice::master_weights : &StateSlice::weights;
+Session::Select Session::weights_of_record() const {
+    if (plan_.config.execution.has_master_weights())
+        return [](const StateSlice& slice) { return slice.master_weights; };
+    return [](const StateSlice& slice) { return slice.weights; };
+}
+
+Session::Select Session::optimizer_state(std::size_t index) {
+    return [index](const StateSlice& slice) { return slice.optimizer_state.at(index); };
 }
 
 void Session::weights_set() {
@@ -31,10 +36,10 @@ void Session::weights_set() {
 }
 
 /// An update with a learning rate of zero rounds master weights at random as the one with its
-/// number did. The moments must be zero, and stay so.
+/// number did. The optimizer's state must be zero, and stays so.
 void Session::round_as_last_update() {
     for (const StateSlice& slice : strategy_->slices()) ops::fill(context_, 0.0, slice.gradients);
-    ops::AdamWOptions options;
+    optimizer::Update options;
     options.learning_rate = 0;
     options.step = updates_;
     options.stochastic_rounding = true;
@@ -42,14 +47,16 @@ void Session::round_as_last_update() {
     update_slices(options);
 }
 
-std::vector<checkpoint::NamedTensor> Session::named(TensorView StateSlice::*state) const {
-    std::vector<checkpoint::NamedTensor> tensors;
+void Session::add_named(const Select& state, std::string_view prefix,
+                        std::vector<checkpoint::NamedTensor>& tensors) const {
     for (const StateSlice& slice : strategy_->disjoint_slices()) {
-        const device::HostTensor values = device::read_on_host(context_.device, slice.*state);
+        const TensorView on_device = state(slice);
+        if (on_device.empty()) continue;
+        const device::HostTensor values = device::read_on_host(context_.device, on_device);
         for (const sharding::TensorPart& part : sharding::tensor_parts(plan_.state, slice)) {
             const model::TensorSpec& spec = part.tensor->spec;
             checkpoint::NamedTensor named;
-            named.name = part.tensor->name;
+            named.name = std::string(prefix) + part.tensor->name;
             named.shape = {spec.shape[0]};
             if (spec.is_matrix()) named.shape.push_back(spec.shape[1]);
             named.data = values.view.flat_range(part.offset, part.count);
@@ -58,23 +65,27 @@ std::vector<checkpoint::NamedTensor> Session::named(TensorView StateSlice::*stat
             tensors.push_back(std::move(named));
         }
     }
-    return tensors;
 }
 
 std::vector<checkpoint::NamedTensor> Session::weight_tensors() const {
-    return named(weights_of_record(plan_.config.execution));
+    std::vector<checkpoint::NamedTensor> tensors;
+    add_named(weights_of_record(), "", tensors);
+    return tensors;
 }
-std::vector<checkpoint::NamedTensor> Session::first_moment_tensors() const {
-    return named(&StateSlice::first_moment);
-}
-std::vector<checkpoint::NamedTensor> Session::second_moment_tensors() const {
-    return named(&StateSlice::second_moment);
+
+std::vector<checkpoint::NamedTensor> Session::optimizer_tensors() const {
+    std::vector<checkpoint::NamedTensor> tensors;
+    const auto states = optimizer_->state().tensors;
+    for (std::size_t i = 0; i < states.size(); ++i)
+        add_named(optimizer_state(i), states[i].checkpoint_prefix, tensors);
+    return tensors;
 }
 
 template <class Read>
-void Session::fill_state(TensorView StateSlice::*state, const Read& read) {
+void Session::fill_state(const Select& state, const Read& read) {
     for (const StateSlice& slice : strategy_->slices()) {
-        const TensorView values = slice.*state;
+        const TensorView values = state(slice);
+        if (values.empty()) continue;
         for (const sharding::TensorPart& part : sharding::tensor_parts(plan_.state, slice)) {
             device::write_from_host(context_.device, values.flat_range(part.offset, part.count),
                                     [&](const TensorView& to) { read(part, to); });
@@ -84,8 +95,9 @@ void Session::fill_state(TensorView StateSlice::*state, const Read& read) {
 
 void Session::clear_state() {
     for (const StateSlice& slice : strategy_->slices()) {
-        for (const TensorView& state :
-             {slice.weights, slice.master_weights, slice.first_moment, slice.second_moment}) {
+        std::vector<TensorView> all = slice.optimizer_state;
+        all.insert(all.end(), {slice.weights, slice.master_weights});
+        for (const TensorView& state : all) {
             if (!state.empty()) ops::fill(context_, 0.0, state);
         }
     }
@@ -93,10 +105,9 @@ void Session::clear_state() {
 
 void Session::initialize_from_scratch() {
     const auto seed = static_cast<std::uint64_t>(plan_.config.keys.execution.seed);
-    fill_state(weights_of_record(plan_.config.execution),
-               [&](const sharding::TensorPart& part, const TensorView& to) {
-                   initialize_weights(host_context(), plan_.config.model, seed, part, to);
-               });
+    fill_state(weights_of_record(), [&](const sharding::TensorPart& part, const TensorView& to) {
+        initialize_weights(host_context(), plan_.config.model, seed, part, to);
+    });
     weights_set();
 }
 
@@ -120,27 +131,26 @@ auto from_checkpoint(const checkpoint::CheckpointReader& reader, std::string_vie
 
 void Session::load_weights(const checkpoint::CheckpointReader& reader) {
     clear_state();
-    fill_state(weights_of_record(plan_.config.execution), from_checkpoint(reader, ""));
+    fill_state(weights_of_record(), from_checkpoint(reader, ""));
     weights_set();
 }
 
 void Session::load_weights(const checkpoint::TensorReader& read) {
     clear_state();
-    fill_state(weights_of_record(plan_.config.execution),
-               [&](const sharding::TensorPart& part, const TensorView& to) {
-                   read(part.tensor->name, part.first, to.as<float>());
-               });
+    fill_state(weights_of_record(), [&](const sharding::TensorPart& part, const TensorView& to) {
+        read(part.tensor->name, part.first, to.as<float>());
+    });
     weights_set();
 }
 
 void Session::load(const checkpoint::CheckpointReader& reader, std::int64_t updates) {
     updates_ = updates;
     clear_state();
-    fill_state(weights_of_record(plan_.config.execution), from_checkpoint(reader, ""));
+    fill_state(weights_of_record(), from_checkpoint(reader, ""));
     weights_set();
-    fill_state(&StateSlice::first_moment, from_checkpoint(reader, checkpoint::kFirstMomentPrefix));
-    fill_state(&StateSlice::second_moment,
-               from_checkpoint(reader, checkpoint::kSecondMomentPrefix));
+    const auto states = optimizer_->state().tensors;
+    for (std::size_t i = 0; i < states.size(); ++i)
+        fill_state(optimizer_state(i), from_checkpoint(reader, states[i].checkpoint_prefix));
 }
 
 Session::WholeWeights Session::whole_weights() {

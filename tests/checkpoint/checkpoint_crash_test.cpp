@@ -29,8 +29,7 @@ using ::testing::HasSubstr;
 void save(const std::filesystem::path& run, std::int64_t step, std::size_t rows = 37,
           const CheckpointOptions& options = {.keep_checkpoints = 2}) {
     const TrainerTensors tensors(static_cast<std::uint32_t>(step), rows);
-    write_checkpoint(run, step, tensors.weights, tensors.first_moment, tensors.second_moment,
-                     {{"iteration", step}}, options);
+    write_checkpoint(run, step, tensors.weights, tensors.moments, {{"iteration", step}}, options);
 }
 
 /// A child that saves without end, from the step after `step` on; half of the time it replaces the
@@ -166,8 +165,7 @@ TEST(FullDisk, IsNoticedInEveryFile) {
         const auto folder = begin_checkpoint(run.path(), 2);
         std::filesystem::create_symlink("/dev/full", folder / (std::string(name) + ".writing"));
         const std::string message = error_of([&] {
-            write_shard(run.path(), 2, {}, tensors.weights, tensors.first_moment,
-                        tensors.second_moment);
+            write_shard(run.path(), 2, {}, tensors.weights, tensors.moments);
             commit_checkpoint(run.path(), 2, 1, ordered_json::object());
         });
         EXPECT_THAT(message, HasSubstr(name));

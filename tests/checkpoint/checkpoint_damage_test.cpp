@@ -23,9 +23,8 @@ protected:
     DamagedCheckpoint() {
         for (const std::int64_t step : {100, 200}) {
             const TrainerTensors tensors(static_cast<std::uint32_t>(step));
-            newest_ =
-                write_checkpoint(run_.path(), step, tensors.weights, tensors.first_moment,
-                                 tensors.second_moment, {{"iteration", step}, {"val_loss", 1.25}});
+            newest_ = write_checkpoint(run_.path(), step, tensors.weights, tensors.moments,
+                                       {{"iteration", step}, {"val_loss", 1.25}});
         }
         file_ = newest_ / GetParam();
         content_ = test::read_file(file_);

@@ -26,8 +26,7 @@ std::filesystem::path save(const std::filesystem::path& run, std::int64_t step,
                            const CheckpointOptions& options = {},
                            const ordered_json& state = ordered_json::object()) {
     const TrainerTensors tensors(static_cast<std::uint32_t>(step));
-    return write_checkpoint(run, step, tensors.weights, tensors.first_moment, tensors.second_moment,
-                            state, options);
+    return write_checkpoint(run, step, tensors.weights, tensors.moments, state, options);
 }
 
 std::set<std::string> names_in(const std::filesystem::path& folder) {
@@ -45,8 +44,7 @@ TEST(Checkpoint, RoundTripIsBitExact) {
                                 {"smallest", std::numeric_limits<double>::denorm_min()},
                                 {"tokens", std::int64_t{1} << 62},
                                 {"nested", {{"name", "caf\xC3\xA9"}, {"list", {1, 2.5, nullptr}}}}};
-    const auto folder = write_checkpoint(run.path(), 200, tensors.weights, tensors.first_moment,
-                                         tensors.second_moment, state);
+    const auto folder = write_checkpoint(run.path(), 200, tensors.weights, tensors.moments, state);
     EXPECT_EQ(folder, run.path() / "checkpoints" / "step_00000200");
     EXPECT_THAT(names_in(folder), ElementsAre("manifest.json", "model.safetensors",
                                               "optimizer.safetensors", "trainer_state.json"));
@@ -68,7 +66,7 @@ TEST(Checkpoint, SpecialValuesSurvive) {
                                  std::numeric_limits<float>::denorm_min()};
     const std::vector<NamedTensor> weights = {
         {.name = "w", .shape = {5}, .data = device::TensorView::of(std::span(values), {5})}};
-    const auto folder = write_checkpoint(run.path(), 0, weights, {}, {}, ordered_json::object());
+    const auto folder = write_checkpoint(run.path(), 0, weights, {}, ordered_json::object());
     EXPECT_FALSE(std::filesystem::exists(folder / "optimizer.safetensors"))
         << "no optimizer, no file";
     const std::vector<float> found = test::read_all(CheckpointReader::open(folder), "w");
@@ -83,7 +81,7 @@ TEST(Checkpoint, StoresTheTypesOfTheTrainer) {
         {.name = "half", .shape = {2}, .data = {half.data(), DType::bfloat16, {2}}},
         {.name = "wide", .shape = {2}, .data = device::TensorView::of(std::span(wide), {2})}};
     const auto reader = CheckpointReader::open(
-        write_checkpoint(run.path(), 1, weights, {}, {}, ordered_json::object()));
+        write_checkpoint(run.path(), 1, weights, {}, ordered_json::object()));
     EXPECT_EQ(reader.find("half")->type, ElementType::bf16);
     EXPECT_THAT(test::read_all(reader, "half"), ElementsAre(1.0F, -1.0F));
     std::vector<double> found(2);
@@ -160,8 +158,7 @@ TEST(Checkpoint, TheSameStepIsReplaced) {
     const TemporaryDirectory run;
     save(run.path(), 5);
     const TrainerTensors tensors(999);
-    write_checkpoint(run.path(), 5, tensors.weights, tensors.first_moment, tensors.second_moment,
-                     ordered_json::object());
+    write_checkpoint(run.path(), 5, tensors.weights, tensors.moments, ordered_json::object());
     EXPECT_TRUE(test::holds(CheckpointReader::open(run.path()), tensors));
     EXPECT_THAT(names_in(run.path() / "checkpoints"), ElementsAre("step_00000005"));
 }
@@ -219,7 +216,7 @@ TEST(Checkpoint, MistakesOfTheCallerLeaveNothing) {
     const TemporaryDirectory run;
     TrainerTensors tensors(1);
     const auto write = [&](const ordered_json& state) {
-        write_checkpoint(run.path(), 1, tensors.weights, {}, {}, state);
+        write_checkpoint(run.path(), 1, tensors.weights, {}, state);
     };
     EXPECT_THROW(write(ordered_json::array()), std::logic_error);
     tensors.weights[0].shape = {36, 12};
@@ -254,8 +251,7 @@ void write_sharded(const std::filesystem::path& run, std::int64_t step,
     begin_checkpoint(run, step);
     for (std::int64_t rank = ranks - 1; rank >= 0; --rank) {
         write_shard(run, step, {.index = rank, .count = ranks},
-                    slices(tensors.weights, rank, ranks), slices(tensors.first_moment, rank, ranks),
-                    slices(tensors.second_moment, rank, ranks));
+                    slices(tensors.weights, rank, ranks), slices(tensors.moments, rank, ranks));
     }
     commit_checkpoint(run, step, ranks, {{"val_loss", 2.0}});
 }
@@ -288,7 +284,7 @@ TEST(ShardedCheckpoint, MissingOverlappingAndContradictingSlicesAreRefused) {
         for (std::int64_t rank = 0; rank < 2; ++rank) {
             std::vector<NamedTensor> parts = slices(tensors.weights, rank, 2);
             if (rank == 1) change(parts);
-            write_shard(run.path(), 1, {.index = rank, .count = 2}, parts, {}, {});
+            write_shard(run.path(), 1, {.index = rank, .count = 2}, parts, {});
         }
         const std::string message =
             error_of([&] { commit_checkpoint(run.path(), 1, 2, ordered_json::object()); });
@@ -306,15 +302,14 @@ TEST(ShardedCheckpoint, MissingOverlappingAndContradictingSlicesAreRefused) {
                 HasSubstr("no values for elements 6 to 7"));
     EXPECT_THAT(attempt([](auto& parts) { parts[0].shape = {12, 37}; }), HasSubstr("disagree"));
     EXPECT_TRUE(std::filesystem::is_empty(run.path() / "checkpoints"));
-    EXPECT_THROW(write_shard(run.path(), 1, {.index = 2, .count = 2}, {}, {}, {}),
-                 std::logic_error);
+    EXPECT_THROW(write_shard(run.path(), 1, {.index = 2, .count = 2}, {}, {}), std::logic_error);
 }
 
 TEST(ShardedCheckpoint, ARankThatDidNotWriteIsMissed) {
     const TemporaryDirectory run;
     const TrainerTensors tensors(4);
     begin_checkpoint(run.path(), 1);
-    write_shard(run.path(), 1, {.index = 0, .count = 2}, slices(tensors.weights, 0, 2), {}, {});
+    write_shard(run.path(), 1, {.index = 0, .count = 2}, slices(tensors.weights, 0, 2), {});
     EXPECT_THAT(error_of([&] { commit_checkpoint(run.path(), 1, 2, ordered_json::object()); }),
                 HasSubstr("record-00002.json"));
 }

@@ -82,25 +82,25 @@ std::string error_of(Action&& action) {
 struct TrainerTensors {
     explicit TrainerTensors(std::uint32_t seed, std::size_t rows = 37) {
         const auto signed_rows = static_cast<std::int64_t>(rows);
-        for (auto* group : {&weights, &first_moment, &second_moment}) {
+        for (const std::string prefix : {"", "exp_avg.", "exp_avg_sq."}) {
+            std::vector<NamedTensor>& group = prefix.empty() ? weights : moments;
             values.push_back(random_values(rows * 12, ++seed * 100));
             values.push_back(random_values(12, ++seed * 100));
             auto& matrix = values[values.size() - 2];
             auto& vector = values.back();
-            group->push_back(
-                {.name = "model.embed_tokens.weight",
-                 .shape = {signed_rows, 12},
-                 .data = device::TensorView::of(std::span(matrix), {signed_rows, 12})});
-            group->push_back({.name = "model.norm.weight",
-                              .shape = {12},
-                              .data = device::TensorView::of(std::span(vector), {12})});
+            group.push_back({.name = prefix + "model.embed_tokens.weight",
+                             .shape = {signed_rows, 12},
+                             .data = device::TensorView::of(std::span(matrix), {signed_rows, 12})});
+            group.push_back({.name = prefix + "model.norm.weight",
+                             .shape = {12},
+                             .data = device::TensorView::of(std::span(vector), {12})});
         }
     }
     TrainerTensors(const TrainerTensors&) = delete;
     TrainerTensors& operator=(const TrainerTensors&) = delete;
 
     std::vector<std::vector<float>> values;
-    std::vector<NamedTensor> weights, first_moment, second_moment;
+    std::vector<NamedTensor> weights, moments;
 };
 
 inline std::vector<float> read_all(const CheckpointReader& reader, const std::string& name) {
@@ -113,17 +113,16 @@ inline std::vector<float> read_all(const CheckpointReader& reader, const std::st
 
 /// Whether the checkpoint holds these tensors, bit for bit.
 inline bool holds(const CheckpointReader& reader, const TrainerTensors& tensors) {
-    const auto equal = [&](std::string_view prefix, const std::vector<NamedTensor>& group) {
+    const auto equal = [&](const std::vector<NamedTensor>& group) {
         for (const NamedTensor& tensor : group) {
             const std::span<float> expected = tensor.data.as<float>();
-            const std::vector<float> found = read_all(reader, std::string(prefix) + tensor.name);
+            const std::vector<float> found = read_all(reader, tensor.name);
             if (!std::equal(expected.begin(), expected.end(), found.begin(), found.end()))
                 return false;
         }
         return true;
     };
-    return equal("", tensors.weights) && equal(kFirstMomentPrefix, tensors.first_moment) &&
-           equal(kSecondMomentPrefix, tensors.second_moment);
+    return equal(tensors.weights) && equal(tensors.moments);
 }
 
 }  // namespace isoflop::checkpoint::test

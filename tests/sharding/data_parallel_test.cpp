@@ -71,8 +71,7 @@ Outcome train(const Overrides& overrides, int ranks) {
         outcome.norms = norms;
         outcome.validation_loss = loss;
         collect(run.session.weight_tensors(), outcome.weights);
-        collect(run.session.first_moment_tensors(), outcome.moments);
-        collect(run.session.second_moment_tensors(), outcome.moments);
+        collect(run.session.optimizer_tensors(), outcome.moments);
     };
     comm::run_threads(ranks, run_rank);
     return outcome;
@@ -237,8 +236,10 @@ TEST_P(StrategyRuns, MemoryIsAsPlanned) {
             const recipe::RunPlan& plan = one.session.plan();
             EXPECT_EQ(one.session.memory().bytes(), plan.memory.arena_bytes);
             std::uint64_t moments = 0;
-            for (const sharding::StateSlice& slice : one.session.strategy().slices())
-                moments += slice.first_moment.bytes() + slice.second_moment.bytes();
+            for (const sharding::StateSlice& slice : one.session.strategy().slices()) {
+                for (const device::TensorView& state : slice.optimizer_state)
+                    moments += state.bytes();
+            }
             EXPECT_EQ(moments, plan.memory.peak_by_category()[static_cast<std::size_t>(
                                    cost::MemoryCategory::optimizer_moments)]);
         });

@@ -224,14 +224,14 @@ TEST_F(EarlierTrainer, Defect13_ShardedRunsHungInEvaluation) {
 TEST_F(EarlierTrainer, Defect14_OptimizerStateLoadedOnlyAtItsOwnWorldSize) {
     TestRun run(tiny_run());
     const auto weights = run.session.weight_tensors();
-    const auto first = run.session.first_moment_tensors();
-    const auto second = run.session.second_moment_tensors();
-    ASSERT_EQ(first.size(), weights.size());
-    ASSERT_EQ(second.size(), weights.size());
+    const auto moments = run.session.optimizer_tensors();
+    ASSERT_EQ(moments.size(), 2 * weights.size());
     for (std::size_t i = 0; i < weights.size(); ++i) {
-        EXPECT_EQ(first[i].name, weights[i].name);
-        EXPECT_EQ(first[i].shape, weights[i].shape) << "whole tensors, not a rank's flat share";
-        EXPECT_EQ(second[i].shape, weights[i].shape);
+        const checkpoint::NamedTensor& second = moments[weights.size() + i];
+        EXPECT_EQ(moments[i].name, "exp_avg." + weights[i].name);
+        EXPECT_EQ(second.name, "exp_avg_sq." + weights[i].name);
+        EXPECT_EQ(moments[i].shape, weights[i].shape) << "whole tensors, not a rank's flat share";
+        EXPECT_EQ(second.shape, weights[i].shape);
     }
 }
 
@@ -242,9 +242,9 @@ TEST_F(EarlierTrainer, Defect15_ResumedRunsSawOtherBatchesAndHadAnotherLoss) {
     for (std::int64_t i = 0; i < 6; ++i) losses.push_back(whole.iterate(i).loss);
     TestRun first(overrides);
     for (std::int64_t i = 0; i < 3; ++i) first.iterate(i);
-    const auto step = checkpoint::write_checkpoint(
-        folder(), 3, first.session.weight_tensors(), first.session.first_moment_tensors(),
-        first.session.second_moment_tensors(), nlohmann::ordered_json::object());
+    const auto step = checkpoint::write_checkpoint(folder(), 3, first.session.weight_tensors(),
+                                                   first.session.optimizer_tensors(),
+                                                   nlohmann::ordered_json::object());
     TestRun resumed(overrides);
     resumed.session.load(checkpoint::CheckpointReader::open(step), first.session.updates());
     for (std::int64_t i = 3; i < 6; ++i) {

@@ -230,8 +230,8 @@ class Optimizer {
 public:
     Optimizer(TinyModel& model, const json& keys)
         : model_(model),
-          first_moment_(model.memory.flat_state(cost::BufferId::first_moment)),
-          second_moment_(model.memory.flat_state(cost::BufferId::second_moment)),
+          first_moment_(model.memory.optimizer_state(cost::kAdamWTensors[0])),
+          second_moment_(model.memory.optimizer_state(cost::kAdamWTensors[1])),
           grad_clip_(keys.at("grad_clip")) {
         options_.learning_rate = keys.at("learning_rate");
         options_.beta1 = keys.at("beta1");

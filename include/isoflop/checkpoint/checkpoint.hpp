@@ -30,8 +30,6 @@
 
 namespace isoflop::checkpoint {
 
-inline constexpr std::string_view kFirstMomentPrefix = "exp_avg.";
-inline constexpr std::string_view kSecondMomentPrefix = "exp_avg_sq.";
 /// Key of the trainer state that holds the validation loss of the checkpoint (a number; absent or
 /// null: not known). The lowest one marks the best checkpoint.
 inline constexpr std::string_view kValidationLossKey = "val_loss";
@@ -55,11 +53,11 @@ struct CheckpointOptions {
 /// Writes <run>/checkpoints/step_NNNNNNNN, points `latest` at it, then removes old checkpoints. A
 /// checkpoint of the same step is replaced. On failure (full disk, ...) throws IoError: the partial
 /// checkpoint is removed and the older checkpoints stay. `trainer_state` is an object; numbers keep
-/// every bit (except NaN and infinities, which JSON lacks). Returns the folder.
+/// every bit (except NaN and infinities, which JSON lacks). The name of an optimizer's tensor is the
+/// prefix of the state and the name of the weight. Returns the folder.
 std::filesystem::path write_checkpoint(const std::filesystem::path& run_dir, std::int64_t step,
                                        std::span<const NamedTensor> weights,
-                                       std::span<const NamedTensor> first_moment,
-                                       std::span<const NamedTensor> second_moment,
+                                       std::span<const NamedTensor> optimizer_state,
                                        const nlohmann::ordered_json& trainer_state,
                                        const CheckpointOptions& options = {});
 
@@ -75,8 +73,8 @@ struct Shard {
 /// Removes the remains of killed runs, makes the temporary folder and returns its path.
 std::filesystem::path begin_checkpoint(const std::filesystem::path& run_dir, std::int64_t step);
 void write_shard(const std::filesystem::path& run_dir, std::int64_t step, const Shard& shard,
-                 std::span<const NamedTensor> weights, std::span<const NamedTensor> first_moment,
-                 std::span<const NamedTensor> second_moment);
+                 std::span<const NamedTensor> weights,
+                 std::span<const NamedTensor> optimizer_state);
 /// Throws IoError when the slices of the shards do not form complete tensors.
 std::filesystem::path commit_checkpoint(const std::filesystem::path& run_dir, std::int64_t step,
                                         std::int64_t shard_count,
@@ -92,8 +90,8 @@ struct TensorDescription {
     std::vector<std::int64_t> shape;
 };
 
-/// A verified checkpoint. Tensors of the optimizer are called kFirstMomentPrefix + name and
-/// kSecondMomentPrefix + name.
+/// A verified checkpoint. Tensors of the optimizer are called prefix + name of the weight, with
+/// the prefixes of cost/optimizer_state.hpp.
 class CheckpointReader {
 public:
     /// `path` is a step_NNNNNNNN folder, a `latest`, or a run's folder (its newest valid

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string_view>
 
+#include "isoflop/cost/element_kind.hpp"
 #include "isoflop/cost/execution.hpp"
 
 namespace isoflop::cost {
@@ -27,26 +28,16 @@ enum class MemoryCategory {
 };
 inline constexpr std::size_t kMemoryCategoryCount = 10;
 
-/// What a buffer holds; `element_dtype` gives the type of an execution.
-enum class ElementKind {
-    storage,     ///< weights and activations
-    gradient,    ///< of weights
-    statistics,  ///< norm statistics, lse, moments, losses: fp32
-    float32,
-    token_ids,  ///< int32, which no tensor has
-    bytes,      ///< no elements: scratch of libraries and communicators
-};
-
 enum class BufferId : std::uint8_t {
     // Model state.
     weights,
     master_weights,
     gradients,
     pending_gradients,
-    first_moment,
-    second_moment,
+    optimizer_state,  ///< one for each tensor of the optimizer, under its name
     // Communication.
     gathered_weights,
+    gathered_state,
     unreduced_gradients,
     staging,
     // Inputs.
@@ -124,9 +115,9 @@ inline constexpr auto kBufferKinds = std::to_array<BufferKind>({
     {BufferId::master_weights,               "master_weights",               master_weights,    Is::float32},
     {BufferId::gradients,                    "gradients",                    gradients,         Is::gradient},
     {BufferId::pending_gradients,            "pending_gradients",            gradients,         Is::gradient},
-    {BufferId::first_moment,                 "first_moment",                 optimizer_moments, Is::statistics},
-    {BufferId::second_moment,                "second_moment",                optimizer_moments, Is::statistics},
+    {BufferId::optimizer_state,              "optimizer_state",              optimizer_moments, Is::bytes},
     {BufferId::gathered_weights,             "gathered_weights",             communication,     Is::storage},
+    {BufferId::gathered_state,               "gathered_state",               communication,     Is::statistics},
     {BufferId::unreduced_gradients,          "unreduced_gradients",          communication,     Is::gradient},
     {BufferId::staging,                      "staging",                      communication,     Is::bytes},
     {BufferId::token_ids,                    "token_ids",                    inputs,            Is::token_ids},

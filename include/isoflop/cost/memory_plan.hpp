@@ -17,6 +17,7 @@
 
 #include "isoflop/cost/buffer_id.hpp"
 #include "isoflop/cost/execution.hpp"
+#include "isoflop/cost/optimizer_state.hpp"
 #include "isoflop/cost/state_layout.hpp"
 #include "isoflop/model/model_config.hpp"
 #include "isoflop/model/parameter_layout.hpp"
@@ -77,7 +78,14 @@ struct Buffer {
     std::int64_t count = 1;
     std::uint64_t offset = 0;  ///< of the first, from the start of the arena
 
-    [[nodiscard]] std::string_view name() const { return buffer_kind(id).name; }
+    const OptimizerTensor* optimizer_tensor = nullptr;  ///< of BufferId::optimizer_state
+
+    [[nodiscard]] std::string_view name() const {
+        return optimizer_tensor != nullptr ? optimizer_tensor->name : buffer_kind(id).name;
+    }
+    [[nodiscard]] ElementKind elements() const {
+        return optimizer_tensor != nullptr ? optimizer_tensor->elements : buffer_kind(id).elements;
+    }
     [[nodiscard]] MemoryCategory category() const { return buffer_kind(id).category; }
     [[nodiscard]] std::uint64_t bytes() const {
         return bytes_each * static_cast<std::uint64_t>(count);
@@ -101,7 +109,8 @@ struct MemoryPlan {
 /// Plan for one rank under the `isoflop` recipe.
 [[nodiscard]] MemoryPlan memory_plan(const model::ModelConfig& config,
                                      const model::ParameterLayout& layout,
-                                     const Execution& execution);
+                                     const Execution& execution,
+                                     const OptimizerState& optimizer = kAdamW);
 
 /// Saved activations of one layer (the first dense layer, or the first expert layer), buffer by
 /// buffer.

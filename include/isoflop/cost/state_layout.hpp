@@ -64,6 +64,18 @@ struct StateLayout {
     [[nodiscard]] const StateTensor* find(std::size_t unit, std::string_view short_name) const;
 };
 
+/// Elements of a tensor that lie in a range of the state.
+struct TensorPart {
+    const StateTensor* tensor = nullptr;
+    std::int64_t first = 0;   ///< element of the tensor
+    std::int64_t offset = 0;  ///< of it in the range
+    std::int64_t count = 0;
+};
+/// Of elements [first, first + count) of the state, which lie in `unit`, in memory order and without
+/// padding. `layout` must outlive the result.
+[[nodiscard]] std::vector<TensorPart> tensor_parts(const StateLayout& layout, std::size_t unit,
+                                                   std::uint64_t first, std::int64_t count);
+
 [[nodiscard]] StateLayout state_layout(const model::ParameterLayout& layout,
                                        std::int64_t world_size);
 

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <initializer_list>
 #include <span>
+#include <string_view>
 
 #include "isoflop/cost/memory_plan.hpp"
 #include "isoflop/device/context.hpp"
@@ -28,6 +30,8 @@ public:
     /// All copies of all buffers of this id, which lie behind each other: the flat weights,
     /// gradients, moments.
     [[nodiscard]] TensorView flat_state(cost::BufferId id) const;
+    /// The same for a state of the optimizer.
+    [[nodiscard]] TensorView optimizer_state(const cost::OptimizerTensor& tensor) const;
     /// Token ids (index 0) and targets (1) of a micro-batch.
     [[nodiscard]] std::span<std::int32_t> token_ids(std::int64_t index) const;
     /// All copies of a buffer, as bytes.
@@ -42,7 +46,9 @@ public:
 
 private:
     [[nodiscard]] const cost::Buffer& buffer(cost::BufferId id) const;
-    [[nodiscard]] DType dtype(cost::BufferId id) const;
+    [[nodiscard]] DType dtype(std::string_view name, cost::ElementKind elements) const;
+    [[nodiscard]] TensorView flat(const std::function<bool(const cost::Buffer&)>& is_part,
+                                  std::string_view name, cost::ElementKind elements) const;
     [[nodiscard]] std::byte* hand_out(std::uint64_t offset, std::uint64_t bytes) const;
     [[nodiscard]] std::byte* locate(cost::BufferId id, std::int64_t index,
                                     std::uint64_t bytes) const;

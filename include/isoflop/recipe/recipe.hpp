@@ -6,6 +6,7 @@
 #include <string>
 
 #include "isoflop/cost/execution.hpp"
+#include "isoflop/cost/optimizer_state.hpp"
 #include "isoflop/model/model_config.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/recipe/plan_keys.hpp"
@@ -31,6 +32,7 @@ struct Recipe {
     /// Of a training config the backend is the requested one, not yet decided; flash_attn_2 for
     /// auto.
     cost::Execution execution;
+    const cost::OptimizerState* optimizer = &cost::kAdamW;  ///< never nullptr
     std::int64_t world_size = 1;
     std::int64_t micro_steps = 1;  ///< per rank and iteration
     std::int64_t global_micro_steps = 1;

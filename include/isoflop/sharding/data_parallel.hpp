@@ -19,6 +19,7 @@
 
 #include "isoflop/comm/communicator.hpp"
 #include "isoflop/cost/execution.hpp"
+#include "isoflop/cost/optimizer_state.hpp"
 #include "isoflop/cost/state_layout.hpp"
 #include "isoflop/device/context.hpp"
 #include "isoflop/device/planned_memory.hpp"
@@ -26,30 +27,23 @@
 
 namespace isoflop::sharding {
 
-/// The part of one unit that this rank updates or saves. The views are equally long; moments
-/// and gradients are empty where a strategy has none to give, master weights where the weights are
-/// not of 16 bits.
+/// The part of one unit that this rank updates or saves. The views are equally long;
+/// master weights are empty where the weights are not of 16 bits.
 struct StateSlice {
     std::size_t unit = 0;
     std::uint64_t first = 0;  ///< element of the flat state that the slice begins with
     TensorView weights;
     TensorView gradients;
-    TensorView first_moment;
-    TensorView second_moment;
     TensorView master_weights;
+    /// Of each tensor of the optimizer; empty where it does not cover the unit.
+    std::vector<TensorView> optimizer_state = {};
 };
 
 /// Part `index` of `parts` equal ones of a slice.
 [[nodiscard]] StateSlice part_of(const StateSlice& slice, std::int64_t index, std::int64_t parts);
 
-/// Elements of a tensor that lie in a slice.
-struct TensorPart {
-    const cost::StateTensor* tensor = nullptr;
-    std::int64_t first = 0;   ///< element of the tensor
-    std::int64_t offset = 0;  ///< of it in the slice
-    std::int64_t count = 0;
-};
-/// In memory order, without padding. `layout` must outlive the result.
+using cost::TensorPart;
+/// The tensors in a slice, without padding. `layout` must outlive the result.
 [[nodiscard]] std::vector<TensorPart> tensor_parts(const cost::StateLayout& layout,
                                                    const StateSlice& slice);
 
@@ -75,6 +69,11 @@ public:
     /// Waits for operations under way.
     virtual void synchronize() {}
 
+    /// A flat tensor of statistics of which each rank has the part that its slice is of the unit,
+    /// whole, on every rank: in memory of the plan (an optimizer with whole_matrices has it planned),
+    /// valid until the next call.
+    [[nodiscard]] virtual TensorView gather(std::size_t unit, const TensorView& part) = 0;
+
 protected:
     std::vector<StateSlice> slices_;
 };
@@ -96,6 +95,7 @@ struct RankGroups {
 
 struct DataParallelOptions {
     cost::Execution execution;
+    const cost::OptimizerState* optimizer = &cost::kAdamW;
     std::uint64_t ddp_bucket_bytes = 25ULL << 20U;
 };
 

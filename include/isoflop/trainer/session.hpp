@@ -24,7 +24,7 @@
 #include "isoflop/device/context.hpp"
 #include "isoflop/device/planned_memory.hpp"
 #include "isoflop/model/parameter_layout.hpp"
-#include "isoflop/ops/adamw.hpp"
+#include "isoflop/optimizer/optimizer.hpp"
 #include "isoflop/recipe/run_plan.hpp"
 #include "isoflop/run_log/records.hpp"
 #include "isoflop/sharding/data_parallel.hpp"
@@ -86,8 +86,8 @@ public:
     /// live memory, or into copies of it where it is a GPU's. Weights are the fp32 master weights
     /// where there are such.
     [[nodiscard]] std::vector<checkpoint::NamedTensor> weight_tensors() const;
-    [[nodiscard]] std::vector<checkpoint::NamedTensor> first_moment_tensors() const;
-    [[nodiscard]] std::vector<checkpoint::NamedTensor> second_moment_tensors() const;
+    /// Every state of the optimizer, one after another, with their prefixes.
+    [[nodiscard]] std::vector<checkpoint::NamedTensor> optimizer_tensors() const;
 
     /// Optimizer steps made: iterations less those skipped for gradients that were not finite.
     [[nodiscard]] std::int64_t updates() const { return updates_; }
@@ -156,22 +156,25 @@ private:
     [[nodiscard]] transformer::LossSum evaluate_batch(std::uint64_t first, std::size_t rows,
                                                       const FillBatch& fill);
     void update(std::int64_t iteration, double grad_norm);
-    void update_slices(ops::AdamWOptions options);
+    void update_slices(const optimizer::Update& update);
+    /// One kind of state of a slice; an empty view where a unit has none.
+    using Select = std::function<device::TensorView(const sharding::StateSlice&)>;
     /// What checkpoints hold as weights.
-    [[nodiscard]] static device::TensorView sharding::StateSlice::*weights_of_record(
-        const cost::Execution& execution);
+    [[nodiscard]] Select weights_of_record() const;
+    /// The optimizer's state of this number.
+    [[nodiscard]] static Select optimizer_state(std::size_t index);
     /// The weights of slices() have been set, where they are of record.
     void weights_set();
     void round_as_last_update();
     void gather_unit(std::size_t unit, const device::TensorView& to);
     void fetch_unit(std::size_t unit, const device::TensorView& to);
     [[nodiscard]] run_log::GradientRecord gradient_record(const std::vector<double>& unit_squares);
-    [[nodiscard]] std::vector<checkpoint::NamedTensor> named(
-        device::TensorView sharding::StateSlice::*state) const;
+    void add_named(const Select& state, std::string_view prefix,
+                   std::vector<checkpoint::NamedTensor>& tensors) const;
     void clear_state();  ///< padding stays zero
     /// read(tensor name, first element, where to)
     template <class Read>
-    void fill_state(device::TensorView sharding::StateSlice::*state, const Read& read);
+    void fill_state(const Select& state, const Read& read);
 
     [[nodiscard]] sharding::RankGroups rank_groups() const;
 
@@ -185,6 +188,7 @@ private:
     std::unique_ptr<comm::Communicator> shard_;         ///< only with several copies of the state
     std::unique_ptr<comm::Communicator> copies_;        ///< the same
     std::unique_ptr<sharding::DataParallel> strategy_;
+    std::unique_ptr<optimizer::Optimizer> optimizer_;
     std::int64_t updates_ = 0;
     transformer::Transformer transformer_;
 };

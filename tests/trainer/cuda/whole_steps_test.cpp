@@ -126,8 +126,7 @@ TEST_P(WholeSteps, GoOnFromACheckpointBitForBit) {
     (void)whole.iterate(0);
     const nlohmann::ordered_json state{{"iter", 1}};
     (void)checkpoint::write_checkpoint(folder, 1, whole.session.weight_tensors(),
-                                       whole.session.first_moment_tensors(),
-                                       whole.session.second_moment_tensors(), state, {});
+                                       whole.session.optimizer_tensors(), state, {});
     const trainer::IterationOutcome uninterrupted = whole.iterate(1);
 
     DeviceRun resumed(GetParam().overrides);
