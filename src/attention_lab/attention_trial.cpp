@@ -6,12 +6,14 @@
 #include <chrono>
 #include <cmath>
 #include <functional>
+#include <map>
 
 #include "attention_reference.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/half_precision.hpp"
 #include "isoflop/base/philox.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/cost/attention_buffers.hpp"
 #include "isoflop/device/device.hpp"
 
 namespace isoflop::attention_lab {
@@ -171,17 +173,22 @@ private:
                         human_bytes(static_cast<double>(available_bytes(context_)))));
     }
 
+    /// As a run plans them.
+    [[nodiscard]] std::vector<cost::Buffer> planned_buffers(cost::AttentionBackend kind) const {
+        cost::Execution execution;
+        execution.dtype = dtype_;
+        execution.attention_backend = kind;
+        execution.device = on_gpu() ? cost::DeviceKind::cuda : cost::DeviceKind::cpu;
+        execution.deterministic = options_.deterministic;
+        return cost::attention_buffers(shape_.size(), execution);
+    }
+
     /// Fills in what the backend needs; false, with the reason, when that is not there.
     [[nodiscard]] bool fits(AttentionTrial& trial) const {
-        const auto rows =
-            static_cast<std::uint64_t>(shape_.batch * shape_.heads * shape_.query_length);
-        const auto scores =
-            rows * static_cast<std::uint64_t>(shape_.key_length) * size_in_bytes(dtype_);
-        const bool manual = trial.backend == cost::AttentionBackend::manual;
-        trial.saved_bytes = manual ? scores : rows * sizeof(float);
-        trial.scratch_bytes = manual ? scores : rows * sizeof(float);
-        if (adds_d_q(trial.backend)) trial.scratch_bytes += d_q_bytes();
-        trial.scratch_bytes += workspace_bytes(trial.backend);
+        for (const cost::Buffer& buffer : planned_buffers(trial.backend)) {
+            const bool is_saved = buffer.lifetime == cost::Lifetime::step;
+            (is_saved ? trial.saved_bytes : trial.scratch_bytes) += buffer.bytes();
+        }
         if (trial.bytes() <= available_bytes(context_)) return true;
         trial.reason = fmt::format("needs {}, and {} are free",
                                    human_bytes(static_cast<double>(trial.bytes())),
@@ -189,42 +196,45 @@ private:
         return false;
     }
 
-    [[nodiscard]] bool adds_d_q(cost::AttentionBackend kind) const {
-        return on_gpu() && !options_.deterministic && size_in_bytes(dtype_) == 2 &&
-               kind != cost::AttentionBackend::manual;
+    /// The planned buffers, allocated. manual gets an lse that it need not save, to be compared.
+    [[nodiscard]] std::map<cost::BufferId, Storage> allocate(cost::AttentionBackend kind) const {
+        std::map<cost::BufferId, Storage> storages;
+        for (const cost::Buffer& buffer : planned_buffers(kind))
+            storages.emplace(buffer.id, Storage(context_, buffer.bytes()));
+        const auto rows =
+            static_cast<std::uint64_t>(shape_.batch * shape_.heads * shape_.query_length);
+        storages.try_emplace(cost::BufferId::attention_lse, context_, rows * sizeof(float));
+        return storages;
     }
-    [[nodiscard]] std::uint64_t d_q_bytes() const {
-        return static_cast<std::uint64_t>(queries_) * sizeof(float);
-    }
-    /// As a run plans it.
-    [[nodiscard]] std::uint64_t workspace_bytes(cost::AttentionBackend kind) const {
-        if (!on_gpu() || kind != cost::AttentionBackend::sdpa || size_in_bytes(dtype_) != 2)
-            return 0;
-        return cost::cudnn_workspace_bytes(shape_.size(), options_.deterministic);
+
+    [[nodiscard]] Extra extra_of(std::map<cost::BufferId, Storage>& storages) const {
+        const auto data = [&](cost::BufferId id) {
+            const auto found = storages.find(id);
+            return found == storages.end() ? nullptr : found->second.data();
+        };
+        Extra extra;
+        extra.lse = statistics(data(cost::BufferId::attention_lse));
+        if (std::byte* const saved = data(cost::BufferId::attention_probabilities))
+            extra.probabilities = scores(saved);
+        if (std::byte* const scratch = data(cost::BufferId::grad_attention_scores))
+            extra.d_scores = scores(scratch);
+        if (std::byte* const sums = data(cost::BufferId::grad_attention_row_sums))
+            extra.row_sums = statistics(sums);
+        if (std::byte* const sums = data(cost::BufferId::grad_attention_q_accumulator)) {
+            extra.d_q_sums = {sums,
+                              DType::float32,
+                              {shape_.batch, shape_.heads, shape_.query_length, shape_.head_dim}};
+        }
+        if (std::byte* const workspace = data(cost::BufferId::grad_attention_workspace)) {
+            extra.workspace = {workspace,
+                               storages.at(cost::BufferId::grad_attention_workspace).bytes()};
+        }
+        return extra;
     }
 
     void run(const attention::Backend& backend, AttentionTrial& trial) {
-        const bool manual = backend.kind() == cost::AttentionBackend::manual;
-        const std::int64_t rows = shape_.batch * shape_.heads * shape_.query_length;
-        Storage lse(context_, static_cast<std::uint64_t>(rows) * sizeof(float));
-        Storage saved(context_, manual ? trial.saved_bytes : 0);
-        Storage workspace(context_, workspace_bytes(backend.kind()));
-        Storage scratch(context_, trial.scratch_bytes - workspace.bytes());
-        Extra extra;
-        extra.lse = statistics(lse.data());
-        if (manual) {
-            extra.probabilities = scores(saved.data());
-            extra.d_scores = scores(scratch.data());
-        } else {
-            extra.row_sums = statistics(scratch.data());
-            if (adds_d_q(backend.kind())) {
-                extra.d_q_sums = {
-                    scratch.data() + lse.bytes(),
-                    DType::float32,
-                    {shape_.batch, shape_.heads, shape_.query_length, shape_.head_dim}};
-            }
-            extra.workspace = {workspace.data(), workspace.bytes()};
-        }
+        auto storages = allocate(backend.kind());
+        const Extra extra = extra_of(storages);
         const auto forward = [&] { backend.forward(context_, shape_, forward_arguments(extra)); };
         const auto backward = [&] {
             backend.backward(context_, shape_, backward_arguments(extra));
@@ -233,7 +243,7 @@ private:
         forward();
         backward();
         synchronize();
-        if (reference_) trial.errors = errors_of(lse);
+        if (reference_) trial.errors = errors_of(storages.at(cost::BufferId::attention_lse));
         d_o_.put(gradient_);
         trial.run_by = backend.description();
         trial.forward_seconds = median_seconds(forward);
