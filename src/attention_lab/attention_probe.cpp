@@ -6,7 +6,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/file.hpp"
+#include "isoflop/base/file.hpp"
 #include "isoflop/attention_lab/attention_trial.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/version.hpp"
@@ -33,7 +33,7 @@ std::string program() {
 ordered_json read_cache(const std::filesystem::path& file) {
     if (!std::filesystem::exists(file)) return ordered_json::object();
     try {
-        ordered_json json = ordered_json::parse(checkpoint::read_text_file(file, kLargestCache));
+        ordered_json json = ordered_json::parse(read_text_file(file, kLargestCache));
         if (json.at("program").get<std::string>() != program()) return ordered_json::object();
         if (!json.at("milliseconds").is_object()) throw IoError("milliseconds is no object");
         return json;
@@ -105,8 +105,8 @@ void ProbeCache::store(const std::string& key, const ProbeTimes& times) const {
         entry[std::string(to_string(backend))] = milliseconds;
     json["milliseconds"][key] = entry;
     try {
-        checkpoint::make_directories(file_.parent_path());
-        checkpoint::write_text_file(file_, json.dump(2) + "\n");
+        make_directories(file_.parent_path());
+        write_text_file(file_, json.dump(2) + "\n");
     } catch (const IoError& error) {
         std::cerr << fmt::format("warning: attention timings are not kept: {}\n", error.what());
     }

@@ -8,13 +8,13 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
-#include "file.hpp"
+#include "checkpoint_folders.hpp"
 #include "isoflop/base/checksum.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/checkpoint/checkpoint.hpp"
 #include "manifest.hpp"
-#include "run_folder.hpp"
 
 namespace isoflop::checkpoint {
 namespace {

@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
-#include "file.hpp"
 #include "hugging_face_config.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
 #include "isoflop/checkpoint/hugging_face.hpp"
 #include "isoflop/model/parameter_layout.hpp"
 #include "tokenizer_files.hpp"

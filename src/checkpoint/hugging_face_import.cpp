@@ -8,9 +8,9 @@
 #include <set>
 #include <unordered_map>
 
-#include "file.hpp"
 #include "hugging_face_config.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
 #include "isoflop/checkpoint/hugging_face.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/model/parameter_layout.hpp"

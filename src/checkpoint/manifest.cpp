@@ -6,9 +6,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "file.hpp"
 #include "isoflop/base/checksum.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
 
 namespace isoflop::checkpoint {
 namespace {

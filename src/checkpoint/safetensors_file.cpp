@@ -5,8 +5,8 @@
 #include <stdexcept>
 #include <unordered_map>
 
-#include "file.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
 #include "isoflop/base/half_precision.hpp"
 #include "isoflop/checkpoint/safetensors.hpp"
 #include "safetensors_header.hpp"

@@ -4,9 +4,9 @@
 #include <array>
 #include <stdexcept>
 
-#include "file.hpp"
 #include "isoflop/base/checksum.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
 #include "isoflop/base/half_precision.hpp"
 #include "isoflop/checkpoint/safetensors.hpp"
 #include "safetensors_header.hpp"
@@ -100,8 +100,7 @@ SafetensorsWriter::SafetensorsWriter(std::filesystem::path path,
     state_->path = std::move(path);
     state_->tensors = place_tensors(tensors);
     const std::string header = header_text(state_->tensors, metadata);
-    state_->file =
-        FileDescriptor(writing_name(state_->path), O_WRONLY | O_CREAT | O_TRUNC, "write");
+    state_->file = open_file(writing_name(state_->path), O_WRONLY | O_CREAT | O_TRUNC, "write");
     try {
         state_->put(std::as_bytes(std::span(header)));
     } catch (const IoError&) {
@@ -113,7 +112,7 @@ SafetensorsWriter::SafetensorsWriter(std::filesystem::path path,
 }
 
 SafetensorsWriter::~SafetensorsWriter() {
-    if (state_->file.get() < 0) return;
+    if (!state_->file.is_open()) return;
     std::error_code ignored;
     std::filesystem::remove(writing_name(state_->path), ignored);
 }
@@ -154,7 +153,7 @@ FileSummary SafetensorsWriter::finish() {
     }
     synchronize(state_->file, state_->path);
     rename_path(writing_name(state_->path), state_->path);
-    state_->file.close(state_->path);
+    close_file(state_->file, state_->path);
     return state_->summary;
 }
 

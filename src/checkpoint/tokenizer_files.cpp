@@ -5,8 +5,8 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
-#include "file.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
 
 namespace isoflop::checkpoint {
 namespace {

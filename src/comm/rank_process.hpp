@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/file_descriptor.hpp"
+#include "isoflop/base/file_descriptor.hpp"
 
 namespace isoflop::comm {
 

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "comm/file_descriptor.hpp"
+#include "isoflop/base/file_descriptor.hpp"
 
 namespace isoflop::comm {
 

@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-#include "comm/file_descriptor.hpp"
+#include "isoflop/base/file_descriptor.hpp"
 
 namespace isoflop::comm {
 

@@ -44,23 +44,6 @@ void fail_missing(const fs::path& path) {
     fail(path, message);
 }
 
-FileDescriptor::FileDescriptor(FileDescriptor&& other) noexcept : descriptor_(other.release()) {}
-
-FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
-    if (this != &other) {
-        FileDescriptor old(std::exchange(descriptor_, other.release()));
-    }
-    return *this;
-}
-
-FileDescriptor::~FileDescriptor() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-}
-
-int FileDescriptor::release() {
-    return std::exchange(descriptor_, -1);
-}
-
 FileDescriptor open_for_reading(const fs::path& path) {
     std::error_code error;
     const fs::file_type type = fs::status(path, error).type();

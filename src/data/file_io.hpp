@@ -1,5 +1,5 @@
-// Files for the data layer: descriptors that close themselves, complete reads and writes, and
-// errors that name the file and the message of the system.
+// Files for the data layer: complete reads and writes, pipes among them, and errors in the form of
+// its messages: "PATH: error: what happened".
 #pragma once
 
 #include <cstddef>
@@ -7,6 +7,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+
+#include "isoflop/base/file_descriptor.hpp"
 
 namespace isoflop::data {
 
@@ -17,23 +19,6 @@ namespace isoflop::data {
                               int error_number);
 /// "no such file", with the nearest name in its folder.
 [[noreturn]] void fail_missing(const std::filesystem::path& path);
-
-class FileDescriptor {
-public:
-    explicit FileDescriptor(int descriptor = -1) : descriptor_(descriptor) {}
-    FileDescriptor(FileDescriptor&& other) noexcept;
-    FileDescriptor& operator=(FileDescriptor&& other) noexcept;
-    FileDescriptor(const FileDescriptor&) = delete;
-    FileDescriptor& operator=(const FileDescriptor&) = delete;
-    ~FileDescriptor();
-
-    [[nodiscard]] int get() const { return descriptor_; }
-    /// Releases ownership of the descriptor.
-    int release();
-
-private:
-    int descriptor_;
-};
 
 [[nodiscard]] FileDescriptor open_for_reading(const std::filesystem::path& path);
 [[nodiscard]] FileDescriptor create_file(const std::filesystem::path& path);

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "data/file_io.hpp"
-#include "data/fnv1a.hpp"
+#include "isoflop/base/fnv1a.hpp"
 #include "data/prepare_tokenizer.hpp"
 #include "data/shard_sequence.hpp"
 #include "data/temporary_folder.hpp"

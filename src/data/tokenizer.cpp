@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "data/file_io.hpp"
-#include "data/fnv1a.hpp"
+#include "isoflop/base/fnv1a.hpp"
 #include "data/tokenizer_kinds.hpp"
 #include "data/utf8_stream.hpp"
 #include "isoflop/config/utf8.hpp"

@@ -14,7 +14,7 @@ namespace isoflop::run_log {
 namespace {
 
 using nlohmann::ordered_json;
-using Sink = std::function<void(std::string_view)>;
+using Write = std::function<void(std::string_view)>;
 
 constexpr std::int64_t kWarmUpIterations = 5;
 /// How a line of an iteration starts; the document has the object without its type.
@@ -77,8 +77,8 @@ std::string list_member(std::string_view key, const std::vector<std::string>& it
 }
 
 void write_iterations(const std::filesystem::path& metrics_path, std::uint64_t metrics_bytes,
-                      const Sink& sink) {
-    sink("  \"training_iterations\": [");
+                      const Write& write_text) {
+    write_text("  \"training_iterations\": [");
     std::ifstream file = open_metrics(metrics_path);
     std::string line;
     bool complete = false;
@@ -87,11 +87,11 @@ void write_iterations(const std::filesystem::path& metrics_path, std::uint64_t m
     while (used < metrics_bytes && next_line(file, line, complete)) {
         used += line.size() + 1;
         if (!line.starts_with(kIterationStart)) continue;
-        sink(any ? ",\n    {" : "\n    {");
-        sink(std::string_view(line).substr(kIterationStart.size()));
+        write_text(any ? ",\n    {" : "\n    {");
+        write_text(std::string_view(line).substr(kIterationStart.size()));
         any = true;
     }
-    sink(any ? "\n  ]" : "]");
+    write_text(any ? "\n  ]" : "]");
 }
 
 }  // namespace
@@ -187,24 +187,29 @@ std::string RunDocument::run_name() const {
 }
 
 void RunDocument::write(const std::filesystem::path& metrics_path, std::uint64_t metrics_bytes,
-                        const Sink& sink) const {
+                        const Write& write_text) const {
     const ordered_json& header = header_.value();
-    sink("{\n");
+    write_text("{\n");
     for (const auto& [key, value] : header.items()) {
-        if (key != "type" && key != "metadata") sink(member(key, value) + ",\n");
+        if (key != "type" && key != "metadata") write_text(member(key, value) + ",\n");
     }
-    sink(member("schema", schema_notes()) + ",\n");
-    write_iterations(metrics_path, metrics_bytes, sink);
-    sink(",\n" + list_member("eval_steps", evaluations_));
-    sink(",\n" + list_member("checkpoints", checkpoints_));
-    sink(",\n" + list_member("resumes", resumes_));
+    write_text(member("schema", schema_notes()) + ",\n");
+    write_iterations(metrics_path, metrics_bytes, write_text);
+    write_text(",\n" + list_member("eval_steps", evaluations_));
+    write_text(",\n" + list_member("checkpoints", checkpoints_));
+    write_text(",\n" + list_member("resumes", resumes_));
     const ordered_json metadata = header.value("metadata", ordered_json::object());
-    sink(",\n" + member("metadata", metadata));
-    sink(",\n" + member("end_state", end_ ? end_->value("state", "") : "running"));
-    sink(",\n" +
-         member("end_time", end_ ? end_->value("end_time", ordered_json()) : ordered_json()));
-    sink(",\n" + member("summary", summary_json(summary())));
-    sink("\n}\n");
+    write_text(",\n" + member("metadata", metadata));
+    write_text(",\n" + member("end_state", end_ ? end_->value("state", "") : "running"));
+    write_text(",\n" +
+               member("end_time", end_ ? end_->value("end_time", ordered_json()) : ordered_json()));
+    write_text(",\n" + member("summary", summary_json(summary())));
+    write_text("\n}\n");
+}
+
+std::filesystem::path json_path_of(const std::filesystem::path& run_dir,
+                                   const RunDocument& document) {
+    return run_dir / fmt::format("run_{}.json", document.run_name());
 }
 
 }  // namespace isoflop::run_log

@@ -51,7 +51,7 @@ public:
     /// Writes the document in pieces; iterations are copied from the first metrics_bytes of
     /// metrics.jsonl.
     void write(const std::filesystem::path& metrics_path, std::uint64_t metrics_bytes,
-               const std::function<void(std::string_view)>& sink) const;
+               const std::function<void(std::string_view)>& write_text) const;
 
     [[nodiscard]] SummaryRecord summary() const { return summary_.summary(); }
     [[nodiscard]] std::string run_name() const;
@@ -64,5 +64,9 @@ private:
     std::optional<nlohmann::ordered_json> end_;
     SummaryAccumulator summary_;
 };
+
+/// run_<name>.json in the folder of the run.
+[[nodiscard]] std::filesystem::path json_path_of(const std::filesystem::path& run_dir,
+                                                 const RunDocument& document);
 
 }  // namespace isoflop::run_log

@@ -143,6 +143,13 @@ ordered_json header_json(const std::string& run_name, const ordered_json& config
     return json;
 }
 
+ordered_json end_json(const EndRecord& record) {
+    return {{"type", line_type::kEnd},
+            {"state", to_string(record.state)},
+            {"end_time", record.end_time},
+            {"summary", summary_json(record.summary)}};
+}
+
 ordered_json summary_json(const SummaryRecord& record) {
     return {{"total_iterations", record.total_iterations},
             {"final_iter", record.final_iter},

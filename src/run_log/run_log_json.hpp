@@ -29,6 +29,7 @@ inline constexpr std::string_view kEnd = "end";
                                                  const nlohmann::ordered_json& metadata,
                                                  const StartupRecord& startup);
 
+[[nodiscard]] nlohmann::ordered_json end_json(const EndRecord& record);
 [[nodiscard]] nlohmann::ordered_json summary_json(const SummaryRecord& record);
 
 /// Compact text on one line; text that is not UTF-8 (a path, say) is repaired, never refused.

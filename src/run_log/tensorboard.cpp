@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/file.hpp"
+#include "isoflop/base/file.hpp"
 #include "tensorboard_event.hpp"
 
 namespace isoflop::run_log {
@@ -42,22 +42,21 @@ std::filesystem::path unused_path(const std::filesystem::path& run_dir, double w
 
 struct TensorBoardWriter::State {
     std::filesystem::path path;
-    checkpoint::FileDescriptor file;
+    FileDescriptor file;
 
     void write(const std::string& event) const {
         const std::string record = framed_record(event);
-        checkpoint::write_all(file, std::as_bytes(std::span(record)), path);
+        write_all(file, std::as_bytes(std::span(record)), path);
     }
 };
 
 TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& run_dir,
                                      std::optional<std::int64_t> resumed_at)
     : state_(std::make_unique<State>()) {
-    checkpoint::make_directories(run_dir);
+    make_directories(run_dir);
     const double now = seconds_since_epoch();
     state_->path = unused_path(run_dir, now);
-    state_->file =
-        checkpoint::FileDescriptor(state_->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND, "write");
+    state_->file = open_file(state_->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND, "write");
     state_->write(version_event(now));
     if (resumed_at) state_->write(restart_event(now, *resumed_at + 1));
 }

@@ -3,18 +3,12 @@
 #include <cmath>
 #include <string_view>
 
+#include "isoflop/base/fnv1a.hpp"
 #include "isoflop/ops/random.hpp"
 #include "isoflop/ops/reduction.hpp"
 
 namespace isoflop::trainer {
 namespace {
-
-/// FNV-1a: a stable number for a tensor's name.
-std::uint64_t name_hash(std::string_view name) {
-    std::uint64_t hash = 14695981039346656037ULL;
-    for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
-    return hash;
-}
 
 bool ends_with(std::string_view text, std::string_view suffix) {
     return text.size() >= suffix.size() && text.substr(text.size() - suffix.size()) == suffix;
@@ -36,7 +30,7 @@ void initialize_weights(device::Context& context, const model::ModelConfig& conf
     const double residual_deviation =
         kInitialDeviation / std::sqrt(2.0 * static_cast<double>(config.num_hidden_layers));
     const double deviation = writes_to_residual(name) ? residual_deviation : kInitialDeviation;
-    ops::fill_normal(context, deviation, seed, name_hash(name), part.first, values);
+    ops::fill_normal(context, deviation, seed, fnv1a(name), part.first, values);
 }
 
 }  // namespace isoflop::trainer

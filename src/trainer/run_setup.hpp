@@ -12,7 +12,7 @@
 #include "isoflop/data/tokenizer.hpp"
 #include "isoflop/device/device.hpp"
 #include "isoflop/trainer/session.hpp"
-#include "run_folder.hpp"
+#include "run_place.hpp"
 #include "world.hpp"
 
 namespace isoflop::trainer {

@@ -81,6 +81,23 @@ std::vector<checkpoint::NamedTensor> Session::optimizer_tensors() const {
     return tensors;
 }
 
+std::filesystem::path Session::save(const std::filesystem::path& run_dir, std::int64_t step,
+                                    const nlohmann::ordered_json& state,
+                                    const checkpoint::CheckpointOptions& options) {
+    synchronize();
+    const auto weights = weight_tensors();
+    const auto optimizer_state = optimizer_tensors();
+    if (!communicator_) {
+        return checkpoint::write_checkpoint(run_dir, step, weights, optimizer_state, state,
+                                            options);
+    }
+    const checkpoint::CheckpointRanks ranks{
+        .shard = {.index = communicator_->rank(), .count = communicator_->size()},
+        .any_failed = [this](bool failed) { return any_rank(failed); }};
+    return checkpoint::write_checkpoint(ranks, run_dir, step, weights, optimizer_state, state,
+                                        options);
+}
+
 template <class Read>
 void Session::fill_state(const Select& state, const Read& read) {
     for (const StateSlice& slice : strategy_->slices()) {

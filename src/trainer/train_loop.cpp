@@ -15,13 +15,13 @@
 #include "isoflop/data/tokenizer.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/run_log/progress.hpp"
+#include "isoflop/run_log/run_log.hpp"
 #include "isoflop/trainer/loaded_model.hpp"
 #include "isoflop/trainer/sampling.hpp"
 #include "isoflop/trainer/schedule.hpp"
 #include "isoflop/trainer/startup_report.hpp"
-#include "run_outputs.hpp"
+#include "open_run_log.hpp"
 #include "run_setup.hpp"
-#include "save_session.hpp"
 #include "world.hpp"
 
 namespace isoflop::trainer {
@@ -64,8 +64,7 @@ public:
           hardware_(measure_all_ranks(session_)),
           train_samples_(setup_.train_data, config().execution.sequence_length,
                          static_cast<std::uint64_t>(config().keys.execution.seed)),
-          validation_samples_(setup_.validation_data, config().execution.sequence_length),
-          outputs_(setup_, environment.out, environment.colour) {}
+          validation_samples_(setup_.validation_data, config().execution.sequence_length) {}
 
     ExitCode execute() {
         setup_.plan.attention.run_by = session_.attention_run_by();
@@ -79,7 +78,10 @@ public:
                              << '\n';
             return ExitCode::ok;
         }
-        if (world_.is_first()) outputs_.open(setup_, hardware_, iteration_);
+        if (world_.is_first()) {
+            log_ =
+                open_run_log(setup_, hardware_, iteration_, environment_.out, environment_.colour);
+        }
         try {
             return iterate();
         } catch (const comm::LostRank& lost) {
@@ -102,8 +104,9 @@ private:
                 state.value("updates_at_loss_scale", std::int64_t{0}));
             if (!state.at("best_val_loss").is_null())
                 best_validation_loss_ = state.at("best_val_loss").get<double>();
-            outputs_.line(fmt::format("resumed {} at iteration {}", setup_.place.folder.string(),
-                                      iteration_));
+            environment_.out << fmt::format("resumed {} at iteration {}\n",
+                                            setup_.place.folder.string(), iteration_)
+                             << std::flush;
         } else if (setup_.hugging_face) {
             session_.load_weights(setup_.hugging_face->reader());
         } else if (setup_.initial_weights) {
@@ -131,9 +134,9 @@ private:
                 milliseconds(start, Clock::now()) > *config().keys.batch.max_hours * 3.6e6;
             if (session_.any_rank(environment_.stop.load() || out_of_time)) {
                 save(last_validation_loss_);
-                outputs_.line(fmt::format(
-                    "stopped after iteration {}; continue with init_from=resume", iteration_ - 1));
-                outputs_.finish(run_log::EndState::stopped);
+                log_.line(fmt::format("stopped after iteration {}; continue with init_from=resume",
+                                      iteration_ - 1));
+                log_.finish(run_log::EndState::stopped);
                 return ExitCode::ok;
             }
             after_iteration();
@@ -152,7 +155,7 @@ private:
         const double time_ms = milliseconds(start, Clock::now());
         if (!outcome.overflowed) skipped_in_a_row_ = outcome.skipped ? skipped_in_a_row_ + 1 : 0;
         ++iterations_here_;
-        outputs_.add(make_record(outcome, time_ms));
+        log_.add(make_record(outcome, time_ms));
         ++iteration_;
     }
 
@@ -254,12 +257,13 @@ private:
 
     void evaluate_and_save() {
         const Clock::time_point start = Clock::now();
-        const run_log::EvalRecord record = evaluate();
-        const double pause_ms = milliseconds(start, Clock::now());
+        run_log::EvalRecord record = evaluate();
+        record.pause_ms = milliseconds(start, Clock::now());
         const bool best = !best_validation_loss_ || record.val_loss < *best_validation_loss_;
         if (best && std::isfinite(record.val_loss)) best_validation_loss_ = record.val_loss;
         last_validation_loss_ = record.val_loss;
-        outputs_.add(record, best_validation_loss_, pause_ms);
+        record.best_val_loss = best_validation_loss_;
+        log_.add(record);
         const bool last = iteration_ == config().max_iters;
         const bool with_evaluation = run_keys().checkpoint_interval == 0;
         if (last || (with_evaluation && (best || run_keys().always_save_checkpoint)))
@@ -284,11 +288,12 @@ private:
         }
         checkpoint::CheckpointOptions options;
         options.keep_checkpoints = run_keys().keep_checkpoints;
-        const fs::path folder =
-            save_session(session_, setup_.place.folder, iteration_, state, options);
-        outputs_.add(run_log::CheckpointRecord{iteration_, validation_loss, folder.string(),
-                                               run_log::timestamp_now()},
-                     milliseconds(start, Clock::now()));
+        const fs::path folder = session_.save(setup_.place.folder, iteration_, state, options);
+        log_.add(run_log::CheckpointRecord{.iter = iteration_,
+                                           .val_loss = validation_loss,
+                                           .path = folder.string(),
+                                           .timestamp = run_log::timestamp_now(),
+                                           .pause_ms = milliseconds(start, Clock::now())});
     }
 
     void print_sample() {
@@ -299,18 +304,17 @@ private:
         request.sampling.seed = static_cast<std::uint64_t>(config().keys.execution.seed);
         const Session::WholeWeights weights = session_.whole_weights();
         if (!world_.is_first()) return;
-        outputs_.line("sample: " + generate_text(config().model, setup_.plan.state, weights.view,
-                                                 session_.host_context(), *setup_.tokenizer,
-                                                 request));
+        log_.line("sample: " + generate_text(config().model, setup_.plan.state, weights.view,
+                                             session_.host_context(), *setup_.tokenizer, request));
     }
 
     ExitCode diverge() {
-        outputs_.finish(run_log::EndState::diverged);
-        outputs_.print(fmt::format(
+        log_.finish(run_log::EndState::diverged);
+        log_.line(fmt::format(
             "The run diverged: gradients were not finite {} iterations in a row (last iteration "
             "{}). No update was made "
             "from them; the last checkpoint is intact. Try a lower learning_rate or a longer "
-            "warmup_iters.\n",
+            "warmup_iters.",
             kMostSkippedInARow, iteration_ - 1));
         return ExitCode::diverged;
     }
@@ -337,18 +341,17 @@ private:
         evaluate_and_save();
         MeasuredRun measured;
         measured.parameters = parameters_of_all_ranks();
-        const std::optional<run_log::SummaryRecord> summary =
-            outputs_.finish(run_log::EndState::finished);
-        if (!summary) return;
+        if (!world_.is_first()) return;
+        const run_log::SummaryRecord summary = log_.finish(run_log::EndState::finished);
         measured.executed_flops_per_iteration = counted_flops_ * static_cast<double>(world_.size());
         measured.arena_bytes = session_.memory().bytes();
         measured.bytes_sent = counted_bytes_sent_;
         measured.resident_bytes = static_cast<std::uint64_t>(peak_resident_gib_ * kGiB);
         const std::int64_t timed = iterations_here_ - kWarmupIterations;
         measured.seconds_per_iteration =
-            timed > 0 ? timed_seconds_ / static_cast<double>(timed) : summary->avg_time_ms / 1000.0;
-        outputs_.print(plan_check_text(setup_.plan, hardware_, measured, environment_.colour) +
-                       fmt::format("\nlog {}\n", outputs_.log_path()));
+            timed > 0 ? timed_seconds_ / static_cast<double>(timed) : summary.avg_time_ms / 1000.0;
+        log_.line(plan_check_text(setup_.plan, hardware_, measured, environment_.colour) +
+                  fmt::format("\nlog {}", log_.json_path().string()));
     }
 
     RunSetup setup_;
@@ -358,7 +361,7 @@ private:
     Hardware hardware_;
     data::BatchSampler train_samples_;
     data::EvalSampler validation_samples_;
-    RunOutputs outputs_;
+    run_log::RunLog log_;               ///< of the first rank; without sinks on the others
     std::int64_t iteration_ = 0;        ///< iterations done
     std::int64_t iterations_here_ = 0;  ///< of them by this process
     std::int64_t skipped_in_a_row_ = 0;

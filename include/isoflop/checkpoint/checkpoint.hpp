@@ -61,7 +61,7 @@ std::filesystem::path write_checkpoint(const std::filesystem::path& run_dir, std
                                        const nlohmann::ordered_json& trainer_state,
                                        const CheckpointOptions& options = {});
 
-// The same in three steps, for several ranks on one file system:
+// Several ranks on one file system write a checkpoint in three steps:
 //   one rank   begin_checkpoint;  barrier
 //   each rank  write_shard with its slices;  barrier
 //   one rank   commit_checkpoint
@@ -82,6 +82,23 @@ std::filesystem::path commit_checkpoint(const std::filesystem::path& run_dir, st
                                         const CheckpointOptions& options = {});
 /// Removes the temporary folder after a failure; never throws.
 void abandon_checkpoint(const std::filesystem::path& run_dir, std::int64_t step) noexcept;
+
+/// The ranks of a run, as one of them sees them.
+struct CheckpointRanks {
+    Shard shard;
+    /// Waits for all ranks. True on every rank when `failed` is true on one of them.
+    std::function<bool(bool failed)> any_failed;
+};
+
+/// Those steps, called by all ranks at once: each writes the slices that it holds. When one cannot
+/// write, all throw IoError and older checkpoints stay. Returns the folder on the first rank, an
+/// empty path on the others.
+std::filesystem::path write_checkpoint(const CheckpointRanks& ranks,
+                                       const std::filesystem::path& run_dir, std::int64_t step,
+                                       std::span<const NamedTensor> weights,
+                                       std::span<const NamedTensor> optimizer_state,
+                                       const nlohmann::ordered_json& trainer_state,
+                                       const CheckpointOptions& options = {});
 
 /// A tensor as the manifest describes it.
 struct TensorDescription {

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "isoflop/base/enum_names.hpp"
+
 namespace isoflop::run_log {
 
 /// Model FLOPs utilisation of one iteration; absent during the first five (warm-up).
@@ -76,7 +78,9 @@ struct EvalRecord {
     double train_loss = 0;
     double val_loss = 0;
     double lr = 0;
-    std::string timestamp;  ///< ISO 8601, local
+    std::string timestamp;                     ///< ISO 8601, local
+    std::optional<double> best_val_loss = {};  ///< so far; shown on the console only
+    double pause_ms = 0;                       ///< that the evaluation took; for the console
 };
 
 struct CheckpointRecord {
@@ -84,6 +88,7 @@ struct CheckpointRecord {
     std::optional<double> val_loss;
     std::string path;
     std::string timestamp;
+    double pause_ms = 0;  ///< that saving took; for the console
 };
 
 /// Known when the run starts.
@@ -105,6 +110,14 @@ struct StartupRecord {
     std::string backend_run_by = {};  ///< where the backend has a choice; else empty
 };
 
+/// How a run ended. A log without an end is of a run that goes on or was killed: "running".
+enum class EndState {
+    finished,  ///< all iterations done
+    stopped,   ///< by a signal or a time limit; can be resumed
+    diverged,
+    failed,
+};
+
 /// What a finished (or stopped) run comes to.
 struct SummaryRecord {
     std::int64_t total_iterations = 0;
@@ -118,4 +131,19 @@ struct SummaryRecord {
     std::int64_t skipped_iterations = 0;
 };
 
+struct EndRecord {
+    EndState state{};
+    std::string end_time;
+    SummaryRecord summary;
+};
+
 }  // namespace isoflop::run_log
+
+template <>
+inline constexpr auto isoflop::enum_names<isoflop::run_log::EndState> =
+    std::to_array<isoflop::EnumName<isoflop::run_log::EndState>>({
+        {isoflop::run_log::EndState::finished, "finished"},
+        {isoflop::run_log::EndState::stopped, "stopped"},
+        {isoflop::run_log::EndState::diverged, "diverged"},
+        {isoflop::run_log::EndState::failed, "failed"},
+    });

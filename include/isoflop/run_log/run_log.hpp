@@ -1,5 +1,5 @@
-// The log of a run: metrics.jsonl, to which every record is appended the moment it exists, and
-// run_<name>.json, the document that other programs read.
+// The log of a run: it hands every record to its sinks, which are metrics.jsonl, run_<name>.json,
+// the event files of TensorBoard and the console.
 //
 // metrics.jsonl is the truth. One JSON object a line, each with a "type": "header" first (run name,
 // configuration, startup information), then "iteration", "eval", "checkpoint", "resume" and "end".
@@ -15,20 +15,14 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <ostream>
 #include <string>
+#include <string_view>
 
-#include "isoflop/base/enum_names.hpp"
+#include "isoflop/run_log/progress.hpp"
 #include "isoflop/run_log/records.hpp"
 
 namespace isoflop::run_log {
-
-/// How a run ended. A log without an end is of a run that goes on or was killed: "running".
-enum class EndState {
-    finished,  ///< all iterations done
-    stopped,   ///< by a signal or a time limit; can be resumed
-    diverged,
-    failed,
-};
 
 struct RunLogOptions {
     bool save_json = true;  ///< save_log_to_json: whether run_<name>.json is written
@@ -37,10 +31,15 @@ struct RunLogOptions {
     /// evaluations and checkpoints by the iterations done before them (step_N has iter N): then
     /// those at N are kept as well.
     bool keep_boundary = false;
+    bool tensorboard = false;         ///< whether event files are written
+    std::ostream* console = nullptr;  ///< gets progress lines; null: none
+    ProgressOptions progress = {};
 };
 
 class RunLog {
 public:
+    /// Without sinks, for ranks other than the first: records are dropped.
+    RunLog();
     /// Starts the log of a new run; creates the folder. ConfigError when it already holds a log.
     /// `metadata` has world_size, device, dtype, compile, use_zero1 and use_fsdp.
     [[nodiscard]] static RunLog create(const std::filesystem::path& run_dir,
@@ -61,6 +60,8 @@ public:
     void add(const IterationRecord& record);
     void add(const EvalRecord& record);
     void add(const CheckpointRecord& record);
+    /// Text for the console alone; a line break is added.
+    void line(std::string_view text);
     /// Writes the end and the final document.
     SummaryRecord finish(EndState state);
 
@@ -82,12 +83,3 @@ private:
 [[nodiscard]] std::string timestamp_now();
 
 }  // namespace isoflop::run_log
-
-template <>
-inline constexpr auto isoflop::enum_names<isoflop::run_log::EndState> =
-    std::to_array<isoflop::EnumName<isoflop::run_log::EndState>>({
-        {isoflop::run_log::EndState::finished, "finished"},
-        {isoflop::run_log::EndState::stopped, "stopped"},
-        {isoflop::run_log::EndState::diverged, "diverged"},
-        {isoflop::run_log::EndState::failed, "failed"},
-    });

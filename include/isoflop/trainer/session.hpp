@@ -89,6 +89,12 @@ public:
     /// Every state of the optimizer, one after another, with their prefixes.
     [[nodiscard]] std::vector<checkpoint::NamedTensor> optimizer_tensors() const;
 
+    /// Writes a checkpoint, by all ranks together. Returns its folder on the first rank. When a rank
+    /// cannot write, all throw IoError and older checkpoints stay.
+    std::filesystem::path save(const std::filesystem::path& run_dir, std::int64_t step,
+                               const nlohmann::ordered_json& state,
+                               const checkpoint::CheckpointOptions& options);
+
     /// Optimizer steps made: iterations less those skipped for gradients that were not finite.
     [[nodiscard]] std::int64_t updates() const { return updates_; }
 
@@ -125,9 +131,6 @@ public:
 
     /// nullptr on one rank.
     [[nodiscard]] comm::Communicator* communicator() { return communicator_.get(); }
-    [[nodiscard]] bool is_first_rank() const {
-        return !communicator_ || communicator_->rank() == 0;
-    }
     /// Of all communicators of this rank.
     [[nodiscard]] comm::CommunicationTotals communication_totals() const;
     /// True on every rank when it is on any.
@@ -172,7 +175,7 @@ private:
     void add_named(const Select& state, std::string_view prefix,
                    std::vector<checkpoint::NamedTensor>& tensors) const;
     void clear_state();  ///< padding stays zero
-    /// read(tensor name, first element, where to)
+    /// Calls read(tensor part, view to fill) for every part of the slices of `state`.
     template <class Read>
     void fill_state(const Select& state, const Read& read);
 

@@ -1,4 +1,4 @@
-#include "file.hpp"
+#include "isoflop/base/file.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -8,11 +8,10 @@
 
 #include <cerrno>
 #include <system_error>
-#include <utility>
 
 #include "isoflop/base/error.hpp"
 
-namespace isoflop::checkpoint {
+namespace isoflop {
 
 void throw_system_error(std::string_view action, const std::filesystem::path& path,
                         int error_number) {
@@ -20,35 +19,23 @@ void throw_system_error(std::string_view action, const std::filesystem::path& pa
                               std::generic_category().message(error_number)));
 }
 
-FileDescriptor::FileDescriptor(const std::filesystem::path& path, int flags,
-                               std::string_view action) {
+FileDescriptor open_file(const std::filesystem::path& path, int flags, std::string_view action) {
     constexpr mode_t kMode = 0666;  // less the umask
+    int descriptor = -1;
     do {
-        descriptor_ = ::open(path.c_str(), flags | O_CLOEXEC, kMode);
-    } while (descriptor_ < 0 && errno == EINTR);
-    if (descriptor_ < 0) throw_system_error(action, path, errno);
+        descriptor = ::open(path.c_str(), flags | O_CLOEXEC, kMode);
+    } while (descriptor < 0 && errno == EINTR);
+    if (descriptor < 0) throw_system_error(action, path, errno);
+    return FileDescriptor(descriptor);
 }
 
-FileDescriptor::~FileDescriptor() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-}
-
-FileDescriptor::FileDescriptor(FileDescriptor&& other) noexcept
-    : descriptor_(std::exchange(other.descriptor_, -1)) {}
-
-FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
-    std::swap(descriptor_, other.descriptor_);
-    return *this;
-}
-
-void FileDescriptor::close(const std::filesystem::path& path) {
-    const int descriptor = std::exchange(descriptor_, -1);
-    if (descriptor >= 0 && ::close(descriptor) != 0 && errno != EINTR)
+void close_file(FileDescriptor& file, const std::filesystem::path& path) {
+    if (file.is_open() && ::close(file.release()) != 0 && errno != EINTR)
         throw_system_error("write", path, errno);
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
-    const FileDescriptor file(path, O_RDONLY, "read");
+    const FileDescriptor file = open_file(path, O_RDONLY, "read");
     struct stat status {};
     if (::fstat(file.get(), &status) != 0) throw_system_error("read", path, errno);
     if (!S_ISREG(status.st_mode))
@@ -82,17 +69,17 @@ void synchronize(const FileDescriptor& file, const std::filesystem::path& path) 
 }
 
 void synchronize_directory(const std::filesystem::path& directory) {
-    const FileDescriptor file(directory, O_RDONLY | O_DIRECTORY, "open");
+    const FileDescriptor file = open_file(directory, O_RDONLY | O_DIRECTORY, "open");
     synchronize(file, directory);
 }
 
 void write_text_file(const std::filesystem::path& path, std::string_view text) {
     const std::filesystem::path partial = writing_name(path);
     try {
-        FileDescriptor file(partial, O_WRONLY | O_CREAT | O_TRUNC, "write");
+        FileDescriptor file = open_file(partial, O_WRONLY | O_CREAT | O_TRUNC, "write");
         write_all(file, std::as_bytes(std::span(text)), path);
         synchronize(file, path);
-        file.close(path);
+        close_file(file, path);
         rename_path(partial, path);
     } catch (const IoError&) {
         std::error_code ignored;
@@ -129,4 +116,4 @@ std::filesystem::path writing_name(const std::filesystem::path& path) {
     return path.string() + ".writing";
 }
 
-}  // namespace isoflop::checkpoint
+}  // namespace isoflop

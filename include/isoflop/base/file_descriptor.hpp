@@ -1,19 +1,22 @@
-// Owns a file descriptor of the system.
+// Owns a file descriptor of the system: of a file, a socket, a pipe.
 #pragma once
 
 #include <unistd.h>
 
 #include <utility>
 
-namespace isoflop::comm {
+namespace isoflop {
 
 class FileDescriptor {
 public:
     FileDescriptor() = default;
     explicit FileDescriptor(int fd) : fd_(fd) {}
-    FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    FileDescriptor(FileDescriptor&& other) noexcept : fd_(other.release()) {}
     FileDescriptor& operator=(FileDescriptor&& other) noexcept {
-        std::swap(fd_, other.fd_);
+        if (this != &other) {
+            close();
+            fd_ = other.release();
+        }
         return *this;
     }
     ~FileDescriptor() { close(); }
@@ -23,11 +26,13 @@ public:
     [[nodiscard]] int get() const { return fd_; }
     [[nodiscard]] bool is_open() const { return fd_ >= 0; }
     void close() {
-        if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+        if (fd_ >= 0) ::close(release());
     }
+    /// Gives up ownership.
+    int release() { return std::exchange(fd_, -1); }
 
 private:
     int fd_ = -1;
 };
 
-}  // namespace isoflop::comm
+}  // namespace isoflop

@@ -1,5 +1,5 @@
-// Files for this layer: every descriptor and mapping has an owner, every failure is an IoError with
-// the file and the message of the system, and written data are on the disk.
+// Files: every descriptor and mapping is owned, every failure is an IoError that names the file and
+// the system's reason, and a function that synchronizes returns when the bytes are on the disk.
 #pragma once
 
 #include <cstddef>
@@ -9,28 +9,19 @@
 #include <string>
 #include <string_view>
 
-namespace isoflop::checkpoint {
+#include "isoflop/base/file_descriptor.hpp"
+
+namespace isoflop {
 
 /// "cannot write 'out/x': No space left on device" from errno.
 [[noreturn]] void throw_system_error(std::string_view action, const std::filesystem::path& path,
                                      int error_number);
 
-class FileDescriptor {
-public:
-    FileDescriptor() = default;
-    /// As open(2); `action` is the verb of the error: "read", "write".
-    FileDescriptor(const std::filesystem::path& path, int flags, std::string_view action);
-    ~FileDescriptor();
-    FileDescriptor(FileDescriptor&& other) noexcept;
-    FileDescriptor& operator=(FileDescriptor&& other) noexcept;
-
-    [[nodiscard]] int get() const { return descriptor_; }
-    /// Closes now: some file systems report a full disk only here.
-    void close(const std::filesystem::path& path);
-
-private:
-    int descriptor_ = -1;
-};
+/// As open(2); `action` is the verb of the error: "read", "write".
+[[nodiscard]] FileDescriptor open_file(const std::filesystem::path& path, int flags,
+                                       std::string_view action);
+/// Closes now and reports errors: some file systems report a full disk only here.
+void close_file(FileDescriptor& file, const std::filesystem::path& path);
 
 /// A whole file, read-only.
 class MappedFile {
@@ -66,4 +57,4 @@ void make_directories(const std::filesystem::path& directory);
 /// The name that a file has while it is being written.
 [[nodiscard]] std::filesystem::path writing_name(const std::filesystem::path& path);
 
-}  // namespace isoflop::checkpoint
+}  // namespace isoflop

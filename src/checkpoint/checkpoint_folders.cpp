@@ -1,4 +1,4 @@
-#include "run_folder.hpp"
+#include "checkpoint_folders.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -10,8 +10,8 @@
 #include <charconv>
 #include <system_error>
 
-#include "file.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
 #include "manifest.hpp"
 
 namespace isoflop::checkpoint {

@@ -1,4 +1,4 @@
-#include "run_folder.hpp"
+#include "run_place.hpp"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>

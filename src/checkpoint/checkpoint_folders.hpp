@@ -1,4 +1,4 @@
-// The folder of a run for checkpoints: names, `latest`, and the removal of old checkpoints.
+// The folders of a run's checkpoints: their names, `latest`, and the removal of old checkpoints.
 #pragma once
 
 #include <cstdint>

@@ -1,11 +1,10 @@
-// FNV-1a, 64 bits: a fingerprint of vocabularies and inputs (not for data that an adversary
-// chooses).
+// FNV-1a, 64 bits: a stable number for names, vocabularies and inputs that no adversary chooses.
 #pragma once
 
 #include <cstdint>
 #include <string_view>
 
-namespace isoflop::data {
+namespace isoflop {
 
 inline constexpr std::uint64_t kFnvStart = 0xCBF29CE484222325;
 
@@ -17,4 +16,4 @@ inline constexpr std::uint64_t kFnvStart = 0xCBF29CE484222325;
     return hash;
 }
 
-}  // namespace isoflop::data
+}  // namespace isoflop

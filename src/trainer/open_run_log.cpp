@@ -1,0 +1,48 @@
+#include "open_run_log.hpp"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+namespace isoflop::trainer {
+namespace {
+
+run_log::ProgressOptions progress_options(const TrainConfig& config, text::Colour colour) {
+    run_log::ProgressOptions options = run_log::progress_options_for_stdout();
+    options.max_iters = config.max_iters;
+    options.log_interval = config.keys.run.log_interval;
+    options.colour = colour;
+    return options;
+}
+
+nlohmann::ordered_json metadata_of(const TrainConfig& config) {
+    return {{"world_size", config.world_size},
+            {"device", config.execution.device == cost::DeviceKind::cuda ? "cuda" : "cpu"},
+            {"dtype", to_string(config.execution.dtype)},
+            {"compile", false},
+            {"use_zero1", config.keys.execution.use_zero1},
+            {"use_fsdp", config.keys.execution.use_fsdp}};
+}
+
+}  // namespace
+
+run_log::RunLog open_run_log(const RunSetup& setup, const Hardware& hardware,
+                             std::int64_t iteration, std::ostream& console, text::Colour colour) {
+    const RunKeys& keys = setup.plan.config.keys.run;
+    run_log::RunLogOptions options;
+    options.save_json = keys.save_log_to_json;
+    options.log_save_interval = keys.log_save_interval;
+    options.keep_boundary = true;  // step_N and evaluation N are after N iterations
+    options.tensorboard = keys.tensorboard;
+    options.console = &console;
+    options.progress = progress_options(setup.plan.config, colour);
+    // A run that was lost before its first checkpoint left a log, which begins again.
+    if (setup.resumed || std::filesystem::exists(setup.place.folder / "metrics.jsonl"))
+        return run_log::RunLog::resume(setup.place.folder, iteration, options);
+    run_log::RunLog log = run_log::RunLog::create(
+        setup.place.folder, setup.place.name, config_record(setup.plan),
+        metadata_of(setup.plan.config), startup_record(setup.plan, hardware), options);
+    if (setup.tokenizer) data::save_tokenizer(*setup.tokenizer, setup.place.folder);
+    return log;
+}
+
+}  // namespace isoflop::trainer
