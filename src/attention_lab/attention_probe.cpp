@@ -6,9 +6,9 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "isoflop/base/file.hpp"
 #include "isoflop/attention_lab/attention_trial.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
 #include "isoflop/base/version.hpp"
 #include "isoflop/device/device.hpp"
 

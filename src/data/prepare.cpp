@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "data/file_io.hpp"
-#include "isoflop/base/fnv1a.hpp"
 #include "data/prepare_tokenizer.hpp"
 #include "data/shard_sequence.hpp"
 #include "data/temporary_folder.hpp"
@@ -16,6 +15,7 @@
 #include "data/tokenizer_kinds.hpp"
 #include "data/utf8_stream.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/fnv1a.hpp"
 #include "isoflop/base/text.hpp"
 
 namespace isoflop::data {

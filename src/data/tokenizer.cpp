@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "data/file_io.hpp"
-#include "isoflop/base/fnv1a.hpp"
 #include "data/tokenizer_kinds.hpp"
 #include "data/utf8_stream.hpp"
+#include "isoflop/base/fnv1a.hpp"
 #include "isoflop/config/utf8.hpp"
 
 namespace isoflop::data {
