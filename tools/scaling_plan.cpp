@@ -16,6 +16,7 @@
 #include "isoflop/base/version.hpp"
 #include "isoflop/config/overrides.hpp"
 #include "scaling_plan_commands.hpp"
+#include "usage_message.hpp"
 
 namespace isoflop::tools {
 namespace {
@@ -143,28 +144,10 @@ std::string version_text() {
                        commit(), compiler(), build_type());
 }
 
-/// CLI11's message, with the nearest option or config key for a misspelt one.
-std::string usage_message(const CLI::ParseError& error, const CLI::App& app) {
-    std::string message = error.what();
-    const std::size_t dashes = message.find("--");
-    if (dashes == std::string::npos) return message;
-    const std::size_t end = message.find_first_of(" =,", dashes);
-    const std::string word =
-        message.substr(dashes + 2, end == std::string::npos ? end : end - dashes - 2);
-    std::vector<std::string> known = config_keys();
-    for (const CLI::App* part : app.get_subcommands()) {
-        for (const CLI::Option* option : part->get_options()) {
-            for (const std::string& name : option->get_lnames()) known.push_back(name);
-        }
-    }
-    for (std::size_t i = 0, count = known.size(); i < count; ++i) {
-        const std::size_t dot = known[i].find('.');
-        if (dot != std::string::npos) known.push_back(known[i].substr(dot + 1));
-    }
-    const std::vector<std::string_view> candidates(known.begin(), known.end());
-    const auto nearest = nearest_spelling(word, candidates);
-    if (nearest) message += fmt::format("; did you mean '--{}'?", *nearest);
-    return message;
+std::vector<std::string> known_names(const CLI::App& app) {
+    std::vector<std::string> names = config_keys();
+    for (const CLI::App* part : app.get_subcommands()) add_option_names(*part, names);
+    return names;
 }
 
 int print(const Result& result) {
@@ -203,7 +186,7 @@ int run(std::vector<std::string> arguments) {
         result.output = text.str();
         return print(result);
     } catch (const CLI::ParseError& error) {
-        throw ConfigError(usage_message(error, app));
+        throw ConfigError(usage_message(error, known_names(app)));
     }
     for (const Command& command : all) {
         if (command.app->parsed()) return print(command.run(options));

@@ -19,6 +19,7 @@
 #include "isoflop/recipe/recipe.hpp"
 #include "isoflop/trainer/doctor.hpp"
 #include "train_commands.hpp"
+#include "usage_message.hpp"
 
 namespace isoflop::tools {
 namespace {
@@ -185,28 +186,14 @@ std::string version_text() {
                        compiler(), build_type(), trainer::build_features());
 }
 
-/// CLI11's message, with the nearest option or key for a misspelt one.
-std::string usage_message(const CLI::ParseError& error, const CLI::App& app) {
-    std::string message = error.what();
-    const std::size_t dashes = message.find("--");
-    if (dashes == std::string::npos) return message;
-    const std::size_t end = message.find_first_of(" =,", dashes);
-    const std::string word =
-        message.substr(dashes + 2, end == std::string::npos ? end : end - dashes - 2);
-    std::vector<std::string> known = recipe::train_schema().paths();
+std::vector<std::string> known_names(const CLI::App& app) {
+    std::vector<std::string> names = recipe::train_schema().paths();
     for (const config::Section& section : recipe::train_schema().sections()) {
-        for (const config::Field& field : section.fields) {
-            known.insert(known.end(), field.info.aliases.begin(), field.info.aliases.end());
-        }
+        for (const config::Field& field : section.fields)
+            names.insert(names.end(), field.info.aliases.begin(), field.info.aliases.end());
     }
-    for (const CLI::Option* option : app.get_options()) {
-        for (const std::string& name : option->get_lnames()) known.push_back(name);
-    }
-    const std::vector<std::string_view> candidates(known.begin(), known.end());
-    if (const auto nearest = nearest_spelling(word, candidates)) {
-        message += fmt::format("; did you mean '--{}'?", *nearest);
-    }
-    return message;
+    add_option_names(app, names);
+    return names;
 }
 
 int parse_and_run(CLI::App& app, std::vector<std::string> arguments, const TrainOptions& options,
@@ -217,7 +204,7 @@ int parse_and_run(CLI::App& app, std::vector<std::string> arguments, const Train
     } catch (const CLI::Success& request) {
         return app.exit(request);  // --help, --version
     } catch (const CLI::ParseError& error) {
-        throw ConfigError(usage_message(error, app));
+        throw ConfigError(usage_message(error, known_names(app)));
     }
     return run(options);
 }

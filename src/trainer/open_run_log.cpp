@@ -6,7 +6,7 @@
 namespace isoflop::trainer {
 namespace {
 
-run_log::ProgressOptions progress_options(const TrainConfig& config, text::Colour colour) {
+run_log::ProgressOptions progress_options(const recipe::Recipe& config, text::Colour colour) {
     run_log::ProgressOptions options = run_log::progress_options_for_stdout();
     options.max_iters = config.max_iters;
     options.log_interval = config.keys.run.log_interval;
@@ -14,7 +14,7 @@ run_log::ProgressOptions progress_options(const TrainConfig& config, text::Colou
     return options;
 }
 
-nlohmann::ordered_json metadata_of(const TrainConfig& config) {
+nlohmann::ordered_json metadata_of(const recipe::Recipe& config) {
     return {{"world_size", config.world_size},
             {"device", config.execution.device == cost::DeviceKind::cuda ? "cuda" : "cpu"},
             {"dtype", to_string(config.execution.dtype)},
@@ -27,7 +27,7 @@ nlohmann::ordered_json metadata_of(const TrainConfig& config) {
 
 run_log::RunLog open_run_log(const RunSetup& setup, const Hardware& hardware,
                              std::int64_t iteration, std::ostream& console, text::Colour colour) {
-    const RunKeys& keys = setup.plan.config.keys.run;
+    const recipe::RunKeys& keys = setup.plan.config.keys.run;
     run_log::RunLogOptions options;
     options.save_json = keys.save_log_to_json;
     options.log_save_interval = keys.log_save_interval;
