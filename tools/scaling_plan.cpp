@@ -15,8 +15,8 @@
 #include "isoflop/base/text.hpp"
 #include "isoflop/base/version.hpp"
 #include "isoflop/config/overrides.hpp"
+#include "isoflop/text/usage_message.hpp"
 #include "scaling_plan_commands.hpp"
-#include "usage_message.hpp"
 
 namespace isoflop::tools {
 namespace {
@@ -146,7 +146,11 @@ std::string version_text() {
 
 std::vector<std::string> known_names(const CLI::App& app) {
     std::vector<std::string> names = config_keys();
-    for (const CLI::App* part : app.get_subcommands()) add_option_names(*part, names);
+    for (const CLI::App* part : app.get_subcommands()) {
+        for (const CLI::Option* option : part->get_options()) {
+            for (const std::string& name : option->get_lnames()) names.push_back(name);
+        }
+    }
     return names;
 }
 
@@ -186,7 +190,7 @@ int run(std::vector<std::string> arguments) {
         result.output = text.str();
         return print(result);
     } catch (const CLI::ParseError& error) {
-        throw ConfigError(usage_message(error, known_names(app)));
+        throw ConfigError(text::usage_message(error.what(), known_names(app)));
     }
     for (const Command& command : all) {
         if (command.app->parsed()) return print(command.run(options));

@@ -17,9 +17,9 @@
 #include "isoflop/comm/launcher.hpp"
 #include "isoflop/config/overrides.hpp"
 #include "isoflop/recipe/recipe.hpp"
+#include "isoflop/text/usage_message.hpp"
 #include "isoflop/trainer/doctor.hpp"
 #include "train_commands.hpp"
-#include "usage_message.hpp"
 
 namespace isoflop::tools {
 namespace {
@@ -192,7 +192,9 @@ std::vector<std::string> known_names(const CLI::App& app) {
         for (const config::Field& field : section.fields)
             names.insert(names.end(), field.info.aliases.begin(), field.info.aliases.end());
     }
-    add_option_names(app, names);
+    for (const CLI::Option* option : app.get_options()) {
+        for (const std::string& name : option->get_lnames()) names.push_back(name);
+    }
     return names;
 }
 
@@ -204,7 +206,7 @@ int parse_and_run(CLI::App& app, std::vector<std::string> arguments, const Train
     } catch (const CLI::Success& request) {
         return app.exit(request);  // --help, --version
     } catch (const CLI::ParseError& error) {
-        throw ConfigError(usage_message(error, known_names(app)));
+        throw ConfigError(text::usage_message(error.what(), known_names(app)));
     }
     return run(options);
 }

@@ -1,21 +1,14 @@
-// What both tools say about a command line that CLI11 refuses.
-#pragma once
+#include "isoflop/text/usage_message.hpp"
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
-#include <string>
 #include <string_view>
-#include <vector>
 
 #include "isoflop/base/text.hpp"
 
-namespace isoflop::tools {
+namespace isoflop::text {
 
-/// CLI11's message, with the nearest of the `known` names, given without dashes, where the message is
-/// about a name. An option of a section is also known by its last part.
-inline std::string usage_message(const CLI::ParseError& error, std::vector<std::string> known) {
-    std::string message = error.what();
+std::string usage_message(std::string message, std::vector<std::string> known) {
     const std::size_t dashes = message.find("--");
     if (dashes == std::string::npos) return message;
     const std::size_t end = message.find_first_of(" =,", dashes);
@@ -31,11 +24,4 @@ inline std::string usage_message(const CLI::ParseError& error, std::vector<std::
     return message;
 }
 
-/// Adds the long names of the options of `app`.
-inline void add_option_names(const CLI::App& app, std::vector<std::string>& names) {
-    for (const CLI::Option* option : app.get_options()) {
-        for (const std::string& name : option->get_lnames()) names.push_back(name);
-    }
-}
-
-}  // namespace isoflop::tools
+}  // namespace isoflop::text
