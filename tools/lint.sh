@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Checks the format of every C++ file (clang-format, version 14 only: others format differently) and runs
-# clang-tidy over src and tools. Ends with 1 on findings.
+# Checks what every layer includes and the format of every C++ file (clang-format, version 14 only: other versions format
+# differently), and runs clang-tidy over src and tools. Ends with 1 on findings.
 #
 #   tools/lint.sh            check
+#   tools/lint.sh --includes check the includes only
 #   tools/lint.sh --format   check the format only
 #   tools/lint.sh --tidy     run clang-tidy only
 #   tools/lint.sh --fix      format the files instead
@@ -29,6 +30,8 @@ cpp_files() {
         done
 }
 
+check_includes() { python3 -B tools/check_includes.py || failed=1; }
+
 check_format() {
     local clang_format
     clang_format="$(find_tool clang-format || true)"
@@ -54,7 +57,8 @@ check_tidy() {
 }
 
 case ${1:-} in
-    "") check_format --dry-run --Werror && check_tidy ;;
+    "") check_includes && check_format --dry-run --Werror && check_tidy ;;
+    --includes) check_includes ;;
     --format) check_format --dry-run --Werror ;;
     --tidy) check_tidy ;;
     --fix) check_format -i ;;

@@ -148,7 +148,8 @@ TEST_F(Launcher, NothingOfMuchOutputIsLost) {
 
 TEST_F(Launcher, TheFirstFailureEndsAllWithItsCode) {
     EXPECT_EQ(run({.nproc_per_node = 3}, "[ $RANK = 1 ] && exit 3; exec sleep 60"), 3);
-    EXPECT_THAT(err(), HasSubstr("launcher: rank 1 ended with exit code 3; ending the other ranks"));
+    EXPECT_THAT(err(),
+                HasSubstr("launcher: rank 1 ended with exit code 3; ending the other ranks"));
 }
 
 TEST_F(Launcher, ARankThatASignalEndsIsALostRank) {

@@ -68,8 +68,7 @@ Gelu gelu_tanh(double x) {
 
 }  // namespace
 
-EmulatedDevice::EmulatedDevice(const device::DeviceOptions& options,
-                                         int multiprocessors)
+EmulatedDevice::EmulatedDevice(const device::DeviceOptions& options, int multiprocessors)
     : info_{.name = "emulated GPU",
             .ordinal = options.ordinal,
             .capability_major = 8,

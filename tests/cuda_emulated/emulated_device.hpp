@@ -11,8 +11,7 @@ namespace isoflop::emulated {
 
 class EmulatedDevice final : public device::Device {
 public:
-    explicit EmulatedDevice(const device::DeviceOptions& options = {},
-                                 int multiprocessors = 4);
+    explicit EmulatedDevice(const device::DeviceOptions& options = {}, int multiprocessors = 4);
     ~EmulatedDevice() override;
 
     [[nodiscard]] cost::DeviceKind kind() const override { return cost::DeviceKind::cuda; }

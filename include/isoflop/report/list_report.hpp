@@ -8,9 +8,9 @@
 
 #include "isoflop/hardware/gpu_table.hpp"
 #include "isoflop/planner/sweep.hpp"
-#include "isoflop/validation/validation.hpp"
 #include "isoflop/scaling_law/law.hpp"
 #include "isoflop/text/text_report.hpp"
+#include "isoflop/validation/validation.hpp"
 
 namespace isoflop::report {
 

@@ -1,8 +1,8 @@
 // Steps of kernels done wrong, and what finds that: the emulator or the result.
 #pragma once
 
-#include "attention/tensor_cores/fragments.hpp"
 #include "attention/emulated/half_problem.hpp"
+#include "attention/tensor_cores/fragments.hpp"
 
 namespace isoflop::test {
 

@@ -2,11 +2,11 @@
 // where the tensors end.
 #pragma once
 
-#include "attention/tensor_cores/row_sums_kernel.hpp"
 #include "attention/emulated/half_problem.hpp"
 #include "attention/flash_attn_2/forward_kernel.hpp"
 #include "attention/flash_attn_2/key_gradients_kernel.hpp"
 #include "attention/flash_attn_2/query_gradient_kernel.hpp"
+#include "attention/tensor_cores/row_sums_kernel.hpp"
 
 namespace isoflop::test {
 

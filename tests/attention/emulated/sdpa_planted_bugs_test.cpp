@@ -12,8 +12,8 @@ using simt::Bfloat16;
 template <class Steps>
 using Forward = sdpa::ForwardConfig<Bfloat16, 32, 64, 16, 2, Steps>;
 template <class Steps>
-using Backward =
-    sdpa::BackwardConfig<Bfloat16, 32, 16, 32, 2, attention::tensor_cores::KeyGradients::both, Steps>;
+using Backward = sdpa::BackwardConfig<Bfloat16, 32, 16, 32, 2,
+                                      attention::tensor_cores::KeyGradients::both, Steps>;
 
 const Shape kShape = make_shape(70, 83, 32, true, 4, 2);
 
