@@ -268,7 +268,7 @@ TEST_F(HuggingFaceImport, ReadsShards) {
     EXPECT_THAT(import_error(), HasSubstr("model-00002-of-00002.safetensors"));
     map[tensors_[0].declaration.name] = "../elsewhere.safetensors";
     write_json(path() / "model.safetensors.index.json", {{"weight_map", map}});
-    EXPECT_THAT(import_error(), HasSubstr("no file name"));
+    EXPECT_THAT(import_error(), HasSubstr("is not a file name"));
     test::write_file(path() / "model.safetensors.index.json", "{");
     EXPECT_THAT(import_error(), HasSubstr("index.json' is damaged"));
 }
@@ -357,7 +357,7 @@ TEST_F(HuggingFaceImport, RefusesWhatTheTrainerDoesNotCompute) {
 }
 
 TEST_F(HuggingFaceImport, SaysWhatAFolderLacks) {
-    EXPECT_THAT(import_error(), HasSubstr("holds no config.json"));
+    EXPECT_THAT(import_error(), HasSubstr("it has no config.json"));
     start_from("llama");
     std::filesystem::remove(path() / "model.safetensors");
     EXPECT_THAT(import_error(), HasSubstr("holds no model.safetensors"));
