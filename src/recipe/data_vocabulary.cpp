@@ -58,7 +58,8 @@ std::vector<fs::path> files_of_folder(const fs::path& folder) {
     std::vector<fs::path> files;
     if (std::ifstream meta(folder / "meta.json"); meta) {
         try {
-            for (const auto& shard : nlohmann::json::parse(meta).at("train").at("shards"))
+            const auto document = nlohmann::json::parse(meta);
+            for (const auto& shard : document.at("train").at("shards"))
                 files.push_back(folder / shard.at("file").get<std::string>());
         } catch (const nlohmann::json::exception& error) {
             throw IoError(fmt::format("{}: error: damaged: {}", (folder / "meta.json").string(),
