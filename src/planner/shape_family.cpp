@@ -23,7 +23,7 @@ double loss_at(const ShapeFamily& family, const Law& law, double compute_flops, 
     return scaling_law::loss(law, family.n_params(scale), tokens).total;
 }
 
-/// Golden-section search on ln(scale): the loss has one minimum in it, for every law of ours.
+/// Golden-section search on ln(scale): the loss has one minimum in it, for every built-in law.
 double minimize_scale(const ShapeFamily& family, const Law& law, double compute_flops) {
     const double ratio = (std::sqrt(5.0) - 1.0) / 2.0;
     double low = std::log(1e-3);
@@ -56,8 +56,8 @@ std::int64_t scaled(std::int64_t value, double scale, std::int64_t multiple) {
     return std::max<std::int64_t>(static_cast<std::int64_t>(units), 1) * multiple;
 }
 
-/// Largest power of two up to 64 that divides the given width: a grid the architecture already
-/// lives on.
+/// Largest power of two up to 64 that divides the given width: a grid that contains the
+/// architecture.
 std::int64_t grid_step(std::int64_t value) {
     std::int64_t step = 64;
     while (step > 1 && value % step != 0) step /= 2;

@@ -74,7 +74,7 @@ void resolve_schedule(Recipe& recipe) {
     }
 }
 
-/// 0 when one copy is shared by all.
+/// 0 when all ranks share one copy.
 std::int64_t shard_size_of(const ExecutionKeys& keys, std::int64_t world_size) {
     const std::int64_t size = keys.fsdp_shard_size;
     if (size == 0 || size == world_size || world_size == 1) return 0;

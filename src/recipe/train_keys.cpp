@@ -124,7 +124,7 @@ nlohmann::ordered_json to_json(const TrainKeys& keys) {
     nlohmann::ordered_json json;
     for (const config::Section& section : train_schema().sections()) {
         for (const config::Field& field : section.fields) {
-            // A key that is not set is left out: for most keys null is no value.
+            // A key that is not set is omitted: most keys do not accept null.
             if (field.info.ignored || std::holds_alternative<std::monostate>(field.get(&keys)))
                 continue;
             auto& entry = json[std::string(field.info.key)];

@@ -32,7 +32,7 @@ void warn_of_damage(const fs::path& path, const std::string& why) {
     std::cerr << "warning: " << path.string() << " is damaged and passed over: " << why << '\n';
 }
 
-/// Every rank continues from the checkpoint that the first one found.
+/// Every rank continues from the checkpoint that the first rank found.
 void open_resumed(RunSetup& setup, const recipe::RunKeys& keys, const World& world) {
     const std::string run =
         world.from_first("run to resume", [&] { return existing_run(keys).folder.string(); });
@@ -120,7 +120,7 @@ void check_memory(const recipe::RunPlan& plan, device::Device& device) {
                     human_bytes(static_cast<double>(memory.available)), table.str()));
 }
 
-/// What auto comes to, as the first rank decides; nullopt when a backend is requested.
+/// The decision for auto, made by the first rank; nullopt when a backend is requested.
 std::optional<AttentionDecision> agree_on_attention(const RunSetup& setup,
                                                     const recipe::Recipe& config,
                                                     const World& world, device::ThreadPool& pool) {
@@ -161,7 +161,7 @@ RunSetup prepare_run(recipe::TrainKeys keys, const World& world, device::ThreadP
                  : recipe_here(keys, world.size());
     setup.train_data.set_model_vocab_size(config.model.vocab_size);
     setup.validation_data.set_model_vocab_size(config.model.vocab_size);
-    if (dry_run) {  // nothing is opened or timed: the plan may be for another machine
+    if (dry_run) {  // no device is opened or timed: the plan may be for another machine
         setup.plan = plan_run(std::move(config));
         return setup;
     }

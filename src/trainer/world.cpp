@@ -26,7 +26,8 @@ std::string config_lines(const recipe::TrainKeys& keys) {
     return lines;
 }
 
-/// The first rank's answer to the others: an exit code, then what it chose or why it failed.
+/// The answer of the first rank to the other ranks: an exit code, then its choice or the reason of
+/// its failure.
 std::string encode(ExitCode code, std::string_view text) {
     return fmt::format("{} {}", static_cast<int>(code), text);
 }
@@ -80,7 +81,8 @@ std::string World::from_first(std::string_view what,
         return chosen;
     } catch (const Error& error) {
         store_->set(key, encode(error.exit_code(), error.what()));
-        // The store ends with this rank; others that had not read it would call this rank lost.
+        // The store ends with this rank; ranks that have not read it yet would treat this rank as
+        // lost.
         try {
             for (int rank = 1; rank < size(); ++rank) (void)store_->get(read_by(rank));
         } catch (const comm::LostRank&) {
@@ -140,7 +142,7 @@ CommunicatorFactory World::connector(const cost::Execution& execution,
 int threads_of_rank(const recipe::ExecutionKeys& keys, const comm::LaunchInfo& launch) {
     if (keys.threads) return static_cast<int>(*keys.threads);
     const int usable = device::default_thread_count();
-    // A launcher that binds ranks to cores of their own has divided them already.
+    // A launcher that binds each rank to separate cores has divided the cores already.
     const bool bound =
         static_cast<long>(usable) * launch.local_world_size <= sysconf(_SC_NPROCESSORS_ONLN);
     return bound ? usable : std::max(1, usable / launch.local_world_size);

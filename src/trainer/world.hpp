@@ -1,5 +1,5 @@
-// The ranks of a run: who this one is, how all agree before they start, and how they reach each
-// other. Internal to the trainer.
+// The ranks of a run: the rank of this process, the check that all ranks agree, and their
+// connection. Internal to the trainer.
 #pragma once
 
 #include <functional>
@@ -21,15 +21,16 @@ public:
     World() = default;
     /// Ranks that are only planned.
     static World planned(const comm::LaunchInfo& launch);
-    /// Finds the other ranks and compares program and configuration with theirs. Throws ConfigError
-    /// or comm::LostRank.
+    /// Finds the other ranks and compares program and configuration with those of the other ranks.
+    /// Throws ConfigError or comm::LostRank.
     static World join(const comm::LaunchInfo& launch, const recipe::TrainKeys& keys);
 
     [[nodiscard]] const comm::LaunchInfo& launch() const { return launch_; }
     [[nodiscard]] int size() const { return launch_.world_size; }
     [[nodiscard]] bool is_first() const { return launch_.rank == 0; }
 
-    /// What `choose` returns on the first rank, on every rank. When it throws, every rank throws.
+    /// Returns the result of `choose` on the first rank, on every rank. When `choose` throws, every
+    /// rank throws.
     [[nodiscard]] std::string from_first(std::string_view what,
                                          const std::function<std::string()>& choose) const;
 
@@ -44,8 +45,8 @@ private:
     std::chrono::milliseconds timeout_{};
 };
 
-/// Threads for this rank: its share of the cores that ranks of this machine may use, or what the
-/// configuration says.
+/// Threads for this rank: its share of the cores that the ranks of this machine may use, or the
+/// number in the configuration.
 [[nodiscard]] int threads_of_rank(const recipe::ExecutionKeys& keys,
                                   const comm::LaunchInfo& launch);
 

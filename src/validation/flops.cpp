@@ -68,8 +68,8 @@ void add_runs(Cases& cases) {
                      .source = "arXiv 2407.21783, section 3.2.1",
                      .note = "published to 2 digits"});
 
-    // Chinchilla's relative position projections are in its 70B but in no layout of ours, so the
-    // published count is taken; the formula is still the one that plans use.
+    // Chinchilla's relative position projections are in its 70B but in no layout of this project,
+    // so the published count is used; the formula is still the one that plans use.
     model::ModelConfig config = gpt_config(
         {.layers = 80, .hidden = 8192, .heads = 64, .vocabulary = 32000, .sequence_length = 2048});
     config.position_encoding = model::PositionEncoding::none;

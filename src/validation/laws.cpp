@@ -1,5 +1,4 @@
-// Scaling laws: the papers' tables of compute-optimal runs, and losses at points that others have
-// published.
+// Scaling laws: the papers' tables of compute-optimal runs, and published losses at single points.
 #include <array>
 #include <cstdio>
 #include <span>

@@ -1,6 +1,6 @@
 // The backward plan: from GPUs, hours, data and an architecture to parameters N, tokens D, compute
-// C, memory per GPU and predicted loss; and what the fixed architecture hides: the N and D this
-// compute would be best spent on.
+// C, memory per GPU and predicted loss; and the best N and D for this compute, which the fixed
+// architecture hides.
 #pragma once
 
 #include <array>
@@ -37,7 +37,7 @@ struct TokenBudget {
     std::optional<double> data_limited;  ///< dataset_size * max_epochs
     double n_tokens = 0;                 ///< the smaller of the two
     double epochs = 0;                   ///< over dataset_size; 0 when the dataset is unlimited
-    bool constrained = false;            ///< data run out first
+    bool constrained = false;            ///< the data end before the compute
     double unused_compute_flops = 0;
 };
 
@@ -94,7 +94,7 @@ struct BackwardPlan {
     std::vector<std::string> warnings;
 };
 
-/// How much of the plan to work out; a sweep over many points needs less.
+/// Extent of the plan; a sweep over many points needs less.
 enum class Detail { full, summary };
 
 /// Throws ConfigError for unknown GPUs or laws, precisions a GPU lacks and inconsistent

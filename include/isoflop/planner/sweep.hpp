@@ -40,7 +40,7 @@ struct SweepRow {
 inline constexpr std::uint64_t kMaxSweepPoints = 2'000'000;
 
 /// Calls `visit` for every point of the grid, the last axis running fastest. Throws ConfigError for
-/// the first point that is no valid plan (naming its values), or when there are more than
+/// the first point that is not a valid plan (with its values), or when there are more than
 /// kMaxSweepPoints.
 void sweep(const recipe::PlanKeys& base, std::span<const SweepAxis> axes,
            const hardware::GpuTable& gpus, const std::function<void(const SweepRow&)>& visit);

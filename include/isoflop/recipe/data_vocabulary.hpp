@@ -8,7 +8,7 @@
 
 namespace isoflop::recipe {
 
-/// dataset=shakespeare means data/shakespeare when there is no folder of that name here.
+/// dataset=shakespeare means data/shakespeare when the current folder has no folder of that name.
 [[nodiscard]] std::string dataset_location(const std::string& dataset);
 
 /// The largest vocabulary that a token file of the training data names; 0 when none does. Reads

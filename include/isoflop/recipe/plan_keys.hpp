@@ -1,6 +1,6 @@
-// The configuration of a plan, section by section, as users write it. Every key is described in one
-// table (plan_keys.cpp); docs/configuration.md and configs/schema/plan.schema.json are generated
-// from it.
+// The configuration of a plan, section by section, in the form of the file. Every key is described
+// in one table (plan_keys.cpp); docs/configuration.md and configs/schema/plan.schema.json are
+// generated from it.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,7 @@ struct TrainingEfficiency {
     std::optional<DType> gradient_dtype;
     std::optional<std::int64_t> loss_chunk;
 
-    /// attention_backend if given, else what use_flash_attention says, else flash_attn_2.
+    /// attention_backend if given, else the backend of use_flash_attention, else flash_attn_2.
     [[nodiscard]] cost::AttentionBackend backend() const;
 };
 
@@ -69,7 +69,7 @@ struct PlanKeys {
 [[nodiscard]] const config::Schema<PlanKeys>& plan_schema();
 
 /// Reads a file, applies overrides ("training_gear.num_gpus=16", or a bare key that only one
-/// section has) and checks that nothing required is missing. Throws ConfigError (exit 2).
+/// section has) and checks that all required keys are set. Throws ConfigError (exit 2).
 [[nodiscard]] PlanKeys read_plan_keys(const std::filesystem::path& path,
                                       std::span<const std::string> overrides = {});
 

@@ -17,8 +17,8 @@ namespace isoflop::recipe {
 struct AttentionResolution {
     AttentionChoice requested{};
     cost::AttentionBackend used{};
-    std::string reason;  ///< why `used`; "as requested" when that says it all
-    /// What computes it, where `used` leaves a choice: "forward: cuDNN 9.19.0; backward: ..."
+    std::string reason;  ///< why `used`; "as requested" without further reason
+    /// The implementation, if `used` has several: "forward: cuDNN 9.19.0; backward: ..."
     std::string run_by = {};
 
     /// "as requested", "auto: table: ..." or "requested sdpa: sdpa: disabled", and what computes it

@@ -110,7 +110,7 @@ struct TrainKeys {
 
 [[nodiscard]] const config::Schema<TrainKeys>& train_schema();
 
-/// Reads a file, refuses keys that mean nothing here with a word on what to use instead, applies
+/// Reads a file, refuses keys without meaning here and names the key to use instead, applies
 /// overrides. Throws ConfigError (exit 2).
 [[nodiscard]] TrainKeys read_train_keys(const std::filesystem::path& path,
                                         std::span<const std::string> overrides = {});
@@ -119,8 +119,8 @@ struct TrainKeys {
 /// Only overrides over the defaults.
 [[nodiscard]] TrainKeys train_keys_from(std::span<const std::string> overrides);
 
-/// A key of the earlier system or of other trainers that is an error here, and what to use instead;
-/// empty for others.
+/// A key of the earlier system or of other trainers that is an error here: the key to use instead;
+/// empty for other keys.
 [[nodiscard]] std::string retired_key_advice(std::string_view key);
 
 /// The preset gpt2 where neither arch_preset nor model_type is given: presets stay presets when

@@ -26,7 +26,7 @@ namespace isoflop::report {
 [[nodiscard]] nlohmann::ordered_json validation_json(
     std::span<const validation::ValidationCase> cases);
 
-/// A sweep's table may have a million rows: rows are written as they come, with columns of fixed
+/// A sweep's table may have a million rows: rows are written one by one, with columns of fixed
 /// width.
 class SweepTable {
 public:

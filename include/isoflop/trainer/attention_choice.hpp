@@ -14,14 +14,15 @@
 
 namespace isoflop::trainer {
 
-/// What auto came to: the same on all ranks, kept in checkpoints and reused on resume.
+/// The decision for attention_backend=auto: the same on all ranks, stored in checkpoints and reused
+/// on resume.
 struct AttentionDecision {
     cost::AttentionBackend used{};
     std::string reason;  ///< "measured: 1.20 ms flash_attn_2, 1.40 ms sdpa, 5.00 ms manual"
-    std::string device;  ///< that it was made for
+    std::string device;  ///< the device of the decision
 };
 [[nodiscard]] nlohmann::ordered_json to_json(const AttentionDecision& decision);
-/// nullopt when this is no decision.
+/// nullopt when the JSON is not a decision.
 [[nodiscard]] std::optional<AttentionDecision> attention_decision_from_json(
     const nlohmann::ordered_json& json);
 
@@ -32,13 +33,13 @@ struct AttentionDecision {
 /// be is not known.
 [[nodiscard]] std::vector<cost::AttentionBackend> preferred_backends(
     const device::DeviceInfo* device);
-/// `why`: why the table decides; may be empty.
+/// `why`: the reason to use the table; may be empty.
 [[nodiscard]] AttentionDecision decide_by_table(const recipe::Recipe& config,
                                                 const device::DeviceInfo* device,
                                                 const std::string& why = {});
 
-/// With `decision`, if any, where the choice is auto; else by request or table. Falls back where a
-/// backend cannot run. Throws ConfigError when none can.
+/// Uses `decision`, if any, for auto; otherwise the request or the table. Falls back when a backend
+/// cannot run. Throws ConfigError when no backend can run.
 [[nodiscard]] recipe::AttentionResolution resolve_attention(
     const recipe::Recipe& config, const std::optional<AttentionDecision>& decision = {});
 
@@ -46,9 +47,9 @@ struct AttentionDecision {
 [[nodiscard]] recipe::RunPlan plan_run(recipe::Recipe config,
                                        const std::optional<AttentionDecision>& decision = {});
 
-/// Makes auto's decision on this rank: from `earlier` (of a checkpoint) when it is of this device
-/// and still possible, by the table when the run is reproducible or auto_probe=false, else from the
-/// cache in out_dir or by a probe. Backends whose run would not fit in memory are left out.
+/// Decides for auto on this rank: by `earlier` (of a checkpoint) if it is for this device and still
+/// possible, by the table when the run is reproducible or auto_probe=false, else from the cache in
+/// out_dir or by a probe. Backends with which the run would not fit in memory are excluded.
 [[nodiscard]] AttentionDecision decide_attention(
     const recipe::Recipe& config, device::Context& context,
     const std::optional<AttentionDecision>& earlier,

@@ -1,4 +1,4 @@
-// A trained model read for use: from one of our checkpoints (a step folder or a run) or from a
+// A trained model, read from a checkpoint of this project (a step folder or a run) or from a
 // Hugging Face folder.
 #pragma once
 
@@ -16,15 +16,15 @@
 
 namespace isoflop::trainer {
 
-/// Under this key a checkpoint's state keeps the config.json of the Hugging Face model that its run
-/// started from: the run's own keys do not describe that model.
+/// Key of the checkpoint state for the config.json of the Hugging Face model that the run started
+/// from: the keys of the run do not describe that model.
 inline constexpr std::string_view kImportedModelKey = "imported_model";
 
 struct LoadedModel {
     recipe::TrainKeys keys;  ///< of the run; of a Hugging Face folder only the model keys
     model::ModelConfig config;
     cost::StateLayout layout;
-    std::vector<float> weights;                        ///< flat, as `layout` says
+    std::vector<float> weights;                        ///< flat, in the order of `layout`
     std::shared_ptr<const data::Tokenizer> tokenizer;  ///< null when none was found
     std::filesystem::path directory;                   ///< what was read
     std::int64_t step = 0;
@@ -32,8 +32,8 @@ struct LoadedModel {
     [[nodiscard]] device::TensorView view();
 };
 
-/// `tokenizer_folder` empty: looked for beside the checkpoint and in its run. Throws ConfigError or
-/// IoError.
+/// With an empty `tokenizer_folder` the tokenizer is looked up beside the checkpoint and in its
+/// run. Throws ConfigError or IoError.
 [[nodiscard]] LoadedModel load_model(const std::filesystem::path& path,
                                      const std::filesystem::path& tokenizer_folder = {});
 

@@ -1,5 +1,4 @@
-// What a run says before it starts: the model, the configuration, the machine, the memory plan and
-// what to expect.
+// The startup report of a run: model, configuration, machine, memory plan and expected time.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -22,8 +21,8 @@ struct Hardware {
     double fma_peak_flops = 0;   ///< measured: register-only multiply-adds on all threads
     double gemm_rate_flops = 0;  ///< measured: one 2048^3 product
     std::optional<device::DeviceInfo> gpu;
-    /// What MFU is against: the FMA peak of a CPU, the data sheet's dense peak of a GPU for the
-    /// run's precision (its FMA peak is left 0); of all ranks together.
+    /// The peak for MFU: the FMA peak of a CPU, the data sheet's dense peak of a GPU for the run's
+    /// precision (its FMA peak is left 0); of all ranks together.
     double peak_flops = 0;
     std::string peak_source;  ///< "measured, register loop"
     [[nodiscard]] std::string device_name() const;
@@ -34,18 +33,18 @@ struct Hardware {
 
 /// Of the device that a context computes on, in a run's precision.
 [[nodiscard]] Hardware measure_hardware(device::Context& context, DType dtype);
-/// Of one that is planned for and may not be here: nothing but a CPU is measured.
+/// For a planned device, which this machine may lack: only a CPU is measured.
 [[nodiscard]] Hardware planned_hardware(device::Context& host, const cost::Execution& execution);
 
 [[nodiscard]] std::string startup_text(const recipe::RunPlan& plan, const Hardware& hardware,
                                        text::Colour colour, std::string_view file_kind = {});
 [[nodiscard]] run_log::StartupRecord startup_record(const recipe::RunPlan& plan,
                                                     const Hardware& hardware);
-/// Every key with the value that the run uses: what a preset, the data or a rule filled in stands
-/// there too. Keys that the earlier Python trainer had keep its names (n_layer, block_size, ...).
+/// Every key with the value that the run uses: values from a preset, the data or a rule included.
+/// Keys that the earlier Python trainer had keep their names (n_layer, block_size, ...).
 [[nodiscard]] nlohmann::ordered_json config_record(const recipe::RunPlan& plan);
 
-/// Planned against measured, at the end of a run.
+/// Planned and measured figures at the end of a run.
 struct MeasuredRun {
     std::int64_t parameters = 0;
     double executed_flops_per_iteration = 0;  ///< counted by the recorder; 0 when it was off

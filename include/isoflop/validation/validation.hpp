@@ -18,7 +18,7 @@ struct ValidationCase {
     bool relative = true;  ///< tolerance is a fraction of `expected`
     std::string unit;      ///< "parameters", "FLOP/token", "% MFU", "tokens", "nats"
     std::string source;    ///< paper and table, or public file
-    std::string note;      ///< why the tolerance is what it is; may be empty
+    std::string note;      ///< reason for the tolerance; may be empty
 
     [[nodiscard]] double error() const;  ///< got - expected, relative if `relative`
     [[nodiscard]] bool passed() const;   ///< false also for NaN
