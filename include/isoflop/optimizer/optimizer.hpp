@@ -23,9 +23,9 @@ struct Update {
     std::int64_t step = 1;  ///< number of the update, from 1
     double learning_rate = 0;
     double weight_decay = 0;
-    double beta1 = 0;
-    double beta2 = 0;
-    double eps = 0;
+    double beta1 = 0.9;
+    double beta2 = 0.95;
+    double eps = 1e-8;  ///< never 0: an update of state that is still zero divides by it
     double gradient_scale = 1;  ///< gradients are multiplied by it first
     /// 16-bit weights are rounded up or down at random: a function of (seed, step, element).
     bool stochastic_rounding = false;
