@@ -23,7 +23,7 @@ bool FinalReports::is_certain(int suspect) const {
 
 Lost FinalReports::find_lost(int suspect) const {
     if (const std::optional<int> rank = closed_silently())
-        return {*rank, name(*rank) + " is lost: it closed_silently its connection"};
+        return {*rank, name(*rank) + " is lost: it closed its connection"};
     const auto [waiting, end] = follow(suspect);
     if (end == own_rank_)
         return {-1, name(waiting) + " gave up waiting for this one, " + name(end)};

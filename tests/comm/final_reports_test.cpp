@@ -19,7 +19,7 @@ TEST(FinalReports, ConnectionClosedWithoutReportOutweighsTheReportsOfOtherRanks)
     EXPECT_TRUE(reports.is_certain(1));
     EXPECT_EQ(reports.find_lost(1).rank, 3);
     EXPECT_EQ(reports.find_lost(1).message,
-              "rank 3 on b is lost: it closed_silently its connection");
+              "rank 3 on b is lost: it closed its connection");
 }
 
 TEST(FinalReports, ChainOfWaitingEndsAtTheRankWithoutReport) {
