@@ -21,7 +21,7 @@ using nlohmann::ordered_json;
 // core that is not the fastest and on a GPU that is not the fastest.
 constexpr double kFlopsPerThread = 5e8;
 constexpr double kFlopsOfGpu = 1e12;
-/// What one head may have more, before the table has to decide.
+/// Largest factor of one head over this; beyond it the table decides.
 constexpr double kTolerated = 4;
 constexpr double kProbeSeconds = 0.5;  ///< of timings; as much is for warming up
 constexpr std::uint64_t kLargestCache = 1ULL << 20U;
@@ -49,13 +49,13 @@ ordered_json read_cache(const std::filesystem::path& file) {
 std::optional<attention::Shape> probe_shape(attention::Shape shape,
                                             const device::Context& context) {
     // How large a probe may be depends on the kind of device alone: a CPU is as fast as it has
-    // threads, and a GPU is given one size, whatever its speed.
+    // threads, and a GPU is given one size, for any speed.
     const bool on_cpu = context.device.kind() == cost::DeviceKind::cpu;
     const double allowed = on_cpu ? kFlopsPerThread * context.pool.num_threads() : kFlopsOfGpu;
     const auto too_much = [&](double factor) {
         return attention_forward_flops(shape) + attention_backward_flops(shape) > factor * allowed;
     };
-    // Threads and multiprocessors share the work by sequences and heads: some must be left for all.
+    // Threads and multiprocessors share the work by sequences and heads: each must get some.
     const std::int64_t fewest_heads = on_cpu ? context.pool.num_threads() : shape.kv_heads;
     const std::int64_t group = shape.heads / shape.kv_heads;
     while (too_much(1) && shape.batch > 1) shape.batch = (shape.batch + 1) / 2;

@@ -24,8 +24,8 @@ using attention::Shape;
 using device::TensorView;
 
 constexpr std::int64_t kChunk = 1 << 14;  ///< elements that one thread converts
-/// A timed sample is at least so long where one launch is shorter, as clocks and launches have
-/// their own granularity.
+/// Smallest duration of a timed sample; short launches are repeated, as clocks and launches have a
+/// granularity.
 constexpr double kSampleSeconds = 2e-3;
 constexpr double kMostLaunches = 64;
 
@@ -153,7 +153,7 @@ public:
     }
 
 private:
-    /// What a backend needs of its own.
+    /// Memory that only one backend needs.
     struct Extra {
         TensorView lse, probabilities, row_sums, d_q_sums, d_scores;
         std::span<std::byte> workspace;
@@ -183,7 +183,7 @@ private:
         return cost::attention_buffers(shape_.size(), execution);
     }
 
-    /// Fills in what the backend needs; false, with the reason, when that is not there.
+    /// Provides the memory of the backend; false, with the reason, when it is not available.
     [[nodiscard]] bool fits(AttentionTrial& trial) const {
         for (const cost::Buffer& buffer : planned_buffers(trial.backend)) {
             const bool is_saved = buffer.lifetime == cost::Lifetime::step;

@@ -1,7 +1,7 @@
-// What forward saves for backward, layer by layer, and what a block needs while it runs. T tokens,
-// H hidden, a query heads, g key/value heads, d head_dim, F intermediate size. For a LLaMA block in
-// 16 bits with fused attention the saved tensors come to T * (8H + 2(a+2g)d + 2ad + 6F + 4a) bytes
-// and the two norm statistics.
+// Buffers that the forward pass saves for the backward pass, layer by layer, and buffers of a block
+// while it runs. T tokens, H hidden, a query heads, g key/value heads, d head_dim, F intermediate
+// size. For a LLaMA block in 16 bits with fused attention the saved tensors come to T * (8H +
+// 2(a+2g)d + 2ad + 6F + 4a) bytes and the two norm statistics.
 #include "cost/activations.hpp"
 
 #include <algorithm>

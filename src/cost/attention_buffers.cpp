@@ -5,7 +5,7 @@
 namespace isoflop::cost {
 namespace {
 
-/// What cuDNN may ask for, whether or not it will be there.
+/// Workspace that cuDNN may need, planned whether or not it is installed.
 std::uint64_t library_workspace_bytes(const AttentionSize& size, const Execution& execution) {
     if (execution.attention_backend != AttentionBackend::sdpa ||
         execution.device != DeviceKind::cuda || !execution.has_master_weights())

@@ -113,7 +113,7 @@ private:
         if (sharded(Parallelism::zero2))
             add_elements(BufferId::unreduced_gradients, Lifetime::step, largest, in_flight);
         if (execution_.device == DeviceKind::cpu) {
-            // Sums within a shard and between copies of it may be under way together.
+            // Sums within a shard and between copies of it may be in progress at the same time.
             const bool copies = sharded(Parallelism::fsdp) && execution_.replicas() > 1;
             add(BufferId::staging, Lifetime::step,
                 std::min(kStagingBytes, largest * bytes_of(BufferId::gradients)), copies ? 2 : 1);
@@ -186,8 +186,8 @@ private:
         return bytes;
     }
 
-    /// Estimates, not promises: a CUDA context with cuBLAS workspace takes 0.5 to 0.7 GiB, NCCL
-    /// channels 0.3 to 0.8.
+    /// Estimates: a CUDA context with cuBLAS workspace takes 0.5 to 0.7 GiB, NCCL channels 0.3 to
+    /// 0.8.
     void add_context() {
         constexpr std::uint64_t kMiB = 1ULL << 20U;
         if (execution_.device == DeviceKind::cpu) return;

@@ -59,8 +59,8 @@ UnitLayout place_unit(const std::vector<TensorSpec>& tensors, std::int64_t world
     };
     for (std::size_t i = 0; i < tensors.size(); ++i) {
         if (const Names* group = fused_group(tensors[i].name)) {
-            // The whole group is placed in its own order when its first present member comes up (a
-            // plain feed-forward has no gate).
+            // The whole group is placed in its own order at its first present member (a plain
+            // feed-forward has no gate).
             std::array<std::size_t, 3> members{};
             std::size_t count = 0;
             for (const std::string_view member : *group) {

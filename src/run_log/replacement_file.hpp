@@ -1,4 +1,5 @@
-// A file that gets its name when it is complete, written in large pieces. Internal to the layer.
+// A file that gets its final name when it is complete; written in large pieces. Internal to the
+// layer.
 #pragma once
 
 #include <fcntl.h>

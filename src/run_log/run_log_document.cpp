@@ -30,7 +30,7 @@ std::ifstream open_metrics(const std::filesystem::path& path) {
     return file;
 }
 
-/// As std::getline, but says whether the line has its line break.
+/// As std::getline, and reports whether the line has its line break.
 bool next_line(std::ifstream& file, std::string& line, bool& complete) {
     if (!std::getline(file, line)) return false;
     complete = !file.eof();

@@ -1,5 +1,6 @@
-// Between metrics.jsonl and run_<name>.json: reads lines, keeps what is few (header, evaluations,
-// checkpoints, sums), and streams what is many (iterations). Internal to the layer.
+// Between metrics.jsonl and run_<name>.json: reads lines, keeps the few records (header,
+// evaluations, checkpoints, sums) in memory, and streams the many (iterations). Internal to the
+// layer.
 #pragma once
 
 #include <cstdint>
@@ -15,15 +16,15 @@
 
 namespace isoflop::run_log {
 
-/// A line of metrics.jsonl: its text without the line break, and what it says.
+/// A line of metrics.jsonl: its text without the line break, and its JSON.
 struct MetricsLine {
     std::string_view text;
     const nlohmann::ordered_json& json;
 };
 
 /// Calls `use` for every line. A last line that is cut short or unreadable is left out; an
-/// unreadable line elsewhere, or a first line that is no header, is an IoError. Returns the bytes
-/// that were used: up to and without a line cut short.
+/// unreadable line elsewhere, or a first line that is no header, is an IoError. Returns the number
+/// of bytes used, without an incomplete last line.
 std::uint64_t read_metrics(const std::filesystem::path& metrics_path,
                            const std::function<void(const MetricsLine&)>& use);
 
@@ -43,7 +44,7 @@ private:
     std::int64_t mfu_count_ = 0;
 };
 
-/// The document but for its iterations.
+/// The document without its iterations.
 class RunDocument {
 public:
     void add_line(const nlohmann::ordered_json& line);

@@ -32,7 +32,7 @@ inline constexpr std::string_view kEnd = "end";
 [[nodiscard]] nlohmann::ordered_json end_json(const EndRecord& record);
 [[nodiscard]] nlohmann::ordered_json summary_json(const SummaryRecord& record);
 
-/// Compact text on one line; text that is not UTF-8 (a path, say) is repaired, never refused.
+/// Compact text on one line; text that is not UTF-8 (such as a path) is repaired, not refused.
 [[nodiscard]] std::string compact_text(const nlohmann::ordered_json& value);
 
 /// A finite number member, else nullopt.

@@ -27,7 +27,8 @@ std::string host_name() {
     return name.data();
 }
 
-/// The folder may hold files of earlier starts of this run; two in one second get a number.
+/// The folder may contain files of earlier starts of this run; two starts within one second get a
+/// number.
 std::filesystem::path unused_path(const std::filesystem::path& run_dir, double wall_time) {
     const std::string name = fmt::format("events.out.tfevents.{:.0f}.{}.{}", std::floor(wall_time),
                                          host_name(), ::getpid());

@@ -91,7 +91,7 @@ Fsdp::Slot* Fsdp::free_slot() {
 }
 
 void Fsdp::gather_weights(Slot& slot, std::size_t unit) {
-    slot.pending.wait();  // a prefetch that nobody came for
+    slot.pending.wait();  // an unused prefetch
     slot.unit = unit;
     slot.last_use = ++uses_;
     ops::copy(context_, slices_[unit].weights, own_part(slot, unit));

@@ -8,8 +8,8 @@
 
 namespace isoflop::sharding {
 
-/// Micro-batches go round: rank r of n has r, r + n, ... Each is summed over ranks when its
-/// backward is done, so the tree is one over ranks and then one over micro-steps, in parts.
+/// Micro-batches are dealt in turn: rank r of n computes r, r + n, ... Each is summed over ranks
+/// after its backward pass, so the tree is a tree over ranks and then over micro-steps, in parts.
 class Fsdp final : public DataParallel {
 public:
     Fsdp(const DataParallelOptions& options, const cost::StateLayout& layout,
@@ -32,10 +32,10 @@ private:
     /// A buffer for one whole unit.
     struct Slot {
         TensorView memory;
-        std::optional<std::size_t> unit;  ///< what it holds, or is receiving
-        comm::Pending pending;            ///< gather or reduction under way
+        std::optional<std::size_t> unit;  ///< the unit in the slot, or being received
+        comm::Pending pending;            ///< gather or reduction in progress
         int holders = 0;                  ///< acquire less release
-        bool reducing = false;            ///< gradients: handed to the communicator
+        bool reducing = false;            ///< gradients are being reduced
         std::uint64_t last_use = 0;
     };
 

@@ -7,8 +7,8 @@
 
 namespace isoflop::sharding {
 
-/// What both share: micro-batches in blocks, rank r having [r m, (r+1) m), so that the tree over
-/// micro-batches is one over each rank's own and then one over ranks.
+/// The common part: rank r computes the micro-batches [r m, (r+1) m), so that the tree over
+/// micro-batches is a tree over the micro-batches of each rank and then a tree over ranks.
 class Replicated : public DataParallel {
 public:
     Replicated(const DataParallelOptions& options, const cost::StateLayout& layout,

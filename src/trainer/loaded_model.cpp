@@ -143,7 +143,7 @@ void export_model(LoadedModel& model, const fs::path& out_dir, DType dtype) {
         throw IoError(fmt::format("the model has no tensor '{}'", name));
     };
     checkpoint::export_hugging_face(model.config, read, out_dir, options);
-    // Ours beside transformers' own files, so that an import finds it again.
+    // The tokenizer of this project beside the files of transformers, so that an import finds it.
     if (model.tokenizer) data::save_tokenizer(*model.tokenizer, out_dir);
 }
 

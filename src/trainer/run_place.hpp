@@ -13,7 +13,7 @@ struct RunPlace {
     std::filesystem::path folder;
 };
 
-/// run_name as given (with init_from=auto also one that has not come to a checkpoint), or
+/// The given run_name (with init_from=auto also a run without a checkpoint), or
 /// YYYYmmdd_HHMMSS_<preset>_<backend> made unique. Throws ConfigError when a given name is taken.
 [[nodiscard]] RunPlace new_run(const recipe::RunPlan& plan);
 /// The run to resume: run_name if given, else the newest in out_dir. Throws ConfigError when there

@@ -1,5 +1,5 @@
-// Everything a run needs before it allocates: data, tokenizer, plan, and where it starts from.
-// Internal to the trainer.
+// The inputs of a run before it allocates: data, tokenizer, plan, and starting point. Internal to
+// the trainer.
 #pragma once
 
 #include <memory>
@@ -21,19 +21,19 @@ struct RunSetup {
     std::unique_ptr<device::Device> device;  ///< null in a dry run
     data::TokenDataset train_data;
     data::TokenDataset validation_data;
-    std::shared_ptr<const data::Tokenizer> tokenizer;  ///< null when the data do not say
+    std::shared_ptr<const data::Tokenizer> tokenizer;  ///< null if the data do not name it
     recipe::RunPlan plan;
     std::optional<AttentionDecision> attention;  ///< of auto
     RunPlace place;
     std::optional<checkpoint::CheckpointReader> resumed;          ///< init_from=resume
     std::optional<checkpoint::CheckpointReader> initial_weights;  ///< init_from=<checkpoint>
     std::optional<checkpoint::HuggingFaceModel> hugging_face;  ///< init_from=<Hugging Face folder>
-    /// The config.json that the model came with; checkpoints keep it, as the run's own keys do not
-    /// describe the model. Null for a model of ours.
+    /// The config.json of the model; checkpoints store it, as the keys of the run do not describe
+    /// the model. Null for a model of this project.
     nlohmann::ordered_json imported_model;
 };
 
-/// Of the trainer state: what auto came to.
+/// The decision for auto in the trainer state.
 inline constexpr std::string_view kAttentionKey = "attention";
 
 /// Throws ConfigError or IoError; Error with exit code 5 when the plan does not fit this machine's

@@ -35,8 +35,8 @@ void Session::weights_set() {
     strategy_->weights_changed();
 }
 
-/// An update with a learning rate of zero rounds master weights at random as the one with its
-/// number did. The optimizer's state must be zero, and stays so.
+/// An update with learning rate 0 rounds the master weights with the random numbers of the update
+/// of the same step. The optimizer's state must be zero, and stays so.
 void Session::round_as_last_update() {
     for (const StateSlice& slice : strategy_->slices()) ops::fill(context_, 0.0, slice.gradients);
     optimizer::Update options;

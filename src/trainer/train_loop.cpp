@@ -33,15 +33,15 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kWarmupIterations = 5;  ///< without utilisation figures
 constexpr std::int64_t kMostSkippedInARow = 10;
-/// Training samples for the evaluation's train loss: far beyond any run's own, so that it sees
-/// other windows.
+/// Training samples for the train loss of an evaluation: far beyond the samples of any run, so that
+/// the windows differ.
 constexpr std::uint64_t kTrainEvaluationStart = 1ULL << 40U;
 
 double milliseconds(Clock::time_point from, Clock::time_point to) {
     return std::chrono::duration<double, std::milli>(to - from).count();
 }
 
-/// What all ranks have together: each measures while the others do.
+/// Figures of all ranks together: all ranks measure at the same time.
 Hardware measure_all_ranks(Session& session) {
     Hardware hardware = measure_hardware(session.context(), session.plan().config.execution.dtype);
     if (comm::Communicator* ranks = session.communicator()) {
@@ -241,7 +241,7 @@ private:
         return record;
     }
 
-    /// Evaluation, checkpoint and sample when they are due after `iteration_` iterations.
+    /// Evaluates, saves and samples when due after `iteration_` iterations.
     void after_iteration() {
         const recipe::RunKeys& keys = run_keys();
         const auto due = [&](std::int64_t interval) {
@@ -319,7 +319,7 @@ private:
         return ExitCode::diverged;
     }
 
-    /// By this rank so far, with what was under way.
+    /// Bytes of this rank so far, with operations in progress.
     [[nodiscard]] std::uint64_t bytes_sent() {
         if (session_.communicator() == nullptr) return 0;
         session_.synchronize();
@@ -386,7 +386,7 @@ ExitCode dry_run(recipe::TrainKeys keys, comm::LaunchInfo launch,
     }
     device::ThreadPool pool(threads_of_rank(keys.execution, launch));
     device::Context context(pool);
-    // Nothing is allocated: the plan may be for another machine.
+    // A dry run allocates nothing: the plan may be for another machine.
     const RunSetup setup = prepare_run(std::move(keys), World::planned(launch), pool, true);
     Hardware hardware = planned_hardware(context, setup.plan.config.execution);
     hardware.peak_flops *= static_cast<double>(launch.world_size);
@@ -399,7 +399,7 @@ ExitCode dry_run(recipe::TrainKeys keys, comm::LaunchInfo launch,
 
 ExitCode run_training(recipe::TrainKeys keys, const RunEnvironment& environment) {
     const comm::LaunchInfo launch = comm::launch_from_environment();
-    std::ostream silent(nullptr);  // the first rank speaks for all
+    std::ostream silent(nullptr);  // only the first rank prints
     RunEnvironment of_rank{launch.rank == 0 ? environment.out : silent, environment.stop,
                            environment.colour};
     of_rank.file_kind = environment.file_kind;

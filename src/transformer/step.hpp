@@ -25,11 +25,11 @@ public:
 private:
     enum class Extent { whole, without_last_product };
 
-    /// Brings the batch to where the ops are.
+    /// Copies the batch to the device of the ops.
     void set_batch(const Batch& batch);
     /// Forward and, in training, backward. The sum of losses.
     device::DeferredValue compute(double loss_scale);
-    /// The same, from a recording when there is one.
+    /// The same, from a recording if there is one.
     device::DeferredValue compute_or_launch(double loss_scale);
 
     // forward.cpp
@@ -107,7 +107,7 @@ private:
     std::unique_ptr<attention::Backend> attention_;
     Batch batch_;
     bool training_ = false;
-    /// What a recording depends on besides the buffers.
+    /// The values on which a recording depends besides the buffers.
     struct Recorded {
         std::int64_t tokens = 0;
         double loss_scale = 0;

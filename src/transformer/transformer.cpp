@@ -62,7 +62,7 @@ device::DeferredValue Transformer::Implementation::compute_or_launch(double loss
     if (!record_steps_ || !training_ || context_.recorder != nullptr) return compute(loss_scale);
     const Recorded wanted{tokens(), loss_scale};
     if (recorded_ != wanted) {
-        // The first time libraries choose algorithms and load kernels, which cannot be recorded.
+        // In the first run, libraries choose algorithms and load kernels, which cannot be recorded.
         graph_.reset();
         recorded_ = wanted;
         return compute(loss_scale);

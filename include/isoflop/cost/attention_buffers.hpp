@@ -10,8 +10,8 @@
 namespace isoflop::cost {
 
 /// For execution.attention_backend and its types, device and determinism; sizes are those of
-/// `size`, whatever the execution's. Lifetime::step: saved by forward; backward_attention: scratch
-/// of backward.
+/// `size`, for any size of the execution. Lifetime::step: saved by forward; backward_attention:
+/// scratch of backward.
 [[nodiscard]] std::vector<Buffer> attention_buffers(const AttentionSize& size,
                                                     const Execution& execution);
 

@@ -32,11 +32,11 @@ inline constexpr std::uint64_t kBufferAlignment = 256;
 inline constexpr std::uint64_t kLossChunkBytesCuda = 256ULL << 20U;
 inline constexpr std::uint64_t kLossChunkBytesCpu = 128ULL << 20U;
 
-/// Bytes; scratch of CPU ranks for the parts of a sum that arrive from others.
+/// Bytes; scratch of CPU ranks for the parts of a sum that arrive from other ranks.
 inline constexpr std::uint64_t kStagingBytes = 16ULL << 20U;
 
 /// When a buffer is live. Transient buffers of different phases share addresses; the phases and
-/// what is live in them:
+/// their live buffers:
 ///   forward    working, forward_block
 ///   loss       loss
 ///   backward   working, backward_block, and backward_ffn or backward_attention
@@ -98,8 +98,8 @@ struct MemoryPlan {
     std::uint64_t context_bytes = 0;  ///< estimate
 
     [[nodiscard]] std::uint64_t total_bytes() const { return arena_bytes + context_bytes; }
-    /// Bytes of each category at the peak: only what is live in the phase that sets it. Sums to
-    /// total_bytes().
+    /// Bytes of each category at the peak: only buffers that are live in the phase of the peak.
+    /// Sums to total_bytes().
     [[nodiscard]] std::array<std::uint64_t, kMemoryCategoryCount> peak_by_category() const;
     Phase peak_phase = Phase::backward_ffn;
     /// nullptr when the plan has no such buffer.

@@ -21,7 +21,7 @@ struct Machine {
     cost::DeviceKind automatic_device = cost::DeviceKind::cpu;
 };
 
-/// The device that `device=auto` takes on this machine, as far as can be told without CUDA: a GPU
+/// The device that `device=auto` takes on this machine, as far as is known without CUDA: a GPU
 /// where NVIDIA's driver has made its device files and CUDA_VISIBLE_DEVICES hides none.
 [[nodiscard]] cost::DeviceKind likely_device();
 
@@ -47,8 +47,7 @@ struct Recipe {
 /// The recipe of a training config. Throws ConfigError for contradictions: accumulation that does
 /// not divide, both max_iters and max_tokens, an architecture that the trainer does not run.
 [[nodiscard]] Recipe recipe_of(const TrainKeys& keys, const Machine& machine = {});
-/// The same for a model that comes from elsewhere (a Hugging Face folder); of the model keys only
-/// block_size counts.
+/// The same for a model of a Hugging Face folder; of the model keys only block_size has an effect.
 [[nodiscard]] Recipe recipe_of(const TrainKeys& keys, const model::ModelConfig& model,
                                const Machine& machine = {});
 

@@ -13,7 +13,7 @@
 
 namespace isoflop::recipe {
 
-/// The attention backend of a run, decided by whoever knows the device.
+/// The attention backend of a run, decided by the code that knows the device.
 struct AttentionResolution {
     AttentionChoice requested{};
     cost::AttentionBackend used{};

@@ -1,6 +1,6 @@
-// What a run writes down: one record for each thing that happens. metrics.jsonl holds them as they
-// come (one JSON object a line, appended, so a crash loses nothing); run_<name>.json, TensorBoard
-// files and `train compare` are derived from them.
+// The records of a run, one per event. metrics.jsonl contains them in order of time (one JSON
+// object a line, appended, so a crash loses nothing); run_<name>.json, TensorBoard files and `train
+// compare` are derived from them.
 //
 // Units: times in milliseconds where the name says ms, rates per second, `*_gb` in GiB (2^30
 // bytes).
@@ -42,8 +42,8 @@ struct MemoryRecord {
 /// Of one rank since the iteration before.
 struct CommunicationRecord {
     std::uint64_t bytes_sent = 0;  ///< in collectives on tensors
-    double ms = 0;                 ///< that communication was under way
-    double exposed_ms = 0;         ///< of those, that computation waited
+    double ms = 0;                 ///< duration of communication
+    double exposed_ms = 0;         ///< part of it that computation waited
 };
 
 /// Of the gradients before clipping.
@@ -64,7 +64,7 @@ struct IterationRecord {
     double time_ms = 0;
     double lr = 0;
     double grad_norm = 0;     ///< global, before clipping
-    std::int64_t tokens = 0;  ///< trained on so far, this iteration included
+    std::int64_t tokens = 0;  ///< trained on, up to and including this iteration
     bool skipped = false;     ///< gradients were not finite: no update was made
     std::optional<UtilisationRecord>
         utilisation;  ///< "mfu" in the JSON: null for the first five iterations
@@ -107,10 +107,10 @@ struct StartupRecord {
     std::string requested_backend;
     std::string used_backend;
     std::string backend_reason;
-    std::string backend_run_by = {};  ///< where the backend has a choice; else empty
+    std::string backend_run_by = {};  ///< if the backend has several implementations; else empty
 };
 
-/// How a run ended. A log without an end is of a run that goes on or was killed: "running".
+/// How a run ended. A log without an end belongs to an active or killed run: "running".
 enum class EndState {
     finished,  ///< all iterations done
     stopped,   ///< by a signal or a time limit; can be resumed
@@ -118,7 +118,7 @@ enum class EndState {
     failed,
 };
 
-/// What a finished (or stopped) run comes to.
+/// Summary of a finished or stopped run.
 struct SummaryRecord {
     std::int64_t total_iterations = 0;
     std::int64_t final_iter = -1;

@@ -1,9 +1,9 @@
 // The log of a run: it hands every record to its sinks, which are metrics.jsonl, run_<name>.json,
 // the event files of TensorBoard and the console.
 //
-// metrics.jsonl is the truth. One JSON object a line, each with a "type": "header" first (run name,
-// configuration, startup information), then "iteration", "eval", "checkpoint", "resume" and "end".
-// Every line goes out in one write(2), so a killed process loses at most the line it was writing.
+// metrics.jsonl is the source. One JSON object per line, each with a "type": "header" first (run
+// name, configuration, startup information), then "iteration", "eval", "checkpoint", "resume" and
+// "end". Every line is one write(2), so a killed process loses at most the line it was writing.
 // run_<name>.json is metrics.jsonl in another order and can be derived from it at any moment.
 //
 // Cost: the document is streamed from metrics.jsonl, so memory does not grow with the run. It is
@@ -48,8 +48,8 @@ public:
                                        const nlohmann::ordered_json& metadata,
                                        const StartupRecord& startup, RunLogOptions options = {});
 
-    /// Continues a log at iteration from_iter: what was logged from there on is removed (it will
-    /// happen again), and so is a last line that a crash cut short.
+    /// Continues a log at iteration from_iter: later records are removed (these iterations run
+    /// again), and so is an incomplete last line.
     [[nodiscard]] static RunLog resume(const std::filesystem::path& run_dir, std::int64_t from_iter,
                                        RunLogOptions options = {});
 
@@ -65,7 +65,7 @@ public:
     /// Writes the end and the final document.
     SummaryRecord finish(EndState state);
 
-    /// Of everything logged so far, the time before a resume included.
+    /// Summary of all records so far, the time before a resume included.
     [[nodiscard]] SummaryRecord summary() const;
     [[nodiscard]] std::filesystem::path metrics_path() const;
     [[nodiscard]] std::filesystem::path json_path() const;
@@ -76,7 +76,7 @@ private:
     std::unique_ptr<State> state_;
 };
 
-/// The text of run_<name>.json, from metrics.jsonl alone. A last line cut short is left out.
+/// The text of run_<name>.json, from metrics.jsonl alone. An incomplete last line is omitted.
 [[nodiscard]] std::string derive_run_json(const std::filesystem::path& metrics_path);
 
 /// Local time, ISO 8601 with the offset: "2025-03-01T14:05:09+01:00".

@@ -1,6 +1,6 @@
-// Training on several ranks, each with micro-batches of its own (data parallelism), as the trainer
-// sees it: which micro-batches this rank computes, which part of the state it updates, and when
-// gradients are complete.
+// Training on several ranks, each with its own micro-batches (data parallelism): which
+// micro-batches this rank computes, which part of the state it updates, and when gradients are
+// complete.
 //
 //   ddp    every rank holds everything; gradients are all-reduced in buckets during the last
 //          backward
@@ -63,10 +63,10 @@ public:
     /// A division of the whole state over ranks, for checkpoints: every element on one rank.
     [[nodiscard]] virtual std::vector<StateSlice> disjoint_slices() const { return slices_; }
 
-    /// The weights of slices() have been written, on every rank: brings copies elsewhere up to
-    /// date.
+    /// Called on every rank after the weights of slices() have been written: updates copies on
+    /// other ranks.
     virtual void weights_changed() = 0;
-    /// Waits for operations under way.
+    /// Waits for operations in progress.
     virtual void synchronize() {}
 
     /// A flat tensor of statistics of which each rank has the part that its slice is of the unit,

@@ -1,5 +1,5 @@
-// A model in training on this rank: memory as planned, weights, optimizer, and one iteration at a
-// time. The loop around it (when to evaluate, save, report) is in train_loop.hpp.
+// A model in training on this rank: memory as planned, weights, optimizer, and the computation of
+// one iteration. The loop around it (evaluation, checkpoints, reports) is in train_loop.hpp.
 #pragma once
 
 #include <array>
@@ -39,7 +39,8 @@ struct IterationOutcome {
     double loss = 0;
     double grad_norm = 0;  ///< before clipping
     bool skipped = false;  ///< gradients were not finite
-    /// They overflowed fp16 and the loss scale has been halved: no sign that the run diverges.
+    /// The gradients overflowed fp16 and the loss scale was halved; this does not mean that the run
+    /// diverges.
     bool overflowed = false;
     std::optional<run_log::GradientRecord> gradients;
 };
@@ -60,18 +61,18 @@ public:
     Session(recipe::RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect,
             device::Device& device = device::host_device());
 
-    /// Random weights, for a session that has done nothing yet: its moments are still zero, as
-    /// the arena came, and stay untouched so that the first step need not wait for their pages.
+    /// Random weights, for a new session: the moments are still the zeros of the arena and are not
+    /// written, so that the first step need not wait for their pages.
     void initialize_from_scratch();
-    /// Weights and moments after so many `updates`. Throws IoError when tensors are missing or
-    /// misshapen.
+    /// Weights and moments after `updates` optimizer updates. Throws IoError when tensors are
+    /// missing or misshapen.
     void load(const checkpoint::CheckpointReader& reader, std::int64_t updates);
     /// Weights only, for a new run that starts from a trained model.
     void load_weights(const checkpoint::CheckpointReader& reader);
     void load_weights(const checkpoint::TensorReader& read);
 
     /// Forward, backward and update of one iteration over `samples`; `with_gradients` adds gradient
-    /// statistics. The outcome is that of all ranks together.
+    /// statistics. The result is that of all ranks together.
     IterationOutcome train_iteration(std::int64_t iteration, const data::BatchSampler& samples,
                                      bool with_gradients);
 
@@ -95,23 +96,25 @@ public:
                                const nlohmann::ordered_json& state,
                                const checkpoint::CheckpointOptions& options);
 
-    /// Optimizer steps made: iterations less those skipped for gradients that were not finite.
+    /// Number of optimizer steps: iterations without those skipped for gradients that were not
+    /// finite.
     [[nodiscard]] std::int64_t updates() const { return updates_; }
 
-    /// By which losses are multiplied before backward and gradients divided after it, so that small
-    /// ones keep their bits in fp16; 1 in other types.
+    /// Factor of the losses before the backward pass, by which gradients are divided after it, so
+    /// that small gradients keep their bits in fp16; 1 for other types.
     [[nodiscard]] double loss_scale() const { return loss_scale_.value(); }
     void set_loss_scale(double scale) { loss_scale_.set(scale); }
-    /// Updates since the last overflow or growth; enough of them make it grow.
+    /// Updates since the last overflow or growth of the loss scale, which grows after
+    /// kGrowthInterval of them.
     [[nodiscard]] std::int64_t updates_at_loss_scale() const { return loss_scale_.good_updates(); }
     void set_updates_at_loss_scale(std::int64_t updates) { loss_scale_.set_good_updates(updates); }
 
     [[nodiscard]] const recipe::RunPlan& plan() const { return plan_; }
-    /// What computes attention, where the backend has a choice ("forward: cuDNN 9.19.0; ..."); else
-    /// empty.
+    /// The implementation of attention, if the backend has several ("forward: cuDNN 9.19.0; ...");
+    /// otherwise empty.
     [[nodiscard]] std::string attention_run_by() const { return transformer_.attention_run_by(); }
     [[nodiscard]] device::Context& context() { return context_; }
-    /// For work on the host, whatever the device.
+    /// For work on the host, for every device.
     [[nodiscard]] device::Context& host_context() { return host_context_; }
     [[nodiscard]] device::PlannedMemory& memory() { return memory_; }
     struct WholeWeights {
@@ -120,7 +123,7 @@ public:
     };
     /// All weights, flat, in host memory; gathered where ranks hold parts.
     [[nodiscard]] WholeWeights whole_weights();
-    /// Waits for communication that overlaps with what comes next.
+    /// Waits for communication that overlaps with later work.
     void synchronize() { strategy_->synchronize(); }
     [[nodiscard]] const sharding::DataParallel& strategy() const { return *strategy_; }
 
@@ -162,11 +165,11 @@ private:
     void update_slices(const optimizer::Update& update);
     /// One kind of state of a slice; an empty view where a unit has none.
     using Select = std::function<device::TensorView(const sharding::StateSlice&)>;
-    /// What checkpoints hold as weights.
+    /// The weights that checkpoints store.
     [[nodiscard]] Select weights_of_record() const;
     /// The optimizer's state of this number.
     [[nodiscard]] static Select optimizer_state(std::size_t index);
-    /// The weights of slices() have been set, where they are of record.
+    /// Called after the weights of slices() have been set.
     void weights_set();
     void round_as_last_update();
     void gather_unit(std::size_t unit, const device::TensorView& to);
