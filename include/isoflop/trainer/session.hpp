@@ -90,8 +90,8 @@ public:
     /// Every state of the optimizer, one after another, with their prefixes.
     [[nodiscard]] std::vector<checkpoint::NamedTensor> optimizer_tensors() const;
 
-    /// Writes a checkpoint, by all ranks together. Returns its folder on the first rank. When a rank
-    /// cannot write, all throw IoError and older checkpoints stay.
+    /// Writes a checkpoint, by all ranks together. Returns its folder on the first rank. When a
+    /// rank cannot write, all throw IoError and older checkpoints stay.
     std::filesystem::path save(const std::filesystem::path& run_dir, std::int64_t step,
                                const nlohmann::ordered_json& state,
                                const checkpoint::CheckpointOptions& options);
