@@ -18,8 +18,7 @@ TEST(FinalReports, ConnectionClosedWithoutReportOutweighsTheReportsOfOtherRanks)
     reports.record(3, kConnectionClosed);
     EXPECT_TRUE(reports.is_certain(1));
     EXPECT_EQ(reports.find_lost(1).rank, 3);
-    EXPECT_EQ(reports.find_lost(1).message,
-              "rank 3 on b is lost: it closed its connection");
+    EXPECT_EQ(reports.find_lost(1).message, "rank 3 on b is lost: it closed its connection");
 }
 
 TEST(FinalReports, ChainOfWaitingEndsAtTheRankWithoutReport) {

@@ -25,7 +25,7 @@ struct Update {
     double weight_decay = 0;
     double beta1 = 0.9;
     double beta2 = 0.95;
-    double eps = 1e-8;  ///< never 0: an update of state that is still zero divides by it
+    double eps = 1e-8;          ///< never 0: an update of state that is still zero divides by it
     double gradient_scale = 1;  ///< gradients are multiplied by it first
     /// 16-bit weights are rounded up or down at random: a function of (seed, step, element).
     bool stochastic_rounding = false;
