@@ -92,7 +92,7 @@ std::string_view title(FileKind kind) {
 }
 
 std::string advice(FileKind kind, const std::string& file) {
-    const std::string is = fmt::format("is a {}; use ", title(kind));
+    std::string is = fmt::format("is a {}; use ", title(kind));
     switch (kind) {
         case FileKind::plan:
             return is + fmt::format(

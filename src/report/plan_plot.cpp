@@ -183,10 +183,10 @@ std::string marked(const Mark& mark, const Axis& x, const Axis& y) {
         mark.style, at_x, at_y);
     const double indent = mark.anchor == "end" ? -6 : mark.anchor == "start" ? 6 : 0;
     svg += text_at(mark.label_x + indent, mark.label_y - 3,
-                   fmt::format("class=\"strong\" text-anchor=\"{}\"", mark.anchor),
+                   fmt::format(R"(class="strong" text-anchor="{}")", mark.anchor),
                    fmt::format("{}: loss {:.4f}", mark.name, mark.sample.loss));
     svg += text_at(mark.label_x + indent, mark.label_y + 14,
-                   fmt::format("text-anchor=\"{}\"", mark.anchor),
+                   fmt::format(R"(text-anchor="{}")", mark.anchor),
                    fmt::format("N {}, D {}, D/N {:.1f}", human_count(mark.sample.n_params),
                                human_count(mark.sample.n_tokens),
                                mark.sample.n_tokens / mark.sample.n_params));
