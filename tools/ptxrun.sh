@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains with --device=cuda on a machine without a GPU: ptxrun, a program beside the project, interprets the kernels of
-# the real binary and checks every access. Builds ptxrun and the program, then runs tests/gpu/ptxrun_check.py.
+# the real binary and checks every access. Builds ptxrun and the program, then runs tests/tools/ptxrun_check.py.
 #
 #   tools/ptxrun.sh PTXRUN_FOLDER            everything, about six minutes of CPU time after building
 #   tools/ptxrun.sh PTXRUN_FOLDER --quick    a handful of runs; further arguments go to the check
@@ -24,5 +24,5 @@ cmake -S . -B build/ptx -G Ninja -DCMAKE_BUILD_TYPE=Release -DISOFLOP_CUDA=ON -D
 cmake --build build/ptx --target train isoflop_gpu_tests -j "$jobs"
 
 export PTXRUN_LIB="$root/build/ptxrun/lib"
-python3 -B tests/gpu/ptxrun_check.py build/ptx/tools/train "$folder/scripts/ptxrun" \
-    --gpu-tests build/ptx/tests/gpu/isoflop_gpu_tests "$@"
+python3 -B tests/tools/ptxrun_check.py build/ptx/tools/train "$folder/scripts/ptxrun" \
+    --gpu-tests build/ptx/tests/support/gpu/isoflop_gpu_tests "$@"

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """tools/gpu_bundle/run.sh with programs that only pretend: order, verdicts, time limits, and results of stopped runs."""
 
+import fnmatch
 import os
 import re
 import shutil
@@ -65,7 +66,7 @@ REFERENCE = """\
 # One test in each suite. FAKE_FAILS, FAKE_HANGS, FAKE_SKIPS: a suite that does.
 TESTS = r"""#!/usr/bin/env bash
 if [[ $1 == --gtest_list_tests ]]; then
-    printf '%s\n  Test\n' GpuAccelerator. RopeCuda. GpuProducts. Ways/GpuAttention. Cases/WholeSteps. GpuNccl.
+    printf '%s\n  Test\n' GpuDevice. RopeCuda. GpuProducts. Ways/GpuAttention. Cases/WholeSteps. GpuNccl.
     exit
 fi
 for argument in "$@"; do
@@ -167,7 +168,7 @@ class Order(RunTest):
                                   "training", "compare", "plans", "nccl", "sanitizer", "bench_products", "bench_attention",
                                   "bench_steps", "bench_ops", "pytorch", "faults"])
         self.assertEqual(groups, self.listed_groups())
-        for suite in ("device/GpuAccelerator", "products/GpuProducts", "attention/Ways/GpuAttention", "ops/RopeCuda",
+        for suite in ("device/GpuDevice", "products/GpuProducts", "attention/Ways/GpuAttention", "ops/RopeCuda",
                       "steps/Cases/WholeSteps", "nccl/GpuNccl"):
             self.assertEqual(names.count(suite), 1)
         self.assertEqual(sum(name.startswith("training/") for name in names), 8)
@@ -177,6 +178,14 @@ class Order(RunTest):
         self.assertIn("\nfigures of bench_gpu_gemm\n", text)
         self.assertIn("measure nothing", text)
         self.assertEqual(list((self.bundle / "results").glob("*.tmp")), [])
+
+    def test_every_pattern_of_the_table_names_a_suite(self):
+        suites = {name for folder in ("devices", "cuda", "gpu") for file in SOURCE.glob(f"tests/*/{folder}/*_test.cpp")
+                  for name in re.findall(r"^TEST(?:_[FP])?\((\w+),", file.read_text(), re.MULTILINE)}
+        patterns = re.findall(r'^    "\S+ +\d+ +suites +(.*)"$', (TOOLS / "run.sh").read_text(), re.MULTILINE)
+        self.assertEqual(len(patterns), 6)
+        for pattern in " ".join(patterns).split():
+            self.assertTrue(fnmatch.filter(suites, pattern), pattern)
 
     def listed_groups(self):
         listed = subprocess.run(self.command("--list"), text=True, capture_output=True, check=True).stdout
@@ -202,31 +211,31 @@ class Order(RunTest):
 
 class Verdicts(RunTest):
     def test_a_failure_is_shown_and_the_others_still_run(self):
-        verdicts = self.verdicts("--only=device,products", code=1, FAKE_FAILS="GpuAccelerator")
-        self.assertEqual(verdicts["device/GpuAccelerator"], "FAIL")
+        verdicts = self.verdicts("--only=device,products", code=1, FAKE_FAILS="GpuDevice")
+        self.assertEqual(verdicts["device/GpuDevice"], "FAIL")
         self.assertEqual(verdicts["products/GpuProducts"], "PASS")
-        self.assertIn("\n### device/GpuAccelerator\n\n```\nexpected 1 | 2\n", self.results())
+        self.assertIn("\n### device/GpuDevice\n\n```\nexpected 1 | 2\n", self.results())
         self.assertIn("- Status: complete, with 1 failures", self.results())
 
     def test_a_crash_names_its_signal(self):
-        self.assertEqual(self.verdicts("--only=device", code=1, FAKE_CRASHES="GpuAccelerator")["device/GpuAccelerator"], "FAIL")
-        self.assertIn("exit code 139", self.row("device/GpuAccelerator"))
+        self.assertEqual(self.verdicts("--only=device", code=1, FAKE_CRASHES="GpuDevice")["device/GpuDevice"], "FAIL")
+        self.assertIn("exit code 139", self.row("device/GpuDevice"))
 
     def test_what_cannot_be_tested_here_is_skipped_with_the_reason(self):
         self.assertEqual(self.verdicts("--only=nccl", FAKE_SKIPS="GpuNccl")["nccl/GpuNccl"], "SKIP")
         self.assertIn("| libnccl.so.2 was not found |", self.row("nccl/GpuNccl"))
 
     def test_a_step_that_hangs_ends_at_its_limit(self):
-        verdicts = self.verdicts("--only=device,products", "--slow=0.02", code=1, FAKE_HANGS="GpuAccelerator")
-        self.assertEqual(verdicts["device/GpuAccelerator"], "TIMEOUT")
+        verdicts = self.verdicts("--only=device,products", "--slow=0.02", code=1, FAKE_HANGS="GpuDevice")
+        self.assertEqual(verdicts["device/GpuDevice"], "TIMEOUT")
         self.assertEqual(verdicts["products/GpuProducts"], "PASS")
-        self.assertIn("not done after 2.4 s", self.row("device/GpuAccelerator"))
+        self.assertIn("not done after 2.4 s", self.row("device/GpuDevice"))
         self.assert_gone()
 
     def test_a_program_that_ignores_the_end_of_its_step_is_killed(self):
-        verdicts = self.verdicts("--only=device,products", "--slow=0.01", code=1, FAKE_HANGS="GpuAccelerator",
+        verdicts = self.verdicts("--only=device,products", "--slow=0.01", code=1, FAKE_HANGS="GpuDevice",
                                  FAKE_IGNORES_TERM="1")
-        self.assertEqual((verdicts["device/GpuAccelerator"], verdicts["products/GpuProducts"]), ("TIMEOUT", "PASS"))
+        self.assertEqual((verdicts["device/GpuDevice"], verdicts["products/GpuProducts"]), ("TIMEOUT", "PASS"))
         self.assert_gone()
 
     def test_losses_are_compared_with_the_carried_ones(self):
@@ -263,14 +272,14 @@ class Verdicts(RunTest):
 
 class Stopped(RunTest):
     def test_when_the_minutes_are_over(self):
-        verdicts = self.verdicts("--only=device,products,ops", "--minutes=0.1", code=3, FAKE_HANGS="GpuAccelerator")
-        self.assertEqual(list(verdicts), ["versions", "libraries", "doctor", "device/GpuAccelerator"])
-        self.assertIn("the 0.1 minutes were over during device/GpuAccelerator", self.results())
+        verdicts = self.verdicts("--only=device,products,ops", "--minutes=0.1", code=3, FAKE_HANGS="GpuDevice")
+        self.assertEqual(list(verdicts), ["versions", "libraries", "doctor", "device/GpuDevice"])
+        self.assertIn("the 0.1 minutes were over during device/GpuDevice", self.results())
         self.assertIn("- Not run: products ops\n", self.results())
 
     def start(self, **variables):
         process = subprocess.Popen(self.command("--only=device,products"), stdout=subprocess.PIPE, text=True,
-                                   env=self.environment(FAKE_HANGS="GpuAccelerator", **variables))
+                                   env=self.environment(FAKE_HANGS="GpuDevice", **variables))
         self.addCleanup(process.stdout.close)
         deadline = time.monotonic() + 60
         while not (self.folder / "hangs").exists() or not (self.folder / "hangs").read_text():
@@ -287,7 +296,7 @@ class Stopped(RunTest):
                 self.assertIn("results: ", process.communicate(timeout=60)[0])
                 self.assertEqual(process.returncode, code)
                 self.assert_gone()
-                self.assertIn(f"- Status: stopped by {number.name} during device/GpuAccelerator\n", self.results())
+                self.assertIn(f"- Status: stopped by {number.name} during device/GpuDevice\n", self.results())
                 self.assertIn("- Not run: products\n", self.results())
 
     def test_by_a_signal_that_the_program_ignores(self):
@@ -302,7 +311,7 @@ class Stopped(RunTest):
         process.kill()
         process.wait(timeout=60)
         os.kill(int((self.folder / "hangs").read_text()), signal.SIGKILL)
-        self.assertIn("- Status: running device/GpuAccelerator", self.results())
+        self.assertIn("- Status: running device/GpuDevice", self.results())
         self.assertIn("| doctor | PASS |", self.results())
 
 

@@ -27,7 +27,7 @@ groups=(
     "versions         30   single"
     "libraries        30   single"
     "doctor           120  single"
-    "device           120  suites   GpuAccelerator* Accelerators* SupportOnDevice* SupportOnGpu*"
+    "device           120  suites   GpuDevice* Gpus* SupportOnDevice* SupportOnGpu*"
     "products         300  suites   GpuProducts* GpuMeasuredProducts* Linear*"
     "attention        300  suites   *Attention*"
     "ops              180  suites   *"

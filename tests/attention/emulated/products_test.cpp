@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "attention/backends_cuda.hpp"
-#include "cuda_emulated/emulated_device.hpp"
 #include "simt_emulator/simt_host.hpp"
+#include "support/emulated/emulated_device.hpp"
 
 namespace isoflop::emulated {
 namespace {

@@ -6,8 +6,8 @@
 #include <tuple>
 
 #include "attention/attention_problem.hpp"
-#include "gpu/gpu_fixture.hpp"
 #include "isoflop/base/half_precision.hpp"
+#include "support/gpu_fixture.hpp"
 
 namespace isoflop::test {
 namespace {

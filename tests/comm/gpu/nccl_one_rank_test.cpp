@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "gpu/gpu_fixture.hpp"
 #include "isoflop/comm/nccl.hpp"
+#include "support/gpu_fixture.hpp"
 
 namespace isoflop::comm {
 namespace {

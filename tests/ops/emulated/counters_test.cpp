@@ -1,6 +1,5 @@
 // What the kernels of the ops move, by the emulator's counters: no more than they must, in
 // whole sectors.
-#include "cuda_emulated/emulated_device.hpp"
 #include "isoflop/ops/activation.hpp"
 #include "isoflop/ops/adamw.hpp"
 #include "isoflop/ops/cross_entropy.hpp"
@@ -12,6 +11,7 @@
 #include "ops/devices/norm_problem.hpp"
 #include "ops/devices/qk_norm_problem.hpp"
 #include "simt_emulator/simt_host.hpp"
+#include "support/emulated/emulated_device.hpp"
 
 namespace isoflop::test {
 namespace {

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "gpu/gpu_fixture.hpp"
 #include "isoflop/base/error.hpp"
+#include "support/gpu_fixture.hpp"
 
 namespace isoflop::device {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <vector>
 
-#include "cuda_emulated/emulated_device.hpp"
 #include "isoflop/base/half_precision.hpp"
+#include "support/emulated/emulated_device.hpp"
 
 namespace isoflop::emulated {
 namespace {

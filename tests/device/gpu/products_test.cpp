@@ -8,8 +8,8 @@
 #include <fstream>
 #include <random>
 
-#include "gpu/gpu_fixture.hpp"
 #include "isoflop/base/half_precision.hpp"
+#include "support/gpu_fixture.hpp"
 
 namespace isoflop::device {
 namespace {

@@ -1,4 +1,4 @@
-#include "cuda_emulated/emulated_device.hpp"
+#include "support/emulated/emulated_device.hpp"
 
 #include <algorithm>
 #include <cmath>

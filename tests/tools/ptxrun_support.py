@@ -12,8 +12,7 @@ import sys
 import tempfile
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
-from distributed_support import TRAIN, Run, environment  # noqa: E402
+from distributed_support import TRAIN, Run, environment
 
 PTXRUN = pathlib.Path(sys.argv[2]).resolve()
 PATIENCE = 900  # seconds, for what takes a few on an idle machine
