@@ -25,4 +25,11 @@ std::uint64_t ProductRecorder::total_flops() const {
     return 2 * multiply_adds;
 }
 
+std::uint64_t ProductRecorder::flops_as_planned() const {
+    std::uint64_t multiply_adds = 0;
+    for (const Entry& entry : entries_)
+        if (entry.as_planned) multiply_adds += entry.multiply_adds;
+    return 2 * multiply_adds;
+}
+
 }  // namespace isoflop::device

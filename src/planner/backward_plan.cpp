@@ -60,6 +60,7 @@ ComputeBudget compute_budget(const recipe::PlanKeys& config, const hardware::Gpu
     budget.num_gpus = static_cast<double>(gear.num_gpus.value());
     budget.hours = gear.available_hours.value();
     budget.mfu = config.training_efficiency.expected_mfu.value();
+    budget.convention = config.training_efficiency.flop_convention;
     budget.dtype = gear.dtype;
     if (gear.peak_flops_per_gpu) {
         budget.peak_flops_per_gpu = *gear.peak_flops_per_gpu;
@@ -71,7 +72,7 @@ ComputeBudget compute_budget(const recipe::PlanKeys& config, const hardware::Gpu
     } else {
         budget.peak_flops_per_gpu = hardware::peak_flops(gpu, gear.dtype);
     }
-    budget.compute_flops =
+    budget.counted_flops =
         budget.num_gpus * budget.peak_flops_per_gpu * budget.mfu * budget.hours * kSecondsPerHour;
     return budget;
 }
@@ -157,9 +158,9 @@ Schedule schedule(const BackwardPlan& plan) {
     result.tokens_per_step =
         result.sequences_per_step * static_cast<double>(execution.sequence_length);
     result.steps = std::ceil(plan.tokens.n_tokens / result.tokens_per_step);
-    const double flops_per_second =
+    const double counted_flops_per_second =
         plan.budget.num_gpus * plan.budget.peak_flops_per_gpu * plan.budget.mfu;
-    result.tokens_per_second = flops_per_second / plan.training_flops_per_token;
+    result.tokens_per_second = counted_flops_per_second / plan.mfu_flops_per_token;
     result.tokens_per_second_per_gpu = result.tokens_per_second / plan.budget.num_gpus;
     result.seconds = plan.tokens.n_tokens / result.tokens_per_second;
     result.seconds_per_step = result.tokens_per_step / result.tokens_per_second;
@@ -273,12 +274,19 @@ BackwardPlan backward_plan(const recipe::PlanKeys& config, const hardware::GpuTa
     plan.budget = compute_budget(config, gpu, gpus, plan.warnings);
     for (std::size_t i = 0; i < cost::kConventionCount; ++i) {
         const auto convention = static_cast<cost::Convention>(i);
-        if (detail == Detail::summary && convention != cost::Convention::exact) continue;
+        if (detail == Detail::summary && convention != cost::Convention::exact &&
+            convention != plan.budget.convention) {
+            continue;
+        }
         plan.convention_flops_per_token[i] =
             cost::training_flops_per_token(plan.model, plan.parameters, plan.execution, convention);
     }
     plan.training_flops_per_token =
         plan.convention_flops_per_token[static_cast<std::size_t>(cost::Convention::exact)];
+    plan.mfu_flops_per_token =
+        plan.convention_flops_per_token[static_cast<std::size_t>(plan.budget.convention)];
+    plan.budget.compute_flops =
+        plan.budget.counted_flops * (plan.training_flops_per_token / plan.mfu_flops_per_token);
     plan.forward_flops_per_token = plan.training_flops_per_token / 3.0;
     plan.tokens = token_budget(config.dataset_constraints, plan.budget.compute_flops,
                                plan.training_flops_per_token, plan.warnings);

@@ -24,14 +24,15 @@ std::string train_config_text(const BackwardPlan& plan) {
     const recipe::PlannedRun run{
         .steps = static_cast<std::int64_t>(plan.schedule.steps),
         .learning_rate = step_law_learning_rate(static_cast<double>(plan.parameters.non_embedding),
-                                                plan.tokens.n_tokens)};
+                                                plan.tokens.n_tokens),
+        .flop_convention = plan.budget.convention};
     const std::array<std::string, 2> heading = {
         fmt::format("Written by scaling-plan: N {}, D {}, C {} FLOP, predicted loss {:.4f} ({}).",
                     human_count(static_cast<double>(plan.parameters.total)),
                     human_count(plan.tokens.n_tokens), human_flops(plan.budget.compute_flops),
                     plan.loss.total, plan.law.id),
-        fmt::format("Planned for {:.0f} x {} at {:.0f} % MFU, {}.", plan.budget.num_gpus,
-                    plan.budget.gpu_id, plan.budget.mfu * 100,
+        fmt::format("Planned for {:.0f} x {} at {:.0f} % MFU ({}), {}.", plan.budget.num_gpus,
+                    plan.budget.gpu_id, plan.budget.mfu * 100, to_string(plan.budget.convention),
                     human_seconds(plan.schedule.seconds))};
     try {
         return recipe::emit_train_config(plan.model, plan.execution, run, heading);

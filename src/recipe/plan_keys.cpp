@@ -67,6 +67,10 @@ void add_training_efficiency(config::Schema<PlanKeys>& schema) {
                 .maximum = 1,
                 .exclusive_minimum = true,
                 .required = true})
+        .field(&TrainingEfficiency::flop_convention, {.key = "flop_convention",
+                                                      .help = "How expected_mfu counts the model's "
+                                                              "FLOPs (docs/formulas.md).",
+                                                      .excluded = {"executed"}})
         .field(&TrainingEfficiency::batch_size, {.key = "batch_size",
                                                  .help = "Sequences in the micro-batch of a GPU.",
                                                  .unit = "sequences",

@@ -28,7 +28,7 @@ RunPlan plan_run(Recipe recipe, AttentionResolution attention) {
     const auto flops = [&](cost::Convention convention) {
         return cost::training_flops_per_token(model, plan.parameters, execution, convention);
     };
-    plan.palm_flops_per_token = flops(cost::Convention::palm);
+    plan.model_flops_per_token = flops(recipe.keys.run.flop_convention);
     plan.exact_flops_per_token = flops(cost::Convention::exact);
     plan.executed_flops_per_token = flops(cost::Convention::executed);
     const auto groups = cost::flops_by_group(

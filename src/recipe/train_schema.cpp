@@ -309,6 +309,10 @@ void add_run(Schema& schema) {
                 .help = "Interval in iterations between gradient statistics; 0 disables them.",
                 .minimum = 0,
                 .maximum = 1e12})
+        .field(&RunKeys::flop_convention,
+               {.key = "flop_convention",
+                .help = "How the reported MFU counts the model's FLOPs (docs/formulas.md).",
+                .excluded = {"executed"}})
         .field(&RunKeys::save_log_to_json,
                {.key = "save_log_to_json", .help = "Writes run_<name>.json."})
         .field(&RunKeys::tensorboard,

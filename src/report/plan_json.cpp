@@ -91,6 +91,8 @@ ordered_json plan_json(const planner::BackwardPlan& plan) {
                         {"available_hours", budget.hours},
                         {"dtype", to_string(budget.dtype)},
                         {"expected_mfu", budget.mfu},
+                        {"flop_convention", to_string(budget.convention)},
+                        {"counted_flops", budget.counted_flops},
                         {"peak_source", budget.peak_from_table ? budget.gpu_source : "config"}};
     json["model"] = to_json(plan.model);
     json["parameters"] = to_json(plan.parameters);

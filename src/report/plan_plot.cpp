@@ -86,10 +86,11 @@ std::string heading(const BackwardPlan& plan) {
     return text_at(middle, 34, R"(class="title")",
                    fmt::format("Predicted loss against model size at C = {} FLOP",
                                human_flops(budget.compute_flops))) +
-           text_at(middle, 58, R"(class="note")",
-                   fmt::format("{:.0f} x {}, {:g} h ({}), MFU {:.1f} %, law {}", budget.num_gpus,
-                               budget.gpu_id, budget.hours, human_seconds(budget.hours * 3600),
-                               budget.mfu * 100, plan.law.id));
+           text_at(
+               middle, 58, R"(class="note")",
+               fmt::format("{:.0f} x {}, {:g} h ({}), MFU {:.1f} % ({}), law {}", budget.num_gpus,
+                           budget.gpu_id, budget.hours, human_seconds(budget.hours * 3600),
+                           budget.mfu * 100, to_string(budget.convention), plan.law.id));
 }
 
 /// Grid, tick labels and titles of the loss axis on the left and the model size axis below.

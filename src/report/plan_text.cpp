@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <vector>
 
 #include "isoflop/base/text.hpp"
 #include "isoflop/report/plan_report.hpp"
@@ -31,9 +32,17 @@ void budget_section(text::TextReport& report, const BackwardPlan& plan) {
     report.row("Peak per GPU", fmt::format("{:.1f} TFLOP/s", budget.peak_flops_per_gpu / 1e12),
                fmt::format("dense {}, {}", short_name(budget.dtype),
                            budget.peak_from_table ? budget.gpu_source : "given in the config"));
-    report.row("MFU", fmt::format("{:.1f} %", budget.mfu * 100), "model FLOPs, exact convention");
+    report.row("MFU", fmt::format("{:.1f} %", budget.mfu * 100),
+               fmt::format("model FLOPs, {} convention", to_string(budget.convention)));
+    const bool exact = budget.convention == cost::Convention::exact;
+    if (!exact) {
+        report.row(fmt::format("FLOPs by {}", to_string(budget.convention)),
+                   human_flops(budget.counted_flops) + " FLOP", "= GPUs x peak x MFU x seconds");
+    }
     report.row("Compute C", human_flops(budget.compute_flops) + " FLOP",
-               "= GPUs x peak x MFU x seconds");
+               exact ? "= GPUs x peak x MFU x seconds"
+                     : fmt::format("x {:.4f}: every matrix product",
+                                   plan.training_flops_per_token / plan.mfu_flops_per_token));
 }
 
 void model_section(text::TextReport& report, const BackwardPlan& plan,
@@ -68,8 +77,14 @@ void flops_section(text::TextReport& report, const BackwardPlan& plan,
     }
     if (options.all_conventions) {
         text::convention_table(report, plan.convention_flops_per_token);
-    } else if (options.convention != cost::Convention::exact) {
-        text::convention_row(report, plan.convention_flops_per_token, options.convention);
+    } else {
+        // That of the MFU, and the one asked for.
+        std::vector<cost::Convention> shown{plan.budget.convention};
+        if (options.convention != shown.front()) shown.push_back(options.convention);
+        for (const cost::Convention convention : shown) {
+            if (convention != cost::Convention::exact)
+                text::convention_row(report, plan.convention_flops_per_token, convention);
+        }
     }
 }
 
@@ -258,8 +273,9 @@ std::string comparison_text(std::span<const NamedPlan> plans, text::Colour colou
         return fmt::format("{:.1f} {}", plan.budget.peak_flops_per_gpu / 1e12,
                            short_name(plan.budget.dtype));
     });
-    add("MFU",
-        [](const BackwardPlan& plan) { return fmt::format("{:.1f} %", plan.budget.mfu * 100); });
+    add("MFU", [](const BackwardPlan& plan) {
+        return fmt::format("{:.1f} % {}", plan.budget.mfu * 100, to_string(plan.budget.convention));
+    });
     add("C", [](const BackwardPlan& plan) { return human_flops(plan.budget.compute_flops); });
     add("N", [](const BackwardPlan& plan) {
         return human_count(static_cast<double>(plan.parameters.total));

@@ -54,6 +54,24 @@ std::optional<double> mean_of(const std::vector<const ComparedRun*>& runs, Membe
     return count > 0 ? std::optional(sum / static_cast<double>(count)) : std::nullopt;
 }
 
+/// The conventions by which runs count the FLOPs of their MFU, in the order of the ranking, each
+/// with the names of its runs.
+std::vector<std::pair<std::string, std::string>> conventions_of(
+    const std::vector<const ComparedRun*>& runs) {
+    std::vector<std::pair<std::string, std::string>> conventions;
+    for (const ComparedRun* run : runs) {
+        if (!run->mfu_percent) continue;
+        const auto found =
+            std::find_if(conventions.begin(), conventions.end(),
+                         [&](const auto& entry) { return entry.first == run->flop_convention; });
+        if (found == conventions.end())
+            conventions.emplace_back(run->flop_convention, text_or_dash(run->name));
+        else
+            found->second += ", " + text_or_dash(run->name);
+    }
+    return conventions;
+}
+
 /// In the order in which presets appear in the ranking.
 std::vector<PresetAverage> preset_averages(const std::vector<ComparedRun>& runs) {
     std::vector<std::string> presets;
@@ -72,7 +90,9 @@ std::vector<PresetAverage> preset_averages(const std::vector<ComparedRun>& runs)
         averages.push_back({.preset = preset,
                             .runs = static_cast<std::int64_t>(members.size()),
                             .val_loss = mean_of(members, &ComparedRun::val_loss),
-                            .mfu_percent = mean_of(members, &ComparedRun::mfu_percent),
+                            .mfu_percent = conventions_of(members).size() <= 1
+                                               ? mean_of(members, &ComparedRun::mfu_percent)
+                                               : std::nullopt,
                             .time_ms = mean_of(members, &ComparedRun::time_ms)});
     }
     return averages;
@@ -117,6 +137,20 @@ std::string preset_table(const std::vector<PresetAverage>& presets, text::Colour
                    time_or_dash(average.time_ms)});
     }
     return table.str("", colour);
+}
+
+/// How the column of the MFU counts FLOPs.
+std::string convention_note(const std::vector<ComparedRun>& runs) {
+    std::vector<const ComparedRun*> all;
+    for (const ComparedRun& run : runs) all.push_back(&run);
+    const auto conventions = conventions_of(all);
+    if (conventions.empty()) return {};
+    if (conventions.size() == 1)
+        return fmt::format("MFU counts model FLOPs by {}.\n", conventions.front().first);
+    std::string note = "Note: MFU cannot be compared between conventions:";
+    for (const auto& [convention, names] : conventions)
+        note += fmt::format("\n  {}: {}", convention, names);
+    return note + "\n";
 }
 
 /// One line for each run that did not finish.
@@ -187,6 +221,7 @@ std::string comparison_text(const Comparison& comparison, text::Colour colour) {
         text +=
             fmt::format("Improvement over the worst: {:.2f} %\n", *comparison.improvement_percent);
     }
+    text += convention_note(comparison.runs);
     text += state_notes(comparison.runs);
     text += "\n" + text::bold("Averages by preset", colour) + "\n";
     return text + preset_table(comparison.presets, colour);
@@ -207,6 +242,7 @@ ordered_json comparison_json(const Comparison& comparison) {
                         {"iterations", run.iterations},
                         {"val_loss", json_of(run.val_loss)},
                         {"mfu_percent", json_of(run.mfu_percent)},
+                        {"flop_convention", json_of(run.flop_convention)},
                         {"time_ms", json_of(run.time_ms)},
                         {"memory_gb", json_of(run.memory_gb)}});
     }

@@ -91,12 +91,14 @@ public:
         run.val_loss =
             summary.best_val_loss ? summary.best_val_loss : number_at(logged, "best_val_loss");
         run.mfu_percent = summary.avg_mfu;
+        run.flop_convention = summary.flop_convention;
         if (summary.total_iterations > 0) {
             run.time_ms = summary.avg_time_ms;
         } else {
             run.iterations = integer_at(logged, "total_iterations", 0);
             run.time_ms = number_at(logged, "avg_time_ms");
             run.mfu_percent = number_at(logged, "avg_mfu");
+            if (run.mfu_percent) run.flop_convention = convention_at(logged);
         }
         return run;
     }

@@ -150,9 +150,10 @@ std::string detail_block(const IterationRecord& record) {
                              communication.ms, communication.exposed_ms);
     }
     if (record.utilisation) {
-        block += fmt::format(
-            "    model FLOPs per token    {:.3f} GFLOP (palm), attention/FFN {:.3f}\n",
-            record.utilisation->flops_per_token / 1e9, record.utilisation->attention_to_ffn_ratio);
+        block +=
+            fmt::format("    model FLOPs per token    {:.3f} GFLOP ({}), attention/FFN {:.3f}\n",
+                        record.utilisation->flops_per_token / 1e9, record.utilisation->convention,
+                        record.utilisation->attention_to_ffn_ratio);
     }
     return block;
 }

@@ -48,12 +48,13 @@ std::string without_type(const ordered_json& line) {
 }
 
 ordered_json schema_notes() {
-    return {{"gb", "fields that end in _gb are GiB (2^30 bytes)"},
-            {"mfu",
-             "null for the first five iterations; PaLM convention; mfu and hfu are fractions, "
-             "avg_mfu is in percent"},
-            {"iterations", "numbered from 0; loss is the mean over all tokens of the iteration"},
-            {"time", "timestamps are local, ISO 8601; times of iterations in milliseconds"}};
+    return {
+        {"gb", "fields that end in _gb are GiB (2^30 bytes)"},
+        {"mfu",
+         "null for the first five iterations; mfu and hfu are fractions, avg_mfu is in percent; "
+         "model FLOPs are counted by flop_convention, in logs without it by palm"},
+        {"iterations", "numbered from 0; loss is the mean over all tokens of the iteration"},
+        {"time", "timestamps are local, ISO 8601; times of iterations in milliseconds"}};
 }
 
 /// "key": value, indented as a member of the outermost object.
@@ -148,6 +149,13 @@ void SummaryAccumulator::add_iteration(const ordered_json& record) {
     const auto mfu = record.find("mfu");
     if (mfu == record.end()) return;
     if (const auto percent = number_at(*mfu, "mfu_percent")) {
+        // A run resumed with another convention: figures of both have no mean.
+        std::string convention = convention_at(*mfu);
+        if (convention != counts_.flop_convention) {
+            mfu_percent_sum_ = 0;
+            mfu_count_ = 0;
+            counts_.flop_convention = std::move(convention);
+        }
         mfu_percent_sum_ += *percent;
         ++mfu_count_;
     }

@@ -32,6 +32,7 @@ ordered_json utilisation_json(const UtilisationRecord& record) {
     constexpr double kTera = 1e12;
     return {{"mfu", number(record.mfu)},
             {"mfu_percent", number(record.mfu * 100)},
+            {"flop_convention", record.convention},
             {"hfu", number(record.hfu)},
             {"flops_achieved", number(record.flops_achieved)},
             {"flops_per_token", whole_number(record.flops_per_token)},
@@ -157,6 +158,7 @@ ordered_json summary_json(const SummaryRecord& record) {
             {"best_val_loss", number(record.best_val_loss)},
             {"avg_time_ms", number(record.avg_time_ms)},
             {"avg_mfu", number(record.avg_mfu)},
+            {"flop_convention", record.avg_mfu ? ordered_json(record.flop_convention) : nullptr},
             {"total_eval_steps", record.total_eval_steps},
             {"total_checkpoints", record.total_checkpoints},
             {"skipped_iterations", record.skipped_iterations}};
@@ -179,6 +181,11 @@ std::string text_at(const ordered_json& object, const char* key) {
     const auto member = object.find(key);
     return member != object.end() && member->is_string() ? member->get<std::string>()
                                                          : std::string();
+}
+
+std::string convention_at(const ordered_json& object) {
+    const std::string convention = text_at(object, "flop_convention");
+    return convention.empty() ? "palm" : convention;
 }
 
 std::int64_t integer_at(const ordered_json& object, const char* key, std::int64_t otherwise) {

@@ -40,6 +40,9 @@ inline constexpr std::string_view kEnd = "end";
                                               const char* key);
 /// A text member, else empty.
 [[nodiscard]] std::string text_at(const nlohmann::ordered_json& object, const char* key);
+/// How an object with an MFU counts FLOPs: its flop_convention, palm in logs written before that
+/// key.
+[[nodiscard]] std::string convention_at(const nlohmann::ordered_json& object);
 /// An integer member, else `otherwise`.
 [[nodiscard]] std::int64_t integer_at(const nlohmann::ordered_json& object, const char* key,
                                       std::int64_t otherwise);

@@ -7,6 +7,7 @@
 
 #include "isoflop/base/text.hpp"
 #include "isoflop/cost/communication.hpp"
+#include "isoflop/cost/flop_count.hpp"
 #include "isoflop/hardware/gpu_table.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/run_log/run_log.hpp"
@@ -125,9 +126,10 @@ void memory_section(TextReport& report, const recipe::RunPlan& plan) {
 void performance_section(TextReport& report, const recipe::RunPlan& plan,
                          const Hardware& hardware) {
     report.section("Expectation");
+    const cost::Convention convention = plan.config.keys.run.flop_convention;
     report.row("Model FLOPs per token",
-               fmt::format("{:.3f} GFLOP", plan.palm_flops_per_token / 1e9),
-               "palm convention: 6 N + 12 L a d S");
+               fmt::format("{:.3f} GFLOP", plan.model_flops_per_token / 1e9),
+               fmt::format("{} convention: {}", to_string(convention), cost::formula(convention)));
     report.row("Executed FLOPs per token",
                fmt::format("{:.3f} GFLOP", plan.executed_flops_per_token / 1e9), "products issued");
     report.row("Attention / FFN",
@@ -145,7 +147,7 @@ void performance_section(TextReport& report, const recipe::RunPlan& plan,
     }
     report.row("Expected at 50 % MFU",
                fmt::format("{} tokens/s",
-                           human_count(0.5 * hardware.peak_flops / plan.palm_flops_per_token)));
+                           human_count(0.5 * hardware.peak_flops / plan.model_flops_per_token)));
 }
 
 }  // namespace
@@ -250,6 +252,10 @@ std::string plan_check_text(const recipe::RunPlan& plan, const Hardware& hardwar
     if (measured.executed_flops_per_iteration > 0) {
         table.row({"executed FLOPs per iteration", human_flops(planned_flops),
                    human_flops(measured.executed_flops_per_iteration)});
+        if (measured.flops_as_planned > 0) {
+            table.row({"  of them attention, not counted", "",
+                       human_flops(measured.flops_as_planned) + " as planned"});
+        }
     }
     table.row({"arena", human_bytes(static_cast<double>(plan.memory.arena_bytes)),
                human_bytes(static_cast<double>(measured.arena_bytes))});
@@ -261,10 +267,11 @@ std::string plan_check_text(const recipe::RunPlan& plan, const Hardware& hardwar
                    with_separators(static_cast<std::int64_t>(cost::total_bytes_sent(plan.traffic))),
                    with_separators(static_cast<std::int64_t>(measured.bytes_sent))});
     }
-    const double half_peak = plan.palm_flops_per_token *
+    const double half_peak = plan.model_flops_per_token *
                              static_cast<double>(plan.config.tokens_per_iteration) /
                              (0.5 * hardware.peak_flops);
-    table.row({"time per iteration (plan: 50 % MFU)",
+    table.row({fmt::format("time per iteration (plan: 50 % {} MFU)",
+                           to_string(plan.config.keys.run.flop_convention)),
                hardware.peak_flops > 0 ? human_seconds(half_peak) : std::string("-"),
                human_seconds(measured.seconds_per_iteration)});
     report.table(table);

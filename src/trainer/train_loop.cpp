@@ -126,6 +126,7 @@ private:
             train_one();
             if (iteration_ == first + 1) {
                 counted_flops_ = static_cast<double>(recorder.total_flops());
+                flops_as_planned_ = static_cast<double>(recorder.flops_as_planned());
                 counted_bytes_sent_ = bytes_sent() - counted_bytes_sent_;
             }
             if (skipped_in_a_row_ >= kMostSkippedInARow) return diverge();
@@ -194,7 +195,7 @@ private:
     [[nodiscard]] run_log::MemoryRecord memory_record() {
         const double resident = static_cast<double>(setup_.device->memory_use().used_bytes) / kGiB;
         peak_resident_gib_ = std::max(peak_resident_gib_, resident);
-        const double arena = static_cast<double>(session_.memory().bytes()) / kGiB;
+        const double arena = static_cast<double>(session_.memory().high_water_bytes()) / kGiB;
         return {arena, resident, arena, peak_resident_gib_};
     }
 
@@ -203,9 +204,10 @@ private:
         const double tokens_per_second =
             static_cast<double>(config().tokens_per_iteration) / seconds;
         run_log::UtilisationRecord record;
-        record.flops_per_token = plan.palm_flops_per_token;
+        record.convention = to_string(run_keys().flop_convention);
+        record.flops_per_token = plan.model_flops_per_token;
         record.tokens_per_sec = tokens_per_second;
-        record.flops_achieved = tokens_per_second * plan.palm_flops_per_token;
+        record.flops_achieved = tokens_per_second * plan.model_flops_per_token;
         record.hardware_peak_flops = hardware_.peak_flops;
         if (hardware_.peak_flops > 0) {
             record.mfu = record.flops_achieved / hardware_.peak_flops;
@@ -343,8 +345,10 @@ private:
         measured.parameters = parameters_of_all_ranks();
         if (!world_.is_first()) return;
         const run_log::SummaryRecord summary = log_.finish(run_log::EndState::finished);
-        measured.executed_flops_per_iteration = counted_flops_ * static_cast<double>(world_.size());
-        measured.arena_bytes = session_.memory().bytes();
+        const auto ranks = static_cast<double>(world_.size());
+        measured.executed_flops_per_iteration = counted_flops_ * ranks;
+        measured.flops_as_planned = flops_as_planned_ * ranks;
+        measured.arena_bytes = session_.memory().high_water_bytes();
         measured.bytes_sent = counted_bytes_sent_;
         measured.resident_bytes = static_cast<std::uint64_t>(peak_resident_gib_ * kGiB);
         const std::int64_t timed = iterations_here_ - kWarmupIterations;
@@ -370,6 +374,7 @@ private:
     double peak_resident_gib_ = 0;
     double timed_seconds_ = 0;
     double counted_flops_ = 0;
+    double flops_as_planned_ = 0;
     std::uint64_t counted_bytes_sent_ = 0;
     comm::CommunicationTotals communication_before_;
 };

@@ -285,7 +285,7 @@ def step_section(document, peers):
     ]  # fmt: skip
     titles = ("model", "attention", "batch", "ms", "tokens/s", "MFU", "HFU", "run, GiB", "planned", "GPU in all", "W", "SM MHz")
     text = (
-        "One micro-batch and one optimizer step per iteration, bf16, built-in corpus. MFU is PaLM's FLOPs against the data "
+        "One micro-batch and one optimizer step per iteration, bf16, built-in corpus. MFU is exact model FLOPs against the data "
         "sheet's dense bf16 peak. Memory: what the run took, what its plan says, and all that is used on the GPU."
     )
     return section("Training steps", document, text, table(titles, rows), *step_peers(document, peers.get("step", [])))

@@ -22,6 +22,17 @@ TEST(ProductRecorder, AddsUpProductsOfOneNameAndPass) {
     EXPECT_EQ(recorder.total_flops(), 0U);
 }
 
+TEST(ProductRecorder, TellsCountedFromPlannedProducts) {
+    using Source = ProductRecorder::Source;
+    ProductRecorder recorder;
+    recorder.add("q_proj", cost::Pass::forward, 100);
+    recorder.add("scores", cost::Pass::forward, 10, Source::planned);
+    recorder.add("values", cost::Pass::forward, 5);
+    recorder.add("values", cost::Pass::forward, 5, Source::planned);
+    EXPECT_EQ(recorder.total_flops(), 240U);
+    EXPECT_EQ(recorder.flops_as_planned(), 40U);
+}
+
 TEST(Workspace, GrowsAndIsReused) {
     Workspace workspace;
     EXPECT_EQ(workspace.get<float>(100).size(), 100U);

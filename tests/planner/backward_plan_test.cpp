@@ -119,6 +119,34 @@ TEST_P(PlanOf, SummaryAgreesWithTheFullPlan) {
     EXPECT_EQ(summary.optimum.six_nd.n_params, full.optimum.six_nd.n_params);
 }
 
+// One run, described by its MFU under each convention: the same tokens, time and exact compute.
+TEST_P(PlanOf, IsTheSameForOneMfuInEveryConvention) {
+    recipe::PlanKeys keys = plan_config_for(GetParam());
+    keys.training_efficiency.expected_mfu = 0.25;
+    const BackwardPlan exact = plan_of(keys);
+    EXPECT_EQ(exact.budget.counted_flops, exact.budget.compute_flops);
+    for (const cost::Convention convention :
+         {cost::Convention::palm, cost::Convention::megatron, cost::Convention::titan,
+          cost::Convention::kaplan, cost::Convention::six_nd}) {
+        SCOPED_TRACE(to_string(convention));
+        const double counted =
+            exact.convention_flops_per_token[static_cast<std::size_t>(convention)];
+        keys.training_efficiency.flop_convention = convention;
+        keys.training_efficiency.expected_mfu = 0.25 * counted / exact.training_flops_per_token;
+        for (const Detail detail : {Detail::full, Detail::summary}) {
+            const BackwardPlan plan = plan_of(keys, detail);
+            EXPECT_EQ(plan.mfu_flops_per_token, counted);
+            EXPECT_DOUBLE_EQ(plan.budget.compute_flops, exact.budget.compute_flops);
+            EXPECT_DOUBLE_EQ(plan.budget.counted_flops / counted,
+                             exact.budget.compute_flops / exact.training_flops_per_token);
+            EXPECT_NEAR(plan.tokens.n_tokens / exact.tokens.n_tokens, 1, 1e-15);
+            EXPECT_NEAR(plan.schedule.seconds / exact.schedule.seconds, 1, 1e-14);
+            EXPECT_NEAR(plan.optimum.six_nd.n_params / exact.optimum.six_nd.n_params, 1, 1e-13);
+        }
+        EXPECT_NEAR(plan_of(keys).verification.relative_error, 0, 1e-12);
+    }
+}
+
 TEST(DataLimit, OfTheExampleLeavesHalfOfTheComputeUnused) {
     const BackwardPlan plan = plan_of("hoffmann", {"dataset_size=50e9", "max_epochs=2"});
     EXPECT_TRUE(plan.tokens.constrained);

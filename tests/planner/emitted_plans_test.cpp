@@ -38,6 +38,8 @@ void expect_same_run(const BackwardPlan& plan, const std::string& text) {
     EXPECT_EQ(run.parameters.total, plan.parameters.total);
     EXPECT_EQ(run.parameters.by_component, plan.parameters.by_component);
     EXPECT_EQ(run.exact_flops_per_token, plan.training_flops_per_token);
+    EXPECT_EQ(run.config.keys.run.flop_convention, plan.budget.convention);
+    EXPECT_EQ(run.model_flops_per_token, plan.mfu_flops_per_token);
     // Plans count the tiles that kernels with a window would visit, even when the context does not
     // reach it; the run has no window.
     if (!plan.model.sliding_window) {
@@ -80,6 +82,9 @@ struct Generator {
         keys.training_gear.peak_flops_per_gpu = 1e12;
         keys.training_gear.available_hours = one_of({0.01, 1.0, 24.0});
         recipe::TrainingEfficiency& efficiency = keys.training_efficiency;
+        efficiency.flop_convention =
+            one_of({cost::Convention::exact, cost::Convention::palm, cost::Convention::megatron,
+                    cost::Convention::titan, cost::Convention::kaplan, cost::Convention::six_nd});
         efficiency.batch_size = 1 + below(12);
         efficiency.gradient_accumulation_steps = 1 + below(5);
         efficiency.attention_backend =

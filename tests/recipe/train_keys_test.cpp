@@ -1,12 +1,18 @@
 // Reading training configs.
 #include "isoflop/recipe/train_keys.hpp"
 
+#include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "isoflop/recipe/recipe.hpp"
+#include "support/plans.hpp"
 
 namespace isoflop::recipe {
 namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 
 // The model's table knows dtype too, as a key of Hugging Face files without effect.
 TEST(TrainKeys, DtypeOfAFileHasAnEffect) {
@@ -14,6 +20,20 @@ TEST(TrainKeys, DtypeOfAFileHasAnEffect) {
         R"({"dtype": "float16", "device": "cuda", "max_iters": 1})", "train.jsonc");
     EXPECT_EQ(keys.execution.dtype, DType::float16);
     EXPECT_EQ(recipe_of(keys).execution.dtype, DType::float16);
+}
+
+// What is executed is HFU's numerator: an MFU does not count it.
+TEST(TrainKeys, MfuCountsEveryConventionButWhatIsExecuted) {
+    for (const char* convention : {"exact", "palm", "megatron", "titan", "kaplan", "6nd"}) {
+        const TrainKeys keys =
+            parse_train_keys(fmt::format(R"({{"flop_convention": "{}"}})", convention), "a.jsonc");
+        EXPECT_EQ(to_string(keys.run.flop_convention), convention);
+    }
+    EXPECT_EQ(TrainKeys().run.flop_convention, cost::Convention::exact);
+    EXPECT_THAT(test::refusal([] {
+                    return parse_train_keys(R"({"flop_convention": "executed"})", "a.jsonc");
+                }),
+                AllOf(HasSubstr("a.jsonc:1"), HasSubstr("exact"), HasSubstr("6nd")));
 }
 
 TEST(Recipe, AutoTakesTheDeviceOfTheMachine) {

@@ -20,6 +20,7 @@ using text::Colour;
 
 using nlohmann::ordered_json;
 using planner::BackwardPlan;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -80,7 +81,8 @@ TEST_P(ReportOf, TextShowsTheHeadlinesOfTheJson) {
     EXPECT_THAT(row("Peak per GPU"),
                 StartsWith(fmt::format("{:.1f} TFLOP/s", number("/peak_flops_per_gpu") / 1e12)));
     EXPECT_THAT(row("MFU"),
-                StartsWith(fmt::format("{:.1f} %", number("/hardware/expected_mfu") * 100)));
+                AllOf(StartsWith(fmt::format("{:.1f} %", number("/hardware/expected_mfu") * 100)),
+                      HasSubstr(json_["hardware"]["flop_convention"].get<std::string>())));
     EXPECT_THAT(row("Forward"),
                 StartsWith(fmt::format("{:.2f} GFLOP", number("/forward_flops_per_token") / 1e9)));
     EXPECT_THAT(row("Training"),
@@ -228,6 +230,17 @@ TEST(PlanText, ShowsOnlyWhatIsAskedFor) {
     EXPECT_THAT(text, Not(HasSubstr("palm")));
     options.convention = cost::Convention::palm;
     EXPECT_THAT(plan_text(plan, options), HasSubstr("Training, palm"));
+}
+
+TEST(PlanText, NamesTheConventionOfTheMfu) {
+    const BackwardPlan plan = test::plan_of("hoffmann", {"flop_convention=palm"});
+    const std::string text = plan_text(plan, {});
+    EXPECT_THAT(text, HasSubstr("model FLOPs, palm convention"));
+    EXPECT_THAT(text, HasSubstr("FLOPs by palm"));
+    EXPECT_THAT(text, HasSubstr("Training, palm"));
+    EXPECT_EQ(plan_json(plan)["hardware"]["flop_convention"], "palm");
+    EXPECT_THAT(comparison_text(std::vector<NamedPlan>{{"a", plan}}, Colour::off),
+                HasSubstr("45.0 % palm"));
 }
 
 TEST(Comparison, PutsPlansSideBySide) {

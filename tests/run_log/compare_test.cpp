@@ -104,6 +104,7 @@ TEST_F(CompareRuns, PrintsATable) {
 
 Best: best, llama(rmsnorm/rope/swiglu), validation loss 3.0000
 Improvement over the worst: 25.00 %
+MFU counts model FLOPs by exact.
 Note: killed has no end: it still runs, or was killed (10 iterations logged)
 
 Averages by preset
@@ -111,6 +112,46 @@ Preset  Runs  Val loss  MFU %  Time/iter
 llama      2    3.0000  40.00   100.6 ms
 gpt2       1    4.0000  40.00   100.6 ms
 )");
+}
+
+TEST_F(CompareRuns, SaysHowMfuCountsFlops) {
+    const auto palm = run("b_palm", "llama", 3.5);
+    for (const char* name : {"metrics.jsonl", "run_b_palm.json"}) {
+        std::string text = text_of(palm / name);
+        // As logs were written before the key flop_convention.
+        for (const std::string field :
+             {R"("flop_convention":"exact",)", "\"flop_convention\": \"exact\",\n    "}) {
+            while (text.find(field) != std::string::npos)
+                text.erase(text.find(field), field.size());
+        }
+        ASSERT_EQ(text.find("flop_convention\":\"exact"), std::string::npos);
+        write_text(palm / name, text);
+    }
+    run("a_exact", "llama", 3.0);
+    const Comparison comparison = compare_runs(Paths{folder()});
+    EXPECT_EQ(comparison.runs[0].flop_convention, "exact");
+    EXPECT_EQ(comparison.runs[1].flop_convention, "palm");
+    EXPECT_EQ(comparison.presets[0].mfu_percent, std::nullopt) << "no mean of two conventions";
+    EXPECT_THAT(comparison_text(comparison),
+                HasSubstr("Note: MFU cannot be compared between conventions:\n  exact: a_exact\n  "
+                          "palm: b_palm\n"));
+    EXPECT_EQ(comparison_json(comparison)["runs"][1]["flop_convention"], "palm");
+    EXPECT_EQ(compare_runs(Paths{palm / "run_b_palm.json"}).runs[0].flop_convention, "palm");
+}
+
+// After a resume with another convention, the mean is that of the later iterations.
+TEST_F(CompareRuns, AveragesNoMfuOfTwoConventions) {
+    RunLog log = example_log(folder() / "run");
+    for (std::int64_t iter = 0; iter < 20; ++iter) {
+        IterationRecord record = example_iteration(iter);
+        if (iter >= 10) {
+            record.utilisation->convention = "palm";
+            record.utilisation->mfu = 0.5;
+        }
+        log.add(record);
+    }
+    EXPECT_EQ(log.summary().flop_convention, "palm");
+    EXPECT_DOUBLE_EQ(log.summary().avg_mfu.value(), 50);
 }
 
 TEST_F(CompareRuns, KilledRunsCountWithWhatTheyLogged) {

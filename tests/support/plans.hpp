@@ -15,8 +15,9 @@ inline recipe::PlanKeys plan_config(std::string_view name,
                                   overrides);
 }
 
-inline planner::BackwardPlan plan_of(const recipe::PlanKeys& config) {
-    return planner::backward_plan(config, hardware::GpuTable::builtin());
+inline planner::BackwardPlan plan_of(const recipe::PlanKeys& config,
+                                     planner::Detail detail = planner::Detail::full) {
+    return planner::backward_plan(config, hardware::GpuTable::builtin(), detail);
 }
 
 inline planner::BackwardPlan plan_of(std::string_view name,

@@ -96,7 +96,8 @@ TEST_F(EarlierTrainer, Defect05_ScoresWereCountedForEveryHeadAndTheHeadNotAtAll)
     const double attention = 12 * 12 * H * S;
     EXPECT_EQ(plan.exact_flops_per_token, 6 * (12 * 12 * H * H + 50304 * H) + attention)
         << "the head is the tied embedding";
-    EXPECT_EQ(plan.palm_flops_per_token,
+    EXPECT_EQ(plan.model_flops_per_token, plan.exact_flops_per_token);
+    EXPECT_EQ(plan_of({"arch_preset=gpt2", "flop_convention=palm"}).model_flops_per_token,
               6 * static_cast<double>(plan.parameters.total) + attention);
 }
 

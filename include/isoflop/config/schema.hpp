@@ -49,6 +49,8 @@ struct FieldInfo {
     std::vector<std::string_view> aliases = {};
     std::string_view default_help =
         {};  ///< when the default is derived: "intermediate_size of the preset"
+    /// Names of the enumeration that this key does not take.
+    std::vector<std::string_view> excluded = {};
 };
 
 struct Field {
@@ -215,6 +217,7 @@ Field make_field(FieldInfo info) {
     field.type = field_type<M>();
     field.nullable = is_optional<M>::value;
     field.allowed = allowed_values<M>();
+    for (const std::string_view name : field.info.excluded) std::erase(field.allowed, name);
     return field;
 }
 

@@ -33,6 +33,8 @@ public:
     };
     [[nodiscard]] const std::vector<Entry>& entries() const { return entries_; }
     [[nodiscard]] std::uint64_t total_flops() const;  ///< 2 x multiply-adds
+    /// The part of them whose number is, in part or all, from the plan.
+    [[nodiscard]] std::uint64_t flops_as_planned() const;
     void clear() { entries_.clear(); }
 
 private:

@@ -18,17 +18,19 @@
 
 namespace isoflop::planner {
 
-/// C = num_gpus * peak * MFU * seconds.
+/// Counted FLOPs = num_gpus * peak * MFU * seconds; C is the same work counted exactly.
 struct ComputeBudget {
     std::string gpu_id;
     std::string gpu_source;  ///< table the figures come from
     double num_gpus = 0;
     double hours = 0;
     double mfu = 0;
+    cost::Convention convention = cost::Convention::exact;  ///< how `mfu` counts the model's FLOPs
     DType dtype = DType::bfloat16;
     double peak_flops_per_gpu = 0;
     bool peak_from_table = true;
-    double compute_flops = 0;
+    double counted_flops = 0;  ///< by `convention`
+    double compute_flops = 0;  ///< C, exact: equal to counted_flops under the exact convention
 };
 
 /// D = C / training FLOPs per token, limited by the data.
@@ -83,6 +85,7 @@ struct BackwardPlan {
     scaling_law::Law law;
     scaling_law::LossTerms loss;
     double training_flops_per_token = 0;  ///< exact
+    double mfu_flops_per_token = 0;       ///< training, as budget.convention counts
     double forward_flops_per_token = 0;
     std::array<double, cost::kConventionCount>
         convention_flops_per_token{};  ///< indexed by cost::Convention

@@ -12,6 +12,7 @@
 #include "isoflop/base/dtype.hpp"
 #include "isoflop/config/schema.hpp"
 #include "isoflop/cost/execution.hpp"
+#include "isoflop/cost/flop_count.hpp"
 #include "isoflop/model/model_keys.hpp"
 
 namespace isoflop::recipe {
@@ -28,6 +29,7 @@ struct TrainingGear {
 
 struct TrainingEfficiency {
     std::optional<double> expected_mfu;
+    cost::Convention flop_convention = cost::Convention::exact;  ///< of expected_mfu
     std::int64_t batch_size = 1;
     std::int64_t gradient_accumulation_steps = 1;
     std::optional<bool> use_flash_attention;

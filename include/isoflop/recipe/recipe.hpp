@@ -61,10 +61,11 @@ struct Recipe {
 /// Equal in every field.
 [[nodiscard]] bool same_execution(const cost::Execution& a, const cost::Execution& b);
 
-/// What an Execution needs of a plan besides: its length and its learning rate.
+/// What an Execution needs of a plan besides: its length, its learning rate and its MFU's FLOPs.
 struct PlannedRun {
     std::int64_t steps = 0;
     double learning_rate = 0;
+    cost::Convention flop_convention = cost::Convention::exact;
 };
 /// The training keys that execute `execution` of `model` on a machine with GPUs. Throws ConfigError
 /// that names what the trainer does not run.

@@ -33,7 +33,7 @@ struct RunPlan {
     cost::StateLayout state;
     cost::MemoryPlan memory;
     std::vector<cost::Collective> traffic;  ///< of one rank and iteration
-    double palm_flops_per_token = 0;        ///< training; numerator of MFU
+    double model_flops_per_token = 0;       ///< training, by flop_convention; numerator of MFU
     double exact_flops_per_token = 0;
     double executed_flops_per_token = 0;   ///< numerator of HFU
     double attention_flops_per_layer = 0;  ///< forward, per token: projections and core

@@ -12,6 +12,7 @@
 #include "isoflop/base/enum_names.hpp"
 #include "isoflop/config/schema.hpp"
 #include "isoflop/cost/execution.hpp"
+#include "isoflop/cost/flop_count.hpp"
 #include "isoflop/model/model_keys.hpp"
 
 namespace isoflop::recipe {
@@ -93,6 +94,7 @@ struct RunKeys {
     std::int64_t log_interval = 1;
     std::int64_t log_save_interval = 100;
     std::int64_t gradient_log_interval = 10;
+    cost::Convention flop_convention = cost::Convention::exact;  ///< of the reported MFU
     bool save_log_to_json = true;
     bool tensorboard = true;
     std::int64_t sample_interval = 0;

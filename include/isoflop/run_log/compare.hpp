@@ -29,6 +29,7 @@ struct ComparedRun {
     std::int64_t iterations = 0;
     std::optional<double> val_loss;  ///< best
     std::optional<double> mfu_percent;
+    std::string flop_convention;      ///< how mfu_percent counts FLOPs; empty without it
     std::optional<double> time_ms;    ///< mean of an iteration, without the first five
     std::optional<double> memory_gb;  ///< peak, GiB
 };
@@ -37,7 +38,7 @@ struct PresetAverage {
     std::string preset;
     std::int64_t runs = 0;
     std::optional<double> val_loss;
-    std::optional<double> mfu_percent;
+    std::optional<double> mfu_percent;  ///< absent where the runs count FLOPs in several ways
     std::optional<double> time_ms;
 };
 

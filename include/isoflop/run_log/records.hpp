@@ -17,10 +17,11 @@ namespace isoflop::run_log {
 
 /// Model FLOPs utilisation of one iteration; absent during the first five (warm-up).
 struct UtilisationRecord {
-    double mfu = 0;                        ///< palm convention, fraction of the peak
+    std::string convention = "exact";      ///< how mfu counts the model's FLOPs: flop_convention
+    double mfu = 0;                        ///< fraction of the peak
     double hfu = 0;                        ///< executed FLOPs, fraction of the peak
-    double flops_achieved = 0;             ///< palm model FLOP/s
-    double flops_per_token = 0;            ///< palm, training
+    double flops_achieved = 0;             ///< model FLOP/s, by `convention`
+    double flops_per_token = 0;            ///< training, by `convention`
     double tokens_per_sec = 0;             ///< all ranks together
     double hardware_peak_flops = 0;        ///< all ranks together
     double attention_flops_per_layer = 0;  ///< forward, per token
@@ -33,7 +34,7 @@ struct UtilisationRecord {
 };
 
 struct MemoryRecord {
-    double allocated_gb = 0;      ///< live at the end of the step: arena
+    double allocated_gb = 0;      ///< arena handed out so far: its parts keep their places
     double reserved_gb = 0;       ///< process: RssAnon, or device memory in use
     double max_allocated_gb = 0;  ///< arena peak
     double max_reserved_gb = 0;   ///< highest `reserved_gb` seen
@@ -126,6 +127,7 @@ struct SummaryRecord {
     std::optional<double> best_val_loss;
     double avg_time_ms = 0;         ///< without the first five iterations when there are more
     std::optional<double> avg_mfu;  ///< percent, as in the earlier system
+    std::string flop_convention;    ///< of avg_mfu, that of the last iterations; empty without it
     std::int64_t total_eval_steps = 0;
     std::int64_t total_checkpoints = 0;
     std::int64_t skipped_iterations = 0;

@@ -48,9 +48,10 @@ struct Hardware {
 struct MeasuredRun {
     std::int64_t parameters = 0;
     double executed_flops_per_iteration = 0;  ///< counted by the recorder; 0 when it was off
-    std::uint64_t arena_bytes = 0;
-    std::uint64_t bytes_sent = 0;      ///< by this rank in one iteration
-    std::uint64_t resident_bytes = 0;  ///< peak RssAnon
+    double flops_as_planned = 0;              ///< the part of them that the code does not count
+    std::uint64_t arena_bytes = 0;            ///< handed out, at most
+    std::uint64_t bytes_sent = 0;             ///< by this rank in one iteration
+    std::uint64_t resident_bytes = 0;         ///< peak RssAnon
     double seconds_per_iteration = 0;
 };
 [[nodiscard]] std::string plan_check_text(const recipe::RunPlan& plan, const Hardware& hardware,

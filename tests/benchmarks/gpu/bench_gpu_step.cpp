@@ -1,6 +1,6 @@
 // Whole training steps of gpt2_124m and llama_1b (configs/train) on the built-in corpus, per
-// attention backend and batch size: tokens/s, MFU as the trainer counts it (PaLM's FLOPs against
-// the data sheet's dense peak), and device memory, used and planned. One micro-batch per iteration,
+// attention backend and batch size: tokens/s, MFU as the trainer counts it (exact model FLOPs
+// against the data sheet's dense peak), and device memory, used and planned. One micro-batch per iteration,
 // so each has its share of the optimizer: real runs accumulate several and are faster.
 #include <fmt/format.h>
 
@@ -89,7 +89,7 @@ ordered_json measure(Bench& bench, std::string_view model, AttentionChoice backe
         {"sizes", sizes_of(plan.config.model)},
         {"dtype", short_name(dtype)},
         {"tokens_per_second", rate},
-        {"mfu", ratio(rate * plan.palm_flops_per_token, bench.peak_flops(dtype))},
+        {"mfu", ratio(rate * plan.model_flops_per_token, bench.peak_flops(dtype))},
         {"hfu", ratio(rate * plan.executed_flops_per_token, bench.peak_flops(dtype))},
         {"planned_arena_bytes", plan.memory.arena_bytes},
         {"planned_bytes", plan.memory.total_bytes()},
