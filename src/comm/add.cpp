@@ -35,9 +35,6 @@ void add_into(SumType type, std::byte* sum, const std::byte* term, std::uint64_t
         case SumType::float64: return add_numbers(as<double>(sum), as<double>(term), elements);
         case SumType::bfloat16:
             return add_bfloat16(as<std::uint16_t>(sum), as<std::uint16_t>(term), elements);
-        // Unsigned, where overflow is defined: it wraps around.
-        case SumType::int64:
-            return add_numbers(as<std::uint64_t>(sum), as<std::uint64_t>(term), elements);
     }
 }
 

@@ -21,10 +21,6 @@ bool is_power_of_two(int size) {
     return std::has_single_bit(static_cast<unsigned>(size));
 }
 
-int highest_bit(int value) {
-    return static_cast<int>(std::bit_floor(static_cast<unsigned>(value)));
-}
-
 /// Pieces that arrive at the same time: half of the parts in the first step of halving, or one
 /// from every other rank.
 std::uint64_t pieces_in_staging(int size) {
@@ -172,8 +168,7 @@ std::uint64_t gather_directly(PointToPoint& transport, std::span<std::byte> tens
 
 std::size_t element_bytes(SumType type) {
     switch (type) {
-        case SumType::float64:
-        case SumType::int64: return 8;
+        case SumType::float64: return 8;
         case SumType::float32: return 4;
         case SumType::bfloat16: return 2;
     }
@@ -223,50 +218,6 @@ std::uint64_t all_reduce(PointToPoint& transport, const SumTensor& tensor,
     const std::uint64_t sent = reduce_scatter(transport, tensor, staging);
     return sent +
            all_gather(transport, {tensor.data, tensor.elements * element_bytes(tensor.type)});
-}
-
-// A binomial tree over ranks counted from the root: rank p, with highest bit h, receives from p - h
-// and sends to p + d for each power of two d above h.
-std::uint64_t broadcast(PointToPoint& transport, std::span<std::byte> tensor, int root) {
-    if (tensor.empty()) return 0;
-    const int size = transport.size();
-    const int place = (transport.rank() - root + size) % size;
-    const auto rank_at = [&](int p) { return (p + root) % size; };
-    const int highest = highest_bit(place);
-    if (place > 0) {
-        Messages messages;
-        messages.receive(rank_at(place - highest), tensor);
-        messages.exchange(transport);
-    }
-    Messages messages;
-    for (int distance = std::max(1, 2 * highest); place + distance < size; distance *= 2)
-        messages.send(rank_at(place + distance), tensor);
-    return messages.exchange(transport);
-}
-
-int broadcast_receivers(int rank, int size, int root) {
-    const int place = (rank - root + size) % size;
-    int receivers = 0;
-    for (int distance = std::max(1, 2 * highest_bit(place)); place + distance < size; distance *= 2)
-        ++receivers;
-    return receivers;
-}
-
-std::uint64_t barrier(PointToPoint& transport) {
-    // Dissemination: after the round with distance d each rank has received from 2d - 1 other
-    // ranks.
-    const int size = transport.size();
-    const int rank = transport.rank();
-    std::uint64_t sent = 0;
-    for (int distance = 1; distance < size; distance *= 2) {
-        std::byte here{1};
-        std::byte there{0};
-        Messages messages;
-        messages.send((rank + distance) % size, {&here, 1});
-        messages.receive((rank - distance + size) % size, {&there, 1});
-        sent += messages.exchange(transport);
-    }
-    return sent;
 }
 
 void require_equal_parts(std::int64_t elements, int size) {

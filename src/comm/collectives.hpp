@@ -15,7 +15,7 @@
 namespace isoflop::comm {
 
 /// Types that can be summed.
-enum class SumType { float32, float64, bfloat16, int64 };
+enum class SumType { float32, float64, bfloat16 };
 
 [[nodiscard]] std::size_t element_bytes(SumType type);
 
@@ -38,13 +38,6 @@ std::uint64_t all_gather(PointToPoint& transport, std::span<std::byte> tensor);
 
 std::uint64_t all_reduce(PointToPoint& transport, const SumTensor& tensor,
                          std::span<std::byte> staging);
-
-std::uint64_t broadcast(PointToPoint& transport, std::span<std::byte> tensor, int root);
-
-/// Ranks to which `rank` sends in a broadcast.
-[[nodiscard]] int broadcast_receivers(int rank, int size, int root);
-
-std::uint64_t barrier(PointToPoint& transport);
 
 /// Throws std::invalid_argument unless `elements` are parts of equal length for `size` ranks.
 void require_equal_parts(std::int64_t elements, int size);

@@ -7,8 +7,6 @@ std::string_view to_string(CollectiveKind kind) {
         case CollectiveKind::all_reduce: return "all_reduce";
         case CollectiveKind::reduce_scatter: return "reduce_scatter";
         case CollectiveKind::all_gather: return "all_gather";
-        case CollectiveKind::broadcast: return "broadcast";
-        case CollectiveKind::barrier: return "barrier";
         case CollectiveKind::values: return "values";
     }
     return "?";

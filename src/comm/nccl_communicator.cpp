@@ -51,21 +51,6 @@ std::uint64_t bytes_of_others(const TensorView& tensor, int size) {
     return tensor.bytes() / n * (n - 1);
 }
 
-/// Runs an operation of the control plane; its failure is a failure of the link.
-class ControlOperation final : public Pending::Operation {
-public:
-    ControlOperation(std::shared_ptr<NcclLink> link, Pending pending)
-        : link_(std::move(link)), pending_(std::move(pending)) {}
-    void wait() override {
-        link_->attempt([&] { pending_.wait(); });
-    }
-    [[nodiscard]] bool done() const override { return pending_.done(); }
-
-private:
-    const std::shared_ptr<NcclLink> link_;
-    Pending pending_;
-};
-
 }  // namespace
 
 NcclCommunicator::NcclCommunicator(NcclLibraries libraries, const NcclOptions& options,
@@ -111,11 +96,6 @@ Pending NcclCommunicator::all_reduce(const TensorView& tensor) {
                  });
 }
 
-Pending NcclCommunicator::all_reduce(std::span<std::int64_t> values) {
-    link_->throw_if_failed();
-    return Pending(std::make_shared<ControlOperation>(link_, link_->control().all_reduce(values)));
-}
-
 Pending NcclCommunicator::reduce_scatter(const TensorView& tensor) {
     require_equal_parts(tensor.size(), size_);
     const int type = sum_type(tensor.dtype());
@@ -136,22 +116,6 @@ Pending NcclCommunicator::all_gather(const TensorView& tensor) {
                          part_address(tensor, rank_, size_), tensor.data(),
                          part_elements(tensor, size_), type, comm, stream);
                  });
-}
-
-Pending NcclCommunicator::broadcast(const TensorView& tensor, int root) {
-    if (root < 0 || root >= size_) throw std::invalid_argument("broadcast: no such rank");
-    const int type = moved_type(tensor.dtype());
-    const auto messages = static_cast<std::uint64_t>(broadcast_receivers(rank_, size_, root));
-    return start(CollectiveKind::broadcast, messages * tensor.bytes(), "ncclBroadcast",
-                 [&](NcclComm comm, CudaStream stream) {
-                     return link_->libraries.nccl.broadcast(tensor.data(), tensor.data(),
-                                                            static_cast<std::size_t>(tensor.size()),
-                                                            type, root, comm, stream);
-                 });
-}
-
-void NcclCommunicator::barrier() {
-    link_->attempt([&] { link_->control().barrier(); });
 }
 
 std::vector<double> NcclCommunicator::gather_values(std::span<const double> values) {

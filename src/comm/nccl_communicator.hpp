@@ -1,6 +1,6 @@
 // Collectives of NCCL on a communication stream (nccl_link.hpp describes the order on the GPU).
 //
-// Each collective is one call outside of any group: a group of several calls would be one launch,
+// Each collective is one call outside of any group, whose functions are not loaded: a group of several calls would be one launch,
 // and its first collective would end only with its last. zero1 and fsdp use the first result while
 // the later collectives still run.
 #pragma once
@@ -22,12 +22,8 @@ public:
     [[nodiscard]] int rank() const override { return rank_; }
     [[nodiscard]] int size() const override { return size_; }
     [[nodiscard]] Pending all_reduce(const TensorView& tensor) override;
-    /// On host memory, so not through NCCL.
-    [[nodiscard]] Pending all_reduce(std::span<std::int64_t> values) override;
     [[nodiscard]] Pending reduce_scatter(const TensorView& tensor) override;
     [[nodiscard]] Pending all_gather(const TensorView& tensor) override;
-    [[nodiscard]] Pending broadcast(const TensorView& tensor, int root) override;
-    void barrier() override;
     [[nodiscard]] std::vector<double> gather_values(std::span<const double> values) override;
     void abort() noexcept override;
     /// Bytes as counted on CPUs; what NCCL really sends depends on the algorithm that it chooses.

@@ -51,9 +51,6 @@ NcclFunctions load_nccl(LibraryNames names) {
     load(table.all_reduce, "ncclAllReduce");
     load(table.reduce_scatter, "ncclReduceScatter");
     load(table.all_gather, "ncclAllGather");
-    load(table.broadcast, "ncclBroadcast");
-    load(table.group_start, "ncclGroupStart");
-    load(table.group_end, "ncclGroupEnd");
     return table;
 }
 

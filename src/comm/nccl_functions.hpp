@@ -60,11 +60,6 @@ struct NcclFunctions {
     std::function<int(const void* send, void* receive, std::size_t send_count, int dtype,
                       NcclComm comm, CudaStream stream)>
         all_gather;
-    std::function<int(const void* send, void* receive, std::size_t count, int dtype, int root,
-                      NcclComm comm, CudaStream stream)>
-        broadcast;
-    std::function<int()> group_start;
-    std::function<int()> group_end;
 };
 
 /// Names as in cuda_runtime_api.h, without their prefix.

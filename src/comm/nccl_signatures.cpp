@@ -46,9 +46,6 @@ static_assert(Same<decltype(Nccl::comm_get_async_error), decltype(ncclCommGetAsy
 static_assert(Same<decltype(Nccl::all_reduce), decltype(ncclAllReduce)>());
 static_assert(Same<decltype(Nccl::reduce_scatter), decltype(ncclReduceScatter)>());
 static_assert(Same<decltype(Nccl::all_gather), decltype(ncclAllGather)>());
-static_assert(Same<decltype(Nccl::broadcast), decltype(ncclBroadcast)>());
-static_assert(Same<decltype(Nccl::group_start), decltype(ncclGroupStart)>());
-static_assert(Same<decltype(Nccl::group_end), decltype(ncclGroupEnd)>());
 static_assert(!Same<decltype(Nccl::all_gather), decltype(ncclAllReduce)>());  // the check can fail
 
 static_assert(sizeof(NcclUniqueId) == sizeof(ncclUniqueId));

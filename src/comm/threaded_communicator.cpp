@@ -255,17 +255,6 @@ Pending ThreadedCommunicator::all_reduce(const TensorView& tensor) {
         });
 }
 
-Pending ThreadedCommunicator::all_reduce(std::span<std::int64_t> values) {
-    require_equal_parts(static_cast<std::int64_t>(values.size()), size());
-    const SumTensor sum{.data = std::as_writable_bytes(values).data(),
-                        .elements = values.size(),
-                        .type = SumType::int64};
-    return worker_->start(CollectiveKind::all_reduce,
-                          [sum](PointToPoint& transport, std::span<std::byte> staging) {
-                              return comm::all_reduce(transport, sum, staging);
-                          });
-}
-
 Pending ThreadedCommunicator::reduce_scatter(const TensorView& tensor) {
     return worker_->start(
         CollectiveKind::reduce_scatter,
@@ -280,21 +269,6 @@ Pending ThreadedCommunicator::all_gather(const TensorView& tensor) {
                           [bytes = bytes_of(tensor)](PointToPoint& transport, auto) {
                               return comm::all_gather(transport, bytes);
                           });
-}
-
-Pending ThreadedCommunicator::broadcast(const TensorView& tensor, int root) {
-    if (root < 0 || root >= size()) throw std::invalid_argument("broadcast: no such rank");
-    return worker_->start(CollectiveKind::broadcast,
-                          [bytes = bytes_of(tensor), root](PointToPoint& transport, auto) {
-                              return comm::broadcast(transport, bytes, root);
-                          });
-}
-
-void ThreadedCommunicator::barrier() {
-    worker_
-        ->start(CollectiveKind::barrier,
-                [](PointToPoint& transport, auto) { return comm::barrier(transport); })
-        .wait();
 }
 
 std::vector<double> ThreadedCommunicator::gather_values(std::span<const double> values) {

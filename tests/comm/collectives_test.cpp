@@ -29,8 +29,6 @@ template <>
 constexpr SumType kSumType<double> = SumType::float64;
 template <>
 constexpr SumType kSumType<Bfloat16> = SumType::bfloat16;
-template <>
-constexpr SumType kSumType<std::int64_t> = SumType::int64;
 
 template <class T>
 T add(T a, T b) {
@@ -44,8 +42,6 @@ template <class T>
 T made_from(double value) {
     if constexpr (std::is_same_v<T, Bfloat16>)
         return {float_to_bfloat16(static_cast<float>(value))};
-    else if constexpr (std::is_same_v<T, std::int64_t>)
-        return static_cast<T>(value * 1e6);
     else
         return static_cast<T>(value);
 }
@@ -113,7 +109,7 @@ void on_ranks(int size, const Body& body) {
 
 template <class T>
 class Sums : public ::testing::Test {};
-using SumTypes = ::testing::Types<float, double, Bfloat16, std::int64_t>;
+using SumTypes = ::testing::Types<float, double, Bfloat16>;
 TYPED_TEST_SUITE(Sums, SumTypes);
 
 TYPED_TEST(Sums, AllReduceAddsInTheDocumentedOrderOnEveryRank) {
@@ -206,42 +202,11 @@ TEST(Collectives, AllGatherSendsEachPartOnce) {
     }
 }
 
-TEST(Collectives, BroadcastReachesEveryRankFromEveryRoot) {
-    for (const int size : kSizes) {
-        for (int root = 0; root < size; ++root) {
-            std::vector<std::uint64_t> sent(static_cast<std::size_t>(size));
-            on_ranks(size, [&](PointToPoint& transport) {
-                const std::byte mine{transport.rank() == root ? std::uint8_t{7} : std::uint8_t{0}};
-                std::vector<std::byte> values(1001, mine);
-                sent[static_cast<std::size_t>(transport.rank())] =
-                    broadcast(transport, values, root);
-                EXPECT_EQ(values, std::vector<std::byte>(1001, std::byte{7}));
-            });
-            EXPECT_EQ(std::accumulate(sent.begin(), sent.end(), std::uint64_t{0}),
-                      1001U * static_cast<unsigned>(size - 1));
-        }
-    }
-}
-
-TEST(Collectives, NobodyLeavesABarrierBeforeTheLastHasCome) {
-    for (const int size : kSizes) {
-        std::atomic<int> arrived = 0;
-        on_ranks(size, [&](PointToPoint& transport) {
-            for (int round = 1; round <= 20; ++round) {
-                ++arrived;
-                barrier(transport);
-                EXPECT_GE(arrived.load(), round * size);
-            }
-        });
-    }
-}
-
 TEST(Collectives, EmptyTensorsNeedNoMessages) {
     on_ranks(4, [](PointToPoint& transport) {
         std::vector<float> none;
         Staging staging(smallest_staging_bytes(4));
         EXPECT_EQ(all_reduce(transport, tensor_of(none), staging.span()), 0U);
-        EXPECT_EQ(broadcast(transport, {}, 1), 0U);
     });
 }
 

@@ -155,8 +155,6 @@ private:
             const std::lock_guard lock(mutex_);
             return *result = async_error_, kNcclSuccess;
         };
-        table.group_start = [this] { return add_group(GpuCall::Kind::group_start); };
-        table.group_end = [this] { return add_group(GpuCall::Kind::group_end); };
         add_collectives(table);
         return table;
     }
@@ -185,13 +183,6 @@ private:
                                    count * ranks() * width(dtype));
             return enqueue(stream, [this, tensor] { comm::all_gather(*peers_, tensor); });
         };
-        table.broadcast = [this](const void* send, void* receive, std::size_t count, int dtype,
-                                 int root, NcclComm, CudaStream stream) {
-            if (send != receive) return kInvalidArgument;
-            add({.name = "broadcast", .count = count, .dtype = dtype, .stream = stream});
-            const std::span tensor(static_cast<std::byte*>(receive), count * width(dtype));
-            return enqueue(stream, [=, this] { comm::broadcast(*peers_, tensor, root); });
-        };
     }
 
     static constexpr int kInvalidArgument = 4;
@@ -208,7 +199,6 @@ private:
     }
 
     int add(GpuCall call) { return log.add(std::move(call)), kNcclSuccess; }
-    int add_group(GpuCall::Kind kind) { return add({.kind = kind}); }
 
     int count_handle(int change) {
         const std::lock_guard lock(mutex_);

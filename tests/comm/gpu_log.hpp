@@ -12,23 +12,19 @@
 namespace isoflop::comm {
 
 struct GpuCall {
-    enum class Kind { collective, record, wait, group_start, group_end };
+    enum class Kind { collective, record, wait };
     Kind kind = Kind::collective;
     std::string name = {};  ///< of a collective: "all_reduce"
     std::size_t count = 0;  ///< as NCCL was given it
     int dtype = 0;          ///< NCCL's number
     const void* stream = nullptr;
-    int event = 0;        ///< of record and wait
-    int group_depth = 0;  ///< of a collective
+    int event = 0;  ///< of record and wait
 };
 
 class GpuLog {
 public:
     void add(GpuCall call) {
         const std::lock_guard lock(mutex_);
-        if (call.kind == GpuCall::Kind::group_start) ++depth_;
-        if (call.kind == GpuCall::Kind::group_end) --depth_;
-        call.group_depth = depth_;
         calls_.push_back(std::move(call));
     }
     [[nodiscard]] std::vector<GpuCall> calls() const {
@@ -45,7 +41,6 @@ public:
 
 private:
     mutable std::mutex mutex_;
-    int depth_ = 0;
     std::vector<GpuCall> calls_;
 };
 
@@ -57,7 +52,6 @@ public:
     /// What is wrong with it, one sentence each. Every operation has been waited for by its end.
     [[nodiscard]] std::vector<std::string> violations(const GpuLog& log) {
         for (const GpuCall& call : log.calls()) read(call);
-        if (open_groups_ != 0) report("a group was not closed");
         for (std::size_t i = 0; i < collectives_.size(); ++i) {
             const Collective& each = collectives_[i];
             const std::string name = each.name + " (collective " + std::to_string(i) + ")";
@@ -84,10 +78,6 @@ private:
             case GpuCall::Kind::collective: read_collective(call); break;
             case GpuCall::Kind::record: read_record(call); break;
             case GpuCall::Kind::wait: read_wait(call); break;
-            case GpuCall::Kind::group_start: ++open_groups_; break;
-            case GpuCall::Kind::group_end:
-                if (--open_groups_ < 0) report("a group was closed that nobody had opened");
-                break;
         }
     }
 
@@ -125,7 +115,6 @@ private:
 
     const void* compute_;
     const void* communication_ = nullptr;
-    int open_groups_ = 0;
     bool follows_computation_ = false;
     std::set<int> recorded_;
     std::set<int> points_of_computation_;  ///< recorded since the last collective

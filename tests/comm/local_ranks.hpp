@@ -33,6 +33,12 @@ void run_threads(int size, const Body& body) {
     }
 }
 
+/// Returns when every rank has called it, after all operations before it.
+inline void meet(Communicator& communicator) {
+    const double nothing[] = {0};
+    (void)communicator.gather_values(nothing);
+}
+
 inline constexpr double kTestTimeoutSeconds = 20;
 
 /// Staging as a communicator owns it in the trainer's arena: aligned to more than it needs.

@@ -32,22 +32,13 @@ TEST(NcclCommunicator, GivesTheResultsOfEachCollective) {
         communicator.all_gather(view(values)).wait();
         EXPECT_EQ(values, (std::vector<float>{0, 0, 1, 1, 2, 2, 3, 3}));
 
-        std::fill(values.begin(), values.end(), static_cast<float>(rank));
-        communicator.broadcast(view(values), 2).wait();
-        EXPECT_EQ(values, std::vector<float>(8, 2.0F));
-
-        std::vector<std::int64_t> counts(4, communicator.rank());
-        communicator.all_reduce(std::span(counts)).wait();
-        EXPECT_EQ(counts, std::vector<std::int64_t>(4, 6));
-
         const double mine[] = {1.0 * communicator.rank()};
         EXPECT_EQ(communicator.gather_values(mine), (std::vector<double>{0, 1, 2, 3}));
-        communicator.barrier();
         EXPECT_EQ(gpu.violations(), std::vector<std::string>());
     });
 }
 
-TEST(NcclCommunicator, GivesNcclCountsTypesAndNoGroups) {
+TEST(NcclCommunicator, GivesNcclCountsAndTypes) {
     on_ranks(2, kLong, [](Communicator& communicator, FakeGpu& gpu) {
         std::vector<double> memory(8);
         const auto tensor = [&](DType dtype) { return TensorView(memory.data(), dtype, {8}); };
@@ -55,16 +46,14 @@ TEST(NcclCommunicator, GivesNcclCountsTypesAndNoGroups) {
         communicator.reduce_scatter(tensor(DType::bfloat16)).wait();
         communicator.all_gather(tensor(DType::float16)).wait();
         communicator.all_gather(tensor(DType::int8)).wait();
-        communicator.broadcast(tensor(DType::float32), 0).wait();
-        using Seen = std::tuple<std::string, std::size_t, int, int>;
+        using Seen = std::tuple<std::string, std::size_t, int>;
         std::vector<Seen> seen;
         for (const GpuCall& call : gpu.log.collectives())
-            seen.emplace_back(call.name, call.count, call.dtype, call.group_depth);
-        EXPECT_EQ(seen, (std::vector<Seen>{{"all_reduce", 8, kNcclFloat64, 0},
-                                           {"reduce_scatter", 4, kNcclBfloat16, 0},
-                                           {"all_gather", 4, kNcclFloat16, 0},
-                                           {"all_gather", 4, kNcclInt8, 0},
-                                           {"broadcast", 8, kNcclFloat32, 0}}));
+            seen.emplace_back(call.name, call.count, call.dtype);
+        EXPECT_EQ(seen, (std::vector<Seen>{{"all_reduce", 8, kNcclFloat64},
+                                           {"reduce_scatter", 4, kNcclBfloat16},
+                                           {"all_gather", 4, kNcclFloat16},
+                                           {"all_gather", 4, kNcclInt8}}));
         EXPECT_EQ(gpu.violations(), std::vector<std::string>());
     });
 }
@@ -77,15 +66,11 @@ TEST(NcclCommunicator, CountsAsTheThreadedOneDoes) {
             ThreadedCommunicator threaded(
                 std::move(group[static_cast<std::size_t>(over_nccl.rank())]), staging.span());
             std::vector<float> values(24);
-            std::vector<std::int64_t> counts(24);
             for (Communicator* each : {&over_nccl, static_cast<Communicator*>(&threaded)}) {
                 each->all_reduce(view(values)).wait();
-                each->all_reduce(std::span(counts)).wait();
                 each->reduce_scatter(view(values)).wait();
                 each->all_gather(view(values)).wait();
-                for (int root = 0; root < size; ++root) each->broadcast(view(values), root).wait();
                 (void)each->gather_values(std::vector<double>(3));
-                each->barrier();
             }
             EXPECT_EQ(over_nccl.totals().bytes_sent, threaded.totals().bytes_sent);
             EXPECT_EQ(over_nccl.totals().calls, threaded.totals().calls);
@@ -163,18 +148,7 @@ const std::vector<FaultCase>& faults() {
              record = [whole = record, compute = gpu.compute_stream()](
                           CudaEvent event, CudaStream) { return whole(event, compute); };
          },
-         "has no event behind it"},
-        {"AGroupStaysOpen",
-         [](FakeGpu&, NcclLibraries& libraries) {
-             auto& gather = libraries.nccl.all_gather;
-             gather = [whole = gather, start = libraries.nccl.group_start](
-                          const void* send, void* receive, std::size_t count, int dtype,
-                          NcclComm comm, CudaStream stream) {
-                 (void)start();
-                 return whole(send, receive, count, dtype, comm, stream);
-             };
-         },
-         "a group was not closed"}};
+         "has no event behind it"}};
     return cases;
 }
 
@@ -190,7 +164,7 @@ TEST_P(NcclFaults, AreFoundByTheRecorder) {
                 gather.wait();
                 while (!gather.done()) std::this_thread::sleep_for(milliseconds(1));
             }
-            communicator.barrier();
+            meet(communicator);
             const std::vector<std::string> found = gpu.violations();
             EXPECT_TRUE(std::any_of(found.begin(), found.end(), [](const std::string& each) {
                 return each.find(GetParam().found) != std::string::npos;
@@ -207,10 +181,9 @@ TEST(NcclCommunicator, RefusesTensorsThatDoNotFit) {
         std::vector<float> odd(7);
         EXPECT_THROW((void)communicator.all_reduce(view(odd)), std::invalid_argument);
         EXPECT_THROW((void)communicator.all_gather(view(odd)), std::invalid_argument);
-        EXPECT_THROW((void)communicator.broadcast(view(odd), 2), std::invalid_argument);
         EXPECT_THROW((void)communicator.reduce_scatter({odd.data(), DType::int8, {4}}),
                      std::invalid_argument);
-        communicator.barrier();
+        meet(communicator);
         EXPECT_TRUE(gpu.log.collectives().empty());
     });
 }

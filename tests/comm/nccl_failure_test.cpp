@@ -18,14 +18,14 @@ TEST(NcclFailure, ARankThatHangsEndsTheOthersAfterTheTimeout) {
     on_ranks(2, milliseconds(200), [&](Communicator& communicator, FakeGpu& gpu) {
         if (communicator.rank() == 1) {
             while (!detected) std::this_thread::sleep_for(milliseconds(5));
-            EXPECT_TRUE(failure_of([&] { communicator.barrier(); }));  // has received the failure
+            EXPECT_TRUE(failure_of([&] { meet(communicator); }));  // has received the failure
             return;
         }
         std::vector<float> values(8);
         Pending sum = communicator.all_reduce(view(values));
         const auto error = failure_of([&] { sum.wait(); });
         const auto later = failure_of([&] { (void)communicator.all_gather(view(values)); });
-        const auto control = failure_of([&] { communicator.barrier(); });
+        const auto control = failure_of([&] { meet(communicator); });
         detected = true;
         ASSERT_TRUE(error && later && control);
         EXPECT_STREQ(error->what(),
@@ -67,7 +67,7 @@ TEST(NcclFailure, ALostRankIsNamedByTheControlPlane) {
 TEST(NcclFailure, AbortEndsWhatIsUnderWay) {
     on_ranks(2, kLong, [](Communicator& communicator, FakeGpu&) {
         if (communicator.rank() == 1) {
-            EXPECT_TRUE(failure_of([&] { communicator.barrier(); }));
+            EXPECT_TRUE(failure_of([&] { meet(communicator); }));
             return;
         }
         std::vector<float> values(8);
@@ -90,7 +90,7 @@ TEST(NcclFailure, DestructionWithUnfinishedOperationsAborts) {
             (void)communicator.all_reduce(view(values));
             return;
         }
-        EXPECT_TRUE(failure_of([&] { communicator.barrier(); }));
+        EXPECT_TRUE(failure_of([&] { meet(communicator); }));
     });
 }
 

@@ -213,7 +213,7 @@ TEST_P(StrategyRuns, TrafficIsAsPlanned) {
                 };
                 (void)one.iterate(0);
                 (void)one.session.whole_weights();  // waits for weights under way
-                one.session.communicator()->barrier();
+                comm::meet(*one.session.communicator());
                 const std::uint64_t before = sent();
                 (void)one.iterate(1);
                 one.session.synchronize();

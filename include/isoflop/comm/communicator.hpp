@@ -18,8 +18,8 @@ using device::TensorView;
 
 /// `values` are the small results of gather_values. They have a kind of their own so that the other
 /// kinds count the traffic of tensors only.
-enum class CollectiveKind { all_reduce, reduce_scatter, all_gather, broadcast, barrier, values };
-inline constexpr std::size_t kCollectiveKinds = 6;
+enum class CollectiveKind { all_reduce, reduce_scatter, all_gather, values };
+inline constexpr std::size_t kCollectiveKinds = 4;
 [[nodiscard]] std::string_view to_string(CollectiveKind kind);
 
 /// An operation in progress. Its tensors belong to the communicator until `wait` has returned.
@@ -69,19 +69,19 @@ struct CommunicationTotals {
         exposed_seconds += other.exposed_seconds;
         return *this;
     }
-    /// Without barriers and small values, which only keep the ranks in step.
+    /// Without small values.
     [[nodiscard]] std::uint64_t tensor_bytes_sent() const {
         std::uint64_t bytes = 0;
         for (const CollectiveKind kind :
              {CollectiveKind::all_reduce, CollectiveKind::reduce_scatter,
-              CollectiveKind::all_gather, CollectiveKind::broadcast})
+              CollectiveKind::all_gather})
             bytes += bytes_sent[static_cast<std::size_t>(kind)];
         return bytes;
     }
 };
 
 /// Every rank calls the same operations in the same order, with tensors of equal size and type.
-/// Sums are of float32, float64, int64, or bfloat16; other operations move elements of any type.
+/// Sums are of float32, float64, or bfloat16; other operations move elements of any type.
 /// Operations return at once and run in the order of calls. Throws std::invalid_argument for
 /// tensors that do not fit.
 ///
@@ -101,15 +101,11 @@ public:
     /// Each element becomes the sum over ranks. The number of elements is a multiple of size();
     /// sends 2 (n-1)/n of the tensor.
     [[nodiscard]] virtual Pending all_reduce(const TensorView& tensor) = 0;
-    /// The same for integers (counters, checksums), which no tensor holds; sums wrap around.
-    [[nodiscard]] virtual Pending all_reduce(std::span<std::int64_t> values) = 0;
     /// Part r of n equal parts becomes the sum over ranks on rank r; the other parts are left
     /// undefined. Sends (n-1)/n of the tensor.
     [[nodiscard]] virtual Pending reduce_scatter(const TensorView& tensor) = 0;
     /// Part r of n equal parts is rank r's input; all become known. Sends (n-1)/n of the tensor.
     [[nodiscard]] virtual Pending all_gather(const TensorView& tensor) = 0;
-    [[nodiscard]] virtual Pending broadcast(const TensorView& tensor, int root) = 0;
-    virtual void barrier() = 0;
 
     /// Small results of every rank, in rank order: values.size() numbers per rank. Waits for all
     /// ranks.

@@ -22,7 +22,7 @@ struct NcclOptions {
 };
 
 /// Connects the ranks of `control`, each on its own GPU; the store carries their unique id. Tensors
-/// are of device memory. `control` carries data of the host: small values, integers, barriers.
+/// are of device memory. `control` carries small values of the host.
 ///
 /// ConfigError where NCCL or the CUDA runtime is not installed, on every rank when that is the
 /// first; LostRank when NCCL cannot connect.

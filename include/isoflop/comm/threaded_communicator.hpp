@@ -25,11 +25,8 @@ public:
     [[nodiscard]] int rank() const override;
     [[nodiscard]] int size() const override;
     [[nodiscard]] Pending all_reduce(const TensorView& tensor) override;
-    [[nodiscard]] Pending all_reduce(std::span<std::int64_t> values) override;
     [[nodiscard]] Pending reduce_scatter(const TensorView& tensor) override;
     [[nodiscard]] Pending all_gather(const TensorView& tensor) override;
-    [[nodiscard]] Pending broadcast(const TensorView& tensor, int root) override;
-    void barrier() override;
     [[nodiscard]] std::vector<double> gather_values(std::span<const double> values) override;
     void abort() noexcept override;
     [[nodiscard]] CommunicationTotals totals() const override;
