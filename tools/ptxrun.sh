@@ -3,7 +3,7 @@
 # the real binary and checks every access. Builds ptxrun and the program, then runs tests/tools/ptxrun_check.py.
 #
 #   tools/ptxrun.sh PTXRUN_FOLDER            everything, about six minutes of CPU time after building
-#   tools/ptxrun.sh PTXRUN_FOLDER --quick    a handful of runs; further arguments go to the check
+#   tools/ptxrun.sh PTXRUN_FOLDER --quick    a handful of runs of train; further arguments go to the check
 #
 # Needs nvcc of CUDA 13. Builds in build/ptxrun and build/ptx.
 set -euo pipefail
@@ -21,8 +21,12 @@ make --no-print-directory -C "$folder" B="$root/build/ptxrun" CUDA="$(dirname --
 cmake -S . -B build/ptx -G Ninja -DCMAKE_BUILD_TYPE=Release -DISOFLOP_CUDA=ON -DISOFLOP_BUILD_BENCHMARKS=OFF \
     -DCMAKE_CUDA_COMPILER="$nvcc" -DCMAKE_CUDA_RUNTIME_LIBRARY=Shared -DCMAKE_CUDA_ARCHITECTURES=80-virtual \
     -DCMAKE_CUDA_FLAGS="--no-compress -lineinfo"
-cmake --build build/ptx --target train isoflop_gpu_tests -j "$jobs"
+targets=(train) check=()
+if [[ " $* " != *" --quick "* ]]; then
+    targets+=(isoflop_gpu_tests)
+    check=(--gpu-tests build/ptx/tests/support/gpu/isoflop_gpu_tests)
+fi
+cmake --build build/ptx --target "${targets[@]}" -j "$jobs"
 
 export PTXRUN_LIB="$root/build/ptxrun/lib"
-python3 -B tests/tools/ptxrun_check.py build/ptx/tools/train "$folder/scripts/ptxrun" \
-    --gpu-tests build/ptx/tests/support/gpu/isoflop_gpu_tests "$@"
+python3 -B tests/tools/ptxrun_check.py build/ptx/tools/train "$folder/scripts/ptxrun" "${check[@]}" "$@"
