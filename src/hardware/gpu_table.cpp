@@ -2,12 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
+#include <memory>
 #include <utility>
 
 #include "hardware/gpu_name.hpp"
 #include "hardware/gpu_table_reader.hpp"
+#include "hardware/name_index.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/config/jsonc.hpp"
@@ -18,48 +19,14 @@ extern const std::string_view builtin_gpu_table_text;  // generated from configs
 
 namespace {
 
-/// A row's name in the form of lookups, and where it was written.
-struct IndexedName {
-    std::string key;
-    const WrittenName* written = nullptr;
-};
-
-/// The vendor is a property of the row, not of the lookup: a table may contain a new vendor, and
-/// "AMD H100" finds nothing.
-std::vector<IndexedName> index_names(const ParsedTable& table, const config::Document& document) {
-    std::vector<IndexedName> index;
-    index.reserve(2 * table.names.size());
-    for (const WrittenName& written : table.names) {
-        const NormalisedName vendor(table.gpus[written.row].vendor);
-        const NormalisedName name(written.text);
-        const std::string_view base = without_vendor(name.view(), vendor.view());
-        const NormalisedName full(base, vendor.view());
-        if (!full.fits() || base.empty()) {
-            throw ConfigError(document.describe(
-                written.location,
-                base.empty() ? fmt::format("the name '{}' has no letters or digits", written.text)
-                             : fmt::format("the name is longer than {} characters",
-                                           NormalisedName::kMaximumLength)));
-        }
-        index.push_back({std::string(base), &written});
-        index.push_back({std::string(full.view()), &written});
+/// "A100-SXM-80 (80 GB), A100-SXM-40 (40 GB)".
+std::string rows_with_sizes(const std::vector<Gpu>& gpus, const std::vector<std::size_t>& rows) {
+    std::string text;
+    for (const std::size_t row : rows) {
+        text += fmt::format("{}{} ({:g} GB)", text.empty() ? "" : ", ", gpus[row].id,
+                            gpus[row].memory_gb);
     }
-    std::ranges::stable_sort(index, {}, &IndexedName::key);
-    return index;
-}
-
-void check_unique(const std::vector<IndexedName>& index, const ParsedTable& table,
-                  const config::Document& document) {
-    for (std::size_t i = 1; i < index.size(); ++i) {
-        if (index[i].key != index[i - 1].key) continue;
-        const WrittenName& first = *index[i - 1].written;  // the sort kept the order of the file
-        const WrittenName& second = *index[i].written;
-        throw ConfigError(document.describe(
-            second.location,
-            fmt::format("'{}' is the same name as '{}' of '{}' in line {}: case, spaces, dashes, "
-                        "underscores and the vendor do not count",
-                        second.text, first.text, table.gpus[first.row].id, first.location.line)));
-    }
+    return text;
 }
 
 std::string precisions_of(const Gpu& gpu) {
@@ -88,44 +55,33 @@ GpuTable GpuTable::from_text(std::string text, std::string file_name) {
 
 GpuTable GpuTable::from_document(const config::Document& document) {
     ParsedTable parsed = read_gpu_rows(document);
-    std::vector<IndexedName> index = index_names(parsed, document);
-    check_unique(index, parsed, document);
-
     GpuTable table;
-    table.names_.reserve(index.size());
-    for (IndexedName& name : index) {
-        table.names_.emplace_back(std::move(name.key), name.written->row);
-    }
+    table.index_ = std::make_shared<const NameIndex>(parsed, document);
     table.gpus_ = std::move(parsed.gpus);
     table.source_name_ = document.file_name;
     return table;
 }
 
 const Gpu* GpuTable::find(std::string_view name) const {
-    const NormalisedName wanted(name);
-    if (!wanted.fits()) return nullptr;
-    const auto found = std::ranges::lower_bound(
-        names_, wanted.view(), {}, [](const auto& entry) { return std::string_view(entry.first); });
-    if (found == names_.end() || found->first != wanted.view()) return nullptr;
-    return &gpus_[found->second];
+    const NameMatch match = index_->find(name);
+    return match.row ? &gpus_[*match.row] : nullptr;
 }
 
 const Gpu& GpuTable::at(std::string_view name) const {
-    if (const Gpu* gpu = find(name)) return *gpu;
+    const NameMatch match = index_->find(name);
+    if (match.row) return gpus_[*match.row];
 
     std::string hint;
-    const NormalisedName wanted(name);
-    if (wanted.fits()) {
-        std::vector<std::string_view> known;
-        known.reserve(names_.size());
-        for (const auto& entry : names_) known.push_back(entry.first);
-        if (const auto nearest = nearest_spelling(wanted.view(), known)) {
-            hint = fmt::format("; did you mean '{}'?", find(*nearest)->id);
-        }
+    if (!match.candidates.empty()) {
+        hint = fmt::format("; rows of that name: {}", rows_with_sizes(gpus_, match.candidates));
+    } else if (const auto nearest = index_->nearest(name)) {
+        hint = fmt::format("; did you mean '{}'?", gpus_[*nearest].id);
     }
-    throw ConfigError(fmt::format("unknown GPU '{}'{} ({} has {} rows; a row can be added there)",
-                                  name.substr(0, NormalisedName::kMaximumLength), hint,
-                                  source_name_, gpus_.size()));
+    throw ConfigError(fmt::format(
+        "unknown GPU '{}'{} (`scaling-plan gpus` lists the {} rows of {}; docs/hardware.md says "
+        "how "
+        "to add one)",
+        name.substr(0, NormalisedName::kMaximumLength), hint, gpus_.size(), source_name_));
 }
 
 double peak_flops(const Gpu& gpu, DType dtype) {

@@ -23,10 +23,19 @@ using config::Value;
 using Keys = std::span<const std::string_view>;
 
 constexpr std::array<std::string_view, 2> kTableKeys = {"$schema", "gpus"};
-constexpr std::array<std::string_view, 12> kRowKeys = {
-    "id",           "vendor",    "aliases",    "compute_capability",
-    "dense_tflops", "memory_gb", "usable_mib", "memory_bandwidth_gb_per_s",
-    "tdp_watts",    "link",      "note",       "sources"};
+constexpr std::array<std::string_view, 13> kRowKeys = {"id",
+                                                       "vendor",
+                                                       "aliases",
+                                                       "plan_only",
+                                                       "compute_capability",
+                                                       "dense_tflops",
+                                                       "memory_gb",
+                                                       "usable_mib",
+                                                       "memory_bandwidth_gb_per_s",
+                                                       "tdp_watts",
+                                                       "link",
+                                                       "note",
+                                                       "sources"};
 constexpr std::array<std::string_view, 2> kLinkKeys = {"name", "gb_per_s"};
 constexpr std::array<std::string_view, 5> kSourceKeys = {"peaks", "memory", "usable_memory", "link",
                                                          "tdp"};
@@ -88,6 +97,10 @@ private:
         }
         if (const Value* capability = row.find("compute_capability")) {
             gpu.compute_capability = read_text(*capability, "compute_capability");
+        }
+        if (const Value* plan_only = row.find("plan_only")) {
+            if (!plan_only->is_bool()) fail_type(*plan_only, "plan_only", "true or false");
+            gpu.plan_only = plan_only->as_bool();
         }
         if (const Value* note = row.find("note")) gpu.note = read_text(*note, "note");
         read_sources(required(row, "sources", where), row, gpu);

@@ -59,6 +59,7 @@ std::string gpus_text(const hardware::GpuTable& table, text::Colour colour) {
     for (const DType dtype : kPrecisions) columns.push_back({std::string(short_name(dtype))});
     for (const char* title : {"GB", "GB/s", "link GB/s", "W"}) columns.push_back({title});
     columns.push_back({"cc", text::Align::left});
+    columns.push_back({"use", text::Align::left});
     text::Table rows(std::move(columns));
     for (const hardware::Gpu& gpu : table.gpus()) {
         std::vector<std::string> cells{gpu.id};
@@ -70,14 +71,15 @@ std::string gpus_text(const hardware::GpuTable& table, text::Colour colour) {
         cells.push_back(fmt::format("{:g}", gpu.link_bytes_per_s / 1e9));
         cells.push_back(gpu.tdp_watts ? fmt::format("{:g}", *gpu.tdp_watts) : "-");
         cells.push_back(gpu.compute_capability);
+        cells.push_back(gpu.plan_only ? "plan only" : "");
         rows.row(std::move(cells));
     }
     std::string text = rows.str("", colour);
     text += fmt::format(
         "\n{} accelerators from {}. Peaks are dense TFLOP/s (int8: TOP/s), never 2:4-sparse; '-' "
         "means not "
-        "supported or not published.\nLink is per GPU and direction. Sources and aliases: "
-        "scaling-plan gpus --json\n",
+        "supported or not published.\nLink is per GPU and direction. Plan only: `train` cannot run "
+        "on it. Sources and aliases: scaling-plan gpus --json\n",
         table.gpus().size(), table.source_name());
     return text;
 }
@@ -105,6 +107,7 @@ ordered_json gpus_json(const hardware::GpuTable& table) {
              {"link_bytes_per_s", gpu.link_bytes_per_s},
              {"tdp_watts", gpu.tdp_watts ? ordered_json(*gpu.tdp_watts) : ordered_json(nullptr)},
              {"compute_capability", gpu.compute_capability},
+             {"plan_only", gpu.plan_only},
              {"note", gpu.note},
              {"sources", sources}});
     }

@@ -140,20 +140,72 @@ TEST(GpuLookup, UnknownNamesFindNothing) {
     EXPECT_EQ(id_of("h100\xff"), "(not found)");
 }
 
-TEST(GpuLookup, UnknownNameSuggestsTheClosestRow) {
-    const auto message_for = [](std::string_view name) -> std::string {
-        try {
-            (void)GpuTable::builtin().at(name);
-        } catch (const ConfigError& error) {
-            return error.what();
-        }
-        return "(no error)";
-    };
-    EXPECT_THAT(message_for("h10-sxm"),
-                HasSubstr("unknown GPU 'h10-sxm'; did you mean 'H100-SXM'"));
-    EXPECT_THAT(message_for("NVIDIA GeForce RTX 4099"), HasSubstr("did you mean 'RTX-4090'"));
-    EXPECT_THAT(message_for("something else"), HasSubstr("configs/gpus.jsonc"));
-    EXPECT_THAT(message_for("something else"), testing::Not(HasSubstr("did you mean")));
+std::string message_for(std::string_view name) {
+    try {
+        (void)GpuTable::builtin().at(name);
+    } catch (const ConfigError& error) {
+        return error.what();
+    }
+    return "(no error)";
+}
+
+TEST(GpuLookup, UnknownNameSuggestsARowOfTheSameGeneration) {
+    EXPECT_THAT(message_for("h100-sxn"),
+                HasSubstr("unknown GPU 'h100-sxn'; did you mean 'H100-SXM'?"));
+    EXPECT_THAT(message_for("DGX H100 SXN"), HasSubstr("did you mean 'H100-SXM'?"));
+    EXPECT_THAT(message_for("NVIDIA GeForce RTXX 4090"), HasSubstr("did you mean 'RTX-4090'?"));
+    EXPECT_THAT(message_for("RTX 4070 Super Ti"), HasSubstr("did you mean 'RTX-4070-"));
+    EXPECT_THAT(message_for("Gaudy3"), HasSubstr("did you mean 'Gaudi3'?"));
+    EXPECT_THAT(message_for("MI300"), HasSubstr("did you mean 'MI300"));
+    EXPECT_THAT(message_for("Trilium"), HasSubstr("did you mean 'TPU-v6e'?"));
+}
+
+TEST(GpuLookup, UnknownNameNeverSuggestsAnotherGeneration) {
+    for (const std::string_view name : {"H101",
+                                        "DGX H101",
+                                        "h10-sxm",
+                                        "H10",
+                                        "P100",
+                                        "B400",
+                                        "GB100",
+                                        "GTX 1080",
+                                        "RTX 4099",
+                                        "RTX 2080 Ti",
+                                        "NVIDIA GeForce RTX 6090",
+                                        "MI308X",
+                                        "MI100",
+                                        "TPU v2",
+                                        "Trainium9",
+                                        "K80",
+                                        "M60",
+                                        "A2",
+                                        "Titan V",
+                                        "Quadro P6000",
+                                        "something else",
+                                        "NVIDIA",
+                                        "-",
+                                        ""}) {
+        EXPECT_THAT(message_for(name), testing::AllOf(HasSubstr("unknown GPU"),
+                                                      testing::Not(HasSubstr("did you mean"))))
+            << name;
+    }
+}
+
+TEST(GpuLookup, PartsOfGpusAndLaptopsAreNoCards) {
+    for (const std::string_view name : {"NVIDIA GeForce RTX 4090 Laptop GPU", "RTX 4090 Mobile",
+                                        "NVIDIA A100-SXM4-80GB MIG 1g.10gb", "H100 MIG 3g.40gb",
+                                        "GRID A100-20C", "NVIDIA A100X-20C"}) {
+        EXPECT_THAT(message_for(name), testing::AllOf(HasSubstr("unknown GPU"),
+                                                      testing::Not(HasSubstr("did you mean"))))
+            << name;
+    }
+}
+
+TEST(GpuLookup, UnknownNameSaysWhereNamesAre) {
+    EXPECT_THAT(message_for("something else"),
+                testing::AllOf(HasSubstr("`scaling-plan gpus` lists the "),
+                               HasSubstr(" rows of configs/gpus.jsonc (built in)"),
+                               HasSubstr("docs/hardware.md says how to add one")));
     EXPECT_LT(message_for(std::string(100000, 'h')).size(), 300U);
 }
 

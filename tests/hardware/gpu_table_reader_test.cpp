@@ -16,7 +16,7 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr std::string_view kRow = R"({
-  "id": "X1", "vendor": "Acme", "aliases": ["Wonder Chip"], "compute_capability": "1.2",
+  "id": "X1", "vendor": "Acme", "plan_only": true, "aliases": ["Wonder Chip"], "compute_capability": "1.2",
   "dense_tflops": {"fp32": 10, "bf16": 100.5, "fp8": null},
   "memory_gb": 80, "usable_mib": 81000, "memory_bandwidth_gb_per_s": 3350, "tdp_watts": 700,
   "link": {"name": "Wire", "gb_per_s": 450}, "note": "fast",
@@ -55,6 +55,7 @@ TEST(GpuTableReader, ReadsEveryField) {
     EXPECT_EQ(gpu.id, "X1");
     EXPECT_EQ(gpu.vendor, "Acme");
     EXPECT_THAT(gpu.aliases, testing::ElementsAre("Wonder Chip"));
+    EXPECT_TRUE(gpu.plan_only);
     EXPECT_EQ(gpu.compute_capability, "1.2");
     EXPECT_DOUBLE_EQ(peak_flops(gpu, DType::bfloat16), 100.5e12);
     EXPECT_FALSE(gpu.dense_peak_flops[static_cast<std::size_t>(DType::float8)]) << "null";
@@ -80,6 +81,7 @@ TEST(GpuTableReader, OptionalKeysMayBeLeftOut) {
     const Gpu& gpu = table.gpus().front();
     EXPECT_EQ(gpu.usable_memory_bytes, 16ULL << 30U);
     EXPECT_FALSE(gpu.tdp_watts.has_value());
+    EXPECT_FALSE(gpu.plan_only);
     EXPECT_EQ(gpu.note, "");
 }
 
@@ -126,6 +128,8 @@ TEST(GpuTableReader, PointsAtWrongTypes) {
                 HasSubstr("bf16 must be a number (TFLOP/s), not string"));
     EXPECT_THAT(error_of(with("81000", "81000.5")),
                 HasSubstr("usable_mib must be an integer (MiB)"));
+    EXPECT_THAT(error_of(with("true", "\"yes\"")),
+                HasSubstr("plan_only must be true or false, not string"));
     EXPECT_THAT(error_of(with("80,", "null,")),
                 HasSubstr("memory_gb must be a number (GB), not null"));
     EXPECT_THAT(error_of(with("{\"name\": \"Wire\", \"gb_per_s\": 450}", "450")),

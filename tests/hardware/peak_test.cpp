@@ -63,6 +63,17 @@ TEST(PeakCheck, NamesSparsityAtTwiceTheDensePeak) {
     EXPECT_THAT(check.warning, AllOf(HasSubstr("2:4-sparse"), HasSubstr("1979")));
 }
 
+TEST(PeakCheck, NamesSparsityForEveryRowAndPrecision) {
+    for (const Gpu& row : GpuTable::builtin().gpus()) {
+        for (std::size_t index = 0; index < kDTypeCount; ++index) {
+            if (!row.dense_peak_flops[index]) continue;
+            const double sparse = 2 * *row.dense_peak_flops[index];
+            EXPECT_THAT(check_peak(row, static_cast<DType>(index), sparse).warning,
+                        AllOf(HasSubstr("2:4-sparse"), HasSubstr(row.id)));
+        }
+    }
+}
+
 TEST(PeakCheck, RefusesWhatIsNoPeak) {
     for (const double given : {0.0, -1.0, std::numeric_limits<double>::quiet_NaN(),
                                std::numeric_limits<double>::infinity()}) {

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -43,15 +44,20 @@ struct Gpu {
     double link_bytes_per_s = 0;              ///< per-GPU scale-up bandwidth, one direction
     std::optional<double> tdp_watts;
     std::string compute_capability;  ///< "9.0", "gfx942"; empty where there is none
-    std::string note;                ///< caveat shown by `scaling-plan gpus`, may be empty
+    /// `train` cannot run on it: it needs CUDA and compute capability 8.0. Plans can be made.
+    bool plan_only = false;
+    std::string note;  ///< caveat shown by `scaling-plan gpus`, may be empty
     /// Source of each group of figures, as written in the table: key -> citation.
     std::vector<std::pair<std::string, std::string>> sources;
 
     bool operator==(const Gpu&) const = default;
 };
 
-/// A loaded table. Lookup ignores case, spaces, dashes, underscores and a leading vendor name, so
-/// that "h100", "H100-SXM", "NVIDIA H100 80GB HBM3" and "rtx4090" all find their row.
+class NameIndex;
+
+/// A loaded table. Lookup reads names as drivers, clouds and people write them: "h100", "80GB H100",
+/// "NVIDIA H100 80GB HBM3", "DGX H100" and "p5.48xlarge" all find the H100-SXM. A stated size
+/// chooses among the rows of a name.
 class GpuTable {
 public:
     /// The table compiled in from configs/gpus.jsonc (parsed once, on first use).
@@ -67,16 +73,16 @@ public:
 
     /// nullptr when no row has this name.
     [[nodiscard]] const Gpu* find(std::string_view name) const;
-    /// Throws ConfigError naming the closest row when unknown.
+    /// Throws ConfigError when unknown; it names the rows of other sizes, or a row of the same
+    /// generation with a similar name.
     [[nodiscard]] const Gpu& at(std::string_view name) const;
 
 private:
+    GpuTable() = default;
     [[nodiscard]] static GpuTable from_document(const config::Document& document);
 
     std::vector<Gpu> gpus_;
-    /// Normalised name -> row, sorted. Each name occurs twice: alone and after the name of its
-    /// vendor.
-    std::vector<std::pair<std::string, std::size_t>> names_;
+    std::shared_ptr<const NameIndex> index_;  ///< of rows by position, so that copies share it
     std::string source_name_;
 };
 
