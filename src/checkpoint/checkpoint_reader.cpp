@@ -211,11 +211,4 @@ std::optional<CheckpointReader> open_latest(const std::filesystem::path& run_dir
         fmt::format("every checkpoint of run '{}' is damaged:{}", run_dir.string(), reasons));
 }
 
-std::optional<std::filesystem::path> find_latest(const std::filesystem::path& run_dir,
-                                                 const CorruptCallback& on_corrupt) {
-    const auto newest = open_latest(run_dir, on_corrupt);
-    if (!newest) return std::nullopt;
-    return newest->directory();
-}
-
 }  // namespace isoflop::checkpoint

@@ -156,10 +156,6 @@ std::span<const std::byte> SafetensorsFile::bytes(const TensorEntry& tensor) con
     return state_->data.subspan(tensor.begin, tensor.end - tensor.begin);
 }
 
-std::span<const std::byte> SafetensorsFile::whole_file() const {
-    return state_->file.bytes();
-}
-
 void SafetensorsFile::read(const TensorEntry& tensor, std::int64_t first,
                            std::span<float> values) const {
     state_->read(tensor, first, values);

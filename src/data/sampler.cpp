@@ -111,16 +111,6 @@ EvalSampler::EvalSampler(const TokenDataset& dataset, std::int64_t block_size,
     }
 }
 
-std::uint64_t EvalSampler::num_targets() const {
-    const auto block_size = static_cast<std::uint64_t>(block_size_);
-    std::uint64_t result = 0;
-    for (const TokenSource& source : dataset_->sources()) {
-        const std::uint64_t targets = source.size() > 0 ? source.size() - 1 : 0;
-        result += last_window_ == LastWindow::keep ? targets : targets / block_size * block_size;
-    }
-    return result;
-}
-
 EvalWindow EvalSampler::eval_window(std::uint64_t index) const {
     const auto block_size = static_cast<std::uint64_t>(block_size_);
     std::uint64_t within = index;

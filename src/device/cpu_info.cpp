@@ -60,8 +60,4 @@ std::uint64_t resident_anonymous_bytes() {
     return status_bytes("RssAnon");
 }
 
-std::uint64_t peak_resident_bytes() {
-    return status_bytes("VmHWM");
-}
-
 }  // namespace isoflop::device

@@ -72,12 +72,6 @@ std::string replace_expert(std::string_view name, std::int64_t expert) {
 
 }  // namespace
 
-std::int64_t BlockLayout::elements_per_layer() const {
-    std::int64_t elements = 0;
-    for (const TensorSpec& tensor : tensors) elements += tensor.total_elements();
-    return elements;
-}
-
 ParameterTotals ParameterLayout::totals() const {
     ParameterTotals totals;
     accumulate(totals, embedding, 1, num_experts_per_token);

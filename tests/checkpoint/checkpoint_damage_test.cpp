@@ -37,12 +37,12 @@ protected:
         ASSERT_THAT(message, HasSubstr(file_.string())) << what;
         std::vector<std::filesystem::path> passed_over;
         const auto latest =
-            find_latest(run_.path(), [&](const auto& path, const std::string& reason) {
+            open_latest(run_.path(), [&](const auto& path, const std::string& reason) {
                 passed_over.push_back(path);
                 EXPECT_EQ(reason, message);
             });
         ASSERT_TRUE(latest) << what;
-        ASSERT_EQ(latest->filename(), "step_00000100") << what;
+        ASSERT_EQ(latest->directory().filename(), "step_00000100") << what;
         ASSERT_EQ(passed_over, std::vector{newest_}) << what;
     }
 
@@ -102,7 +102,7 @@ TEST_P(DamagedCheckpoint, AllDamagedIsAnErrorAndNoFreshStart) {
     for (const char* step : {"step_00000100", "step_00000200"}) {
         test::flip_bit(newest_.parent_path() / step / GetParam(), 100);
     }
-    const std::string message = error_of([&] { static_cast<void>(find_latest(run_.path())); });
+    const std::string message = error_of([&] { static_cast<void>(open_latest(run_.path())); });
     EXPECT_THAT(message, HasSubstr("step_00000100"));
     EXPECT_THAT(message, HasSubstr("step_00000200"));
     EXPECT_THAT(message, HasSubstr(GetParam()));

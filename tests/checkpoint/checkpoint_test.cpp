@@ -136,8 +136,8 @@ TEST(Checkpoint, AnythingElseIsAnErrorThatNamesIt) {
     EXPECT_THAT(open(folder.path()), HasSubstr("manifest.json"));
     std::filesystem::create_directory(folder.path() / "checkpoints");
     EXPECT_THAT(open(folder.path()), HasSubstr("has no checkpoint"));
-    EXPECT_FALSE(find_latest(folder.path()));
-    EXPECT_FALSE(find_latest(folder.path() / "none"));
+    EXPECT_FALSE(open_latest(folder.path()));
+    EXPECT_FALSE(open_latest(folder.path() / "none"));
 }
 
 TEST(Checkpoint, AnotherFormatVersionIsNamedAsSuch) {

@@ -53,8 +53,8 @@ struct CheckpointOptions {
 /// Writes <run>/checkpoints/step_NNNNNNNN, points `latest` at it, then removes old checkpoints. A
 /// checkpoint of the same step is replaced. On failure (full disk, ...) throws IoError: the partial
 /// checkpoint is removed and the older checkpoints stay. `trainer_state` is an object; numbers keep
-/// every bit (except NaN and infinities, which JSON lacks). The name of an optimizer's tensor is the
-/// prefix of the state and the name of the weight. Returns the folder.
+/// every bit (except NaN and infinities, which JSON lacks). The name of an optimizer's tensor is
+/// the prefix of the state and the name of the weight. Returns the folder.
 std::filesystem::path write_checkpoint(const std::filesystem::path& run_dir, std::int64_t step,
                                        std::span<const NamedTensor> weights,
                                        std::span<const NamedTensor> optimizer_state,
@@ -150,8 +150,6 @@ using CorruptCallback =
 /// some and all are damaged, since a new start would then hide the loss.
 [[nodiscard]] std::optional<CheckpointReader> open_latest(const std::filesystem::path& run_dir,
                                                           const CorruptCallback& on_corrupt = {});
-[[nodiscard]] std::optional<std::filesystem::path> find_latest(
-    const std::filesystem::path& run_dir, const CorruptCallback& on_corrupt = {});
 
 /// "step_00000200"
 [[nodiscard]] std::string checkpoint_name(std::int64_t step);

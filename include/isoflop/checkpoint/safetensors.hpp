@@ -115,7 +115,6 @@ public:
     [[nodiscard]] const Metadata& metadata() const;
     [[nodiscard]] const TensorEntry* find(std::string_view name) const;  ///< nullptr when absent
     [[nodiscard]] std::span<const std::byte> bytes(const TensorEntry& tensor) const;
-    [[nodiscard]] std::span<const std::byte> whole_file() const;
 
     /// Elements [first, first + values.size()) converted to the type asked for. Throws IoError when
     /// the tensor is not floating point, std::out_of_range when the range does not fit.

@@ -64,7 +64,6 @@ public:
                 LastWindow last_window = LastWindow::keep);
 
     [[nodiscard]] std::uint64_t num_windows() const { return num_windows_; }
-    [[nodiscard]] std::uint64_t num_targets() const;  ///< over all windows
     [[nodiscard]] EvalWindow eval_window(std::uint64_t index) const;
 
     /// Fills both spans (block_size elements each) and returns the window's length. Beyond it,

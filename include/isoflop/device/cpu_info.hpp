@@ -22,10 +22,7 @@ struct CpuInfo {
 /// Rate of a 2048^3 fp32 product (once, after a small warm-up), FLOP/s.
 [[nodiscard]] double measure_gemm_rate(Context& context);
 
-/// Anonymous resident memory of this process now (RssAnon of /proc/self/status) and its highest
-/// sampled value.
+/// Anonymous resident memory of this process now (RssAnon of /proc/self/status).
 [[nodiscard]] std::uint64_t resident_anonymous_bytes();
-/// Peak resident set (VmHWM), file mappings included.
-[[nodiscard]] std::uint64_t peak_resident_bytes();
 
 }  // namespace isoflop::device

@@ -55,7 +55,6 @@ struct BlockLayout {
     std::vector<TensorSpec> tensors;
 
     [[nodiscard]] std::int64_t count() const { return static_cast<std::int64_t>(layers.size()); }
-    [[nodiscard]] std::int64_t elements_per_layer() const;
 };
 
 struct ParameterTotals {
