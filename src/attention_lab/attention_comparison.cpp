@@ -77,12 +77,12 @@ std::string milliseconds(double seconds) {
     return fmt::format("{:.3f}", 1e3 * seconds);
 }
 
-std::string rate_text(double rate, const RateUnit& unit) {
+std::string rate_text(double rate, const device::RateUnit& unit) {
     return fmt::format("{:.1f}", rate / unit.flops_per_second);
 }
 
 std::vector<std::string> row_of(const ComparedShape& compared, const AttentionTrial& trial,
-                                const RateUnit& unit, bool with_prediction) {
+                                const device::RateUnit& unit, bool with_prediction) {
     const Shape& shape = compared.shape;
     std::vector<std::string> row{attention_shape_text(shape),
                                  std::string(to_string(trial.backend))};
@@ -202,7 +202,7 @@ bool AttentionComparison::passed() const {
 AttentionComparison compare_attention(device::Context& context, const std::vector<Shape>& shapes,
                                       const TrialOptions& options) {
     AttentionComparison comparison{.device = describe_device(context),
-                                   .on_gpu = context.device.kind() == cost::DeviceKind::cuda,
+                                   .rate_unit = context.device.info().rate_unit,
                                    .dtype = options.dtype,
                                    .shapes = {}};
     for (const Shape& shape : shapes) {
@@ -217,12 +217,8 @@ double attention_rate(const Shape& shape, const AttentionTrial& trial) {
     return (attention_forward_flops(shape) + attention_backward_flops(shape)) / trial.seconds();
 }
 
-RateUnit rate_unit(const AttentionComparison& comparison) {
-    return comparison.on_gpu ? RateUnit{"TFLOP/s", 1e12} : RateUnit{"GFLOP/s", 1e9};
-}
-
 ComparisonTable attention_comparison_table(const AttentionComparison& comparison) {
-    const RateUnit unit = rate_unit(comparison);
+    const device::RateUnit unit = comparison.rate_unit;
     const bool with_prediction = std::any_of(
         comparison.shapes.begin(), comparison.shapes.end(),
         [](const ComparedShape& compared) { return compared.predicted_rate.has_value(); });

@@ -172,7 +172,7 @@ void add_point(Plot& plot, const std::string& name, std::size_t style, Point poi
 }
 
 std::map<Heads, Panel> panels_of(const AttentionComparison& comparison) {
-    const RateUnit unit = rate_unit(comparison);
+    const device::RateUnit unit = comparison.rate_unit;
     std::map<Heads, Panel> panels;
     for (const ComparedShape& compared : comparison.shapes) {
         const attention::Shape& shape = compared.shape;
@@ -193,7 +193,7 @@ std::map<Heads, Panel> panels_of(const AttentionComparison& comparison) {
     return panels;
 }
 
-std::string panel_html(const Heads& heads, Panel& panel, const RateUnit& unit) {
+std::string panel_html(const Heads& heads, Panel& panel, const device::RateUnit& unit) {
     const auto& [queries, keys, head_dim, full] = heads;
     const std::string of = fmt::format("{} heads, {} key/value heads, head size {}, {}", queries,
                                        keys, head_dim, full ? "full" : "causal");
@@ -233,7 +233,7 @@ std::string attention_comparison_html(const AttentionComparison& comparison) {
                                           short_name(comparison.dtype));
     std::string body;
     for (auto& [heads, panel] : panels_of(comparison))
-        body += panel_html(heads, panel, rate_unit(comparison));
+        body += panel_html(heads, panel, comparison.rate_unit);
     return fmt::format(
         "<!DOCTYPE html>\n<html xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"en\">\n<head>\n"
         "<meta charset=\"utf-8\"/>\n"

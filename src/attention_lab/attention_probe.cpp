@@ -17,10 +17,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-// FLOPs of forward and backward that leave the probe of three backends at about a second, on one
-// core that is not the fastest and on a GPU that is not the fastest.
-constexpr double kFlopsPerThread = 5e8;
-constexpr double kFlopsOfGpu = 1e12;
 /// Largest factor of one head over this; beyond it the table decides.
 constexpr double kTolerated = 4;
 constexpr double kProbeSeconds = 0.5;  ///< of timings; as much is for warming up
@@ -48,15 +44,13 @@ ordered_json read_cache(const std::filesystem::path& file) {
 
 std::optional<attention::Shape> probe_shape(attention::Shape shape,
                                             const device::Context& context) {
-    // How large a probe may be depends on the kind of device alone: a CPU is as fast as it has
-    // threads, and a GPU is given one size, for any speed.
-    const bool on_cpu = context.device.kind() == cost::DeviceKind::cpu;
-    const double allowed = on_cpu ? kFlopsPerThread * context.pool.num_threads() : kFlopsOfGpu;
+    const device::TrialSize size = context.device.trial_size(context.pool);
     const auto too_much = [&](double factor) {
-        return attention_forward_flops(shape) + attention_backward_flops(shape) > factor * allowed;
+        return attention_forward_flops(shape) + attention_backward_flops(shape) >
+               factor * size.flops;
     };
     // Threads and multiprocessors share the work by sequences and heads: each must get some.
-    const std::int64_t fewest_heads = on_cpu ? context.pool.num_threads() : shape.kv_heads;
+    const std::int64_t fewest_heads = size.tasks.value_or(shape.kv_heads);
     const std::int64_t group = shape.heads / shape.kv_heads;
     while (too_much(1) && shape.batch > 1) shape.batch = (shape.batch + 1) / 2;
     while (too_much(1) && shape.kv_heads > 1 && shape.heads / 2 >= fewest_heads) {

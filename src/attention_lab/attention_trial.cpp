@@ -131,7 +131,7 @@ public:
 
     [[nodiscard]] AttentionTrial run(cost::AttentionBackend kind) {
         AttentionTrial trial{.backend = kind};
-        trial.tolerance = attention_tolerance(kind, options_.dtype, on_gpu());
+        trial.tolerance = attention_tolerance(kind, options_.dtype, context_.device.info());
         const attention::Support support =
             attention::supports(kind, context_.device.kind(), shape_, dtype_);
         trial.reason = support.reason;
@@ -159,8 +159,6 @@ private:
         std::span<std::byte> workspace;
     };
 
-    [[nodiscard]] bool on_gpu() const { return context_.device.kind() == cost::DeviceKind::cuda; }
-
     void require_memory() const {
         const std::uint64_t needed =
             4 * static_cast<std::uint64_t>(queries_ + keys_) * size_in_bytes(dtype_);
@@ -178,7 +176,7 @@ private:
         cost::Execution execution;
         execution.dtype = dtype_;
         execution.attention_backend = kind;
-        execution.device = on_gpu() ? cost::DeviceKind::cuda : cost::DeviceKind::cpu;
+        execution.device = context_.device.kind();
         execution.deterministic = options_.deterministic;
         return cost::attention_buffers(shape_.size(), execution);
     }
@@ -371,9 +369,10 @@ double AttentionErrors::worst() const {
     return worst;
 }
 
-AttentionTolerance attention_tolerance(cost::AttentionBackend backend, DType dtype, bool on_gpu) {
+AttentionTolerance attention_tolerance(cost::AttentionBackend backend, DType dtype,
+                                       const device::DeviceInfo& device) {
     // Sums of fp32 terms over long rows lose a few units of the last of seven digits.
-    if (dtype == DType::float32) return {.values = 2e-5, .lse = on_gpu ? 1e-4 : 2e-5};
+    if (dtype == DType::float32) return {.values = 2e-5, .lse = device.log_sum_exp_error};
     if (dtype == DType::tf32) return {.values = 2e-3, .lse = 2e-3};  // operands of 11 bits
     // Fused kernels round inputs of products and results; manual also stores scores, of up to 4
     // here, in 16 bits before it takes their exponential, and the gradients of probabilities.

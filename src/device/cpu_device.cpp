@@ -14,6 +14,8 @@ namespace {
 
 /// Pieces of a sum that ranks share.
 constexpr int kSumParts = 8;
+/// FLOPs that one core which is not the fastest does in a second, attention included.
+constexpr double kTrialFlopsPerThread = 5e8;
 
 DeviceInfo describe_cpu() {
     const CpuInfo cpu = cpu_info();
@@ -23,6 +25,8 @@ DeviceInfo describe_cpu() {
     info.runtime = cpu.instruction_set;
     info.element_types = {DType::float32, DType::float64};
     info.sum_parts = kSumParts;
+    info.log_sum_exp_error = 2e-5;
+    info.rate_unit = {"GFLOP/s", 1e9};
     return info;
 }
 
@@ -62,6 +66,15 @@ CpuDevice::CpuDevice(int ranks_on_host)
 
 std::string CpuDevice::description(const ThreadPool& pool) const {
     return fmt::format("{} ({} threads)", info_.name, pool.num_threads());
+}
+
+std::optional<MeasuredPeaks> CpuDevice::measure_peaks(Context& context) {
+    return MeasuredPeaks{.multiply_adds = measure_fma_peak(context.pool),
+                         .product = measure_gemm_rate(context)};
+}
+
+TrialSize CpuDevice::trial_size(const ThreadPool& pool) const {
+    return {.flops = kTrialFlopsPerThread * pool.num_threads(), .tasks = pool.num_threads()};
 }
 
 std::byte* CpuDevice::allocate(std::uint64_t bytes) {

@@ -14,6 +14,8 @@ public:
     [[nodiscard]] bool is_host() const override { return true; }
     [[nodiscard]] const DeviceInfo& info() const override { return info_; }
     [[nodiscard]] std::string description(const ThreadPool& pool) const override;
+    [[nodiscard]] std::optional<MeasuredPeaks> measure_peaks(Context& context) override;
+    [[nodiscard]] TrialSize trial_size(const ThreadPool& pool) const override;
     [[nodiscard]] std::byte* allocate(std::uint64_t bytes) override;
     void release(std::byte* memory, std::uint64_t bytes) noexcept override;
     void copy_in(void* device, const void* host, std::uint64_t bytes) override;

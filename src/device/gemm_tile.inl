@@ -2,8 +2,8 @@
 //   ISOFLOP_TARGET          attribute that allows its instructions in a function
 //   Vector                  Type, Mask, kWidth, zero, broadcast, load, load_first, store_first, fma, sum, ...
 //   kTileRows, kTileVectors size of the largest tile: its sums and operands must fit the registers
-// in the anonymous namespace that this text belongs to. Loops with fixed bounds are unrolled completely, which
-// turns the arrays into registers.
+// in the anonymous namespace that this text belongs to. Loops with fixed bounds are unrolled
+// completely, which turns the arrays into registers.
 
 /// Panels of B come from the second-level cache; so many steps hide its latency.
 constexpr std::int64_t kStepsAhead = 8;

@@ -11,12 +11,8 @@ HostTensor make_copy(const TensorView& of) {
 
 }  // namespace
 
-bool host_can_read(const Device& device) {
-    return device.is_host();
-}
-
 HostTensor read_on_host(Device& device, const TensorView& tensor) {
-    if (host_can_read(device)) return {tensor.flat_range(0, tensor.size()), nullptr};
+    if (device.is_host()) return {tensor.flat_range(0, tensor.size()), nullptr};
     HostTensor copy = make_copy(tensor);
     device.copy_out(copy.view.data(), tensor.data(), tensor.bytes());
     return copy;
@@ -24,7 +20,7 @@ HostTensor read_on_host(Device& device, const TensorView& tensor) {
 
 void write_from_host(Device& device, const TensorView& tensor,
                      const std::function<void(const TensorView& on_host)>& write) {
-    if (host_can_read(device)) return write(tensor.flat_range(0, tensor.size()));
+    if (device.is_host()) return write(tensor.flat_range(0, tensor.size()));
     const HostTensor copy = make_copy(tensor);
     write(copy.view);
     device.copy_in(tensor.data(), copy.view.data(), tensor.bytes());

@@ -43,7 +43,7 @@ std::string describe(const TensorView& tensor) {
 
 Checks::Checks(const device::Context& context, std::string_view op, std::string_view name,
                const TensorView& first, std::size_t rank)
-    : op_(op), dtype_(first.dtype()), on_host_(device::host_can_read(context.device)) {
+    : op_(op), dtype_(first.dtype()), device_(context.device) {
     const std::vector<DType>& types = context.device.info().element_types;
     require(std::find(types.begin(), types.end(), dtype_) != types.end(),
             "{} is {}, this device has {} only", name, short_name(dtype_), names_of(types));
@@ -101,14 +101,14 @@ void Checks::distinct(std::string_view name, const TensorView& tensor, std::stri
 void Checks::indices(std::string_view name, std::span<const std::int32_t> values, std::int64_t rows,
                      std::int64_t limit, const std::int32_t* also_allowed) const {
     require(std::ssize(values) == rows, "{} has {} values for {} rows", name, values.size(), rows);
-    if (!on_host_) return;
-    const auto wrong = std::find_if(values.begin(), values.end(), [&](std::int32_t value) {
+    const std::span<const std::int32_t> visible = device::visible_to_host(device_, values);
+    const auto wrong = std::find_if(visible.begin(), visible.end(), [&](std::int32_t value) {
         const bool allowed = also_allowed != nullptr && value == *also_allowed;
         return (value < 0 || value >= limit) && !allowed;
     });
-    if (wrong == values.end()) return;
+    if (wrong == visible.end()) return;
     throw std::out_of_range(fmt::format("{}: {}[{}] is {}, expected 0 to {}", op_, name,
-                                        wrong - values.begin(), *wrong, limit - 1));
+                                        wrong - visible.begin(), *wrong, limit - 1));
 }
 
 Checks check_any_rank(const device::Context& context, std::string_view op, std::string_view name,

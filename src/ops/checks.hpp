@@ -57,7 +57,7 @@ private:
 
     std::string_view op_;
     DType dtype_;
-    bool on_host_;
+    const device::Device& device_;
 };
 
 /// A flat or shaped tensor of any rank for elementwise ops.

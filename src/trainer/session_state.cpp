@@ -3,6 +3,7 @@
 
 #include "isoflop/base/checksum.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/device/arena.hpp"
 #include "isoflop/device/host_access.hpp"
 #include "isoflop/ops/reduction.hpp"
 #include "isoflop/trainer/initialization.hpp"
@@ -170,21 +171,21 @@ void Session::load(const checkpoint::CheckpointReader& reader, std::int64_t upda
         fill_state(optimizer_state(i), from_checkpoint(reader, states[i].checkpoint_prefix));
 }
 
-Session::WholeWeights Session::whole_weights() {
+device::HostTensor Session::whole_weights() {
     strategy_->synchronize();
     const cost::Execution& execution = plan_.config.execution;
     const DType storage = execution.storage_dtype();
     const bool divided = communicator_ && execution.parallelism == cost::Parallelism::fsdp;
-    if (!divided && device::host_can_read(context_.device))
-        return {device::Arena(0), memory_.flat_state(cost::BufferId::weights)};
     const DType host_type = size_in_bytes(storage) == 2 ? DType::float32 : storage;
-    WholeWeights whole{device::Arena(plan_.state.elements * size_in_bytes(host_type)), {}};
-    whole.view = TensorView(whole.gathered.data(), host_type,
-                            {static_cast<std::int64_t>(plan_.state.elements)});
-    for (std::size_t unit = 0; unit < plan_.state.units.size(); ++unit) {
-        fetch_unit(unit, sharding::unit_range(plan_.state, whole.view, unit));
-    }
-    return whole;
+    if (!divided && host_type == storage)
+        return device::read_on_host(context_.device, memory_.flat_state(cost::BufferId::weights));
+    const auto memory =
+        std::make_shared<device::Arena>(plan_.state.elements * size_in_bytes(host_type));
+    const TensorView whole(memory->data(), host_type,
+                           {static_cast<std::int64_t>(plan_.state.elements)});
+    for (std::size_t unit = 0; unit < plan_.state.units.size(); ++unit)
+        fetch_unit(unit, sharding::unit_range(plan_.state, whole, unit));
+    return {whole, memory};
 }
 
 /// Weights of a unit that ranks hold in parts, to a tensor of the same memory and type.

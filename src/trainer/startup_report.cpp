@@ -157,27 +157,17 @@ std::string Hardware::device_name() const {
     return fmt::format("{} ({} threads, measured fp32 FMA peak)", cpu.model_name, threads);
 }
 
-namespace {
-
-Hardware measure_cpu(device::Context& context) {
-    Hardware hardware;
-    hardware.cpu = device::cpu_info();
-    hardware.threads = context.pool.num_threads();
-    hardware.fma_peak_flops = device::measure_fma_peak(context.pool);
-    hardware.gemm_rate_flops = device::measure_gemm_rate(context);
-    hardware.peak_flops = hardware.fma_peak_flops;
-    hardware.peak_source = "measured, register loop";
-    return hardware;
-}
-
-}  // namespace
-
 Hardware measure_hardware(device::Context& context, DType dtype) {
-    // The peak of a CPU is not in a table: it is measured.
-    if (context.device.kind() == cost::DeviceKind::cpu) return measure_cpu(context);
     Hardware hardware;
     hardware.cpu = device::cpu_info();
     hardware.threads = context.pool.num_threads();
+    if (const auto peaks = context.device.measure_peaks(context)) {
+        hardware.fma_peak_flops = peaks->multiply_adds;
+        hardware.gemm_rate_flops = peaks->product;
+        hardware.peak_flops = peaks->multiply_adds;
+        hardware.peak_source = "measured, register loop";
+        return hardware;
+    }
     hardware.gpu = context.device.info();
     const hardware::Gpu* row = hardware::GpuTable::builtin().find(hardware.gpu->name);
     const auto type = static_cast<std::size_t>(dtype);
@@ -192,7 +182,7 @@ Hardware measure_hardware(device::Context& context, DType dtype) {
 }
 
 Hardware planned_hardware(device::Context& host, const cost::Execution& execution) {
-    if (execution.device == cost::DeviceKind::cpu) return measure_cpu(host);
+    if (execution.device == cost::DeviceKind::cpu) return measure_hardware(host, execution.dtype);
     return {};
 }
 

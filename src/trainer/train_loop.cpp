@@ -304,7 +304,7 @@ private:
         request.prompt = run_keys().sample_prompt;
         request.max_new_tokens = 100;
         request.sampling.seed = static_cast<std::uint64_t>(config().keys.execution.seed);
-        const Session::WholeWeights weights = session_.whole_weights();
+        const device::HostTensor weights = session_.whole_weights();
         if (!world_.is_first()) return;
         log_.line("sample: " + generate_text(config().model, setup_.plan.state, weights.view,
                                              session_.host_context(), *setup_.tokenizer, request));

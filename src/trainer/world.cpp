@@ -8,9 +8,8 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/version.hpp"
+#include "isoflop/comm/connect.hpp"
 #include "isoflop/comm/gloo_transport.hpp"
-#include "isoflop/comm/nccl.hpp"
-#include "isoflop/comm/threaded_communicator.hpp"
 #include "isoflop/device/device.hpp"
 #include "isoflop/device/thread_pool.hpp"
 
@@ -93,16 +92,12 @@ std::string World::from_first(std::string_view what,
 
 namespace {
 
-struct GroupMembers {
-    std::string name;
-    std::vector<int> ranks;
-};
-
 /// Copies of the state lie on consecutive ranks.
-GroupMembers members_of(sharding::RankGroup group, const comm::LaunchInfo& launch, int shard_size) {
+comm::GroupMembers members_of(sharding::RankGroup group, const comm::LaunchInfo& launch,
+                              int shard_size) {
     const int copy = launch.rank / shard_size;
     const int part = launch.rank % shard_size;
-    GroupMembers members;
+    comm::GroupMembers members;
     for (int rank = 0; rank < launch.world_size; ++rank) {
         const bool included = group == sharding::RankGroup::all ||
                               (group == sharding::RankGroup::shard && rank / shard_size == copy) ||
@@ -123,19 +118,9 @@ CommunicatorFactory World::connector(const cost::Execution& execution,
                                      device::Device& device) const {
     if (!store_) return {};
     const auto shard_size = static_cast<int>(execution.shard_ranks());
-    return [this, shard_size, &device](
-               sharding::RankGroup group,
-               std::span<std::byte> staging) -> std::unique_ptr<comm::Communicator> {
-        const GroupMembers members = members_of(group, launch_, shard_size);
-        auto transport =
-            comm::connect_gloo_group(*store_, launch_, members.name, members.ranks, timeout_);
-        if (device.kind() == cost::DeviceKind::cpu)
-            return std::make_unique<comm::ThreadedCommunicator>(std::move(transport), staging);
-        return comm::connect_nccl(*store_, std::move(transport),
-                                  {.device = device.info().ordinal,
-                                   .compute_stream = device.stream(),
-                                   .group = members.name,
-                                   .timeout = timeout_});
+    return [this, shard_size, &device](sharding::RankGroup group, std::span<std::byte> staging) {
+        return comm::connect_group(*store_, launch_, members_of(group, launch_, shard_size), device,
+                                   staging, timeout_);
     };
 }
 

@@ -165,7 +165,7 @@ TEST(AttentionShapes, GoFromAQuarterToTwiceTheSequenceLength) {
 }
 
 AttentionComparison sample_comparison() {
-    AttentionComparison comparison{.device = "a <device> & more", .on_gpu = true};
+    AttentionComparison comparison{.device = "a <device> & more", .rate_unit = {"TFLOP/s", 1e12}};
     for (const std::int64_t length : {512, 4096}) {
         ComparedShape compared{self_attention(1, length, 4, 2, 64), {}, 1e14};
         compared.trials.backends = {

@@ -155,7 +155,7 @@ TEST_F(EarlierTrainer, Defect10_SecondFfnMatrixMissedItsScaledInitialisation) {
         device::ThreadPool pool(1);
         Session session(plan, pool);
         session.initialize_from_scratch();
-        const Session::WholeWeights whole = session.whole_weights();
+        const device::HostTensor whole = session.whole_weights();
         const std::span<const float> weights = whole.view.as<float>();
         int scaled = 0;
         for (const cost::StateTensor& tensor : plan.state.tensors) {

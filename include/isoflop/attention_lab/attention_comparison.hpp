@@ -34,7 +34,7 @@ struct ComparedShape {
 
 struct AttentionComparison {
     std::string device;
-    bool on_gpu = false;
+    device::RateUnit rate_unit = {};
     DType dtype = DType::float32;
     std::vector<ComparedShape> shapes = {};
 
@@ -63,12 +63,5 @@ struct ComparisonTable {
     std::vector<std::string> notes;
 };
 [[nodiscard]] ComparisonTable attention_comparison_table(const AttentionComparison& comparison);
-
-/// TFLOP/s of GPUs, GFLOP/s of CPUs.
-struct RateUnit {
-    std::string_view name;
-    double flops_per_second = 1;
-};
-[[nodiscard]] RateUnit rate_unit(const AttentionComparison& comparison);
 
 }  // namespace isoflop::attention_lab

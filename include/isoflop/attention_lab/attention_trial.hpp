@@ -12,6 +12,7 @@
 
 #include "isoflop/attention/attention.hpp"
 #include "isoflop/device/context.hpp"
+#include "isoflop/device/device.hpp"
 
 namespace isoflop::attention_lab {
 
@@ -33,7 +34,7 @@ struct AttentionTolerance {
     double lse = 0;
 };
 [[nodiscard]] AttentionTolerance attention_tolerance(cost::AttentionBackend backend, DType dtype,
-                                                     bool on_gpu);
+                                                     const device::DeviceInfo& device);
 
 struct AttentionTrial {
     cost::AttentionBackend backend{};

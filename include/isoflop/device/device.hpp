@@ -25,6 +25,14 @@ struct CUstream_st;  // cudaStream_t points to it
 
 namespace isoflop::device {
 
+struct Context;
+
+/// The unit in which reports give a device's FLOP/s.
+struct RateUnit {
+    std::string_view name;
+    double flops_per_second = 1;
+};
+
 struct DeviceInfo {
     std::string name;  ///< name in the driver, "NVIDIA H100 80GB HBM3"; of a CPU, its model
     int ordinal = 0;
@@ -39,6 +47,24 @@ struct DeviceInfo {
     /// A sum over a tensor has the same bits on 1, 2, 4 ... up to this many ranks, each of which
     /// adds its share of this many parts; 1: the bits may differ.
     int sum_parts = 1;
+    /// Largest error of the logarithm of a sum of exponentials in fp32, relative where it is over
+    /// 1. Kernels of GPUs use fast exponentials.
+    double log_sum_exp_error = 1e-4;
+    RateUnit rate_unit = {"TFLOP/s", 1e12};
+};
+
+/// Rates of the hardware, FLOP/s, with which a run is compared.
+struct MeasuredPeaks {
+    double multiply_adds = 0;  ///< fp32, in registers only
+    double product = 0;        ///< one fp32 product of 2048^3
+};
+
+/// A part of a computation that shows its speed, and is done within a second even by a slow device
+/// of its kind.
+struct TrialSize {
+    double flops = 0;
+    /// Independent tasks that occupy the whole device; nullopt where any number of tasks does.
+    std::optional<std::int64_t> tasks = {};
 };
 
 struct DeviceMemoryUse {
@@ -99,13 +125,19 @@ public:
     Device& operator=(const Device&) = delete;
 
     [[nodiscard]] virtual cost::DeviceKind kind() const = 0;
-    /// Whether the host reads and writes the device's memory itself. Only host_access.hpp should
-    /// need this.
+    /// Whether the host reads and writes the device's memory itself. For host_access.hpp only.
     [[nodiscard]] virtual bool is_host() const { return false; }
     [[nodiscard]] virtual const DeviceInfo& info() const = 0;
     /// For reports and keys of caches: name and properties that its speed depends on, "AMD EPYC
     /// 9654 (8 threads)", "NVIDIA H100 80GB HBM3 (sm_90)".
     [[nodiscard]] virtual std::string description(const ThreadPool& pool) const = 0;
+    /// nullopt for a GPU, whose peaks are in a table. Takes a second.
+    [[nodiscard]] virtual std::optional<MeasuredPeaks> measure_peaks(Context& /*context*/) {
+        return std::nullopt;
+    }
+    [[nodiscard]] virtual TrialSize trial_size(const ThreadPool& /*pool*/) const {
+        return {.flops = 1e12};
+    }
 
     /// Memory filled with zeros. Throws Error with ExitCode::out_of_memory. Use DeviceBuffer.
     [[nodiscard]] virtual std::byte* allocate(std::uint64_t bytes) = 0;

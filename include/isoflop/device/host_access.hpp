@@ -26,14 +26,11 @@ struct HostTensor {
 void write_from_host(Device& device, const TensorView& tensor,
                      const std::function<void(const TensorView& on_host)>& write);
 
-/// Whether the host can read memory behind a pointer of the device.
-[[nodiscard]] bool host_can_read(const Device& device);
-
 /// Host memory in which values for `on_device` are prepared: that memory, or `staging`.
 template <class T>
 [[nodiscard]] std::span<T> prepare_on_host(const Device& device, T* on_device, std::size_t count,
                                            std::vector<T>& staging) {
-    if (host_can_read(device)) return {on_device, count};
+    if (device.is_host()) return {on_device, count};
     staging.resize(count);
     return staging;
 }
@@ -42,9 +39,15 @@ template <class T>
 template <class T>
 [[nodiscard]] std::span<const T> bring_to_device(Device& device, std::span<const T> values,
                                                  T* on_device) {
-    if (host_can_read(device)) return values;
+    if (device.is_host()) return values;
     device.copy_in(on_device, values.data(), values.size_bytes());
     return {on_device, values.size()};
+}
+
+/// Values that the host can read where they are; empty where they are in the memory of a GPU.
+template <class T>
+[[nodiscard]] std::span<const T> visible_to_host(const Device& device, std::span<const T> values) {
+    return device.is_host() ? values : std::span<const T>();
 }
 
 }  // namespace isoflop::device

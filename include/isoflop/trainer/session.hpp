@@ -20,8 +20,8 @@
 #include "isoflop/cost/memory_plan.hpp"
 #include "isoflop/cost/state_layout.hpp"
 #include "isoflop/data/sampler.hpp"
-#include "isoflop/device/arena.hpp"
 #include "isoflop/device/context.hpp"
+#include "isoflop/device/host_access.hpp"
 #include "isoflop/device/planned_memory.hpp"
 #include "isoflop/model/parameter_layout.hpp"
 #include "isoflop/optimizer/optimizer.hpp"
@@ -117,12 +117,8 @@ public:
     /// For work on the host, for every device.
     [[nodiscard]] device::Context& host_context() { return host_context_; }
     [[nodiscard]] device::PlannedMemory& memory() { return memory_; }
-    struct WholeWeights {
-        device::Arena gathered;  ///< empty when the session holds all weights
-        device::TensorView view;
-    };
     /// All weights, flat, in host memory; gathered where ranks hold parts.
-    [[nodiscard]] WholeWeights whole_weights();
+    [[nodiscard]] device::HostTensor whole_weights();
     /// Waits for communication that overlaps with later work.
     void synchronize() { strategy_->synchronize(); }
     [[nodiscard]] const sharding::DataParallel& strategy() const { return *strategy_; }
