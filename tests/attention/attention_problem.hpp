@@ -73,17 +73,21 @@ struct Tensor {
                               std::int64_t i) const {
         return const_cast<Tensor&>(*this).at(batch, token, head, i);
     }
-    [[nodiscard]] Heads view() {
-        return {.data = data.data(),
-                .dtype = device::dtype_of<T>(),
+    [[nodiscard]] Heads view() { return view_of(data.data(), device::dtype_of<T>()); }
+    /// The same layout over other memory.
+    [[nodiscard]] Heads view_of(void* memory, DType dtype) const {
+        return {.data = memory,
+                .dtype = dtype,
                 .batch_stride = tokens * token_stride,
                 .token_stride = token_stride,
                 .head_stride = head_dim};
     }
+    [[nodiscard]] bool is_gap(std::size_t i) const {
+        return static_cast<std::int64_t>(i) % token_stride >= heads * head_dim;
+    }
     [[nodiscard]] bool gaps_are_untouched() const {
         for (std::size_t i = 0; i < data.size(); ++i) {
-            const auto in_row = static_cast<std::int64_t>(i) % token_stride;
-            if (in_row >= heads * head_dim && data[i] != kGap) return false;
+            if (is_gap(i) && data[i] != kGap) return false;
         }
         return true;
     }
@@ -91,17 +95,50 @@ struct Tensor {
     [[nodiscard]] std::vector<double> values() const {
         std::vector<double> all;
         for (std::size_t i = 0; i < data.size(); ++i) {
-            const auto in_row = static_cast<std::int64_t>(i) % token_stride;
-            if (in_row < heads * head_dim) all.push_back(static_cast<double>(data[i]));
+            if (!is_gap(i)) all.push_back(static_cast<double>(data[i]));
         }
         return all;
     }
 };
 
+/// Inputs and outputs of attention and of its gradients, in any memory: `Tensor` has view().
+template <class Tensor>
+struct ProblemTensors {
+    Tensor q, k, v, o, d_o, d_q, d_k, d_v;
+
+    [[nodiscard]] attention::ForwardArguments forward_arguments(
+        const device::TensorView& lse, const device::TensorView& probabilities = {}) {
+        return {.q = q.view(),
+                .k = k.view(),
+                .v = v.view(),
+                .o = o.view(),
+                .lse = lse,
+                .probabilities = probabilities};
+    }
+    [[nodiscard]] attention::BackwardArguments backward_arguments(
+        const device::TensorView& lse, const device::TensorView& row_sums) {
+        return {.q = q.view(),
+                .k = k.view(),
+                .v = v.view(),
+                .o = o.view(),
+                .d_o = d_o.view(),
+                .lse = lse,
+                .probabilities = {},
+                .d_q = d_q.view(),
+                .d_k = d_k.view(),
+                .d_v = d_v.view(),
+                .row_sums = row_sums,
+                .d_q_sums = {},
+                .d_scores = {}};
+    }
+};
+
 template <class T>
-struct Problem {
+struct Problem : ProblemTensors<Tensor<T>> {
+    using Tensors = ProblemTensors<Tensor<T>>;
+    using Tensors::d_o, Tensors::d_q, Tensors::d_k, Tensors::d_v;
+    using Tensors::q, Tensors::k, Tensors::v, Tensors::o;
     Shape shape;
-    Tensor<T> q, k, v, o, d_o, d_q, d_k, d_v;
     std::vector<T> lse, row_sums, probabilities, d_scores;
 
     explicit Problem(const Shape& given, double amplitude = 1, std::int64_t gap = 5)
@@ -137,26 +174,13 @@ struct Problem {
             std::span<T>(data), {shape.batch, shape.heads, shape.query_length, shape.key_length});
     }
     [[nodiscard]] attention::ForwardArguments forward_arguments() {
-        return {.q = q.view(),
-                .k = k.view(),
-                .v = v.view(),
-                .o = o.view(),
-                .lse = rows(lse),
-                .probabilities = matrix(probabilities)};
+        return Tensors::forward_arguments(rows(lse), matrix(probabilities));
     }
     [[nodiscard]] attention::BackwardArguments backward_arguments() {
-        return {.q = q.view(),
-                .k = k.view(),
-                .v = v.view(),
-                .o = o.view(),
-                .d_o = d_o.view(),
-                .lse = rows(lse),
-                .probabilities = matrix(probabilities),
-                .d_q = d_q.view(),
-                .d_k = d_k.view(),
-                .d_v = d_v.view(),
-                .row_sums = rows(row_sums),
-                .d_scores = matrix(d_scores)};
+        auto arguments = Tensors::backward_arguments(rows(lse), rows(row_sums));
+        arguments.probabilities = matrix(probabilities);
+        arguments.d_scores = matrix(d_scores);
+        return arguments;
     }
     void run(AttentionBackend kind, int threads = 1, device::ProductRecorder* recorder = nullptr) {
         device::ThreadPool pool(threads);
@@ -167,6 +191,16 @@ struct Problem {
         backend->backward(context, shape, backward_arguments());
     }
 };
+
+/// Normal inputs, those of the scores times `amplitude`.
+inline void fill_with_normal_values(Problem<double>& problem, unsigned seed, double amplitude = 1) {
+    std::mt19937 generator(seed);
+    std::normal_distribution<double> normal;
+    for (auto* tensor : {&problem.q, &problem.k, &problem.v, &problem.d_o}) {
+        const bool scored = tensor == &problem.q || tensor == &problem.k;
+        for (double& value : tensor->data) value = normal(generator) * (scored ? amplitude : 1);
+    }
+}
 
 /// The same results in double, and for each gradient the same sums with absolute values inside,
 /// which bound what rounding can do where terms cancel.

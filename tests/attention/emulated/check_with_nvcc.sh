@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Checks what ptxas reported of the attention kernels when they were built (cmake/log_ptxas.sh), for every architecture of
-# the build: no spills (of flash_attn_2, forward, head_dim 128 at most 256 bytes), no more registers than the table in
-# block_shapes.hpp says. Generates the PTX of sm_80 and counts the tensor-core products, matrix loads and copies of each kernel,
-# which follow from its tiles. Prints the table of docs/attention_kernels.md.
+# Checks what ptxas reported of the attention kernels when they were built (cmake/log_ptxas.sh), for
+# every architecture of the build: no spills (of flash_attn_2, forward, head_dim 128 at most 256
+# bytes), no more registers than the table in block_shapes.hpp says. Generates the PTX of sm_80 and
+# counts the tensor-core products, matrix loads and copies of each kernel, which follow from its
+# tiles. Prints the table of docs/attention_kernels.md.
 #
 #   check_with_nvcc.sh SOURCE_FOLDER WORK_FOLDER FOLDER_OF_TRAIN_OBJECTS NVCC
 set -euo pipefail
@@ -16,7 +17,8 @@ flags=(-std=c++20 -Werror all-warnings -Xcompiler "-Wall,-Wextra,-Wconversion"
     -I"$source_folder/include" -I"$source_folder/src")
 mkdir -p "$work_folder"
 
-# One line for each kernel of a log: architecture, kernel, type, template arguments, registers, spilled bytes.
+# One line for each kernel of a log: architecture, kernel, type, template arguments, registers,
+# spilled bytes.
 report() {
     c++filt | sed -E 's/isoflop::(attention::(flash_attn_2|sdpa|tensor_cores)|simt):://g; s/\(KeyGradients\)//g' | awk '
         /Compiling entry function/ {

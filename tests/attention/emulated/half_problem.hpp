@@ -116,10 +116,12 @@ struct HalfOptions {
 };
 
 template <class T>
-struct HalfProblem {
+struct HalfProblem : ProblemTensors<HalfTensor<T>> {
+    using Tensors = ProblemTensors<HalfTensor<T>>;
+    using Tensors::d_o, Tensors::d_q, Tensors::d_k, Tensors::d_v;
+    using Tensors::q, Tensors::k, Tensors::v, Tensors::o;
     Shape shape;
     Problem<double> exact;  ///< the same inputs
-    HalfTensor<T> q, k, v, o, d_o, d_q, d_k, d_v;
     emulator::GlobalArray<float> lse, row_sums;
 
     explicit HalfProblem(const Shape& given, const HalfOptions& options = {})
@@ -134,13 +136,7 @@ struct HalfProblem {
             pack(q, k, v);
             pack(d_q, d_k, d_v);
         }
-        std::mt19937 generator(options.seed);
-        std::normal_distribution<double> normal;
-        for (auto* x : {&exact.q, &exact.k, &exact.v, &exact.d_o}) {
-            const bool scored = x == &exact.q || x == &exact.k;
-            for (double& value : x->data)
-                value = normal(generator) * (scored ? options.amplitude : 1);
-        }
+        fill_with_normal_values(exact, options.seed, options.amplitude);
         if (options.change) options.change(exact);
         q.copy_from(exact.q);
         k.copy_from(exact.k);
@@ -156,27 +152,10 @@ struct HalfProblem {
         return {first, DType::float32, {shape.batch, shape.heads, shape.query_length}};
     }
     [[nodiscard]] attention::ForwardArguments forward_arguments() {
-        attention::ForwardArguments arguments;
-        arguments.q = q.view();
-        arguments.k = k.view();
-        arguments.v = v.view();
-        arguments.o = o.view();
-        arguments.lse = rows(lse);
-        return arguments;
+        return Tensors::forward_arguments(rows(lse));
     }
     [[nodiscard]] attention::BackwardArguments backward_arguments() {
-        attention::BackwardArguments arguments;
-        arguments.q = q.view();
-        arguments.k = k.view();
-        arguments.v = v.view();
-        arguments.o = o.view();
-        arguments.d_o = d_o.view();
-        arguments.lse = rows(lse);
-        arguments.d_q = d_q.view();
-        arguments.d_k = d_k.view();
-        arguments.d_v = d_v.view();
-        arguments.row_sums = rows(row_sums);
-        return arguments;
+        return Tensors::backward_arguments(rows(lse), rows(row_sums));
     }
     void run(const FusedAttention& attention = kFlashAttn2) {
         attention.forward(shape, forward_arguments());

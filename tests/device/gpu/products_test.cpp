@@ -8,33 +8,13 @@
 #include <fstream>
 #include <random>
 
-#include "isoflop/base/half_precision.hpp"
+#include "support/device_op.hpp"
 #include "support/gpu_fixture.hpp"
 
 namespace isoflop::device {
 namespace {
 
 using testing::HasSubstr;
-
-double load(const std::byte* data, DType dtype) {
-    std::uint16_t bits = 0;
-    if (dtype == DType::float32) {
-        float value = 0;
-        std::memcpy(&value, data, sizeof(value));
-        return value;
-    }
-    std::memcpy(&bits, data, sizeof(bits));
-    return dtype == DType::bfloat16 ? bfloat16_to_float(bits) : float16_to_float(bits);
-}
-
-void store(std::byte* data, DType dtype, float value) {
-    const std::uint16_t bits =
-        dtype == DType::bfloat16 ? float_to_bfloat16(value) : float_to_float16(value);
-    if (dtype == DType::float32)
-        std::memcpy(data, &value, sizeof(value));
-    else
-        std::memcpy(data, &bits, sizeof(bits));
-}
 
 /// What one result may be off by, relative to the sum of the magnitudes of its terms.
 double tolerance(DType dtype) {
@@ -78,7 +58,7 @@ struct Operand {
           bytes(static_cast<std::size_t>((offset + count * distance) * element)) {
         std::uniform_real_distribution<float> value(-1, 1);
         for (std::size_t i = 0; i < bytes.size(); i += static_cast<std::size_t>(element))
-            store(bytes.data() + i, c.dtype, value(random));
+            test::store_rounded(c.dtype, {value(random)}, bytes.data() + i);
     }
     [[nodiscard]] std::size_t place(std::int64_t matrix, std::int64_t row,
                                     std::int64_t column) const {
@@ -135,13 +115,17 @@ protected:
                         const std::size_t in_a = ta ? a.place(c.shared_a ? 0 : i, k, row)
                                                     : a.place(c.shared_a ? 0 : i, row, k);
                         const std::size_t in_b = tb ? b.place(i, column, k) : b.place(i, k, column);
-                        add(static_cast<double>(c.alpha) * load(a.bytes.data() + in_a, c.dtype) *
-                            load(b.bytes.data() + in_b, c.dtype));
+                        add(static_cast<double>(c.alpha) *
+                            test::load_stored(c.dtype, a.bytes.data() + in_a) *
+                            test::load_stored(c.dtype, b.bytes.data() + in_b));
                     }
                     const std::size_t in_c = initial.place(i, row, column);
-                    add(static_cast<double>(c.beta) * load(initial.bytes.data() + in_c, c.dtype));
-                    if (c.bias) add(load(bias.bytes.data() + bias.place(0, 0, column), c.dtype));
-                    const double got = load(result.bytes.data() + in_c, c.dtype);
+                    add(static_cast<double>(c.beta) *
+                        test::load_stored(c.dtype, initial.bytes.data() + in_c));
+                    if (c.bias)
+                        add(test::load_stored(c.dtype,
+                                              bias.bytes.data() + bias.place(0, 0, column)));
+                    const double got = test::load_stored(c.dtype, result.bytes.data() + in_c);
                     ASSERT_NEAR(got, sum, tolerance(c.dtype) * magnitude)
                         << "matrix " << i << ", row " << row << ", column " << column;
                     std::copy_n(result.bytes.data() + in_c, initial.element,
