@@ -1,5 +1,6 @@
-# CUDA, optional: sets ISOFLOP_HAVE_CUDA and enables the language where nvcc 12.4 or newer works. Everything that a
-# program needs besides the CUDA runtime is loaded when it runs, so headers and the runtime are enough to build.
+# CUDA, optional: sets ISOFLOP_HAVE_CUDA and enables the language where nvcc 12.4 or newer works.
+# Everything that a program needs besides the CUDA runtime is loaded when it runs, so headers and
+# the runtime are enough to build.
 #
 #   ISOFLOP_CUDA=AUTO (where it works), ON (an error where it does not), OFF
 #   CMAKE_CUDA_COMPILER, CMAKE_CUDA_ARCHITECTURES, CMAKE_CUDA_FLAGS, CMAKE_CUDA_RUNTIME_LIBRARY: as everywhere in CMake
@@ -45,7 +46,8 @@ function(isoflop_ask_nvcc_version)
   endif()
 endfunction()
 
-# isoflop_try_nvcc(<result> [launcher]): empty when a trivial program can be built, else what the compiler says.
+# isoflop_try_nvcc(<result> [launcher]): empty when a trivial program can be built, else what the
+# compiler says.
 function(isoflop_try_nvcc result)
   set(folder "${PROJECT_BINARY_DIR}/CMakeFiles/isoflop_cuda")
   file(WRITE "${folder}/trivial.cu" "__global__ void kernel(int* x) { *x = 1; }\n"
@@ -118,7 +120,8 @@ function(isoflop_default_architectures)
   set(CMAKE_CUDA_ARCHITECTURES "${usable}" CACHE STRING "CUDA architectures to build for")
 endfunction()
 
-# isoflop_report_cuda_library(<name> <header> <regex of the version's parts> <what is lost>): headers only
+# isoflop_report_cuda_library(<name> <header> <regex of the version's parts> <what is lost>):
+# headers only
 function(isoflop_report_cuda_library name header pattern lost)
   set(header_path "")
   foreach(folder IN LISTS CUDAToolkit_INCLUDE_DIRS)
@@ -196,7 +199,8 @@ endif()
 enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 
-# The runtime is linked by its path, so that the installed package does not ask its users for the toolkit.
+# The runtime is linked by its path, so that the installed package does not ask its users for the
+# toolkit.
 if(NOT CMAKE_CUDA_RUNTIME_LIBRARY)
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
 endif()
@@ -211,8 +215,8 @@ if(NOT ISOFLOP_CUDART)
 endif()
 set(ISOFLOP_HAVE_CUDA TRUE)
 
-# Where cuBLASLt and NCCL are loaded from, which the system's list of folders need not contain. CMake takes the
-# toolkit's folder for one of the system's and would write nothing.
+# Where cuBLASLt and NCCL are loaded from, which the system's list of folders need not contain.
+# CMake takes the toolkit's folder for one of the system's and would write nothing.
 list(APPEND CMAKE_BUILD_RPATH "${CUDAToolkit_LIBRARY_DIR}")
 list(APPEND CMAKE_INSTALL_RPATH "${CUDAToolkit_LIBRARY_DIR}")
 

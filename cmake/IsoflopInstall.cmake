@@ -21,7 +21,8 @@ foreach(tool scaling-plan)
     install(TARGETS ${tool} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
   endif()
 endforeach()
-# Headers in a folder cuda are for the kernels of the project: they need nvcc or the emulator of the tests.
+# Headers in a folder cuda are for the kernels of the project: they need nvcc or the emulator of the
+# tests.
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/isoflop"
         DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.hpp" REGEX "/cuda/" EXCLUDE)
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/configs"

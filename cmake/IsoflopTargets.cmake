@@ -1,5 +1,5 @@
-# Compile settings shared by every target of ours. They are set per target, never globally, so that the
-# libraries of the distribution keep linking in every kind of build.
+# Compile settings shared by every target of ours. They are set per target, never globally, so that
+# the libraries of the distribution keep linking in every kind of build.
 
 set(ISOFLOP_SANITIZE "" CACHE STRING
     "Sanitizers to build with, as for -fsanitize: address,undefined or thread")
@@ -41,9 +41,10 @@ endfunction()
 
 option(ISOFLOP_PRECOMPILED_HEADERS "Parse headers of the standard library and of other projects once per target" ON)
 
-# isoflop_precompile(<target> <header>...): parsing these headers takes longer than compiling most of our sources. Every
-# source still includes what it uses: clang-tidy reads src and tools without them (tools/tidy.py), and a build with
-# ISOFLOP_PRECOMPILED_HEADERS=OFF shows what is missing in the tests too.
+# isoflop_precompile(<target> <header>...): parsing these headers takes longer than compiling most
+# of our sources. Every source still includes what it uses: clang-tidy reads src and tools without
+# them (tools/tidy.py), and a build with ISOFLOP_PRECOMPILED_HEADERS=OFF shows what is missing in
+# the tests too.
 function(isoflop_precompile target)
   if(ISOFLOP_PRECOMPILED_HEADERS)
     target_precompile_headers(${target} PRIVATE ${ARGN})

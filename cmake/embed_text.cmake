@@ -1,7 +1,7 @@
-# Script mode: writes INPUT as adjacent string literals in which every byte is a hex escape.
-# No character of the text can then meet CMake's list and escape rules, the C++ preprocessor or a raw
-# literal's delimiter. Each chunk stays far below the length at which compilers give up on a literal;
-# an escape cannot swallow the next byte, because that byte begins with its own backslash.
+# Script mode: writes INPUT as adjacent string literals in which every byte is a hex escape. No
+# character of the text can then meet CMake's list and escape rules, the C++ preprocessor or a raw
+# literal's delimiter. Each chunk stays far below the length at which compilers give up on a
+# literal; an escape cannot swallow the next byte, because that byte begins with its own backslash.
 file(READ "${INPUT}" hex HEX)
 string(LENGTH "${hex}" hex_length)
 set(chunks "")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs a command of nvcc (log_ptxas.sh NVCC ARGUMENT...), writes what the GPU's assembler says about registers and spills
-# to OBJECT.ptxas.txt beside the object, and prints the rest. tools/ptxas_gate.py reads the files: so no kernel is compiled
-# a second time to be checked.
+# Runs a command of nvcc (log_ptxas.sh NVCC ARGUMENT...), writes what the GPU's assembler says about
+# registers and spills to OBJECT.ptxas.txt beside the object, and prints the rest.
+# tools/ptxas_gate.py reads the files: so no kernel is compiled a second time to be checked.
 set -uo pipefail
 
 object=""

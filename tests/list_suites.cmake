@@ -1,4 +1,5 @@
-# Writes a test for every suite of a test program: cmake -DPROGRAM=... -DLABELS=... -DOUTPUT=... -P list_suites.cmake
+# Writes a test for every suite of a test program: cmake -DPROGRAM=... -DLABELS=... -DOUTPUT=... -P
+# list_suites.cmake
 execute_process(COMMAND "${PROGRAM}" --gtest_list_tests OUTPUT_VARIABLE lines COMMAND_ERROR_IS_FATAL ANY)
 string(REGEX MATCHALL "(^|\n)[^ \n]+\\.[ \n]" suites "${lines}")
 set(tests "")

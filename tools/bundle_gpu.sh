@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Makes a folder that tests and measures a GPU on machines that cannot build, and a .tar.gz of it (docs/gpu_bundle.md).
+# Makes a folder that tests and measures a GPU on machines that cannot build, and a .tar.gz of it
+# (docs/gpu_bundle.md).
 #
 #   tools/bundle_gpu.sh ARCH [--output FOLDER] [--jobs N] [-- ARGUMENT OF cmake]...
 #
 #   ARCH   compute capability of the GPU without the dot (90 for an H100), or what CMAKE_CUDA_ARCHITECTURES takes
 #          (90-real, which 90 stands for, or 90-virtual)
 #
-# Builds in build/bundle-ARCH and writes FOLDER/isoflop-gpu-ARCH and FOLDER/isoflop-gpu-ARCH.tar.gz; FOLDER is build by
-# default. Needs nvcc, and no GPU.
+# Builds in build/bundle-ARCH and writes FOLDER/isoflop-gpu-ARCH and FOLDER/isoflop-gpu-ARCH.tar.gz;
+# FOLDER is build by default. Needs nvcc, and no GPU.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
@@ -25,8 +26,8 @@ is_of_the_machine() {
     return 1
 }
 
-# configure CMAKE_ARGUMENT...: the folder of the bundle stands first where libraries are looked for. The toolkit's folder,
-# which the build adds, stays behind it.
+# configure CMAKE_ARGUMENT...: the folder of the bundle stands first where libraries are looked for.
+# The toolkit's folder, which the build adds, stays behind it.
 configure() {
     # shellcheck disable=SC2016  # the loader replaces $ORIGIN
     cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DISOFLOP_CUDA=ON -DISOFLOP_BUILD_TESTS=ON \
@@ -34,8 +35,8 @@ configure() {
         '-DCMAKE_BUILD_RPATH=$ORIGIN/../lib' "$@"
 }
 
-# A program finds the libraries that it names in the bundle, but the libraries would look for their own elsewhere. So
-# programs name those too, and are linked once more.
+# A program finds the libraries that it names in the bundle, but the libraries would look for their
+# own elsewhere. So programs name those too, and are linked once more.
 build_programs() {
     local indirect
     configure -DCMAKE_EXE_LINKER_FLAGS= "$@"
@@ -100,7 +101,8 @@ check_libraries() {
     done
 }
 
-# A model that trains within a second. Everything that decides the numbers is here; run.sh adds device, type and length.
+# A model that trains within a second. Everything that decides the numbers is here; run.sh adds
+# device, type and length.
 write_tiny_config() {
     cat <<'EOF'
 {

@@ -6,8 +6,8 @@
 #   tools/check.sh all          everything that tools/test.sh runs
 #   tools/check.sh --list       the names of the layers
 #
-# A layer is a row of cmake/layers.txt with tests in tests/LAYER/; `emulated` names the tests of CUDA kernels on the
-# emulated GPU. Builds in build/release. CONTRIBUTING.md has the durations.
+# A layer is a row of cmake/layers.txt with tests in tests/LAYER/; `emulated` names the tests of
+# CUDA kernels on the emulated GPU. Builds in build/release. CONTRIBUTING.md has the durations.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 

@@ -29,8 +29,8 @@ find_nvcc() {
     return 1
 }
 
-# Where ccache is installed, these let it store what is compiled with precompiled headers, and share the results of clones
-# in different folders. What the user has set stays.
+# Where ccache is installed, these let it store what is compiled with precompiled headers, and share
+# the results of clones in different folders. What the user has set stays.
 export CCACHE_SLOPPINESS="${CCACHE_SLOPPINESS:-pch_defines,time_macros}"
 export CCACHE_BASEDIR="${CCACHE_BASEDIR:-$root}" CCACHE_NOHASHDIR="${CCACHE_NOHASHDIR:-1}"
 
@@ -40,8 +40,9 @@ print_help() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$script_path"; }
 # Succeeds where the machine has an NVIDIA GPU with a working driver.
 has_gpu() { have nvidia-smi && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
 
-# Configures build/release for scripts that do not need the GPU code: a folder that exists keeps its configuration, a new
-# one has CUDA only where there is a GPU. The variable ISOFLOP_CUDA (AUTO, ON or OFF) decides otherwise.
+# Configures build/release for scripts that do not need the GPU code: a folder that exists keeps its
+# configuration, a new one has CUDA only where there is a GPU. The variable ISOFLOP_CUDA (AUTO, ON
+# or OFF) decides otherwise.
 #
 #   configure_release [-D OPTION OF A NEW FOLDER]... [-- OPTION OF EVERY FOLDER...]
 configure_release() {

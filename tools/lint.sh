@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Checks what every layer includes and the format of every C++ file (clang-format, version 14 only: other versions format
-# differently), and runs clang-tidy over src and tools. Ends with 1 on findings.
+# Checks what every layer includes, the width of prose (check_prose.py) and the format of every C++
+# file (clang-format, version 14 only: other versions format differently), and runs clang-tidy over
+# src and tools. Ends with 1 on findings.
 #
 #   tools/lint.sh            check
 #   tools/lint.sh --includes check the includes only
-#   tools/lint.sh --format   check the format only
+#   tools/lint.sh --format   check the format and the width of prose only
 #   tools/lint.sh --tidy     run clang-tidy only
 #   tools/lint.sh --fix      format the files instead
 set -euo pipefail
@@ -32,6 +33,8 @@ cpp_files() {
 
 check_includes() { python3 -B tools/check_includes.py || failed=1; }
 
+check_prose() { python3 -B tools/check_prose.py || failed=1; }
+
 check_format() {
     local clang_format
     clang_format="$(find_tool clang-format || true)"
@@ -57,9 +60,9 @@ check_tidy() {
 }
 
 case ${1:-} in
-    "") check_includes && check_format --dry-run --Werror && check_tidy ;;
+    "") check_includes && check_prose && check_format --dry-run --Werror && check_tidy ;;
     --includes) check_includes ;;
-    --format) check_format --dry-run --Werror ;;
+    --format) check_prose && check_format --dry-run --Werror ;;
     --tidy) check_tidy ;;
     --fix) check_format -i ;;
     -h | --help) print_help && exit 0 ;;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Trains with --device=cuda on a machine without a GPU: ptxrun, a program beside the project, interprets the kernels of
-# the real binary and checks every access. Builds ptxrun and the program, then runs tests/tools/ptxrun_check.py.
+# Trains with --device=cuda on a machine without a GPU: ptxrun, a program beside the project,
+# interprets the kernels of the real binary and checks every access. Builds ptxrun and the program,
+# then runs tests/tools/ptxrun_check.py.
 #
 #   tools/ptxrun.sh PTXRUN_FOLDER            everything, about six minutes of CPU time after building
 #   tools/ptxrun.sh PTXRUN_FOLDER --quick    a handful of runs of train; further arguments go to the check
@@ -17,7 +18,8 @@ nvcc="$(find_nvcc)" || die 2 "nvcc was found neither on the PATH nor in CUDACXX,
 jobs="$(nproc)"
 
 make --no-print-directory -C "$folder" B="$root/build/ptxrun" CUDA="$(dirname -- "$(dirname -- "$nvcc")")" -j"$jobs"
-# The architecture as PTX and uncompressed, as ptxrun reads it; the runtime shared, for ptxrun's to take its place.
+# The architecture as PTX and uncompressed, as ptxrun reads it; the runtime shared, for ptxrun's to
+# take its place.
 cmake -S . -B build/ptx -G Ninja -DCMAKE_BUILD_TYPE=Release -DISOFLOP_CUDA=ON -DISOFLOP_BUILD_BENCHMARKS=OFF \
     -DCMAKE_CUDA_COMPILER="$nvcc" -DCMAKE_CUDA_RUNTIME_LIBRARY=Shared -DCMAKE_CUDA_ARCHITECTURES=80-virtual \
     -DCMAKE_CUDA_FLAGS="--no-compress -lineinfo"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Sets up, builds, and does the whole job once: prints a plan, prepares text that every Debian and Ubuntu has, trains a small
-# LLaMA on it for 300 iterations and lets it write a few words.
+# Sets up, builds, and does the whole job once: prints a plan, prepares text that every Debian and
+# Ubuntu has, trains a small LLaMA on it for 300 iterations and lets it write a few words.
 #
-# A new build folder is built for CPUs on a machine without a GPU; ISOFLOP_CUDA=ON builds for GPUs all the same. Later
-# tools/test.sh and tools/check.sh use what was built here.
+# A new build folder is built for CPUs on a machine without a GPU; ISOFLOP_CUDA=ON builds for GPUs
+# all the same. Later tools/test.sh and tools/check.sh use what was built here.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building and testing need on Debian 12 and Ubuntu 24.04. Does nothing when all of it is
-# there. On other systems it says what is needed, and succeeds when CMake finds it.
+# Installs what building and testing need on Debian 12 and Ubuntu 24.04. Does nothing when all of it
+# is there. On other systems it says what is needed, and succeeds when CMake finds it.
 #
 #   tools/setup.sh [--dev]      --dev adds clang, clang-format and clang-tidy, which CI uses
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up, builds and runs the whole test suite, for GPUs too where a CUDA toolkit is found. Arguments go to ctest, for
-# example:
+# Sets up, builds and runs the whole test suite, for GPUs too where a CUDA toolkit is found.
+# Arguments go to ctest, for example:
 #
 #   tools/test.sh -R ParameterLayout      only the tests with that name
 #   tools/test.sh -LE slow                without the slow ones

@@ -25,7 +25,8 @@ void check_backward(cost::AttentionBackend backend, const Shape& shape,
 
 /// Products that the kernels have counted.
 void record_counted(const Context& context, cost::Pass pass, const ProductCount& issued);
-/// Products of all heads as cost::core_pairs plans them: kernels of GPUs and libraries do not count.
+/// Products of all heads as cost::core_pairs plans them: kernels of GPUs and libraries do not
+/// count.
 void record_planned_forward(const Context& context, cost::AttentionBackend backend,
                             const Shape& shape, cost::Pass pass);
 void record_planned_backward(const Context& context, cost::AttentionBackend backend,

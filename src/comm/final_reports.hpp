@@ -1,8 +1,8 @@
 // The final reports of the ranks of a group, and which rank is lost according to them.
 //
 // Every rank sends one report before it closes its connections. A connection that closes without a
-// report belongs to a dead rank. After a timeout the reports lead from rank to rank (0 waited for 1,
-// 1 waited for 3, 3 has not reported) to the rank that hangs.
+// report belongs to a dead rank. After a timeout the reports lead from rank to rank (0 waited for
+// 1, 1 waited for 3, 3 has not reported) to the rank that hangs.
 #pragma once
 
 #include <chrono>

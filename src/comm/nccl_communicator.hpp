@@ -1,8 +1,8 @@
 // Collectives of NCCL on a communication stream (nccl_link.hpp describes the order on the GPU).
 //
-// Each collective is one call outside of any group, whose functions are not loaded: a group of several calls would be one launch,
-// and its first collective would end only with its last. zero1 and fsdp use the first result while
-// the later collectives still run.
+// Each collective is one call outside of any group, whose functions are not loaded: a group of
+// several calls would be one launch, and its first collective would end only with its last. zero1
+// and fsdp use the first result while the later collectives still run.
 #pragma once
 
 #include <mutex>

@@ -51,6 +51,19 @@ std::string title_of(const Section& section) {
     return section.name.empty() ? std::string("(top level)") : section.name;
 }
 
+/// A paragraph in lines of at most 100 columns, each with its end.
+std::string wrapped(std::string_view text) {
+    constexpr std::size_t kWidth = 100;
+    std::string lines;
+    while (text.size() > kWidth) {
+        const std::size_t space = text.rfind(' ', kWidth);
+        if (space == std::string_view::npos) break;
+        lines += fmt::format("{}\n", text.substr(0, space));
+        text.remove_prefix(space + 1);
+    }
+    return lines + fmt::format("{}\n", text);
+}
+
 /// A table cell must not end the cell early.
 std::string escape_cell(std::string_view text) {
     std::string escaped;
@@ -179,7 +192,8 @@ std::string markdown(const SchemaBase& schema, const void* defaults) {
                             field.info.unit, escape_cell(default_of(field, defaults)),
                             escape_cell(allowed_of(field)), escape_cell(help));
         }
-        if (!ignored.empty()) text += "\nAccepted without effect: " + join(ignored) + ".\n";
+        if (!ignored.empty())
+            text += "\n" + wrapped("Accepted without effect: " + join(ignored) + ".");
     }
     return text;
 }

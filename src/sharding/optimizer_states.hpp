@@ -18,8 +18,8 @@ public:
     OptimizerStates(const cost::OptimizerState& optimizer, const cost::StateLayout& layout,
                     const device::PlannedMemory& memory);
 
-    /// Of one unit, where memory holds one of `sharers` equal parts of every unit. Empty views where
-    /// a state does not cover the unit.
+    /// Of one unit, where memory holds one of `sharers` equal parts of every unit. Empty views
+    /// where a state does not cover the unit.
     [[nodiscard]] std::vector<device::TensorView> of_unit(std::size_t unit,
                                                           std::int64_t sharers) const;
 

@@ -149,7 +149,8 @@ def check_logits(model, config, weights):
     expected = Reference(config, weights).logits(tokens)
     with torch.no_grad():
         found = model.double()(tokens[None]).logits[0]
-    # Double against double; transformers computes norms, softmax and rotary tables in single precision all the same.
+    # Double against double; transformers computes norms, softmax and rotary tables in single
+    # precision all the same.
     error = (found - expected).norm() / expected.norm()
     assert error < 1e-5, f"logits differ by {error:.1e}"
     return error

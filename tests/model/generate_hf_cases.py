@@ -178,7 +178,8 @@ def gpt2(pick):
 
 
 def mpt(pick):
-    # The class of transformers knows only alibi without biases and a four-fold feed-forward network.
+    # The class of transformers knows only alibi without biases and a four-fold feed-forward
+    # network.
     keys = fused_sizes(pick, {
         "hidden_size": "d_model", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads",
         "max_position_embeddings": "max_seq_len"})

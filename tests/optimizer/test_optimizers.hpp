@@ -45,8 +45,8 @@ public:
     }
 };
 
-/// Matrices of blocks: w -= learning_rate m / |m|, with the norm of the whole matrix. All else: w -=
-/// learning_rate g.
+/// Matrices of blocks: w -= learning_rate m / |m|, with the norm of the whole matrix. All else: w
+/// -= learning_rate g.
 class NormedMomentum final : public Optimizer {
 public:
     [[nodiscard]] const cost::OptimizerState& state() const override { return kNormedMomentum; }

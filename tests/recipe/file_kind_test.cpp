@@ -52,7 +52,8 @@ TEST(FileKind, TheNameOfASchemaIsNotNeeded) {
     }
 }
 
-/// A small config.json of every model type that is known, as tests/model has them from transformers.
+/// A small config.json of every model type that is known, as tests/model has them from
+/// transformers.
 std::map<std::string, nlohmann::ordered_json> hugging_face_configs() {
     std::ifstream file(test::source_path("tests/model/hf_cases.json"));
     std::map<std::string, nlohmann::ordered_json> configs;
@@ -62,8 +63,8 @@ std::map<std::string, nlohmann::ordered_json> hugging_face_configs() {
     return configs;
 }
 
-// transformers 4 writes torch_dtype, transformers 5 dtype and rope_parameters; both write the class,
-// the version and generation settings.
+// transformers 4 writes torch_dtype, transformers 5 dtype and rope_parameters; both write the
+// class, the version and generation settings.
 TEST(FileKind, ConfigsOfTransformersAreNoTrainingConfigs) {
     const auto configs = hugging_face_configs();
     EXPECT_GE(configs.size(), 15U);

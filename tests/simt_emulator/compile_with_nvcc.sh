@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles the kernels with every word of the vocabulary, looks for the instructions in the PTX and assembles it. Ends with 77, for "skipped",
-# where there is no nvcc.
+# Compiles the kernels with every word of the vocabulary, looks for the instructions in the PTX and
+# assembles it. Ends with 77, for "skipped", where there is no nvcc.
 #
 #   compile_with_nvcc.sh SOURCE_FOLDER WORK_FOLDER
 set -euo pipefail

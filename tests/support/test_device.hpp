@@ -1,5 +1,5 @@
-// The device on which the linked program runs the tests of <layer>/devices and <layer>/cuda, and the
-// orders in which it can execute an op.
+// The device on which the linked program runs the tests of <layer>/devices and <layer>/cuda, and
+// the orders in which it can execute an op.
 #pragma once
 
 #include <functional>

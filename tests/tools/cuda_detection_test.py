@@ -86,7 +86,8 @@ class Detection(unittest.TestCase):
         self.assertIn("ISOFLOP_CUDA=ON", text)
         self.assertIn("unsupported GNU version", text)
 
-    # The pretended compiler cannot become CMake's, so these fail later; what was decided is in the cache.
+    # The pretended compiler cannot become CMake's, so these fail later; what was decided is in the
+    # cache.
 
     def test_architectures_that_the_toolkit_does_not_know_are_left_out(self):
         self.program("nvidia-smi", "exit 9")

@@ -201,7 +201,8 @@ class Memory(EarlierTrainerTest):
             fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
             if "RssAnon" in fields:
                 resident = {key: 1024 * int(fields[key].split()[0]) for key in ("RssAnon", "RssFile", "VmHWM")}
-                # Between two samples only the high-water mark sees a peak; it includes mapped files.
+                # Between two samples only the high-water mark sees a peak; it includes mapped
+                # files.
                 peak = max(peak, resident["RssAnon"], resident["VmHWM"] - resident["RssFile"])
             time.sleep(0.005)
         output = process.communicate(timeout=60)[0]

@@ -22,7 +22,8 @@ Devices
   GPU 0 libraries                driver for CUDA 13.0, cuBLASLt 13.1.0
 """
 
-# Writes the losses that the carried reference has, changed by $losses; environment variables say what else it does.
+# Writes the losses that the carried reference has, changed by $losses; environment variables say
+# what else it does.
 TRAIN = r"""#!/usr/bin/env bash
 case $1 in
     --version) echo "train 0.1.0 (pretended)"; exit ;;

@@ -17,10 +17,12 @@ from distributed_support import TRAIN, Run, environment
 PTXRUN = pathlib.Path(sys.argv[2]).resolve()
 PATIENCE = 900  # seconds, for what takes a few on an idle machine
 
-# What the stand-in of cuDNN, which cannot start, says when sdpa asks it why. Our own kernels run then.
+# What the stand-in of cuDNN, which cannot start, says when sdpa asks it why. Our own kernels run
+# then.
 WITHOUT_CUDNN = "ptxrun: cudnnGetLastErrorString is not implemented\n"
 
-# Small enough to take about a second. One backend: which is the fastest depends on the load of this machine.
+# Small enough to take about a second. One backend: which is the fastest depends on the load of this
+# machine.
 TINY = {
     "arch_preset": "llama", "n_layer": 2, "n_head": 2, "n_kv_head": 1, "n_embd": 64, "intermediate_size": 96,
     "vocab_size": 257, "block_size": 16, "batch_size": 2, "gradient_accumulation_steps": 2, "max_iters": 3,

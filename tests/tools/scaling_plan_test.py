@@ -570,7 +570,8 @@ class Sweep(ToolTest):
         self.refuse("sweep", plan, "--over", "num_attention_heads=32,33", says="num_attention_heads=33")
 
     def test_a_hundred_thousand_points_take_seconds_at_most(self):
-        # On an idle machine it is well under one second (tests/benchmarks); this only catches a wrong complexity.
+        # On an idle machine it is well under one second (tests/benchmarks); this only catches a
+        # wrong complexity.
         for axes in (["--over", "num_gpus=1..100", "--over", "available_hours=1..1000"],
                      ["--over", "available_hours=1..100000"]):
             begin = time.monotonic()

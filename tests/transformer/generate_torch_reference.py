@@ -41,7 +41,8 @@ PRESETS["qwen3"] = {**PRESETS["llama"], "weight_tying": True, "qk_norm": True}
 
 SIZES = {"n_layer": 2, "n_head": 4, "n_embd": 16, "vocab_size": 23, "block_size": 24}
 
-# name, (sequences, tokens each), our configuration. Two lengths cross the tiles of 64 that fused attention works in.
+# name, (sequences, tokens each), our configuration. Two lengths cross the tiles of 64 that fused
+# attention works in.
 MODELS = [
     ("gpt2", (2, 9), {"arch_preset": "gpt2"}),
     ("gpt2_bias_layernorm", (2, 24), {"arch_preset": "gpt2", "bias": True, "normalization": "layernorm",
@@ -61,9 +62,10 @@ MODELS = [
                                            "norm_position": "post", "ffn_type": "standard", "n_kv_head": 1}),
 ]
 
-# The bound of the gradient norm lies between the norms that occur: some steps are clipped, some are not. GPT-2's biases
-# of keys have no gradient but rounding (softmax does not see them), about 1e-17, which AdamW divides by eps: 1e-6 keeps
-# that out of the comparison, and lets an error in eps show.
+# The bound of the gradient norm lies between the norms that occur: some steps are clipped, some are
+# not. GPT-2's biases of keys have no gradient but rounding (softmax does not see them), about
+# 1e-17, which AdamW divides by eps: 1e-6 keeps that out of the comparison, and lets an error in eps
+# show.
 OPTIMIZER = {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.95, "eps": 1e-6, "weight_decay": 0.1, "grad_clip": 1.0,
              "steps": 3}
 
@@ -98,7 +100,8 @@ def rope_frequencies(config, head_dim):
     scaling = config.get("rope_scaling")
     if scaling is None:
         return plain
-    # apply_scaling of Llama 3.1: turns within the original context decide how far a frequency is divided.
+    # apply_scaling of Llama 3.1: turns within the original context decide how far a frequency is
+    # divided.
     turns = scaling["original_max_position_embeddings"] * plain / (2 * math.pi)
     low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
     kept = ((turns - low) / (high - low)).clamp(0, 1)

@@ -11,11 +11,13 @@
 #   --output FOLDER  Write there instead of results beside this script
 #   --torch PYTHON   Interpreter with PyTorch; python3 by default
 #
-# Each step is a process with a time limit and ends with one line: PASS, FAIL, SKIP or TIMEOUT, seconds, name, note. The
-# results are written again before and after each step, so that they exist however the run ends.
+# Each step is a process with a time limit and ends with one line: PASS, FAIL, SKIP or TIMEOUT,
+# seconds, name, note. The results are written again before and after each step, so that they exist
+# however the run ends.
 #
-# Exit codes: 0 every step passed or was skipped, 1 a step failed or reached its limit, 2 there is no GPU for this bundle or
-# the command line is wrong, 3 the minutes were over before the last step, 129, 130 or 143 a signal (HUP, INT, TERM).
+# Exit codes: 0 every step passed or was skipped, 1 a step failed or reached its limit, 2 there is
+# no GPU for this bundle or the command line is wrong, 3 the minutes were over before the last step,
+# 129, 130 or 143 a signal (HUP, INT, TERM).
 #
 # Needs bash 4, coreutils, sed, grep and awk.
 set -uo pipefail
@@ -82,8 +84,8 @@ chosen() {
     return 1
 }
 
-# end_group ID: timeout ends with the step's shell, but a program that ends gently, or hangs, may outlive it. It gets five
-# seconds, so that it does not hold the GPU while the next step runs.
+# end_group ID: timeout ends with the step's shell, but a program that ends gently, or hangs, may
+# outlive it. It gets five seconds, so that it does not hold the GPU while the next step runs.
 end_group() {
     local tries
     for ((tries = 0; tries < 50; ++tries)); do

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# What the steps of run.sh do: steps.sh STEP ARGUMENT..., in a process of its own that run.sh stops at the time limit. The
-# last line of the output is the note of the verdict. Exit codes: 0 passed, 77 skipped, others failed.
+# What the steps of run.sh do: steps.sh STEP ARGUMENT..., in a process of its own that run.sh stops
+# at the time limit. The last line of the output is the note of the verdict. Exit codes: 0 passed,
+# 77 skipped, others failed.
 #
-# run.sh exports the variables: bundle (its folder), architecture, minutes, quick (0 or 1), torch (an interpreter),
-# step_seconds (the time limit), work (a folder that all steps share) and tables (where benchmarks put theirs).
+# run.sh exports the variables: bundle (its folder), architecture, minutes, quick (0 or 1), torch
+# (an interpreter), step_seconds (the time limit), work (a folder that all steps share) and tables
+# (where benchmarks put theirs).
 # shellcheck disable=SC2154  # variables of run.sh
 set -uo pipefail
 # shellcheck disable=SC2034  # the expansion is the check
@@ -40,7 +42,8 @@ train_tiny() {
     "$bin/train" "$carried/tiny.json" --device=cuda --out_dir="$work/out" --run_name="$name" "$@"
 }
 
-# compare_losses REFERENCE FILE DTYPE: prints how far apart they are, and fails when that is too far.
+# compare_losses REFERENCE FILE DTYPE: prints how far apart they are, and fails when that is too
+# far.
 compare_losses() {
     local of_loss=2e-3 of_norm=2e-2
     if [[ $3 == float32 ]]; then of_loss=1e-4 of_norm=1e-3; fi

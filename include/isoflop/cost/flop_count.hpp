@@ -72,7 +72,8 @@ enum class AttentionMask {
 
 /// How published figures count training FLOPs per token. N_act are the parameters one token uses.
 enum class Convention {
-    /// 3 x forward products, full attention: 6 x matmul parameters + 12 L a d S; the default for MFU
+    /// 3 x forward products, full attention: 6 x matmul parameters + 12 L a d S; the default for
+    /// MFU
     exact,
     palm,      ///< 6 N_act + 12 L a d S, all parameters (Chowdhery 2022, appendix B)
     megatron,  ///< matrix products with the causal half of attention, no router (Megatron-LM)

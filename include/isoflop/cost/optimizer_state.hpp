@@ -1,6 +1,6 @@
-// Which state an optimizer keeps beside weights, master weights and gradients. The memory plan sizes
-// it, the trainer allocates, shards, saves and loads it, all from the same description; how the
-// state is used is known to the optimizer layer alone.
+// Which state an optimizer keeps beside weights, master weights and gradients. The memory plan
+// sizes it, the trainer allocates, shards, saves and loads it, all from the same description; how
+// the state is used is known to the optimizer layer alone.
 #pragma once
 
 #include <array>
@@ -36,8 +36,8 @@ struct OptimizerTensor {
 struct OptimizerState {
     std::string_view name;  ///< as the key `optimizer` spells it
     std::span<const OptimizerTensor> tensors;
-    /// The update of a matrix needs the whole of it. Where ranks hold parts, memory for one gathered
-    /// unit in fp32 is planned.
+    /// The update of a matrix needs the whole of it. Where ranks hold parts, memory for one
+    /// gathered unit in fp32 is planned.
     bool whole_matrices = false;
 };
 

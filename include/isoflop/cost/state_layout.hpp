@@ -71,8 +71,8 @@ struct TensorPart {
     std::int64_t offset = 0;  ///< of it in the range
     std::int64_t count = 0;
 };
-/// Of elements [first, first + count) of the state, which lie in `unit`, in memory order and without
-/// padding. `layout` must outlive the result.
+/// Of elements [first, first + count) of the state, which lie in `unit`, in memory order and
+/// without padding. `layout` must outlive the result.
 [[nodiscard]] std::vector<TensorPart> tensor_parts(const StateLayout& layout, std::size_t unit,
                                                    std::uint64_t first, std::int64_t count);
 

@@ -16,8 +16,8 @@ namespace isoflop::device {
 
 class PlannedMemory {
 public:
-    /// Allocates plan.arena_bytes, zero-filled, in one piece of the device's memory. The device must
-    /// outlive this.
+    /// Allocates plan.arena_bytes, zero-filled, in one piece of the device's memory. The device
+    /// must outlive this.
     PlannedMemory(cost::MemoryPlan plan, const cost::Execution& execution,
                   Device& device = host_device());
 

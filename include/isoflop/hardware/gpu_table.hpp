@@ -55,9 +55,9 @@ struct Gpu {
 
 class NameIndex;
 
-/// A loaded table. Lookup reads names as drivers, clouds and people write them: "h100", "80GB H100",
-/// "NVIDIA H100 80GB HBM3", "DGX H100" and "p5.48xlarge" all find the H100-SXM. A stated size
-/// chooses among the rows of a name.
+/// A loaded table. Lookup reads names as drivers, clouds and people write them: "h100", "80GB
+/// H100", "NVIDIA H100 80GB HBM3", "DGX H100" and "p5.48xlarge" all find the H100-SXM. A stated
+/// size chooses among the rows of a name.
 class GpuTable {
 public:
     /// The table compiled in from configs/gpus.jsonc (parsed once, on first use).

@@ -32,7 +32,8 @@ struct Update {
     std::uint64_t rounding_seed = 0;
 };
 
-/// The part of one unit (embedding, block, head) that this rank updates: flat views of equal length.
+/// The part of one unit (embedding, block, head) that this rank updates: flat views of equal
+/// length.
 struct Slice {
     std::size_t unit = 0;
     std::uint64_t first_element = 0;   ///< of the whole model state
@@ -55,8 +56,8 @@ public:
     virtual ~Optimizer() = default;
     [[nodiscard]] virtual const cost::OptimizerState& state() const = 0;
     /// Updates weights (by way of the master weights where there are such) and state. A learning
-    /// rate of zero leaves master weights as they are, and only rounds them; state that is zero then
-    /// stays zero with zero gradients.
+    /// rate of zero leaves master weights as they are, and only rounds them; state that is zero
+    /// then stays zero with zero gradients.
     virtual void update(device::Context& context, const Update& update,
                         const Slice& slice) const = 0;
 };

@@ -70,8 +70,8 @@ public:
     virtual void synchronize() {}
 
     /// A flat tensor of statistics of which each rank has the part that its slice is of the unit,
-    /// whole, on every rank: in memory of the plan (an optimizer with whole_matrices has it planned),
-    /// valid until the next call.
+    /// whole, on every rank: in memory of the plan (an optimizer with whole_matrices has it
+    /// planned), valid until the next call.
     [[nodiscard]] virtual TensorView gather(std::size_t unit, const TensorView& part) = 0;
 
 protected:

@@ -27,7 +27,8 @@ struct RowBlock {
     std::int64_t rows = 0;
 };
 
-/// Calls run(block) for all blocks of `length` rows of `heads` heads; it returns what it has issued.
+/// Calls run(block) for all blocks of `length` rows of `heads` heads; it returns what it has
+/// issued.
 template <class Run>
 void for_all_blocks(Context& context, const Shape& shape, std::int64_t heads, std::int64_t length,
                     IssuedProducts& issued, const Run& run) {

@@ -1,5 +1,5 @@
-// The GPU benchmarks are one program, as each needs every kernel: the name by which it is started says
-// which benchmark runs.
+// The GPU benchmarks are one program, as each needs every kernel: the name by which it is started
+// says which benchmark runs.
 #include <array>
 #include <cstdio>
 #include <filesystem>

@@ -1,7 +1,7 @@
 // Whole training steps of gpt2_124m and llama_1b (configs/train) on the built-in corpus, per
 // attention backend and batch size: tokens/s, MFU as the trainer counts it (exact model FLOPs
-// against the data sheet's dense peak), and device memory, used and planned. One micro-batch per iteration,
-// so each has its share of the optimizer: real runs accumulate several and are faster.
+// against the data sheet's dense peak), and device memory, used and planned. One micro-batch per
+// iteration, so each has its share of the optimizer: real runs accumulate several and are faster.
 #include <fmt/format.h>
 
 #include <algorithm>
