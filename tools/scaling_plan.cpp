@@ -15,6 +15,7 @@
 #include "isoflop/base/text.hpp"
 #include "isoflop/base/version.hpp"
 #include "isoflop/config/overrides.hpp"
+#include "isoflop/text/terminal.hpp"
 #include "isoflop/text/usage_message.hpp"
 #include "scaling_plan_commands.hpp"
 
@@ -93,6 +94,7 @@ void add_options(Command& command, Options& options) {
     if (name == "backward") {
         app.add_option("--emit-train-config", options.emit_train_config,
                        "Write the config with which train executes the plan; - prints it")
+            ->each([&options](const std::string&) { options.emits_train_config = true; })
             ->type_name("FILE");
         app.add_option("--plot", options.plot,
                        "Write loss against model size at the plan's compute as an SVG picture")
@@ -163,23 +165,43 @@ int print(const Result& result) {
     return result.exit_code;
 }
 
+std::string command_names(const std::vector<Command>& commands) {
+    std::vector<std::string_view> names;
+    for (const Command& command : commands) names.push_back(command.name);
+    return join(names);
+}
+
+/// A first word that is no command, nor an option.
+void refuse_wrong_command(const std::vector<std::string>& arguments,
+                          const std::vector<Command>& commands) {
+    if (arguments.empty() || arguments.front().starts_with("-")) return;
+    std::vector<std::string_view> names;
+    for (const Command& command : commands) {
+        if (command.name == arguments.front()) return;
+        names.push_back(command.name);
+    }
+    throw ConfigError(fmt::format("'{}' is no command{}; commands: {}", arguments.front(),
+                                  suggestion(arguments.front(), names), command_names(commands)));
+}
+
 int run(std::vector<std::string> arguments) {
     arguments = config::rewrite_overrides(modernize(std::move(arguments)), is_config_key);
     CLI::App app("Plans a language-model training run: N, D, C, memory per GPU and predicted loss.",
                  "scaling-plan");
     app.require_subcommand(0, 1);
+    if (arguments.size() == 1 && arguments.front() == "help") arguments.front() = "--help";
     app.set_version_flag("--version", version_text());
     app.set_help_all_flag("--help-all", "Help of every command");
     app.footer(std::string(kExamples));
     Options options;
-    options.colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr
-                         ? text::Colour::on
-                         : text::Colour::off;
+    options.colour = text::colour_of(STDOUT_FILENO);
+    options.width = text::terminal_width(STDOUT_FILENO);
     std::vector<Command> all = commands();
     for (Command& command : all) {
         command.app = app.add_subcommand(command.name, command.help);
         add_options(command, options);
     }
+    refuse_wrong_command(arguments, all);
     try {
         std::reverse(arguments.begin(), arguments.end());  // CLI11 takes a vector from its end
         app.parse(arguments);
@@ -195,7 +217,7 @@ int run(std::vector<std::string> arguments) {
     for (const Command& command : all) {
         if (command.app->parsed()) return print(command.run(options));
     }
-    throw ConfigError("no command given; see scaling-plan --help");
+    throw ConfigError("no command given; commands: " + command_names(all));
 }
 
 }  // namespace
@@ -203,7 +225,9 @@ int run(std::vector<std::string> arguments) {
 
 int main(int argc, char** argv) {
     try {
-        auto logger = spdlog::stderr_color_st("scaling-plan");
+        const bool coloured = isoflop::text::colour_of(STDERR_FILENO) == isoflop::text::Colour::on;
+        auto logger = spdlog::stderr_color_st(
+            "scaling-plan", coloured ? spdlog::color_mode::always : spdlog::color_mode::never);
         logger->set_pattern("%^%l%$: %v");
         spdlog::set_default_logger(logger);
         return isoflop::tools::run({argv + 1, argv + argc});

@@ -141,11 +141,25 @@ nlohmann::ordered_json with_kind(nlohmann::ordered_json json, FileKind kind) {
     return json;
 }
 
+/// How a model file was understood.
+struct ReadAs {
+    FileKind kind{};
+    std::string_view title;            ///< another program's format, else of the kind
+    std::vector<std::string> assumed;  ///< what the file does not say
+};
+
 std::string analysis_output(const planner::ModelAnalysis& analysis, const Options& options,
-                            FileKind kind) {
-    if (options.json) return dump(with_kind(report::model_json(analysis), kind));
+                            const ReadAs& read, const Result& result) {
+    if (options.json) {
+        nlohmann::ordered_json json = with_kind(report::model_json(analysis), read.kind);
+        json["read_as"] = read.title;
+        json["assumed"] = read.assumed;
+        json["warnings"] = result.warnings;
+        return dump(json);
+    }
     report::ModelTextOptions text_options;
-    text_options.file_kind = recipe::title(kind);
+    text_options.file_kind = read.title;
+    text_options.assumed = read.assumed;
     text_options.colour = options.colour;
     text_options.all_conventions = options.all_conventions;
     text_options.quiet = options.quiet;
@@ -155,7 +169,7 @@ std::string analysis_output(const planner::ModelAnalysis& analysis, const Option
 }
 
 /// Planned as `train --dry-run` plans it: the memory tables are the same.
-Result analyse_training(const std::string& file, const Options& options) {
+Result analyse_training(const config::Document& file, const Options& options) {
     if (wants_compat(options))
         throw ConfigError("--compat dsc180_a06 analyses model configs, not training configs");
     Result result;
@@ -171,23 +185,25 @@ Result analyse_training(const std::string& file, const Options& options) {
     }
     const recipe::Recipe config =
         recipe::recipe_of(keys, {.automatic_device = recipe::likely_device()});
+    const ReadAs read{FileKind::training, recipe::title(FileKind::training),
+                      model::assumptions(keys.model, config.model)};
     result.output = analysis_output(planner::analyze_model(config.model, config.execution), options,
-                                    FileKind::training);
+                                    read, result);
     return result;
 }
 
-Result analyse_model(const std::string& file, const Options& options, FileKind kind) {
+Result analyse_model(const config::Document& file, const Options& options, FileKind kind) {
     std::vector<std::string> model_overrides;
     PlanKeys execution_keys;
     split_overrides(options.overrides, model_overrides, execution_keys);
-    const model::ModelDescription description = model::read_model_file(file, model_overrides);
+    const model::ModelDescription description = model::read_model(file, model_overrides);
     const planner::ModelAnalysis analysis = planner::analyze_model(
         description.config, recipe::execution_of(execution_keys, description));
     Result result;
-    if (!description.unknown_keys.empty()) {
-        const std::vector<std::string_view> names(description.unknown_keys.begin(),
-                                                  description.unknown_keys.end());
-        result.warnings.push_back("keys without effect here: " + join(names));
+    result.warnings = description.warnings;
+    if (std::string note = recipe::training_context(execution_keys, description.config).note;
+        !note.empty()) {
+        result.warnings.push_back(std::move(note));
     }
     if (wants_compat(options)) {
         const auto compat = planner::compat::analyze_model(
@@ -197,8 +213,24 @@ Result analyse_model(const std::string& file, const Options& options, FileKind k
                             : report::compat_model_text(compat, analysis, options.colour);
         return result;
     }
-    result.output = analysis_output(analysis, options, kind);
+    const ReadAs read{kind, description.format.empty() ? recipe::title(kind) : description.format,
+                      model::assumptions(description)};
+    result.output = analysis_output(analysis, options, read, result);
     return result;
+}
+
+std::string plan_output(const BackwardPlan& plan, const PlanKeys& config, const Options& options) {
+    report::PlanTextOptions text_options;
+    text_options.file_kind = recipe::title(FileKind::plan);
+    text_options.colour = options.colour;
+    text_options.show_breakdown = config.output_options.show_breakdown;
+    text_options.verify_calculations = config.output_options.verify_calculations;
+    text_options.all_conventions = options.all_conventions;
+    text_options.quiet = options.quiet;
+    text_options.convention = choice<cost::Convention>("--convention", options.convention);
+    text_options.megatron_memory = wants_megatron(options);
+    return options.json ? dump(with_kind(report::plan_json(plan), FileKind::plan))
+                        : report::plan_text(plan, text_options);
 }
 
 }  // namespace
@@ -223,26 +255,17 @@ Result run_backward(const Options& options) {
         return result;
     }
     result.warnings = plan.warnings;
+    if (options.emit_train_config.empty() && options.emits_train_config)
+        throw ConfigError("--emit-train-config takes a file name, or - for standard output");
+    // Files are written last: a refused command leaves none.
+    result.output = plan_output(plan, config, options);
+    const bool emits = !options.emit_train_config.empty();
+    const std::string train_config = emits ? planner::train_config_text(plan) : std::string();
     if (!options.plot.empty()) write_new_file(options.plot, report::plan_plot_svg(plan));
-    if (!options.emit_train_config.empty()) {
-        const std::string text = planner::train_config_text(plan);
-        if (options.emit_train_config == "-") {
-            result.output = text;
-            return result;
-        }
-        write_new_file(options.emit_train_config, text);
-    }
-    report::PlanTextOptions text_options;
-    text_options.file_kind = recipe::title(FileKind::plan);
-    text_options.colour = options.colour;
-    text_options.show_breakdown = config.output_options.show_breakdown;
-    text_options.verify_calculations = config.output_options.verify_calculations;
-    text_options.all_conventions = options.all_conventions;
-    text_options.quiet = options.quiet;
-    text_options.convention = choice<cost::Convention>("--convention", options.convention);
-    text_options.megatron_memory = wants_megatron(options);
-    result.output = options.json ? dump(with_kind(report::plan_json(plan), FileKind::plan))
-                                 : report::plan_text(plan, text_options);
+    if (options.emit_train_config == "-")
+        result.output = train_config;
+    else if (emits)
+        write_new_file(options.emit_train_config, train_config);
     return result;
 }
 
@@ -252,8 +275,8 @@ Result run_model(const Options& options) {
     recipe::refuse_other_kinds(document,
                                {FileKind::training, FileKind::model, FileKind::hugging_face});
     const FileKind kind = recipe::file_kind(document).value_or(FileKind::model);
-    return kind == FileKind::training ? analyse_training(file, options)
-                                      : analyse_model(file, options, kind);
+    return kind == FileKind::training ? analyse_training(document, options)
+                                      : analyse_model(document, options, kind);
 }
 
 Result run_laws(const Options& options) {
@@ -284,6 +307,9 @@ Result run_validate(const Options& options) {
     return result;
 }
 
+/// Of tables that are written to files and pipes.
+constexpr std::size_t kFileWidth = 100;
+
 Result run_compare(const Options& options) {
     if (options.files.empty()) {
         throw ConfigError(
@@ -303,7 +329,8 @@ Result run_compare(const Options& options) {
         plans.push_back(std::move(named));
     }
     result.output = options.json ? dump(report::comparison_json(plans))
-                                 : report::comparison_text(plans, options.colour);
+                                 : report::comparison_text(plans, options.colour,
+                                                           options.width.value_or(kFileWidth));
     return result;
 }
 
@@ -320,7 +347,8 @@ Result run_sweep(const Options& options) {
         axes.push_back(planner::parse_axis(text));
         overrides.push_back(fmt::format("{}={}", axes.back().path, axes.back().values.front()));
     }
-    const PlanKeys config = recipe::read_plan_keys(only_file(options, "sweep"), overrides);
+    const PlanKeys config = recipe::read_plan_keys_unchecked(
+        config::read_jsonc_file(only_file(options, "sweep")), overrides);
     const report::SweepTable table(axes);
     Result result;
     bool first = true;

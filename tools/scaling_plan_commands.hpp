@@ -2,6 +2,8 @@
 // print.
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,13 +20,15 @@ struct Options {
     std::string compat;     ///< empty or "dsc180_a06"
     std::string convention = "exact";
     std::string memory_model = "isoflop";
-    std::string emit_train_config;  ///< file to write, "-" for standard output
-    std::string plot;               ///< SVG file to write
-    std::string subject;            ///< of schema: "plan", "model" or "markdown"
+    std::string emit_train_config;    ///< file to write, "-" for standard output
+    std::string plot;                 ///< SVG file to write
+    std::string subject;              ///< of schema: "plan", "model" or "markdown"
+    bool emits_train_config = false;  ///< the option is given, if only with an empty name
     bool json = false;
     bool quiet = false;
     bool all_conventions = false;
     text::Colour colour = text::Colour::off;
+    std::optional<std::size_t> width = {};  ///< columns of the terminal
 };
 
 struct Result {

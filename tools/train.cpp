@@ -17,6 +17,7 @@
 #include "isoflop/comm/launcher.hpp"
 #include "isoflop/config/overrides.hpp"
 #include "isoflop/recipe/recipe.hpp"
+#include "isoflop/text/terminal.hpp"
 #include "isoflop/text/usage_message.hpp"
 #include "isoflop/trainer/doctor.hpp"
 #include "train_commands.hpp"
@@ -226,9 +227,8 @@ int run_or_launch(const TrainOptions& options) {
 
 int dispatch(std::vector<std::string> arguments) {
     TrainOptions options;
-    options.colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr
-                         ? text::Colour::on
-                         : text::Colour::off;
+    options.colour = text::colour_of(STDOUT_FILENO);
+    if (arguments.size() == 1 && arguments.front() == "help") arguments.front() = "--help";
     if (!arguments.empty()) {
         for (const Command& command : commands()) {
             if (command.name != arguments.front()) continue;

@@ -50,7 +50,7 @@ std::string printed_keys(const std::string& form) {
 
 }  // namespace
 
-recipe::TrainKeys keys_of(const TrainOptions& options) {
+config::Document config_file(const TrainOptions& options) {
     if (options.files.size() > 1) {
         throw ConfigError(fmt::format("train takes one config; found {}", options.files.size()));
     }
@@ -58,7 +58,11 @@ recipe::TrainKeys keys_of(const TrainOptions& options) {
         throw ConfigError(
             "no config given. Example: train configs/train/shakespeare.jsonc; see train --help");
     }
-    return recipe::read_train_keys(options.files.front(), options.overrides);
+    return config::read_jsonc_file(options.files.front());
+}
+
+recipe::TrainKeys keys_of(const TrainOptions& options) {
+    return recipe::read_train_keys(config_file(options), options.overrides);
 }
 
 namespace {
@@ -101,10 +105,11 @@ int run_train(const TrainOptions& options) {
         return 0;
     }
     if (options.selfcheck) return run_selfcheck(options);
-    recipe::TrainKeys keys = keys_of(options);
+    const config::Document file = config_file(options);
+    recipe::TrainKeys keys = recipe::read_train_keys(file, options.overrides);
     catch_signals();
     trainer::RunEnvironment environment{std::cout, stop_requested, options.colour, options.dry_run};
-    const auto kind = recipe::file_kind(config::read_jsonc_file(options.files.front()));
+    const auto kind = recipe::file_kind(file);
     environment.file_kind = recipe::title(kind.value_or(recipe::FileKind::training));
     if (options.launch)
         environment.planned_ranks = options.launcher.nproc_per_node * options.launcher.nnodes;

@@ -45,7 +45,9 @@ struct TrainOptions {
     text::Colour colour = text::Colour::off;
 };
 
-/// Of the one config that is given, and the overrides.
+/// The one config that is given, read once.
+[[nodiscard]] config::Document config_file(const TrainOptions& options);
+/// Of that config, and the overrides.
 [[nodiscard]] recipe::TrainKeys keys_of(const TrainOptions& options);
 /// Starts the ranks of `launcher`, which run `rank_command`.
 [[nodiscard]] int launch_train(const TrainOptions& options);

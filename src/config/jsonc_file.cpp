@@ -1,5 +1,6 @@
 // Reads a JSONC file: every fault of the file itself becomes a one-line message.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -70,6 +71,8 @@ fs::path first_missing(fs::path path) {
     fail(path, message);
 }
 
+constexpr std::string_view kStandardInput = "-";
+
 /// Refuses paths that cannot be a configuration. Pipes are accepted, as a shell passes generated
 /// files through them. Devices are refused: reading a terminal waits, and reading /dev/zero never
 /// ends.
@@ -90,13 +93,14 @@ void check_file_type(const fs::path& path, std::size_t max_bytes) {
     }
 }
 
-struct FileCloser {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-};
+void close_file(std::FILE* file) {
+    if (file != stdin) std::fclose(file);
+}
 
 /// Reads to the end, but little more than the limit: pipes report no size, and a file may grow.
 std::string read_text(const fs::path& path, std::size_t max_bytes) {
-    const std::unique_ptr<std::FILE, FileCloser> file(std::fopen(path.c_str(), "rb"));
+    const std::unique_ptr<std::FILE, void (*)(std::FILE*)> file(
+        path == kStandardInput ? stdin : std::fopen(path.c_str(), "rb"), &close_file);
     if (!file) fail(path, "cannot be opened: " + system_message(errno));
 
     std::string text;
@@ -116,6 +120,10 @@ std::string read_text(const fs::path& path, std::size_t max_bytes) {
 }  // namespace
 
 Document read_jsonc_file(const std::filesystem::path& path, JsoncLimits limits) {
+    if (path == kStandardInput) {
+        if (isatty(STDIN_FILENO) != 0) fail(path, "standard input is a terminal, not a file");
+        return parse_jsonc(read_text(path, limits.max_bytes), "standard input", limits);
+    }
     check_file_type(path, limits.max_bytes);
     return parse_jsonc(read_text(path, limits.max_bytes), path.string(), limits);
 }

@@ -97,7 +97,8 @@ std::string refusal(const Field& field, std::string_view path, const Value& valu
     if (field.type == FieldType::choice && value.is_string()) {
         message += suggestion(value.as_string(), field.allowed);
     }
-    return message;
+    const bool out_of_range = value.is_number() && !field.info.range_help.empty();
+    return out_of_range ? fmt::format("{} ({})", message, field.info.range_help) : message;
 }
 
 std::vector<std::string_view> spellings(std::span<const Section* const> sections) {
@@ -109,16 +110,6 @@ std::vector<std::string_view> spellings(std::span<const Section* const> sections
         }
     }
     return names;
-}
-
-/// A tolerant section accepts foreign keys, so it refuses only near-certain misspellings of long
-/// names.
-bool is_misspelling(std::string_view key, std::span<const std::string_view> names) {
-    constexpr std::size_t kShortestSuspect = 8;
-    constexpr std::size_t kSlip = 2;
-    if (key.size() < kShortestSuspect) return false;
-    return std::any_of(names.begin(), names.end(),
-                       [&](std::string_view name) { return edit_distance(key, name) <= kSlip; });
 }
 
 /// A key and its alias may both be given, as 10000 and 10000.0 or one of them as null.
@@ -218,12 +209,12 @@ void SchemaBase::read_keys(std::span<const Section* const> sections, void* targe
         }
         const std::string path = dotted(first.name, member.key);
         if (field == nullptr) {
-            const auto names = spellings(sections);
-            const std::string hint = suggestion(member.key, names);
-            if (first.tolerates_unknown_keys && !is_misspelling(member.key, names)) {
+            if (first.tolerates_unknown_keys) {
                 if (notes != nullptr) notes->unknown_keys.push_back(path);
                 continue;
             }
+            const auto names = spellings(sections);
+            const std::string hint = suggestion(member.key, names);
             throw ConfigError(document.describe(
                 member.key_location,
                 fmt::format("unknown key '{}'{}", path,

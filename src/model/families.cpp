@@ -7,7 +7,7 @@
 namespace isoflop::model {
 namespace {
 
-constexpr std::array<Family, 9> kLlamaLike = {{
+constexpr std::array<Family, 10> kLlamaLike = {{
     {.model_type = "llama", .reads_attention_bias = true, .reads_mlp_bias = true},
     {.model_type = "mistral", .num_key_value_heads = 8, .window = WindowRule::every_layer},
     {.model_type = "qwen2",
@@ -46,6 +46,17 @@ constexpr std::array<Family, 9> kLlamaLike = {{
      .num_key_value_heads = 4,
      .max_position_embeddings = 8192,
      .window = WindowRule::alternating},
+    {.model_type = "gemma3_text",
+     .norm_position = NormPosition::sandwich,
+     .activation = Activation::gelu_tanh,
+     .qk_norm = QkNorm::per_head,
+     .reads_attention_bias = true,
+     .tied = true,
+     .rope_theta = 1e6,
+     .head_dim = 256,
+     .num_key_value_heads = 4,
+     .max_position_embeddings = 131072,
+     .window = WindowRule::all_but_every_sixth},
     {.model_type = "mixtral",
      .naming = TensorNaming::mixtral,
      .norm_eps = 1e-5,

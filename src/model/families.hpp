@@ -17,6 +17,7 @@ enum class WindowRule {
     opt_in,       ///< Qwen2, Qwen3: with use_sliding_window, from layer max_window_layers on
     opt_in_all,   ///< Qwen3-MoE: with use_sliding_window, every layer
     alternating,  ///< Gemma-2: layers 0, 2, 4, ...
+    all_but_every_sixth,  ///< Gemma-3, or as sliding_window_pattern says
 };
 
 /// One class of transformers: fixed choices, and defaults of keys that files omit.

@@ -161,11 +161,14 @@ std::int64_t ModelConfig::num_moe_layers() const {
 
 bool ModelConfig::is_window_layer(std::int64_t layer) const {
     if (!sliding_window || layer < sliding_window_first_layer) return false;
+    if (full_attention_period > 0 && (layer + 1) % full_attention_period == 0) return false;
     return (layer - sliding_window_first_layer) % sliding_window_period == 0;
 }
 
 std::int64_t ModelConfig::num_window_layers() const {
     if (!sliding_window || num_hidden_layers <= sliding_window_first_layer) return 0;
+    if (full_attention_period > 0)
+        return num_hidden_layers - num_hidden_layers / full_attention_period;
     const std::int64_t candidates = num_hidden_layers - sliding_window_first_layer;
     return (candidates + sliding_window_period - 1) / sliding_window_period;
 }

@@ -7,6 +7,7 @@
 
 #include "isoflop/base/text.hpp"
 #include "isoflop/model/model_fields.hpp"
+#include "isoflop/model/model_format.hpp"
 
 namespace isoflop::model {
 namespace {
@@ -81,20 +82,31 @@ std::string_view ffn_name(const ModelConfig& config) {
 
 }  // namespace
 
-void refuse_unknown_keys(const ModelKeys& keys, const config::SchemaBase& schema,
-                         const config::ReadNotes& notes, const config::Document& document,
-                         const config::Value& object) {
-    if (keys.is_hugging_face() || !object.is_object()) return;
+void refuse_unknown_keys(const config::SchemaBase& schema, const config::ReadNotes& notes,
+                         const config::Document& document, const config::Value& object) {
+    if (!object.is_object()) return;
+    const std::vector<std::string_view> known = known_keys(schema);
+    const config::Member* first = nullptr;
+    std::vector<std::string> unknown;
     for (const config::Member& member : object.as_object()) {
-        const bool unknown = std::any_of(
+        const bool is_unknown = std::any_of(
             notes.unknown_keys.begin(), notes.unknown_keys.end(), [&](const std::string& path) {
                 return path == member.key || path.ends_with("." + member.key);
             });
-        if (!unknown) continue;
-        throw ConfigError(document.describe(
-            member.key_location, fmt::format("unknown key '{}'{}", member.key,
-                                             suggestion(member.key, known_keys(schema)))));
+        if (!is_unknown) continue;
+        if (first == nullptr) first = &member;
+        const std::string_view ours = our_name_of(member.key);
+        const std::string hint = ours.empty() ? suggestion(member.key, known)
+                                              : fmt::format("; the key is '{}' here", ours);
+        unknown.push_back(fmt::format("'{}'{}", member.key, hint));
     }
+    if (first == nullptr) return;
+    std::string message = fmt::format("unknown key {}", unknown.front());
+    if (unknown.size() > 1) {
+        message = fmt::format("{} unknown keys:", unknown.size());
+        for (const std::string& line : unknown) message += "\n  " + line;
+    }
+    throw ConfigError(document.describe(first->key_location, message));
 }
 
 ModelConfig resolve_at(const ModelKeys& keys, const config::Document& document,
@@ -109,18 +121,26 @@ ModelConfig resolve_at(const ModelKeys& keys, const config::Document& document,
 
 ModelDescription read_model(const config::Document& document,
                             std::span<const std::string> overrides) {
+    ReadFormat format = read_format(document, document.root);
     ModelFile file;
     config::ReadNotes notes;
-    model_schema().read(file, document, &notes);
+    model_schema().read(file, document, format.object, &notes);
     for (const std::string& assignment : overrides) {
         const auto [key, value] = config::split_assignment(assignment);
         model_schema().set(file, key, value);
     }
-    refuse_unknown_keys(file.keys, model_schema(), notes, document, document.root);
-    ModelConfig config = resolve_at(file.keys, document, document.root);
+    // Files of transformers hold many more keys, and some that resemble ours.
+    if (!file.keys.is_hugging_face())
+        refuse_unknown_keys(model_schema(), notes, document, format.object);
+    ModelConfig config = resolve_at(file.keys, document, format.object);
+    std::vector<std::string> warnings =
+        warnings_of(file.keys, config, notes.unknown_keys, format.object);
     return {.keys = std::move(file.keys),
             .config = std::move(config),
-            .unknown_keys = std::move(notes.unknown_keys)};
+            .unknown_keys = std::move(notes.unknown_keys),
+            .format = format.title,
+            .notes = std::move(format.notes),
+            .warnings = std::move(warnings)};
 }
 
 ModelDescription read_model_file(const std::filesystem::path& path,

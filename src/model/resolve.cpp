@@ -39,10 +39,12 @@ Family choose_family(const ModelKeys& keys) {
                                           *keys.model_type, to_string(*keys.arch_preset)));
     }
     if (const Family* family = find_family(*keys.model_type)) return *family;
-    const auto names = known_model_types();
     refuse("model_type",
-           fmt::format("model_type '{}' is not known{}; known are {}", *keys.model_type,
-                       suggestion(*keys.model_type, names), join(names)));
+           fmt::format("model_type '{}' is not known; known are {}.\nA model of another type is "
+                       "described without model_type and architectures: sizes, normalization, "
+                       "norm_position, ffn_type, hidden_act, position_encoding, qk_norm, biases, "
+                       "tie_word_embeddings, experts (docs/configuration.md)",
+                       *keys.model_type, join(known_model_types())));
 }
 
 /// A size that only a preset has a default for.
@@ -151,7 +153,7 @@ void resolve_biases(const Resolution& part) {
 
 Activation resolve_activation(const Resolution& part) {
     // Gemma's files carry "hidden_act": "gelu" although the model computes the tanh form.
-    const bool gemma = part.family.model_type == "gemma" || part.family.model_type == "gemma2";
+    const bool gemma = part.family.model_type.starts_with("gemma");
     if (gemma) return part.keys.hidden_activation.value_or(part.family.activation);
     return part.keys.hidden_act.value_or(part.family.activation);
 }

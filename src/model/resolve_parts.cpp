@@ -272,18 +272,21 @@ void resolve_rotary(const Resolution& part) {
 }
 
 void resolve_window(const Resolution& part) {
-    constexpr std::int64_t kDefaultWindow = 4096;  // of Gemma-2 and, once opted in, of Qwen
+    constexpr std::int64_t kDefaultWindow = 4096;  // of Gemma and, once opted in, of Qwen
     constexpr std::int64_t kQwenFullLayers = 28;
+    constexpr std::int64_t kGemma3Pattern = 6;
     const ModelKeys& keys = part.keys;
     ModelConfig& config = part.config;
     const WindowRule rule = part.family.window;
     const bool opt_in = rule == WindowRule::opt_in || rule == WindowRule::opt_in_all;
     if (rule != WindowRule::none && keys.use_sliding_window.value_or(!opt_in)) {
         config.sliding_window = keys.sliding_window;
-        if (opt_in || rule == WindowRule::alternating) {
+        if (opt_in || rule == WindowRule::alternating || rule == WindowRule::all_but_every_sixth) {
             config.sliding_window = keys.sliding_window.value_or(kDefaultWindow);
         }
         if (rule == WindowRule::alternating) config.sliding_window_period = 2;
+        if (rule == WindowRule::all_but_every_sixth)
+            config.full_attention_period = keys.sliding_window_pattern.value_or(kGemma3Pattern);
         if (rule == WindowRule::opt_in) {
             config.sliding_window_first_layer = keys.max_window_layers.value_or(kQwenFullLayers);
         }

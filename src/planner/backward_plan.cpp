@@ -19,6 +19,16 @@ constexpr double kSecondsPerHour = 3600.0;
 /// 2305.16264).
 constexpr double kHarmlessEpochs = 4.0;
 
+/// Points at the key of the file in a refusal of its value.
+template <class Call>
+decltype(auto) at_key(const recipe::PlanKeys& config, std::string_view path, const Call& call) {
+    try {
+        return call();
+    } catch (const ConfigError& error) {
+        throw ConfigError(recipe::located(config, path, error.what()));
+    }
+}
+
 void check_execution(const model::ModelConfig& model, const model::ParameterLayout& layout,
                      const cost::Execution& execution, std::vector<std::string>& warnings) {
     if (execution.sequence_length <= 0) {
@@ -70,7 +80,8 @@ ComputeBudget compute_budget(const recipe::PlanKeys& config, const hardware::Gpu
             if (!check.warning.empty()) warnings.push_back(check.warning);
         }
     } else {
-        budget.peak_flops_per_gpu = hardware::peak_flops(gpu, gear.dtype);
+        budget.peak_flops_per_gpu = at_key(config, "training_gear.dtype",
+                                           [&] { return hardware::peak_flops(gpu, gear.dtype); });
     }
     budget.counted_flops =
         budget.num_gpus * budget.peak_flops_per_gpu * budget.mfu * budget.hours * kSecondsPerHour;
@@ -268,9 +279,14 @@ BackwardPlan backward_plan(const recipe::PlanKeys& config, const hardware::GpuTa
     plan.layout = model::parameter_layout(plan.model);
     plan.parameters = plan.layout.totals();
     plan.execution = recipe::execution_of(config, plan.model);
+    plan.warnings = config.notes;
+    if (std::string note = recipe::training_context(config, plan.model).note; !note.empty())
+        plan.warnings.push_back(std::move(note));
     check_execution(plan.model, plan.layout, plan.execution, plan.warnings);
 
-    const hardware::Gpu& gpu = gpus.at(config.training_gear.gpu_type);
+    const hardware::Gpu& gpu =
+        at_key(config, "training_gear.gpu_type",
+               [&]() -> const hardware::Gpu& { return gpus.at(config.training_gear.gpu_type); });
     plan.budget = compute_budget(config, gpu, gpus, plan.warnings);
     for (std::size_t i = 0; i < cost::kConventionCount; ++i) {
         const auto convention = static_cast<cost::Convention>(i);
@@ -290,7 +306,7 @@ BackwardPlan backward_plan(const recipe::PlanKeys& config, const hardware::GpuTa
     plan.forward_flops_per_token = plan.training_flops_per_token / 3.0;
     plan.tokens = token_budget(config.dataset_constraints, plan.budget.compute_flops,
                                plan.training_flops_per_token, plan.warnings);
-    plan.law = chosen_law(config.scaling_law);
+    plan.law = at_key(config, "scaling_law.base", [&] { return chosen_law(config.scaling_law); });
     plan.loss = scaling_law::loss(plan.law, law_parameters(plan), plan.tokens.n_tokens);
     plan.schedule = schedule(plan);
     plan.optimum = compare_with_optimum(plan, detail);

@@ -70,6 +70,29 @@ SweepRow summarize(const BackwardPlan& plan, const std::vector<std::uint32_t>& i
     return row;
 }
 
+SweepRow row_at(const recipe::PlanKeys& config, const hardware::GpuTable& gpus,
+                const std::vector<std::uint32_t>& indices) {
+    try {
+        return summarize(backward_plan(config, gpus, Detail::summary), indices);
+    } catch (const ConfigError& error) {
+        SweepRow row;
+        row.value_indices = indices;
+        row.refusal = error.what();
+        return row;
+    }
+}
+
+void refuse_repeated_axes(std::span<const SweepAxis> axes) {
+    for (std::size_t i = 0; i < axes.size(); ++i) {
+        for (std::size_t j = 0; j < i; ++j) {
+            if (axes[i].path == axes[j].path)
+                throw ConfigError(
+                    fmt::format("--over {0}: two axes have this key; give all its values to one",
+                                axes[i].path));
+        }
+    }
+}
+
 }  // namespace
 
 SweepAxis parse_axis(std::string_view text) {
@@ -94,6 +117,7 @@ SweepAxis parse_axis(std::string_view text) {
 
 void sweep(const recipe::PlanKeys& base, std::span<const SweepAxis> axes,
            const hardware::GpuTable& gpus, const std::function<void(const SweepRow&)>& visit) {
+    refuse_repeated_axes(axes);
     double points = 1;
     for (const SweepAxis& axis : axes) points *= static_cast<double>(axis.values.size());
     if (points > static_cast<double>(kMaxSweepPoints)) {
@@ -114,16 +138,7 @@ void sweep(const recipe::PlanKeys& base, std::span<const SweepAxis> axes,
     };
     for (std::size_t axis = 0; axis < axes.size(); ++axis) apply(axis);
     while (true) {
-        try {
-            visit(summarize(backward_plan(config, gpus, Detail::summary), indices));
-        } catch (const ConfigError& error) {
-            std::string point;
-            for (std::size_t axis = 0; axis < axes.size(); ++axis) {
-                point += fmt::format("{}{}={}", axis == 0 ? "" : ", ", axes[axis].path,
-                                     axes[axis].values[indices[axis]]);
-            }
-            throw ConfigError(fmt::format("at {}: {}", point, error.what()));
-        }
+        visit(row_at(config, gpus, indices));
         std::size_t axis = axes.size();
         while (axis > 0) {
             --axis;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/model/model_format.hpp"
 #include "isoflop/model/model_keys.hpp"
 #include "isoflop/recipe/plan_keys.hpp"
 #include "isoflop/recipe/train_keys.hpp"
@@ -76,6 +77,8 @@ std::optional<FileKind> file_kind(const config::Document& document) {
     if (written_by_transformers) return known.run > 1 ? FileKind::training : FileKind::hugging_face;
     if (root.find("model_type") != nullptr)
         return known.run > 0 ? FileKind::training : FileKind::hugging_face;
+    // Arguments of Megatron-LM, for one, hold a run's keys too.
+    if (!model::read_format(document, root).title.empty()) return FileKind::model;
     if (known.training_only > 0) return FileKind::training;
     if (known.model > 0) return FileKind::model;
     return std::nullopt;

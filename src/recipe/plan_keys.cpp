@@ -3,8 +3,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "isoflop/base/error.hpp"
 #include "isoflop/model/model_fields.hpp"
+#include "isoflop/model/model_format.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/recipe/file_kind.hpp"
 
@@ -66,7 +69,8 @@ void add_training_efficiency(config::Schema<PlanKeys>& schema) {
                 .minimum = 0,
                 .maximum = 1,
                 .exclusive_minimum = true,
-                .required = true})
+                .required = true,
+                .range_help = "a fraction: 45 % is 0.45"})
         .field(&TrainingEfficiency::flop_convention, {.key = "flop_convention",
                                                       .help = "How expected_mfu counts the model's "
                                                               "FLOPs (docs/formulas.md).",
@@ -202,26 +206,113 @@ const config::Schema<PlanKeys>& plan_schema() {
     return schema;
 }
 
-PlanKeys read_plan_keys(const std::filesystem::path& path, std::span<const std::string> overrides) {
-    const config::Document document = config::read_jsonc_file(path);
+namespace {
+
+const config::Value* value_at(const config::Document& document, std::string_view path) {
+    const std::size_t dot = path.find('.');
+    const config::Value* section = document.root.find(path.substr(0, dot));
+    return section == nullptr ? nullptr : section->find(path.substr(dot + 1));
+}
+
+/// Figures in a unit that nobody means are refused; those that somebody may mean bring a warning.
+void check_units(PlanKeys& plan) {
+    constexpr double kLeastPeak = 1e6;    // far below any processor: TFLOP/s or PFLOP/s
+    constexpr double kManyHours = 43800;  // five years
+    constexpr std::int64_t kFewTokens = 100'000;
+    if (const auto& peak = plan.training_gear.peak_flops_per_gpu; peak && *peak < kLeastPeak) {
+        throw ConfigError(located(
+            plan, "training_gear.peak_flops_per_gpu",
+            fmt::format("training_gear.peak_flops_per_gpu is in FLOP/s; {0:g} looks like TFLOP/s: "
+                        "write {0:g}e12",
+                        *peak)));
+    }
+    if (const auto& hours = plan.training_gear.available_hours; hours && *hours > kManyHours) {
+        plan.notes.push_back(fmt::format(
+            "available_hours {0:g} are {1:.0f} years; if seconds are meant, write {2:g}", *hours,
+            *hours / 8760, *hours / 3600));
+    }
+    if (const auto& tokens = plan.dataset_constraints.dataset_size;
+        tokens && *tokens < kFewTokens) {
+        plan.notes.push_back(fmt::format(
+            "dataset_size {0} is {0} tokens; if billions are meant, write {0}000000000", *tokens));
+    }
+}
+
+enum class Check { keys, plan };
+
+void read_architecture(PlanKeys& plan, const config::ReadNotes& notes,
+                       const config::Document& document, const model::ReadFormat& format,
+                       Check check) {
+    if (!plan.architecture.is_hugging_face())
+        model::refuse_unknown_keys(plan_schema(), notes, document, format.object);
+    if (check == Check::keys) return;
+    // Resolved again by the plan itself; here a contradiction can still be pointed at in the file.
+    const model::ModelConfig model = model::resolve_at(plan.architecture, document, format.object);
+    if (!format.title.empty())
+        plan.notes.push_back(fmt::format("architecture is read as a {}", format.title));
+    for (const std::string& note : format.notes) plan.notes.push_back("assumed: " + note);
+    for (std::string& warning :
+         model::warnings_of(plan.architecture, model, notes.unknown_keys, format.object)) {
+        plan.notes.push_back(std::move(warning));
+    }
+}
+
+/// The document with its architecture in our spelling.
+model::ReadFormat rewrite_architecture(config::Document& document) {
+    const config::Value* found = document.root.find("architecture");
+    if (found == nullptr) return {document.root, {}, {}};
+    model::ReadFormat format = model::read_format(document, *found);
+    config::Value::Object sections = document.root.as_object();
+    for (config::Member& section : sections) {
+        if (section.key == "architecture") section.value = format.object;
+    }
+    document.root = config::Value(std::move(sections), document.root.location());
+    return format;
+}
+
+PlanKeys read(config::Document document, std::span<const std::string> overrides, Check check) {
     refuse_other_kinds(document, {FileKind::plan});
+    const model::ReadFormat format = rewrite_architecture(document);
     PlanKeys plan;
     config::ReadNotes notes;
     plan_schema().read(plan, document, &notes);
-    const config::Value* architecture = document.root.find("architecture");
-    if (architecture != nullptr) {
-        model::refuse_unknown_keys(plan.architecture, plan_schema(), notes, document,
-                                   *architecture);
-    }
+    std::vector<std::string> overridden;
     for (const std::string& assignment : overrides) {
         const auto [key, value] = config::split_assignment(assignment);
         plan_schema().set(plan, key, value);
+        overridden.push_back(plan_schema().resolve_path(key).value_or(key));
     }
     plan_schema().require(plan, document);
-    // Resolved again by the plan itself; here a contradiction can still be pointed at in the file.
-    (void)model::resolve_at(plan.architecture, document,
-                            architecture != nullptr ? *architecture : document.root);
+    read_architecture(plan, notes, document, format, check);
+    plan.source =
+        std::make_shared<const PlanSource>(PlanSource{std::move(document), std::move(overridden)});
+    if (check == Check::plan) check_units(plan);
     return plan;
+}
+
+}  // namespace
+
+std::string located(const PlanKeys& keys, std::string_view path, std::string_view message) {
+    if (keys.source == nullptr) return std::string(message);
+    const auto& overridden = keys.source->overridden;
+    const bool from_file =
+        std::find(overridden.begin(), overridden.end(), path) == overridden.end();
+    const config::Value* value = from_file ? value_at(keys.source->document, path) : nullptr;
+    return value == nullptr ? std::string(message)
+                            : keys.source->document.describe(value->location(), message);
+}
+
+PlanKeys read_plan_keys(const std::filesystem::path& path, std::span<const std::string> overrides) {
+    return read_plan_keys(config::read_jsonc_file(path), overrides);
+}
+
+PlanKeys read_plan_keys_unchecked(config::Document document,
+                                  std::span<const std::string> overrides) {
+    return read(std::move(document), overrides, Check::keys);
+}
+
+PlanKeys read_plan_keys(config::Document document, std::span<const std::string> overrides) {
+    return read(std::move(document), overrides, Check::plan);
 }
 
 }  // namespace isoflop::recipe

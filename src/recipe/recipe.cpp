@@ -184,13 +184,27 @@ cost::DeviceKind likely_device() {
     return present && !hidden ? cost::DeviceKind::cuda : cost::DeviceKind::cpu;
 }
 
+TrainingContext training_context(const PlanKeys& keys, const model::ModelConfig& model) {
+    constexpr std::int64_t kLongestUnasked = 8192;
+    if (keys.dataset_constraints.sequence_length)
+        return {*keys.dataset_constraints.sequence_length};
+    std::int64_t length = model.max_position_embeddings;
+    if (model.rope_scaling && model.rope_scaling->original_max_position_embeddings > 0)
+        length = std::min(length, model.rope_scaling->original_max_position_embeddings);
+    length = std::min(length, kLongestUnasked);
+    if (length == model.max_position_embeddings) return {length};
+    return {length,
+            fmt::format("sequence_length is not given: {} tokens are assumed, not the {} "
+                        "positions of the model",
+                        with_separators(length), with_separators(model.max_position_embeddings))};
+}
+
 cost::Execution execution_of(const PlanKeys& keys, const model::ModelConfig& model) {
     const TrainingEfficiency& efficiency = keys.training_efficiency;
     cost::Execution execution;
     execution.micro_batch_size = efficiency.batch_size;
     execution.grad_accum_steps = efficiency.gradient_accumulation_steps;
-    execution.sequence_length =
-        keys.dataset_constraints.sequence_length.value_or(model.max_position_embeddings);
+    execution.sequence_length = training_context(keys, model).length;
     execution.world_size = keys.training_gear.num_gpus.value_or(1);
     execution.dtype = keys.training_gear.dtype;
     execution.gradient_dtype = gradient_dtype_of(efficiency, execution);

@@ -58,7 +58,9 @@ void apply_overrides(TrainKeys& keys, std::span<const std::string> overrides) {
 TrainKeys keys_of(const config::Document& document, std::span<const std::string> overrides) {
     refuse_retired(document);
     TrainKeys keys;
-    train_schema().read(keys, document);
+    config::ReadNotes notes;
+    train_schema().read(keys, document, &notes);
+    model::refuse_unknown_keys(train_schema(), notes, document, document.root);
     apply_overrides(keys, overrides);
     train_schema().require(keys, document);
     keys.model = with_default_preset(keys.model);
@@ -92,7 +94,11 @@ std::string retired_key_advice(std::string_view key) {
 
 TrainKeys read_train_keys(const std::filesystem::path& path,
                           std::span<const std::string> overrides) {
-    const config::Document document = config::read_jsonc_file(path);
+    return read_train_keys(config::read_jsonc_file(path), overrides);
+}
+
+TrainKeys read_train_keys(const config::Document& document,
+                          std::span<const std::string> overrides) {
     refuse_other_kinds(document, {FileKind::training, FileKind::model});
     return keys_of(document, overrides);
 }

@@ -229,6 +229,10 @@ std::string quoted(const std::string& text) {
     return ordered_json(text).dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
+std::string one_line(const std::string& text) {
+    return text.substr(0, text.find('\n'));
+}
+
 }  // namespace
 
 SweepTable::SweepTable(std::span<const planner::SweepAxis> axes) {
@@ -253,6 +257,10 @@ void SweepTable::append_row(std::string& out, const planner::SweepRow& row) cons
         const std::string& value = axes_[i].axis->values[row.value_indices[i]];
         out.append(axes_[i].width - value.size(), ' ').append(value).append("  ");
     }
+    if (!row.refusal.empty()) {
+        out.append("cannot be planned: ").append(one_line(row.refusal)).append("\n");
+        return;
+    }
     fmt::format_to(
         std::back_inserter(out),
         FMT_COMPILE("{:>9}  {:>9}  {:>9.2e}  {:>7.4f}  {:>9}  {:>9.4f}  {:>10.2f}  {}\n"),
@@ -267,6 +275,10 @@ void SweepTable::append_json(std::string& out, const planner::SweepRow& row) con
     for (std::size_t i = 0; i < axes_.size(); ++i) {
         fmt::format_to(end, "{}{}:{}", i == 0 ? "" : ",", axes_[i].json_path,
                        quoted(axes_[i].axis->values[row.value_indices[i]]));
+    }
+    if (!row.refusal.empty()) {
+        fmt::format_to(end, "}},\"refusal\":{}}}", quoted(row.refusal));
+        return;
     }
     fmt::format_to(
         end,

@@ -115,6 +115,10 @@ std::string model_text(const ModelAnalysis& analysis, const ModelTextOptions& op
     text::TextReport report(options.colour);
     report.title(text::architecture_line(analysis.model));
     if (!options.file_kind.empty()) report.line(fmt::format("Read as a {}.", options.file_kind));
+    if (!options.assumed.empty()) {
+        const std::vector<std::string_view> assumed(options.assumed.begin(), options.assumed.end());
+        report.line("Assumed: " + join(assumed, "; ") + ".");
+    }
     parameters_section(report, analysis);
     flops_section(report, analysis, options);
     memory_section(report, analysis, options);

@@ -1,6 +1,7 @@
 // A backward plan for people, section by section in the order it was worked out.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -234,29 +235,7 @@ std::string quiet_text(const BackwardPlan& plan) {
                        plan.memory.fits() ? "yes" : "no");
 }
 
-}  // namespace
-
-std::string plan_text(const BackwardPlan& plan, const PlanTextOptions& options) {
-    if (options.quiet) return quiet_text(plan);
-    text::TextReport report(options.colour);
-    report.title(fmt::format("Backward plan: N {}, D {}, C {}, loss {:.4f}",
-                             human_count(static_cast<double>(plan.parameters.total)),
-                             human_count(plan.tokens.n_tokens),
-                             human_flops(plan.budget.compute_flops), plan.loss.total));
-    if (!options.file_kind.empty()) report.line(fmt::format("Read as a {}.", options.file_kind));
-    budget_section(report, plan);
-    model_section(report, plan, options);
-    flops_section(report, plan, options);
-    token_section(report, plan);
-    loss_section(report, plan);
-    if (options.verify_calculations) verification_section(report, plan);
-    memory_section(report, plan, options);
-    schedule_section(report, plan);
-    optimum_section(report, plan);
-    return report.str();
-}
-
-std::string comparison_text(std::span<const NamedPlan> plans, text::Colour colour) {
+std::string comparison_table(std::span<const NamedPlan> plans, text::Colour colour) {
     std::vector<text::Column> columns{{"", text::Align::left}};
     for (const NamedPlan& named : plans) columns.push_back({named.name});
     text::Table table(std::move(columns));
@@ -301,6 +280,53 @@ std::string comparison_text(std::span<const NamedPlan> plans, text::Colour colou
         [](const BackwardPlan& plan) { return std::string(plan.memory.fits() ? "yes" : "no"); });
     add("time", [](const BackwardPlan& plan) { return human_seconds(plan.schedule.seconds); });
     return table.str("", colour);
+}
+
+std::size_t widest_line(std::string_view text) {
+    std::size_t widest = 0;
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find('\n'), text.size());
+        widest = std::max(widest, end);
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return widest;
+}
+
+}  // namespace
+
+std::string plan_text(const BackwardPlan& plan, const PlanTextOptions& options) {
+    if (options.quiet) return quiet_text(plan);
+    text::TextReport report(options.colour);
+    report.title(fmt::format("Backward plan: N {}, D {}, C {}, loss {:.4f}",
+                             human_count(static_cast<double>(plan.parameters.total)),
+                             human_count(plan.tokens.n_tokens),
+                             human_flops(plan.budget.compute_flops), plan.loss.total));
+    if (!options.file_kind.empty()) report.line(fmt::format("Read as a {}.", options.file_kind));
+    budget_section(report, plan);
+    model_section(report, plan, options);
+    flops_section(report, plan, options);
+    token_section(report, plan);
+    loss_section(report, plan);
+    if (options.verify_calculations) verification_section(report, plan);
+    memory_section(report, plan, options);
+    schedule_section(report, plan);
+    optimum_section(report, plan);
+    return report.str();
+}
+
+std::string comparison_text(std::span<const NamedPlan> plans, text::Colour colour,
+                            std::size_t width) {
+    std::string text;
+    while (!plans.empty()) {
+        std::size_t count = plans.size();
+        while (count > 1 &&
+               widest_line(comparison_table(plans.first(count), text::Colour::off)) > width)
+            --count;
+        if (!text.empty()) text += "\n";
+        text += comparison_table(plans.first(count), colour);
+        plans = plans.subspan(count);
+    }
+    return text;
 }
 
 }  // namespace isoflop::report

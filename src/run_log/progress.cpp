@@ -1,7 +1,6 @@
 #include "isoflop/run_log/progress.hpp"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include <cstdlib>
 
 #include "isoflop/base/text.hpp"
+#include "isoflop/text/terminal.hpp"
 
 namespace isoflop::run_log {
 namespace {
@@ -170,13 +170,8 @@ std::string evaluation_line(const EvalRecord& record, std::optional<double> best
 ProgressOptions progress_options_for_stdout() {
     ProgressOptions options;
     options.terminal = ::isatty(STDOUT_FILENO) == 1;
-    winsize size{};
-    if (options.terminal && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
-        options.width = size.ws_col;
-    }
-    const char* no_colour = std::getenv("NO_COLOR");
-    const bool wanted = no_colour == nullptr || *no_colour == '\0';
-    options.colour = options.terminal && wanted ? text::Colour::on : text::Colour::off;
+    options.width = text::terminal_width(STDOUT_FILENO).value_or(options.width);
+    options.colour = text::colour_of(STDOUT_FILENO);
     return options;
 }
 

@@ -155,6 +155,14 @@ def gemma2(pick):
     return keys
 
 
+def gemma3_text(pick):
+    keys = llama_sizes(pick, default_kv_heads=4, default_head_dim=256)
+    pick.maybe(keys, 0.5, attention_bias=pick.flag())
+    pick.maybe(keys, 0.5, sliding_window=pick.between(4, 64))
+    pick.maybe(keys, 0.3, sliding_window_pattern=pick.between(2, 5))
+    return keys
+
+
 def fused_sizes(pick, names):
     heads = pick.between(1, 7)
     values = {
@@ -268,7 +276,7 @@ def deepseek_v3(pick):
     return keys
 
 
-TYPES = [llama, mistral, qwen2, qwen3, olmo2, phi3, gemma, gemma2, gpt2, mpt, gpt_neox, bloom,
+TYPES = [llama, mistral, qwen2, qwen3, olmo2, phi3, gemma, gemma2, gemma3_text, gpt2, mpt, gpt_neox, bloom,
          mixtral, qwen3_moe, deepseek_v2, deepseek_v3]
 
 

@@ -17,6 +17,8 @@ namespace {
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
 
 constexpr std::string_view kGpt2Sizes =
     R"("n_layer": 2, "n_head": 2, "n_embd": 32, "vocab_size": 100, "block_size": 16)";
@@ -89,9 +91,10 @@ TEST(ModelReader, HeadsMustDivideUnlessHeadDimIsGiven) {
 }
 
 TEST(ModelReader, UnknownModelTypesListTheKnownOnes) {
-    EXPECT_THAT(
-        refusal_of(R"({"model_type": "lama"})"),
-        AllOf(HasSubstr("did you mean 'llama'"), HasSubstr("deepseek_v3"), HasSubstr("bloom")));
+    EXPECT_THAT(refusal_of(R"({"model_type": "lama"})"),
+                AllOf(Not(HasSubstr("did you mean")), HasSubstr("deepseek_v3"), HasSubstr("bloom"),
+                      HasSubstr("norm_position")))
+        << "another architecture is no advice";
     EXPECT_THAT(refusal_of(R"({"architectures": ["MambaForCausalLM"], "hidden_size": 64})"),
                 HasSubstr("model_type"));
     try {
@@ -109,9 +112,46 @@ TEST(ModelReader, ForeignKeysAreForHuggingFaceFilesOnly) {
     const std::string foreign = R"({"model_type": "gpt2", "some_foreign_key": {"a": 1}, )";
     const ModelDescription model = parse_model(foreign + std::string(kGpt2Sizes) + "}");
     EXPECT_THAT(model.unknown_keys, ElementsAre("some_foreign_key"));
-    // A slip in a long name is not a foreign key.
-    EXPECT_THAT(refusal_of(with(R"("model_type": "llama", "intermediate_sise": 64)")),
-                HasSubstr("did you mean 'intermediate_size'"));
+    // Keys of transformers' classes resemble ours; in their files no key is an error.
+    const ModelDescription close = parse_model(
+        with(R"("model_type": "gpt2", "rope_interleaved": true, "num_labels": 2, "n_inner_": 3)"));
+    EXPECT_THAT(close.unknown_keys, ElementsAre("rope_interleaved", "num_labels", "n_inner_"));
+}
+
+TEST(ModelReader, AllUnknownKeysAreInOneMessageWithTheRightKeys) {
+    EXPECT_THAT(refusal_of(with(R"("context_length": 3, "d_kv": 4, "hidden_dim": 5, "colour": 6)")),
+                AllOf(HasSubstr("4 unknown keys"),
+                      HasSubstr("'context_length'; the key is 'max_position_embeddings' here"),
+                      HasSubstr("'d_kv'; the key is 'head_dim' here"),
+                      HasSubstr("'hidden_dim'; the key is 'hidden_size or intermediate_size' here"),
+                      HasSubstr("'colour'")));
+}
+
+TEST(ModelReader, SizesWithoutEffectBringAWarning) {
+    const ModelDescription qwen = parse_model(
+        R"({"model_type": "qwen3_moe", "hidden_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "intermediate_size": 48, "moe_intermediate_size": 32,
+            "vocab_size": 10, "num_experts": 16, "n_shared_experts": 2, "num_labels": 3,
+            "shared_expert_intermediate_size": 96, "rope_interleaved": true})");
+    EXPECT_THAT(qwen.warnings,
+                ElementsAre(AllOf(HasSubstr("shared_expert_intermediate_size"),
+                                  Not(HasSubstr("num_labels"))),
+                            AllOf(HasSubstr("qwen3_moe"), HasSubstr("n_shared_experts"))));
+    const ModelDescription llama = parse_model(
+        R"({"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 10,
+            "num_attention_heads": 4, "intermediate_size": 48, "num_experts": 0,
+            "attention_bias": true, "head_dim": 16})");
+    EXPECT_THAT(llama.warnings, IsEmpty());
+}
+
+TEST(ModelReader, SaysWhatItAssumes) {
+    const ModelDescription model = parse_model(
+        R"({"n_layer": 12, "n_head": 12, "n_embd": 768, "vocab_size": 50257, "block_size": 1024,
+            "bias": false, "dropout": 0.0})");
+    EXPECT_THAT(assumptions(model),
+                ElementsAre(AllOf(HasSubstr("llama"), HasSubstr("gpt2: 124,337,664 parameters")),
+                            "num_key_value_heads 12", "intermediate_size 2048",
+                            "tie_word_embeddings false"));
 }
 
 TEST(ModelReader, OverridesTakeAnyName) {

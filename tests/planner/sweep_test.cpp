@@ -106,14 +106,26 @@ TEST(Sweep, OverNoAxesIsTheOnePlan) {
     EXPECT_THAT(rows.front().value_indices, IsEmpty());
 }
 
-TEST(Sweep, NamesThePointThatIsNoPlan) {
-    EXPECT_THAT(refusal([] {
-                    return rows_of(
-                        plan_config("hoffmann"),
-                        {parse_axis("num_gpus=8,16"), parse_axis("num_attention_heads=32,33")});
-                }),
-                AllOf(HasSubstr("training_gear.num_gpus=8"),
-                      HasSubstr("architecture.num_attention_heads=33")));
+// A grid has corners without a plan; the others are still wanted.
+TEST(Sweep, PointsWithoutAPlanAreRowsWithTheReason) {
+    const std::vector<SweepRow> rows =
+        rows_of(plan_config("hoffmann"),
+                {parse_axis("num_gpus=8,16"), parse_axis("num_attention_heads=33,32")});
+    ASSERT_EQ(rows.size(), 4U);
+    for (const std::size_t refused : {0U, 2U}) {
+        EXPECT_THAT(rows[refused].refusal, HasSubstr("num_attention_heads"));
+        EXPECT_EQ(rows[refused + 1].refusal, "");
+        EXPECT_GT(rows[refused + 1].n_tokens, 0);
+    }
+}
+
+TEST(Sweep, RefusesAKeyOnTwoAxes) {
+    EXPECT_THAT(
+        refusal([] {
+            return rows_of(plan_config("hoffmann"),
+                           {parse_axis("num_gpus=8"), parse_axis("training_gear.num_gpus=16")});
+        }),
+        AllOf(HasSubstr("training_gear.num_gpus"), HasSubstr("two axes")));
 }
 
 TEST(Sweep, RefusesBadValuesAndUnknownKeys) {

@@ -15,7 +15,9 @@ namespace {
 
 using test::refusal;
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::StartsWith;
 
 constexpr std::string_view kPlan = R"({
@@ -121,6 +123,33 @@ TEST_F(PlanFile, HuggingFaceArchitecturesMayCarryForeignKeys) {
         text.find("\"n_layer\": 2"), 12,
         R"("model_type": "llama", "intermediate_size": 172, "torch_dtype": "bfloat16", "n_layer": 2)");
     EXPECT_EQ(read(text).architecture.model_type, "llama");
+}
+
+TEST_F(PlanFile, ForeignSizesOfTheArchitectureAreNoted) {
+    std::string text(kPlan);
+    text.replace(text.find("\"n_layer\": 2"), 12,
+                 R"("model_type": "llama", "intermediate_size": 172, "ffn_width_": 3, "n_layer": 2)");
+    EXPECT_THAT(read(text).notes, ElementsAre(HasSubstr("ffn_width_")));
+}
+
+TEST_F(PlanFile, OtherUnitsAreRecognised) {
+    EXPECT_THAT(refusal([&] { return read(kPlan, {"peak_flops_per_gpu=989"}); }),
+                AllOf(HasSubstr("looks like TFLOP/s"), HasSubstr("989e12")));
+    EXPECT_THAT(refusal([&] { return read(kPlan, {"expected_mfu=45"}); }),
+                HasSubstr("45 % is 0.45"));
+    EXPECT_THAT(read(kPlan, {"available_hours=2592000"}).notes,
+                ElementsAre(AllOf(HasSubstr("296 years"), HasSubstr("write 720"))));
+    EXPECT_THAT(read(kPlan, {"dataset_size=300"}).notes,
+                ElementsAre(HasSubstr("write 300000000000")));
+    EXPECT_THAT(read(kPlan, {"available_hours=8760"}).notes, IsEmpty());
+}
+
+TEST_F(PlanFile, LaterRefusalsPointAtTheFileUnlessTheCommandLineSetTheKey) {
+    const PlanKeys keys = read(kPlan);
+    EXPECT_THAT(located(keys, "training_gear.gpu_type", "no such GPU"),
+                AllOf(HasSubstr("plan.jsonc:"), HasSubstr("error: no such GPU"), HasSubstr("^")));
+    EXPECT_EQ(located(read(kPlan, {"gpu_type=X1"}), "training_gear.gpu_type", "no"), "no");
+    EXPECT_EQ(located(PlanKeys(), "training_gear.gpu_type", "no"), "no");
 }
 
 TEST_F(PlanFile, ContradictionsAreLocated) {

@@ -36,6 +36,36 @@ TEST(TrainKeys, MfuCountsEveryConventionButWhatIsExecuted) {
                 AllOf(HasSubstr("a.jsonc:1"), HasSubstr("exact"), HasSubstr("6nd")));
 }
 
+// They were dropped without a word.
+TEST(TrainKeys, UnknownKeysAreRefusedAllAtOnce) {
+    EXPECT_THAT(test::refusal([] {
+                    return parse_train_keys(R"({"lr": 0.1, "epochs": 3, "n_layer": 2})", "a.jsonc");
+                }),
+                AllOf(HasSubstr("a.jsonc:1:2"), HasSubstr("'lr'"), HasSubstr("'epochs'")));
+    EXPECT_THAT(test::refusal([] {
+                    return parse_train_keys(R"({"model": {"n_layer": 2}})", "a.jsonc");
+                }),
+                HasSubstr("unknown key 'model'"));
+}
+
+// Llama 3 trains at 8192 and is stretched afterwards; nobody pays for 131,072 unasked.
+TEST(TrainingContext, IsNeverAHugeContextUnasked) {
+    PlanKeys keys;
+    model::ModelConfig model;
+    model.max_position_embeddings = 131072;
+    EXPECT_EQ(training_context(keys, model).length, 8192);
+    EXPECT_THAT(training_context(keys, model).note,
+                AllOf(HasSubstr("8,192"), HasSubstr("131,072")));
+    model.rope_scaling.emplace().original_max_position_embeddings = 4096;
+    EXPECT_EQ(training_context(keys, model).length, 4096);
+    keys.dataset_constraints.sequence_length = 131072;
+    EXPECT_EQ(training_context(keys, model).length, 131072);
+    EXPECT_EQ(training_context(keys, model).note, "");
+    model.max_position_embeddings = 2048;
+    EXPECT_EQ(training_context(PlanKeys(), model).length, 2048);
+    EXPECT_EQ(training_context(PlanKeys(), model).note, "");
+}
+
 TEST(Recipe, AutoTakesTheDeviceOfTheMachine) {
     const TrainKeys keys = parse_train_keys(R"({"max_iters": 1})", "train.jsonc");
     const Recipe on_gpu = recipe_of(keys, {2, cost::DeviceKind::cuda});

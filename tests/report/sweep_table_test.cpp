@@ -38,6 +38,21 @@ TEST(SweepTable, ColumnsFitTheirWidestValue) {
     EXPECT_EQ(parsed["fits"], true);
 }
 
+TEST(SweepTable, PointsThatCannotBePlannedSayWhy) {
+    const std::vector<planner::SweepAxis> axes{{"num_gpus", {"8"}}};
+    planner::SweepRow row;
+    row.value_indices = {0};
+    row.refusal = "a.jsonc:1:2: error: too many\n  1 | ...";
+    std::string out;
+    SweepTable(axes).append_row(out, row);
+    EXPECT_EQ(out, "       8  cannot be planned: a.jsonc:1:2: error: too many\n");
+    std::string json;
+    SweepTable(axes).append_json(json, row);
+    const auto parsed = nlohmann::ordered_json::parse(json);
+    EXPECT_EQ(parsed["refusal"], row.refusal);
+    EXPECT_FALSE(parsed.contains("fits"));
+}
+
 // JSON is UTF-8 for every argument of a shell.
 TEST(SweepTable, ReplacesBytesThatAreNoUtf8) {
     const std::vector<planner::SweepAxis> axes{{"gpu_type", {"H\xff"}}};

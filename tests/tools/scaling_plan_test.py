@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 import xml.etree.ElementTree
@@ -328,8 +329,14 @@ class ExitCodes(ToolTest):
         self.assertRegex(text, r"fits +no")
 
     def test_usage(self):
-        self.refuse(says="no command")
-        self.refuse("frobnicate")
+        self.refuse(says="no command given; commands: backward, model")
+        self.refuse("frobnicate", says="'frobnicate' is no command; commands: backward, model")
+        self.refuse("bakward", self.PLAN, says="did you mean 'backward'")
+        self.assertEqual(self.succeed("help"), self.succeed("--help"))
+        self.refuse("backward", self.PLAN, "--emit-train-config", "", says="takes a file name")
+        picture = self.folder / "refused.svg"
+        self.refuse("backward", self.PLAN, "--plot", picture, "--convention", "plam", says="palm")
+        self.assertFalse(picture.exists(), "a refused command leaves no file")
         self.refuse("backward", self.PLAN, "--frobnicate")
         self.refuse("backward", self.PLAN, "--num_gpu=8", says="did you mean '--num_gpus'")
         self.refuse("backward", says="takes one configuration file")
@@ -342,6 +349,29 @@ class ExitCodes(ToolTest):
         self.refuse("backward", self.PLAN, "--compat", "other", says="dsc180_a06")
         self.refuse("backward", self.PLAN, "--memory-model", "other", says="isoflop or megatron")
         self.refuse("backward", self.PLAN, "--use_flash_attention=true", says="in several sections")
+
+    def test_pipes_are_read_once(self):
+        model, plan = "configs/models/llama3_8b.jsonc", self.PLAN
+        for command, path in (("model", model), ("backward", plan), ("compare", plan)):
+            text = (SOURCE / path).read_text()
+            for name in ("-", "/dev/stdin"):
+                done = subprocess.run([BINARY, command, name, "--json"], input=text, cwd=SOURCE, text=True,
+                                      capture_output=True, timeout=TIMEOUT_SECONDS, check=False)
+                self.assertEqual(done.returncode, 0, f"{command} {name}\n{done.stderr}")
+            fifo = self.folder / f"{command}.fifo"
+            os.mkfifo(fifo)
+            writer = threading.Thread(target=fifo.write_text, args=(text,))
+            writer.start()
+            self.succeed(command, fifo, "--json")
+            writer.join()
+        done = subprocess.run([BINARY, "model", "-"], input="{\n\"colour\": 1}", cwd=SOURCE, text=True,
+                              capture_output=True, timeout=TIMEOUT_SECONDS, check=False)
+        self.assertIn("standard input:2:1: error: unknown key 'colour'", done.stderr)
+
+    def test_compare_fits_in_a_hundred_columns(self):
+        text = self.succeed("compare", *shipped("plan"), *shipped("plan"))
+        self.assertLessEqual(max(map(len, text.splitlines())), 100)
+        self.assertGreater(text.count("memory per GPU"), 1, "several tables")
 
     def test_files_that_cannot_be_read(self):
         self.refuse("backward", "configs/plan/hofmann.jsonc", says="did you mean")
@@ -567,7 +597,16 @@ class Sweep(ToolTest):
         self.refuse("sweep", plan, "--over", "num_gpus=8..2", says="ascending")
         self.refuse("sweep", plan, "--over", "num_gpus=1..1e12", says="points")
         self.refuse("sweep", plan, "--over", "num_gpu=1,2", says="did you mean 'num_gpus'")
-        self.refuse("sweep", plan, "--over", "num_attention_heads=32,33", says="num_attention_heads=33")
+        self.refuse("sweep", plan, "--over", "num_gpus=1,2", "--over", "num_gpus=4", says="two axes")
+
+    def test_points_without_a_plan_are_rows(self):
+        lines = self.succeed("sweep", self.PLAN, "--over", "num_attention_heads=33,32").splitlines()
+        self.assertEqual(len(lines), 3)
+        self.assertIn("cannot be planned: ", lines[1])
+        self.assertIn("num_attention_heads", lines[1])
+        rows = json.loads(self.succeed("sweep", self.PLAN, "--json", "--over", "num_attention_heads=33,32"))["rows"]
+        self.assertIn("num_attention_heads", rows[0]["refusal"])
+        self.assertGreater(rows[1]["n_tokens"], 0)
 
     def test_a_hundred_thousand_points_take_seconds_at_most(self):
         # On an idle machine it is well under one second (tests/benchmarks); this only catches a

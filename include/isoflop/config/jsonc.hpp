@@ -101,7 +101,7 @@ struct JsoncLimits {
 [[nodiscard]] Document parse_jsonc(std::string text, std::string file_name,
                                    JsoncLimits limits = {});
 
-/// Reads and parses a file. Throws ConfigError (exit 2) naming the path when it is missing (with
+/// Reads and parses a file once, pipes included; "-" is the standard input. Throws ConfigError (exit 2) naming the path when it is missing (with
 /// the nearest file name in that folder), a directory, unreadable or over the size limit.
 [[nodiscard]] Document read_jsonc_file(const std::filesystem::path& path, JsoncLimits limits = {});
 

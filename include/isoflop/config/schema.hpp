@@ -49,6 +49,8 @@ struct FieldInfo {
     std::vector<std::string_view> aliases = {};
     std::string_view default_help =
         {};  ///< when the default is derived: "intermediate_size of the preset"
+    /// Said with a number out of range: "a fraction: 45 % is 0.45".
+    std::string_view range_help = {};
     /// Names of the enumeration that this key does not take.
     std::vector<std::string_view> excluded = {};
 };
@@ -69,8 +71,8 @@ struct Section {
     std::string title = {};  ///< title in help and docs; the name, unless that is empty
     std::string help = {};
     Required required = Required::no;
-    /// Unknown keys are collected instead of refused (Hugging Face files carry many), unless they
-    /// look like a misspelling of a known one.
+    /// Unknown keys are collected instead of refused: Hugging Face files carry many, and some
+    /// resemble known ones. The caller decides by the file.
     bool tolerates_unknown_keys = false;
     std::vector<Field> fields = {};
 

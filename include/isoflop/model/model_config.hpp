@@ -118,6 +118,8 @@ struct ModelConfig {
     std::optional<std::int64_t> sliding_window;
     std::int64_t sliding_window_period = 1;
     std::int64_t sliding_window_first_layer = 0;
+    /// Every n-th layer has full attention all the same (Gemma-3: 6); 0: none.
+    std::int64_t full_attention_period = 0;
 
     double norm_eps = 1e-5;
     double rope_theta = 10000.0;

@@ -201,6 +201,14 @@ void add_position_fields(Builder& builder) {
         .field(&ModelKeys::use_sliding_window, {.key = "use_sliding_window",
                                                 .help = "Qwen: enables sliding_window.",
                                                 .default_help = "false for the Qwen types"})
+        .field(&ModelKeys::sliding_window_pattern,
+               {.key = "sliding_window_pattern",
+                .help = "Gemma-3: layers n - 1, 2n - 1, ... have full attention.",
+                .unit = "layers",
+                .minimum = 2,
+                .maximum = static_cast<double>(limits::kLayers),
+                .aliases = {"_sliding_window_pattern"},
+                .default_help = "6"})
         .field(&ModelKeys::max_window_layers,
                {.key = "max_window_layers",
                 .help = "Qwen: number of leading layers with full attention.",

@@ -57,6 +57,7 @@ struct ModelKeys {
     std::optional<config::Value> rope_parameters;
     std::optional<std::int64_t> sliding_window;
     std::optional<bool> use_sliding_window;
+    std::optional<std::int64_t> sliding_window_pattern;
     std::optional<std::int64_t> max_window_layers;
     std::optional<config::Value> layer_types;
 

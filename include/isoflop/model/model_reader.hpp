@@ -40,8 +40,25 @@ private:
 struct ModelDescription {
     ModelKeys keys;
     ModelConfig config;
-    std::vector<std::string> unknown_keys;  ///< of a Hugging Face file, without effect here
+    std::vector<std::string> unknown_keys = {};  ///< of a Hugging Face file, without effect here
+    std::string_view format =
+        {};  ///< another program's, in words; empty for ours and transformers'
+    std::vector<std::string> notes = {};     ///< of that format: what is assumed or left out
+    std::vector<std::string> warnings = {};  ///< keys that describe a size and have no effect
 };
+
+/// What `keys` do not say and `config` has: "num_key_value_heads 32", "tie_word_embeddings false".
+[[nodiscard]] std::vector<std::string> assumptions(const ModelKeys& keys,
+                                                   const ModelConfig& config);
+/// Of a whole file: a format of another program names its architecture.
+[[nodiscard]] std::vector<std::string> assumptions(const ModelDescription& model);
+
+/// A warning for each kind of key that describes the model's size and has no effect: foreign ones
+/// of a Hugging Face file (`unknown`, found in `object`), and known ones that this type does not
+/// read.
+[[nodiscard]] std::vector<std::string> warnings_of(const ModelKeys& keys, const ModelConfig& config,
+                                                   std::span<const std::string> unknown,
+                                                   const config::Value& object);
 
 /// Overrides are "key=value" with any key of the table ("n_layer=24"). Errors carry file, line and
 /// column.
@@ -51,11 +68,9 @@ struct ModelDescription {
                                                std::span<const std::string> overrides = {});
 [[nodiscard]] ModelDescription parse_model(std::string text, std::string file_name = "model");
 
-/// Throws at the first foreign key of `object` unless the keys are those of a Hugging Face file.
-/// `schema` read `object` (one of its sections, or the whole document) with these notes.
-void refuse_unknown_keys(const ModelKeys& keys, const config::SchemaBase& schema,
-                         const config::ReadNotes& notes, const config::Document& document,
-                         const config::Value& object);
+/// Throws at the first foreign key of `object`, naming all of them. `schema` read `object` (one of its sections, or the whole document) with these notes.
+void refuse_unknown_keys(const config::SchemaBase& schema, const config::ReadNotes& notes,
+                         const config::Document& document, const config::Value& object);
 
 /// Resolves keys read from `object`, pointing at the offending key there.
 [[nodiscard]] ModelConfig resolve_at(const ModelKeys& keys, const config::Document& document,

@@ -35,13 +35,14 @@ struct SweepRow {
     std::uint64_t memory_bytes = 0;
     bool fits = false;
     bool constrained = false;
+    std::string refusal = {};  ///< why this point cannot be planned; the figures are then zero
 };
 
 inline constexpr std::uint64_t kMaxSweepPoints = 2'000'000;
 
-/// Calls `visit` for every point of the grid, the last axis running fastest. Throws ConfigError for
-/// the first point that is not a valid plan (with its values), or when there are more than
-/// kMaxSweepPoints.
+/// Calls `visit` for every point of the grid, the last axis running fastest, those included that
+/// cannot be planned. Throws ConfigError for a key on two axes, a value of another type, or more
+/// than kMaxSweepPoints.
 void sweep(const recipe::PlanKeys& base, std::span<const SweepAxis> axes,
            const hardware::GpuTable& gpus, const std::function<void(const SweepRow&)>& visit);
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -59,6 +60,12 @@ struct OutputOptions {
     bool verify_calculations = true;
 };
 
+/// Where keys came from, to point at them in messages.
+struct PlanSource {
+    config::Document document;
+    std::vector<std::string> overridden;  ///< paths of keys that the command line has set
+};
+
 struct PlanKeys {
     model::ModelKeys architecture;
     TrainingGear training_gear;
@@ -66,7 +73,14 @@ struct PlanKeys {
     DatasetConstraints dataset_constraints;
     ScalingLawChoice scaling_law;
     OutputOptions output_options;
+    std::vector<std::string> notes = {};            ///< about the file: warnings of the plan
+    std::shared_ptr<const PlanSource> source = {};  ///< nullptr for keys of no file
 };
+
+/// The message with file, line and column of a key ("training_gear.gpu_type") where the file has
+/// it; else the message alone.
+[[nodiscard]] std::string located(const PlanKeys& keys, std::string_view path,
+                                  std::string_view message);
 
 [[nodiscard]] const config::Schema<PlanKeys>& plan_schema();
 
@@ -74,5 +88,10 @@ struct PlanKeys {
 /// section has) and checks that all required keys are set. Throws ConfigError (exit 2).
 [[nodiscard]] PlanKeys read_plan_keys(const std::filesystem::path& path,
                                       std::span<const std::string> overrides = {});
+[[nodiscard]] PlanKeys read_plan_keys(config::Document document,
+                                      std::span<const std::string> overrides = {});
+/// The same without a look at whether the keys fit together: for sweeps, which set some of them.
+[[nodiscard]] PlanKeys read_plan_keys_unchecked(config::Document document,
+                                                std::span<const std::string> overrides);
 
 }  // namespace isoflop::recipe

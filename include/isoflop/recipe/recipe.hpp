@@ -51,8 +51,18 @@ struct Recipe {
 [[nodiscard]] Recipe recipe_of(const TrainKeys& keys, const model::ModelConfig& model,
                                const Machine& machine = {});
 
-/// How a plan config executes a step of `model`; one GPU where num_gpus is not given. The context
-/// is the model's when neither says; 0 when it says none either.
+/// The sequence length that a plan trains with.
+struct TrainingContext {
+    std::int64_t length = 0;  ///< tokens; 0 when neither the plan nor the model says
+    std::string note = {};    ///< where the length is assumed, for a warning; else empty
+};
+/// The plan's sequence_length; else the positions of the model, or those before its rope_scaling,
+/// but at most 8192: longer contexts are trained in a late phase, if at all (Llama 3, arXiv
+/// 2407.21783, section 3.4), and never unasked here.
+[[nodiscard]] TrainingContext training_context(const PlanKeys& keys,
+                                               const model::ModelConfig& model);
+
+/// How a plan config executes a step of `model`; one GPU where num_gpus is not given.
 [[nodiscard]] cost::Execution execution_of(const PlanKeys& keys, const model::ModelConfig& model);
 /// The same for a model file, with keys of plan configs as overrides: the file's
 /// use_flash_attention chooses the backend unless they do.

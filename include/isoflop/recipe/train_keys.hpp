@@ -116,6 +116,8 @@ struct TrainKeys {
 /// overrides. Throws ConfigError (exit 2).
 [[nodiscard]] TrainKeys read_train_keys(const std::filesystem::path& path,
                                         std::span<const std::string> overrides = {});
+[[nodiscard]] TrainKeys read_train_keys(const config::Document& document,
+                                        std::span<const std::string> overrides = {});
 /// The same from text; `file_name` stands in messages.
 [[nodiscard]] TrainKeys parse_train_keys(std::string text, std::string file_name);
 /// Only overrides over the defaults.

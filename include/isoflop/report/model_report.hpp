@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -11,7 +12,8 @@
 namespace isoflop::report {
 
 struct ModelTextOptions {
-    std::string_view file_kind = {};  ///< what the file was read as; empty: not said
+    std::string_view file_kind = {};            ///< what the file was read as; empty: not said
+    std::span<const std::string> assumed = {};  ///< what the file does not say
     text::Colour colour = text::Colour::off;
     bool all_conventions = false;
     bool quiet = false;

@@ -34,7 +34,9 @@ struct NamedPlan {
     std::string name;
     planner::BackwardPlan plan;
 };
-[[nodiscard]] std::string comparison_text(std::span<const NamedPlan> plans, text::Colour colour);
+/// A column a plan. Plans that do not fit in `width` columns follow in further tables.
+[[nodiscard]] std::string comparison_text(std::span<const NamedPlan> plans, text::Colour colour,
+                                          std::size_t width = 100);
 [[nodiscard]] nlohmann::ordered_json comparison_json(std::span<const NamedPlan> plans);
 
 }  // namespace isoflop::report

@@ -1,0 +1,29 @@
+// Model files in the spelling of other programs, read as they are: Meta's and Mistral's params.json,
+// litgpt, DeepSeek's inference code, ModelCenter, Megatron-LM's arguments, nanochat, and the files
+// of multimodal models, whose language model is a section.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "isoflop/config/jsonc.hpp"
+
+namespace isoflop::model {
+
+/// A model in our spelling. Values keep their places in the file.
+struct ReadFormat {
+    config::Value object;            ///< what to read in place of the file's object
+    std::string_view title = {};     ///< "params.json of Meta"; empty: the object as it was
+    std::vector<std::string> notes;  ///< what the file does not say and is assumed, or is left out
+};
+
+/// Recognises a format by keys that no other has. Throws ConfigError with file, line and column for
+/// what a format leaves to other files ("vocab_size": -1) or what has no counterpart here.
+[[nodiscard]] ReadFormat read_format(const config::Document& document, const config::Value& object);
+
+/// The key of ours that another program's key means: "n_query_groups" is num_key_value_heads; empty
+/// for other keys.
+[[nodiscard]] std::string_view our_name_of(std::string_view foreign_key);
+
+}  // namespace isoflop::model

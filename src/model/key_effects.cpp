@@ -1,0 +1,153 @@
+// What a file says without effect, and what it leaves to be assumed.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "isoflop/base/text.hpp"
+#include "isoflop/model/model_reader.hpp"
+#include "isoflop/model/parameter_layout.hpp"
+
+namespace isoflop::model {
+namespace {
+
+/// Parts of names that describe how large a model is.
+constexpr std::array<std::string_view, 14> kSizeWords = {
+    "size",  "dim", "layers", "heads", "experts", "rank",  "vocab",
+    "width", "ffn", "hidden", "inter", "blocks",  "depth", "groups"};
+/// Foreign keys with such a word that change no parameter of the language model.
+constexpr std::array<std::string_view, 6> kHarmless = {"chunk_size", "batch_size",    "window",
+                                                       "drop",       "hidden_states", "act"};
+
+bool describes_a_size(std::string_view key, const config::Value& value) {
+    const bool positive = value.is_number() && value.as_number() > 0;
+    const auto is_in_key = [&](std::string_view word) { return key.find(word) != key.npos; };
+    return positive && std::any_of(kSizeWords.begin(), kSizeWords.end(), is_in_key) &&
+           std::none_of(kHarmless.begin(), kHarmless.end(), is_in_key);
+}
+
+/// Collects keys whose value is not the one that the model has.
+struct Unused {
+    std::vector<std::string> names;
+
+    template <class T, class U>
+    void unless_equal(std::string_view key, const std::optional<T>& given, const U& used) {
+        if (given && *given != used) names.emplace_back(key);
+    }
+    template <class T>
+    void if_given(std::string_view key, const std::optional<T>& given) {
+        if (given && *given > 0) names.emplace_back(key);
+    }
+};
+
+std::vector<std::string> unused_keys(const ModelKeys& keys, const ModelConfig& config) {
+    Unused unused;
+    if (config.moe) {
+        unused.unless_equal("moe_intermediate_size", keys.moe_intermediate_size,
+                            config.moe->intermediate_size);
+        unused.unless_equal("n_shared_experts", keys.n_shared_experts,
+                            config.moe->num_shared_experts);
+        unused.unless_equal("first_k_dense_replace", keys.first_k_dense_replace,
+                            config.moe->first_dense_layers);
+        unused.unless_equal("moe_layer_freq", keys.moe_layer_freq, config.moe->layer_frequency);
+        unused.unless_equal("decoder_sparse_step", keys.decoder_sparse_step,
+                            config.moe->layer_frequency);
+    } else {
+        unused.if_given("num_experts", keys.num_experts);
+        unused.if_given("moe_intermediate_size", keys.moe_intermediate_size);
+        unused.if_given("n_shared_experts", keys.n_shared_experts);
+    }
+    if (!config.mla) {
+        unused.if_given("kv_lora_rank", keys.kv_lora_rank);
+        unused.if_given("q_lora_rank", keys.q_lora_rank);
+        unused.unless_equal("head_dim", keys.head_dim, config.head_dim);
+    }
+    unused.unless_equal("attention_bias", keys.attention_bias,
+                        config.qkv_bias && config.attention_output_bias);
+    unused.unless_equal("mlp_bias", keys.mlp_bias, config.ffn_bias);
+    return unused.names;
+}
+
+/// Described by nanoGPT's keys alone, which say nothing of the blocks: its own are GPT-2's.
+bool has_keys_of_nanogpt_only(const ModelKeys& keys) {
+    return !keys.normalization && !keys.position_encoding && !keys.ffn_type && !keys.hidden_act &&
+           !keys.intermediate_size && !keys.num_key_value_heads && !keys.rope_theta &&
+           !keys.num_experts && !keys.kv_lora_rank && !keys.qk_norm && !keys.tie_word_embeddings;
+}
+
+std::string assumed_architecture(const ModelKeys& keys) {
+    std::string text = "llama, as neither model_type nor arch_preset is given";
+    if (!has_keys_of_nanogpt_only(keys)) return text;
+    ModelKeys gpt2 = keys;
+    gpt2.arch_preset = ArchPreset::gpt2;
+    const std::int64_t parameters = parameter_layout(resolve(gpt2)).totals().total;
+    return text + fmt::format(" (arch_preset gpt2: {} parameters)", with_separators(parameters));
+}
+
+std::vector<std::string> assumed_sizes(const ModelKeys& keys, const ModelConfig& config) {
+    std::vector<std::string> assumed;
+    const auto size = [&](const char* key, const std::optional<std::int64_t>& given,
+                          std::int64_t used) {
+        if (!given) assumed.push_back(fmt::format("{} {}", key, used));
+    };
+    size("num_hidden_layers", keys.num_hidden_layers, config.num_hidden_layers);
+    size("hidden_size", keys.hidden_size, config.hidden_size);
+    size("num_attention_heads", keys.num_attention_heads, config.num_attention_heads);
+    if (!config.mla) {
+        size("num_key_value_heads", keys.num_key_value_heads, config.num_key_value_heads);
+        if (config.head_dim * config.num_attention_heads != config.hidden_size)
+            size("head_dim", keys.head_dim, config.head_dim);
+    }
+    size("intermediate_size", keys.intermediate_size, config.intermediate_size);
+    size("vocab_size", keys.vocab_size, config.vocab_size);
+    if (!keys.n_ctx)
+        size("max_position_embeddings", keys.max_position_embeddings,
+             config.max_position_embeddings);
+    if (!keys.tie_word_embeddings)
+        assumed.push_back(fmt::format("tie_word_embeddings {}", config.tie_word_embeddings));
+    return assumed;
+}
+
+}  // namespace
+
+std::vector<std::string> assumptions(const ModelDescription& model) {
+    if (model.format.empty()) return assumptions(model.keys, model.config);
+    std::vector<std::string> assumed = model.notes;
+    for (std::string& size : assumed_sizes(model.keys, model.config))
+        assumed.push_back(std::move(size));
+    return assumed;
+}
+
+std::vector<std::string> assumptions(const ModelKeys& keys, const ModelConfig& config) {
+    std::vector<std::string> assumed = assumed_sizes(keys, config);
+    if (!keys.model_type && !keys.arch_preset)
+        assumed.insert(assumed.begin(), assumed_architecture(keys));
+    return assumed;
+}
+
+std::vector<std::string> warnings_of(const ModelKeys& keys, const ModelConfig& config,
+                                     std::span<const std::string> unknown,
+                                     const config::Value& object) {
+    std::vector<std::string> warnings;
+    std::vector<std::string_view> sizes;
+    for (const config::Member& member : object.as_object()) {
+        const bool is_unknown =
+            std::any_of(unknown.begin(), unknown.end(), [&](std::string_view path) {
+                return path == member.key || path.ends_with("." + member.key);
+            });
+        if (is_unknown && describes_a_size(member.key, member.value)) sizes.push_back(member.key);
+    }
+    if (!sizes.empty()) {
+        warnings.push_back(
+            fmt::format("keys that are not known here and have no effect: {}", join(sizes)));
+    }
+    const std::vector<std::string> unused = unused_keys(keys, config);
+    if (!unused.empty()) {
+        warnings.push_back(
+            fmt::format("keys without effect on a {} model: {}", config.model_type,
+                        join(std::vector<std::string_view>(unused.begin(), unused.end()))));
+    }
+    return warnings;
+}
+
+}  // namespace isoflop::model
