@@ -16,7 +16,7 @@ set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/isoflop")
 
 install(TARGETS isoflop_plan isoflop_train isoflop EXPORT isoflop-targets
         ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
-foreach(tool scaling-plan)
+foreach(tool scaling-plan train)
   if(TARGET ${tool})
     install(TARGETS ${tool} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
   endif()
@@ -24,7 +24,7 @@ endforeach()
 # Headers in a folder cuda are for the kernels of the project: they need nvcc or the emulator of the
 # tests.
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/isoflop"
-        DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.hpp" REGEX "/cuda/" EXCLUDE)
+        DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.hpp" REGEX "/include/isoflop/[a-z_]+/cuda/" EXCLUDE)
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/configs"
         DESTINATION "${CMAKE_INSTALL_DATADIR}/isoflop")
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" "${PROJECT_SOURCE_DIR}/README.md"

@@ -3,7 +3,7 @@ import dataclasses
 import pathlib
 import re
 
-SUFFIXES = (".hpp", ".cpp", ".cu", ".cuh")
+SUFFIXES = (".hpp", ".cpp", ".cu", ".cuh", ".inl")
 # The libraries whose layers a layer may include, beside its own.
 REACHES = {"both": ("both",), "plan": ("both", "plan"), "train": ("both", "train"), "plugin": ()}
 INCLUDE = re.compile(r'\s*#\s*include\s+["<]([^">]+)[">]')

@@ -34,8 +34,14 @@ void verify_file(const std::filesystem::path& path, const FileSummary& expected)
 
 /// The folder of the checkpoint that the user's path means; nullopt for a run's folder.
 std::optional<std::filesystem::path> checkpoint_folder(const std::filesystem::path& path) {
-    const bool is_link = std::filesystem::is_symlink(path) && path.filename() == "latest";
-    if (is_link || std::filesystem::is_regular_file(path)) {
+    const bool is_file = std::filesystem::is_regular_file(path);
+    const bool is_latest = path.filename() == "latest";
+    if (is_file && !is_latest) {
+        throw IoError(fmt::format(
+            "'{}' is a file: a checkpoint is the folder of a run, or one of its step folders",
+            path.string()));
+    }
+    if (is_latest && (is_file || std::filesystem::is_symlink(path))) {
         const auto target = follow_latest(path);
         if (!std::filesystem::is_directory(target)) {
             throw IoError(fmt::format("'{}' points to '{}', where there is no checkpoint",

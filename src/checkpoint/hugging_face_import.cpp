@@ -100,6 +100,13 @@ bool have_equal_values(const Source& a, const Source& b) {
 
 struct HuggingFaceModel::State {
     explicit State(const std::filesystem::path& model_directory) : directory(model_directory) {
+        std::error_code unknown;
+        if (!std::filesystem::is_directory(directory, unknown)) {
+            throw IoError(
+                fmt::format("'{}' is no folder: a Hugging Face model is a folder with "
+                            "config.json and weights",
+                            directory.string()));
+        }
         const auto config_path = directory / "config.json";
         if (!std::filesystem::exists(config_path)) {
             throw IoError(fmt::format("'{}' is not a Hugging Face model: it has no config.json",

@@ -322,8 +322,9 @@ void add_run(Schema& schema) {
                 .help = "Interval in iterations between printed samples; 0 disables them.",
                 .minimum = 0,
                 .maximum = 1e12})
-        .field(&RunKeys::sample_prompt,
-               {.key = "sample_prompt", .help = "Prompt of the printed samples."});
+        .field(&RunKeys::sample_prompt, {.key = "sample_prompt",
+                                         .help = "Prompt of the printed samples.",
+                                         .default_help = "a line break"});
 }
 
 Schema build_schema() {

@@ -108,7 +108,8 @@ std::string iteration_line(const IterationRecord& record, std::int64_t max_iters
     if (record.utilisation) {
         const UtilisationRecord& use = *record.utilisation;
         column("", tokens_per_second(use.tokens_per_sec) + " tok/s", 13);
-        column("MFU", fmt::format("{:.1f}%", use.mfu * 100), 5);
+        const std::string mfu = use.convention == "exact" ? "MFU" : "MFU(" + use.convention + ")";
+        column(mfu, fmt::format("{:.1f}%", use.mfu * 100), 5);
         column("HFU", fmt::format("{:.1f}%", use.hfu * 100), 5);
         column("", flop_rates(use.flops_achieved, use.hardware_peak_flops), 19);
     } else {

@@ -109,8 +109,9 @@ model::ModelConfig imported_model_config(const nlohmann::ordered_json& config_js
 
 LoadedModel load_model(const fs::path& path, const fs::path& tokenizer_folder) {
     if (!fs::exists(path)) throw ConfigError(fmt::format("{}: no such folder", path.string()));
-    LoadedModel model =
-        fs::exists(path / "config.json") ? load_hugging_face(path) : load_checkpoint(path);
+    LoadedModel model = fs::is_directory(path) && fs::exists(path / "config.json")
+                            ? load_hugging_face(path)
+                            : load_checkpoint(path);
     model.tokenizer =
         tokenizer_folder.empty()
             ? find_tokenizer(model)

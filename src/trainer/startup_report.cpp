@@ -147,7 +147,8 @@ void performance_section(TextReport& report, const recipe::RunPlan& plan,
     }
     report.row("Expected at 50 % MFU",
                fmt::format("{} tokens/s",
-                           human_count(0.5 * hardware.peak_flops / plan.model_flops_per_token)));
+                           human_count(0.5 * hardware.peak_flops / plan.model_flops_per_token)),
+               fmt::format("{} convention", to_string(convention)));
 }
 
 }  // namespace
