@@ -120,12 +120,12 @@ TEST(Sweep, PointsWithoutAPlanAreRowsWithTheReason) {
 }
 
 TEST(Sweep, RefusesAKeyOnTwoAxes) {
-    EXPECT_THAT(
-        refusal([] {
-            return rows_of(plan_config("hoffmann"),
-                           {parse_axis("num_gpus=8"), parse_axis("training_gear.num_gpus=16")});
-        }),
-        AllOf(HasSubstr("training_gear.num_gpus"), HasSubstr("two axes")));
+    EXPECT_THAT(refusal([] {
+                    return rows_of(
+                        plan_config("hoffmann"),
+                        {parse_axis("num_gpus=8"), parse_axis("training_gear.num_gpus=16")});
+                }),
+                AllOf(HasSubstr("training_gear.num_gpus"), HasSubstr("two axes")));
 }
 
 TEST(Sweep, RefusesBadValuesAndUnknownKeys) {

@@ -600,11 +600,11 @@ class Sweep(ToolTest):
         self.refuse("sweep", plan, "--over", "num_gpus=1,2", "--over", "num_gpus=4", says="two axes")
 
     def test_points_without_a_plan_are_rows(self):
-        lines = self.succeed("sweep", self.PLAN, "--over", "num_attention_heads=33,32").splitlines()
+        lines = self.succeed("sweep", "configs/plan/hoffmann.jsonc", "--over", "num_attention_heads=33,32").splitlines()
         self.assertEqual(len(lines), 3)
         self.assertIn("cannot be planned: ", lines[1])
         self.assertIn("num_attention_heads", lines[1])
-        rows = json.loads(self.succeed("sweep", self.PLAN, "--json", "--over", "num_attention_heads=33,32"))["rows"]
+        rows = json.loads(self.succeed("sweep", "configs/plan/hoffmann.jsonc", "--json", "--over", "num_attention_heads=33,32"))["rows"]
         self.assertIn("num_attention_heads", rows[0]["refusal"])
         self.assertGreater(rows[1]["n_tokens"], 0)
 

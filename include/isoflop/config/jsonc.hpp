@@ -101,8 +101,8 @@ struct JsoncLimits {
 [[nodiscard]] Document parse_jsonc(std::string text, std::string file_name,
                                    JsoncLimits limits = {});
 
-/// Reads and parses a file once, pipes included; "-" is the standard input. Throws ConfigError (exit 2) naming the path when it is missing (with
-/// the nearest file name in that folder), a directory, unreadable or over the size limit.
+/// Reads a file (also a pipe; "-" is the standard input) once. Throws ConfigError (exit 2) naming
+/// the path when it is missing (with the nearest name there), a directory, unreadable or too large.
 [[nodiscard]] Document read_jsonc_file(const std::filesystem::path& path, JsoncLimits limits = {});
 
 }  // namespace isoflop::config

@@ -1,6 +1,6 @@
-// Model files in the spelling of other programs, read as they are: Meta's and Mistral's params.json,
-// litgpt, DeepSeek's inference code, ModelCenter, Megatron-LM's arguments, nanochat, and the files
-// of multimodal models, whose language model is a section.
+// Model files as other programs write them: params.json of Meta and Mistral, configs of litgpt,
+// ModelCenter and DeepSeek's inference code, arguments of Megatron-LM, and the files of multimodal
+// models, whose language model is a section.
 #pragma once
 
 #include <string>

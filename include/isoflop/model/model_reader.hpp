@@ -68,7 +68,7 @@ struct ModelDescription {
                                                std::span<const std::string> overrides = {});
 [[nodiscard]] ModelDescription parse_model(std::string text, std::string file_name = "model");
 
-/// Throws at the first foreign key of `object`, naming all of them. `schema` read `object` (one of its sections, or the whole document) with these notes.
+/// Throws at the first foreign key of `object`, and names all. `schema` read `object` with `notes`.
 void refuse_unknown_keys(const config::SchemaBase& schema, const config::ReadNotes& notes,
                          const config::Document& document, const config::Value& object);
 
