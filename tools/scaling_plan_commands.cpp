@@ -15,6 +15,7 @@
 #include "isoflop/planner/model_analysis.hpp"
 #include "isoflop/planner/planned_training.hpp"
 #include "isoflop/planner/sweep.hpp"
+#include "isoflop/recipe/attention_resolution.hpp"
 #include "isoflop/recipe/data_vocabulary.hpp"
 #include "isoflop/recipe/file_kind.hpp"
 #include "isoflop/recipe/plan_keys.hpp"
@@ -168,13 +169,21 @@ std::string analysis_output(const planner::ModelAnalysis& analysis, const Option
     return report::model_text(analysis, text_options);
 }
 
-/// Planned as `train --dry-run` plans it: the memory tables are the same.
+void warn_of_fallback(Result& result, const planner::ModelAnalysis& analysis) {
+    if (analysis.attention.fell_back())
+        result.warnings.push_back(recipe::fallback_warning(analysis.attention));
+}
+
+/// Planned as `train --dry-run` plans it for one rank: the memory tables are the same.
 Result analyse_training(const config::Document& file, const Options& options) {
     if (wants_compat(options))
         throw ConfigError("--compat dsc180_a06 analyses model configs, not training configs");
     Result result;
     recipe::TrainKeys keys = recipe::read_train_keys(file, options.overrides);
-    if (!keys.model.vocab_size) {
+    const std::filesystem::path imported =
+        std::filesystem::path(keys.run.init_from) / "config.json";
+    const bool is_imported = std::filesystem::exists(imported);
+    if (!keys.model.vocab_size && !is_imported) {
         try {
             const std::int64_t vocabulary = recipe::data_vocab_size(keys.data);
             if (vocabulary > 0) keys.model.vocab_size = vocabulary;
@@ -183,12 +192,16 @@ Result analyse_training(const config::Document& file, const Options& options) {
                 fmt::format("the vocabulary of the preset is used: {}", error.what()));
         }
     }
+    const recipe::Machine machine{.automatic_device = recipe::likely_device()};
     const recipe::Recipe config =
-        recipe::recipe_of(keys, {.automatic_device = recipe::likely_device()});
+        is_imported ? recipe::recipe_of(keys, model::read_model_file(imported).config, machine)
+                    : recipe::recipe_of(keys, machine);
+    const planner::ModelAnalysis analysis = planner::analyze_model(
+        config.model, config.execution, *config.optimizer, recipe::resolve_attention(config));
+    warn_of_fallback(result, analysis);
     const ReadAs read{FileKind::training, recipe::title(FileKind::training),
                       model::assumptions(keys.model, config.model)};
-    result.output = analysis_output(planner::analyze_model(config.model, config.execution), options,
-                                    read, result);
+    result.output = analysis_output(analysis, options, read, result);
     return result;
 }
 
@@ -198,9 +211,11 @@ Result analyse_model(const config::Document& file, const Options& options, FileK
     split_overrides(options.overrides, model_overrides, execution_keys);
     const model::ModelDescription description = model::read_model(file, model_overrides);
     const planner::ModelAnalysis analysis = planner::analyze_model(
-        description.config, recipe::execution_of(execution_keys, description));
+        description.config, recipe::execution_of(execution_keys, description),
+        recipe::optimizer_of(execution_keys));
     Result result;
     result.warnings = description.warnings;
+    warn_of_fallback(result, analysis);
     if (std::string note = recipe::training_context(execution_keys, description.config).note;
         !note.empty()) {
         result.warnings.push_back(std::move(note));
@@ -260,7 +275,7 @@ Result run_backward(const Options& options) {
     // Files are written last: a refused command leaves none.
     result.output = plan_output(plan, config, options);
     const bool emits = !options.emit_train_config.empty();
-    const std::string train_config = emits ? planner::train_config_text(plan) : std::string();
+    const std::string train_config = emits ? planner::emit_planned_training(plan) : std::string();
     if (!options.plot.empty()) write_new_file(options.plot, report::plan_plot_svg(plan));
     if (options.emit_train_config == "-")
         result.output = train_config;

@@ -42,7 +42,8 @@ void write_page(const std::string& path, const std::string& page) {
 }  // namespace
 
 int run_selfcheck(const TrainOptions& options) {
-    const recipe::RunPlan plan = trainer::plan_run(trainer::recipe_here(keys_of(options)));
+    const recipe::RunPlan plan =
+        trainer::plan_with_attention(trainer::recipe_here(keys_of(options)));
     Workplace workplace(plan.config);
     const attention_lab::AttentionTrials trials = trainer::check_attention(plan, workplace.context);
     std::cout << trainer::selfcheck_text(plan, trials, options.colour);

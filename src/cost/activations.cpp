@@ -8,6 +8,7 @@
 
 #include "cost/unit_sizes.hpp"
 #include "isoflop/cost/attention_buffers.hpp"
+#include "isoflop/cost/attention_support.hpp"
 
 namespace isoflop::cost {
 namespace {
@@ -81,13 +82,7 @@ std::vector<Buffer> core_buffers(const ModelConfig& config, Execution execution)
         if (execution.attention_backend == AttentionBackend::sdpa)
             execution.attention_backend = AttentionBackend::flash_attn_2;
     }
-    return attention_buffers({.batch = execution.micro_batch_size,
-                              .heads = config.num_attention_heads,
-                              .kv_heads = config.num_key_value_heads,
-                              .query_length = execution.sequence_length,
-                              .key_length = execution.sequence_length,
-                              .head_dim = config.query_width() / config.num_attention_heads},
-                             execution);
+    return attention_buffers(attention_size(config, execution), execution);
 }
 
 void add_dense_ffn(ActivationList& list, const ModelConfig& config) {

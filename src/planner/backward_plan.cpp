@@ -283,6 +283,11 @@ BackwardPlan backward_plan(const recipe::PlanKeys& config, const hardware::GpuTa
     if (std::string note = recipe::training_context(config, plan.model).note; !note.empty())
         plan.warnings.push_back(std::move(note));
     check_execution(plan.model, plan.layout, plan.execution, plan.warnings);
+    plan.attention = recipe::resolve_attention(plan.model, plan.execution);
+    plan.execution.attention_backend = plan.attention.used;
+    if (plan.attention.fell_back())
+        plan.warnings.push_back(recipe::fallback_warning(plan.attention));
+    plan.optimizer = &recipe::optimizer_of(config);
 
     const hardware::Gpu& gpu =
         at_key(config, "training_gear.gpu_type",
@@ -314,10 +319,12 @@ BackwardPlan backward_plan(const recipe::PlanKeys& config, const hardware::GpuTa
 
     if (detail == Detail::full) {
         plan.verification = verify(plan);
-        plan.memory = memory_fit(plan.model, plan.layout, plan.execution, gpu.usable_memory_bytes);
+        plan.memory = memory_fit(plan.model, plan.layout, plan.execution, *plan.optimizer,
+                                 gpu.usable_memory_bytes);
         plan.communication = cost::communication_per_step(plan.layout, plan.execution);
     } else {
-        plan.memory.plan = cost::memory_plan(plan.model, plan.layout, plan.execution);
+        plan.memory.plan =
+            cost::memory_plan(plan.model, plan.layout, plan.execution, *plan.optimizer);
         plan.memory.capacity_bytes = gpu.usable_memory_bytes;
     }
     return plan;

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "isoflop/recipe/attention_resolution.hpp"
+
 namespace isoflop::planner {
 namespace {
 
@@ -44,11 +46,19 @@ double recompute_cost(Recompute recompute) {
     return 0;
 }
 
+/// flash_attn_2, or what runs in its place.
+AttentionBackend most_frugal_backend(const model::ModelConfig& config, Execution execution) {
+    execution.attention_backend = AttentionBackend::flash_attn_2;
+    return recipe::resolve_attention(config, execution).used;
+}
+
 /// Candidates that need at most the memory of the given execution, each with its relative cost.
-std::vector<FittingChange> candidates(const Execution& given) {
+std::vector<FittingChange> candidates(const model::ModelConfig& config, const Execution& given) {
     std::vector<AttentionBackend> backends{given.attention_backend};
-    if (given.attention_backend == AttentionBackend::manual)
-        backends.push_back(AttentionBackend::flash_attn_2);
+    if (given.attention_backend == AttentionBackend::manual) {
+        const AttentionBackend frugal = most_frugal_backend(config, given);
+        if (frugal != given.attention_backend) backends.push_back(frugal);
+    }
     std::vector<FittingChange> list;
     for (const AttentionBackend backend : backends) {
         for (const Parallelism parallelism :
@@ -107,13 +117,14 @@ std::string describe(const Execution& given, const Execution& changed) {
 /// Fewest GPUs on which the execution with the least memory fits, found by doubling and bisection.
 std::optional<std::int64_t> fewest_gpus(const model::ModelConfig& config,
                                         const model::ParameterLayout& layout, Execution frugal,
+                                        const cost::OptimizerState& optimizer,
                                         std::uint64_t capacity_bytes) {
     constexpr std::int64_t kMostGpus = 1 << 20;
     const auto fits_on = [&](std::int64_t gpus) {
         frugal.world_size = gpus;
-        return cost::memory_plan(config, layout, frugal).total_bytes() <= capacity_bytes;
+        return cost::memory_plan(config, layout, frugal, optimizer).total_bytes() <= capacity_bytes;
     };
-    frugal.attention_backend = AttentionBackend::flash_attn_2;
+    frugal.attention_backend = most_frugal_backend(config, frugal);
     frugal.parallelism = Parallelism::fsdp;
     frugal.recompute = Recompute::block;
     frugal.micro_batch_size = 1;
@@ -134,20 +145,22 @@ std::optional<std::int64_t> fewest_gpus(const model::ModelConfig& config,
 }  // namespace
 
 MemoryFit memory_fit(const model::ModelConfig& config, const model::ParameterLayout& layout,
-                     const Execution& execution, std::uint64_t capacity_bytes) {
+                     const Execution& execution, const cost::OptimizerState& optimizer,
+                     std::uint64_t capacity_bytes) {
     MemoryFit fit;
-    fit.plan = cost::memory_plan(config, layout, execution);
+    fit.plan = cost::memory_plan(config, layout, execution, optimizer);
     fit.capacity_bytes = capacity_bytes;
     if (fit.fits()) return fit;
-    for (FittingChange& candidate : candidates(execution)) {
+    for (FittingChange& candidate : candidates(config, execution)) {
         candidate.total_bytes =
-            cost::memory_plan(config, layout, candidate.execution).total_bytes();
+            cost::memory_plan(config, layout, candidate.execution, optimizer).total_bytes();
         if (candidate.total_bytes > capacity_bytes) continue;
         candidate.description = describe(execution, candidate.execution);
         fit.change = std::move(candidate);
         return fit;
     }
-    fit.gpus_needed = fewest_gpus(config, layout, execution, capacity_bytes);
+    fit.gpus_needed = fewest_gpus(config, layout, execution, optimizer, capacity_bytes);
+    fit.gpus_needed_backend = most_frugal_backend(config, execution);
     return fit;
 }
 

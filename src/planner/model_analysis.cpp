@@ -26,14 +26,15 @@ std::vector<ActivationChoice> activation_choices(const model::ModelConfig& confi
     std::vector<ActivationChoice> choices;
     for (const auto backend : {cost::AttentionBackend::manual, cost::AttentionBackend::sdpa,
                                cost::AttentionBackend::flash_attn_2}) {
+        execution.attention_backend = backend;
+        const bool runs = recipe::resolve_attention(config, execution).used == backend;
         for (const auto recompute :
              {cost::Recompute::none, cost::Recompute::attention, cost::Recompute::block}) {
-            execution.attention_backend = backend;
             execution.recompute = recompute;
             const std::uint64_t bytes = saved_bytes(config, execution);
             choices.push_back({backend, recompute,
-                               bytes / static_cast<std::uint64_t>(config.num_hidden_layers),
-                               bytes});
+                               bytes / static_cast<std::uint64_t>(config.num_hidden_layers), bytes,
+                               runs});
         }
     }
     return choices;
@@ -88,13 +89,15 @@ double ModelAnalysis::attention_to_ffn_ratio() const {
     const auto group = [&](cost::FlopGroup which) {
         return static_cast<double>(forward_by_group[static_cast<std::size_t>(which)]);
     };
-    const double attention =
+    const double of_attention =
         group(cost::FlopGroup::attention_projections) + group(cost::FlopGroup::attention_core);
-    return attention / (group(cost::FlopGroup::ffn) + group(cost::FlopGroup::experts) +
-                        group(cost::FlopGroup::router));
+    return of_attention / (group(cost::FlopGroup::ffn) + group(cost::FlopGroup::experts) +
+                           group(cost::FlopGroup::router));
 }
 
-ModelAnalysis analyze_model(const model::ModelConfig& config, cost::Execution execution) {
+ModelAnalysis analyze_model(const model::ModelConfig& config, cost::Execution execution,
+                            const cost::OptimizerState& optimizer,
+                            const std::optional<recipe::AttentionResolution>& attention) {
     if (execution.sequence_length == 0) execution.sequence_length = config.max_position_embeddings;
     if (execution.sequence_length <= 0) {
         throw ConfigError(
@@ -107,6 +110,8 @@ ModelAnalysis analyze_model(const model::ModelConfig& config, cost::Execution ex
                         execution.micro_batch_size, execution.sequence_length));
     }
     ModelAnalysis analysis;
+    analysis.attention = attention ? *attention : recipe::resolve_attention(config, execution);
+    execution.attention_backend = analysis.attention.used;
     analysis.model = config;
     const model::ParameterLayout layout = model::parameter_layout(config);
     analysis.parameters = layout.totals();
@@ -124,7 +129,7 @@ ModelAnalysis analyze_model(const model::ModelConfig& config, cost::Execution ex
     analysis.forward_flops_per_token = analysis.training_flops_per_token / 3.0;
     analysis.elementwise = cost::elementwise_work_per_token(config, execution.sequence_length);
     analysis.training_flops_1t_tokens = analysis.training_flops_per_token * 1e12;
-    analysis.memory = cost::memory_plan(config, layout, execution);
+    analysis.memory = cost::memory_plan(config, layout, execution, optimizer);
     analysis.megatron = cost::megatron_estimate(config, analysis.parameters, execution);
     analysis.layer_buffers =
         cost::layer_activations(config, execution, config.num_moe_layers() > 0);

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <cmath>
+#include <vector>
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
@@ -15,18 +15,19 @@ double step_law_learning_rate(double non_embedding_params, double n_tokens) {
     return 1.79 * std::pow(non_embedding_params, -0.713) * std::pow(n_tokens, 0.307);
 }
 
-std::string train_config_text(const BackwardPlan& plan) {
+std::string emit_planned_training(const BackwardPlan& plan) {
     if (const std::string reason = recipe::obstacle_to_training(plan.model, plan.execution);
         !reason.empty()) {
         throw ConfigError(fmt::format(
             "--emit-train-config: the trainer does not run {}; the plan itself is valid", reason));
     }
     const recipe::PlannedRun run{
+        .optimizer = plan.optimizer,
         .steps = static_cast<std::int64_t>(plan.schedule.steps),
         .learning_rate = step_law_learning_rate(static_cast<double>(plan.parameters.non_embedding),
                                                 plan.tokens.n_tokens),
         .flop_convention = plan.budget.convention};
-    const std::array<std::string, 2> heading = {
+    std::vector<std::string> heading = {
         fmt::format("Written by scaling-plan: N {}, D {}, C {} FLOP, predicted loss {:.4f} ({}).",
                     human_count(static_cast<double>(plan.parameters.total)),
                     human_count(plan.tokens.n_tokens), human_flops(plan.budget.compute_flops),
@@ -34,6 +35,8 @@ std::string train_config_text(const BackwardPlan& plan) {
         fmt::format("Planned for {:.0f} x {} at {:.0f} % MFU ({}), {}.", plan.budget.num_gpus,
                     plan.budget.gpu_id, plan.budget.mfu * 100, to_string(plan.budget.convention),
                     human_seconds(plan.schedule.seconds))};
+    if (plan.attention.fell_back())
+        heading.push_back(recipe::fallback_warning(plan.attention) + ".");
     try {
         return recipe::emit_train_config(plan.model, plan.execution, run, heading);
     } catch (const ConfigError& error) {

@@ -9,6 +9,7 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/recipe/attention_resolution.hpp"
 
 namespace isoflop::recipe {
 namespace {
@@ -104,7 +105,9 @@ void check_written(const std::string& text, const cost::Execution& execution,
     } catch (const ConfigError& error) {
         throw ConfigError(fmt::format("a training config cannot say this plan: {}", error.what()));
     }
-    if (!same_execution(again.execution, execution) || again.max_iters != run.steps)
+    if (!same_execution(again.execution, execution) || again.max_iters != run.steps ||
+        again.optimizer != run.optimizer ||
+        resolve_attention(again).used != execution.attention_backend)
         throw ConfigError("a training config cannot say how this plan executes a step");
 }
 

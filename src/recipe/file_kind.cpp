@@ -40,8 +40,8 @@ struct KnownKeys {
 };
 
 bool is_of_a_run(const config::Section& section) {
-    return section.title == "Batch and length" || section.title == "Optimizer" ||
-           section.title == "Run and reports";
+    return section.title == kBatchSection || section.title == kOptimizerSection ||
+           section.title == kRunSection;
 }
 
 KnownKeys known_keys(const config::Value& root) {

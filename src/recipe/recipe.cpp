@@ -100,14 +100,13 @@ void resolve_precision(Recipe& recipe) {
     const std::optional<DType>& asked = recipe.keys.execution.dtype;
     const bool on_gpu = recipe.execution.device == cost::DeviceKind::cuda;
     const DType dtype = asked.value_or(on_gpu ? DType::bfloat16 : DType::float32);
-    const bool is_16_bit = dtype == DType::bfloat16 || dtype == DType::float16;
     if (!is_trainable_dtype(dtype)) {
         throw ConfigError(
             fmt::format("dtype must be one of float32, tf32, bfloat16, float16; found \"{}\"",
                         to_string(dtype)));
     }
     recipe.execution.dtype = on_gpu ? dtype : DType::float32;
-    if (is_16_bit && !on_gpu)
+    if (recipe.execution.dtype != dtype)
         recipe.dtype_note = fmt::format("dtype {} runs as float32 on a CPU", to_string(dtype));
 }
 
@@ -162,6 +161,7 @@ Recipe recipe_of(const TrainKeys& keys, const model::ModelConfig& model, const M
     recipe.keys = keys;
     recipe.world_size = machine.world_size;
     recipe.model = model;
+    recipe.optimizer = &optimizer_of(keys);
     recipe.execution.sequence_length =
         keys.model.max_position_embeddings.value_or(model.max_position_embeddings);
     if (recipe.execution.sequence_length <= 0) throw ConfigError("missing key 'block_size'");
@@ -178,10 +178,29 @@ cost::DeviceKind likely_device() {
     const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
     const bool hidden =
         visible != nullptr && (std::string_view(visible).empty() || visible[0] == '-');
+    return has_gpu_files("/dev") && !hidden ? cost::DeviceKind::cuda : cost::DeviceKind::cpu;
+}
+
+bool has_gpu_files(const std::filesystem::path& devices) {
+    constexpr std::string_view prefix = "nvidia";
     std::error_code error;
-    const bool present = std::filesystem::exists("/dev/nvidia0", error) ||
-                         std::filesystem::exists("/dev/dxg", error);
-    return present && !hidden ? cost::DeviceKind::cuda : cost::DeviceKind::cpu;
+    for (std::filesystem::directory_iterator entry(devices, error), end; !error && entry != end;
+         entry.increment(error)) {
+        const std::string name = entry->path().filename().string();
+        const std::string_view number =
+            std::string_view(name).substr(std::min(prefix.size(), name.size()));
+        const bool numbered = name.starts_with(prefix) && !number.empty() &&
+                              number.find_first_not_of("0123456789") == std::string_view::npos;
+        if (numbered || name == "dxg") return true;
+    }
+    return false;
+}
+
+const cost::OptimizerState& optimizer_of(const TrainKeys& /*keys*/) {
+    return cost::kAdamW;
+}
+const cost::OptimizerState& optimizer_of(const PlanKeys& /*keys*/) {
+    return cost::kAdamW;
 }
 
 TrainingContext training_context(const PlanKeys& keys, const model::ModelConfig& model) {

@@ -6,14 +6,6 @@
 
 namespace isoflop::recipe {
 
-std::string AttentionResolution::explanation() const {
-    const std::string why = requested == AttentionChoice::automatic ? "auto: " + reason
-                            : backend_of(requested) == used
-                                ? "as requested"
-                                : fmt::format("requested {}: {}", to_string(requested), reason);
-    return run_by.empty() ? why : fmt::format("{}; {}", why, run_by);
-}
-
 RunPlan plan_run(Recipe recipe, AttentionResolution attention) {
     RunPlan plan;
     const model::ModelConfig& model = recipe.model;

@@ -85,6 +85,15 @@ std::optional<cost::AttentionBackend> backend_of(AttentionChoice choice) {
     return std::nullopt;
 }
 
+AttentionChoice choice_of(cost::AttentionBackend backend) {
+    switch (backend) {
+        case cost::AttentionBackend::flash_attn_2: return AttentionChoice::flash_attn_2;
+        case cost::AttentionBackend::sdpa: return AttentionChoice::sdpa;
+        case cost::AttentionBackend::manual: return AttentionChoice::manual;
+    }
+    return AttentionChoice::automatic;
+}
+
 std::string retired_key_advice(std::string_view key) {
     for (const RetiredKey& retired : kRetiredKeys) {
         if (retired.key == key) return std::string(retired.advice);

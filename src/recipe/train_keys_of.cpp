@@ -51,23 +51,14 @@ model::ModelKeys model_keys_of(const model::ModelConfig& model, std::int64_t seq
     return keys;
 }
 
-AttentionChoice choice_of(cost::AttentionBackend backend) {
-    switch (backend) {
-        case cost::AttentionBackend::flash_attn_2: return AttentionChoice::flash_attn_2;
-        case cost::AttentionBackend::sdpa: return AttentionChoice::sdpa;
-        case cost::AttentionBackend::manual: return AttentionChoice::manual;
-    }
-    return AttentionChoice::automatic;
-}
-
 /// auto takes a GPU where there is one, and still runs where there is none.
-DeviceChoice choice_of(cost::DeviceKind device) {
+DeviceChoice device_choice_of(cost::DeviceKind device) {
     return device == cost::DeviceKind::cpu ? DeviceChoice::cpu : DeviceChoice::automatic;
 }
 
 ExecutionKeys execution_keys_of(const cost::Execution& execution) {
     ExecutionKeys keys;
-    keys.device = choice_of(execution.device);
+    keys.device = device_choice_of(execution.device);
     keys.dtype = execution.dtype;
     keys.attention_backend = choice_of(execution.attention_backend);
     keys.recompute = execution.recompute;

@@ -11,9 +11,7 @@ constexpr double kMaxBatch = 1e6;
 using Schema = config::Schema<TrainKeys>;
 
 void add_batch(Schema& schema) {
-    schema
-        .group("Batch and length", &TrainKeys::batch,
-               "Size of an iteration, and the end of the run.")
+    schema.group(kBatchSection, &TrainKeys::batch, "Size of an iteration, and the end of the run.")
         .field(&BatchKeys::batch_size, {.key = "batch_size",
                                         .help = "Sequences in the micro-batch of a rank.",
                                         .unit = "sequences",
@@ -56,7 +54,7 @@ void add_batch(Schema& schema) {
 }
 
 void add_optimizer(Schema& schema) {
-    schema.group("Optimizer", &TrainKeys::optimizer, "AdamW and its schedule.")
+    schema.group(kOptimizerSection, &TrainKeys::optimizer, "AdamW and its schedule.")
         .field(&OptimizerKeys::learning_rate, {.key = "learning_rate",
                                                .help = "Peak learning rate.",
                                                .minimum = 0,
@@ -256,7 +254,7 @@ void add_data(Schema& schema) {
 }
 
 void add_run(Schema& schema) {
-    schema.group("Run and reports", &TrainKeys::run, "Folder of the run, and its output.")
+    schema.group(kRunSection, &TrainKeys::run, "Folder of the run, and its output.")
         .field(&RunKeys::out_dir, {.key = "out_dir", .help = "Folder of all runs."})
         .field(&RunKeys::run_name, {.key = "run_name",
                                     .help = "Folder of this run inside out_dir.",

@@ -62,6 +62,12 @@ ordered_json to_json(const cost::Execution& execution) {
         {"sequence_length", execution.sequence_length}};
 }
 
+ordered_json to_json(const recipe::AttentionResolution& attention) {
+    return {{"requested", to_string(attention.requested)},
+            {"used", to_string(attention.used)},
+            {"reason", attention.reason}};
+}
+
 ordered_json to_json(const cost::MemoryPlan& plan) {
     ordered_json categories = ordered_json::object();
     const auto bytes = plan.peak_by_category();

@@ -6,6 +6,7 @@
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/cost/memory_plan.hpp"
 #include "isoflop/model/parameter_layout.hpp"
+#include "isoflop/recipe/attention_resolution.hpp"
 #include "isoflop/scaling_law/law.hpp"
 
 namespace isoflop::report {
@@ -13,6 +14,7 @@ namespace isoflop::report {
 [[nodiscard]] nlohmann::ordered_json to_json(const model::ModelConfig& config);
 [[nodiscard]] nlohmann::ordered_json to_json(const model::ParameterTotals& totals);
 [[nodiscard]] nlohmann::ordered_json to_json(const cost::Execution& execution);
+[[nodiscard]] nlohmann::ordered_json to_json(const recipe::AttentionResolution& attention);
 [[nodiscard]] nlohmann::ordered_json to_json(const cost::MemoryPlan& plan);
 [[nodiscard]] nlohmann::ordered_json to_json(const std::vector<cost::MatrixProduct>& products);
 [[nodiscard]] nlohmann::ordered_json to_json(const scaling_law::LossTerms& loss);

@@ -63,6 +63,10 @@ void memory_section(text::TextReport& report, const ModelAnalysis& analysis,
                     const ModelTextOptions& options) {
     report.section("3. Training memory on one GPU");
     report.row("Execution", text::execution_line(analysis.execution));
+    if (analysis.attention.fell_back()) {
+        report.row("Attention backend", to_string(analysis.attention.used),
+                   analysis.attention.explanation());
+    }
     text::memory_rows(report, analysis.memory);
     report.row("Total", human_bytes(static_cast<double>(analysis.memory.total_bytes())),
                "arena exact for our trainer; context estimated");
@@ -80,7 +84,8 @@ void memory_section(text::TextReport& report, const ModelAnalysis& analysis,
                        {"per layer"},
                        {"all layers"}});
     for (const planner::ActivationChoice& choice : analysis.activation_choices) {
-        table.row({std::string(to_string(choice.attention_backend)),
+        table.row({fmt::format("{}{}", to_string(choice.attention_backend),
+                               choice.runs ? "" : " (cannot run)"),
                    std::string(to_string(choice.recompute)),
                    human_bytes(static_cast<double>(choice.bytes_per_layer)),
                    human_bytes(static_cast<double>(choice.bytes))});
@@ -142,7 +147,8 @@ nlohmann::ordered_json model_json(const ModelAnalysis& analysis) {
         choices.push_back({{"attention_backend", to_string(choice.attention_backend)},
                            {"recompute", to_string(choice.recompute)},
                            {"bytes_per_layer", choice.bytes_per_layer},
-                           {"bytes", choice.bytes}});
+                           {"bytes", choice.bytes},
+                           {"runs", choice.runs}});
     }
     ordered_json scaling = ordered_json::array();
     for (const auto& point : analysis.scaling) {
@@ -173,6 +179,7 @@ nlohmann::ordered_json model_json(const ModelAnalysis& analysis) {
         {"softmax", work.softmax},   {"activation", work.activation},
         {"residual", work.residual}, {"cross_entropy", work.cross_entropy}};
     json["execution"] = to_json(analysis.execution);
+    json["attention"] = to_json(analysis.attention);
     json["memory"] = to_json(analysis.memory);
     json["memory"]["megatron_estimate_bytes"] = analysis.megatron.total_bytes();
     json["layer_activations"] = layer;

@@ -101,6 +101,7 @@ ordered_json plan_json(const planner::BackwardPlan& plan) {
     json["loss"] = to_json(plan.loss);
     json["verification"] = verification_json(plan.verification);
     json["execution"] = to_json(plan.execution);
+    json["attention"] = to_json(plan.attention);
     json["memory"] = memory_json(plan);
     ordered_json collectives = ordered_json::array();
     for (const auto& collective : plan.communication) {

@@ -149,6 +149,10 @@ void memory_section(text::TextReport& report, const BackwardPlan& plan,
                     const PlanTextOptions& options) {
     report.section("7. Memory per GPU");
     report.row("Execution", text::execution_line(plan.execution));
+    if (plan.attention.fell_back()) {
+        report.row("Attention backend", to_string(plan.attention.used),
+                   plan.attention.explanation());
+    }
     const cost::MemoryPlan& memory = plan.memory.plan;
     if (options.show_breakdown) text::memory_rows(report, memory);
     const auto total = static_cast<double>(memory.total_bytes());
@@ -166,7 +170,8 @@ void memory_section(text::TextReport& report, const BackwardPlan& plan,
                                plan.memory.change->slowdown * 100));
     } else if (!plan.memory.fits() && plan.memory.gpus_needed) {
         report.row("Fits from", with_separators(*plan.memory.gpus_needed) + " GPUs",
-                   "with flash_attn_2, fsdp, recompute=block, batch_size=1");
+                   fmt::format("with {}, fsdp, recompute=block, batch_size=1",
+                               to_string(plan.memory.gpus_needed_backend)));
     } else if (!plan.memory.fits()) {
         report.line(
             "No data parallel setting makes it fit: the model needs tensor or pipeline "

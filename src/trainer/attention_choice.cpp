@@ -15,10 +15,16 @@ namespace {
 using cost::AttentionBackend;
 using nlohmann::ordered_json;
 
-std::string architecture_of(const recipe::Recipe& config, const device::DeviceInfo* device) {
-    if (device != nullptr && device->capability_major > 0)
-        return fmt::format("sm_{}{}", device->capability_major, device->capability_minor);
-    return config.execution.device == cost::DeviceKind::cuda ? "a GPU" : "a CPU";
+recipe::ComputeCapability capability_of(const device::DeviceInfo* device) {
+    if (device == nullptr) return {};
+    return {device->capability_major, device->capability_minor};
+}
+
+/// Of those that `disable_backends` leaves.
+std::vector<AttentionBackend> runnable_backends(const recipe::Recipe& config) {
+    return cost::runnable_backends(
+        config.execution.device, cost::attention_size(config.model, config.execution),
+        config.execution.storage_dtype(), config.keys.execution.disable_backends);
 }
 
 bool is_in(AttentionBackend backend, const std::vector<AttentionBackend>& list) {
@@ -66,9 +72,7 @@ attention_lab::ProbeTimes times_of(const std::vector<AttentionBackend>& backends
 AttentionDecision decide_by_time(const recipe::Recipe& config, device::Context& context,
                                  const std::function<bool(AttentionBackend)>& fits) {
     const device::DeviceInfo* const device = &context.device.info();
-    std::vector<AttentionBackend> backends = attention::runnable(
-        config.execution.device, attention_shape(config), config.execution.storage_dtype(),
-        config.keys.execution.disable_backends);
+    std::vector<AttentionBackend> backends = runnable_backends(config);
     std::string left_out;
     std::erase_if(backends, [&](AttentionBackend backend) {
         if (fits(backend)) return false;
@@ -119,43 +123,23 @@ attention::Shape attention_shape(const recipe::Recipe& config) {
             .scale = 1.0 / std::sqrt(static_cast<double>(config.model.head_dim))};
 }
 
-std::vector<AttentionBackend> preferred_backends(const device::DeviceInfo* device) {
-    const int capability =
-        device != nullptr ? 10 * device->capability_major + device->capability_minor : 0;
-    // Where only wgmma and tcgen05 reach the peak, cuDNN is far ahead; elsewhere it is slower than
-    // FlashAttention-2 (docs/attention_backends.md).
-    if (capability == 90 || capability == 100 || capability == 103)
-        return {AttentionBackend::sdpa, AttentionBackend::flash_attn_2, AttentionBackend::manual};
-    return {AttentionBackend::flash_attn_2, AttentionBackend::sdpa, AttentionBackend::manual};
-}
-
 AttentionDecision decide_by_table(const recipe::Recipe& config, const device::DeviceInfo* device,
                                   const std::string& why) {
-    const std::vector<AttentionBackend> order = preferred_backends(device);
-    const attention::Resolution resolution = attention::resolve(
-        order, config.execution.device, attention_shape(config), config.execution.storage_dtype(),
-        config.keys.execution.disable_backends);
-    std::string reason = fmt::format("table: {} first on {}", to_string(order.front()),
-                                     architecture_of(config, device));
-    if (!why.empty()) reason += fmt::format(" ({})", why);
-    if (resolution.used != order.front()) reason += "; " + resolution.reason;
-    return {resolution.used, reason, {}};
+    const recipe::AttentionResolution resolution =
+        recipe::attention_by_table(config, capability_of(device), why);
+    return {resolution.used, resolution.reason, {}};
 }
 
 recipe::AttentionResolution resolve_attention(const recipe::Recipe& config,
                                               const std::optional<AttentionDecision>& decision) {
     const recipe::AttentionChoice choice = config.keys.execution.attention_backend;
-    if (choice == recipe::AttentionChoice::automatic) {
-        const AttentionDecision made = decision ? *decision : decide_by_table(config, nullptr);
-        return {choice, made.used, made.reason};
-    }
-    const attention::Resolution resolution = attention::resolve(
-        *recipe::backend_of(choice), config.execution.device, attention_shape(config),
-        config.execution.storage_dtype(), config.keys.execution.disable_backends);
-    return {choice, resolution.used, resolution.reason};
+    if (choice == recipe::AttentionChoice::automatic && decision)
+        return {choice, decision->used, decision->reason};
+    return recipe::resolve_attention(config);
 }
 
-recipe::RunPlan plan_run(recipe::Recipe config, const std::optional<AttentionDecision>& decision) {
+recipe::RunPlan plan_with_attention(recipe::Recipe config,
+                                    const std::optional<AttentionDecision>& decision) {
     recipe::AttentionResolution attention = resolve_attention(config, decision);
     return recipe::plan_run(std::move(config), std::move(attention));
 }
@@ -166,10 +150,7 @@ AttentionDecision decide_attention(const recipe::Recipe& config, device::Context
     const device::DeviceInfo* const info = &context.device.info();
     const std::string device = attention_lab::describe_device(context);
     if (earlier && earlier->device == device) {
-        const std::vector<AttentionBackend> runnable = attention::runnable(
-            config.execution.device, attention_shape(config), config.execution.storage_dtype(),
-            config.keys.execution.disable_backends);
-        if (is_in(earlier->used, runnable)) return *earlier;
+        if (is_in(earlier->used, runnable_backends(config))) return *earlier;
     }
     AttentionDecision decision =
         config.execution.reproducible       ? decide_by_table(config, info, "reproducible")

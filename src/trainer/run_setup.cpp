@@ -134,7 +134,8 @@ std::optional<AttentionDecision> agree_on_attention(const RunSetup& setup,
                 std::string(kAttentionKey), nlohmann::ordered_json()));
         }
         const auto fits = [&](cost::AttentionBackend backend) {
-            const recipe::RunPlan plan = plan_run(config, AttentionDecision{backend, {}, {}});
+            const recipe::RunPlan plan =
+                plan_with_attention(config, AttentionDecision{backend, {}, {}});
             return memory_need(plan, *setup.device).fits();
         };
         return to_json(decide_attention(config, context, earlier, fits)).dump();
@@ -162,12 +163,12 @@ RunSetup prepare_run(recipe::TrainKeys keys, const World& world, device::ThreadP
     setup.train_data.set_model_vocab_size(config.model.vocab_size);
     setup.validation_data.set_model_vocab_size(config.model.vocab_size);
     if (dry_run) {  // no device is opened or timed: the plan may be for another machine
-        setup.plan = plan_run(std::move(config));
+        setup.plan = plan_with_attention(std::move(config));
         return setup;
     }
     setup.device = open_device(config, world);
     setup.attention = agree_on_attention(setup, config, world, pool);
-    setup.plan = plan_run(std::move(config), setup.attention);
+    setup.plan = plan_with_attention(std::move(config), setup.attention);
     check_memory(setup.plan, *setup.device);
     if (!setup.resumed && !setup.plan.config.keys.run.eval_only) {
         const fs::path folder =

@@ -32,7 +32,7 @@ TEST(AttentionResolve, FallsBackStepByStep) {
                                 DType::float32, "flash_attn_2, sdpa");
     EXPECT_EQ(second.requested, AttentionBackend::flash_attn_2);
     EXPECT_EQ(second.used, AttentionBackend::manual);
-    EXPECT_EQ(second.reason, "flash_attn_2: disabled; sdpa: disabled");
+    EXPECT_EQ(second.reason, "flash_attn_2 and sdpa: disabled");
 
     const auto from_sdpa =
         resolve(AttentionBackend::sdpa, DeviceKind::cpu, shape, DType::float32, "sdpa");
@@ -51,8 +51,7 @@ TEST(AttentionResolve, WideHeadsFallBackToManual) {
     const auto resolution = resolve(AttentionBackend::flash_attn_2, DeviceKind::cpu,
                                     make_shape(8, 8, 320), DType::float32);
     EXPECT_EQ(resolution.used, AttentionBackend::manual);
-    EXPECT_EQ(resolution.reason,
-              "flash_attn_2: head_dim 320 is over 256; sdpa: head_dim 320 is over 256");
+    EXPECT_EQ(resolution.reason, "flash_attn_2 and sdpa: head_dim 320 is over 256");
 }
 
 TEST(AttentionResolve, GpusHaveFusedKernelsForSomeSizesAndManualAttentionForAll) {
@@ -65,9 +64,9 @@ TEST(AttentionResolve, GpusHaveFusedKernelsForSomeSizesAndManualAttentionForAll)
             EXPECT_EQ(resolve_on_gpu(head_dim, dtype).used, AttentionBackend::flash_attn_2);
         const auto resolution = resolve_on_gpu(80, dtype);
         EXPECT_EQ(resolution.used, AttentionBackend::manual);
-        EXPECT_THAT(
-            resolution.reason,
-            ::testing::HasSubstr("flash_attn_2: head_dim 80 is none of 32, 64, 96, 128, 256"));
+        EXPECT_THAT(resolution.reason,
+                    ::testing::HasSubstr(
+                        "flash_attn_2 and sdpa: head_dim 80 is none of 32, 64, 96, 128, 256"));
     }
     const auto resolution = resolve_on_gpu(64, DType::float32);
     EXPECT_EQ(resolution.used, AttentionBackend::manual);
@@ -94,8 +93,7 @@ TEST(AttentionResolve, SaysWhyNothingIsLeft) {
         FAIL() << "GPUs have no kernels for double";
     } catch (const ConfigError& error) {
         EXPECT_STREQ(error.what(),
-                     "no attention backend can run here: sdpa: no CUDA kernel for fp64; "
-                     "manual: no CUDA kernel for fp64");
+                     "no attention backend can run here: sdpa and manual: no CUDA kernel for fp64");
     }
     EXPECT_THROW((void)resolve(AttentionBackend::manual, DeviceKind::cpu, make_shape(8, 8, 64),
                                DType::bfloat16),

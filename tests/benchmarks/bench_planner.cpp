@@ -61,7 +61,8 @@ void memory_plan(benchmark::State& state, const char* name) {
     execution.sequence_length = 4096;
     execution.world_size = 64;
     execution.parallelism = cost::Parallelism::fsdp;
-    for (auto _ : state) benchmark::DoNotOptimize(cost::memory_plan(config, layout, execution));
+    for (auto _ : state)
+        benchmark::DoNotOptimize(cost::memory_plan(config, layout, execution, cost::kAdamW));
 }
 BENCHMARK_CAPTURE(memory_plan, llama3_405b, "llama3_405b");
 BENCHMARK_CAPTURE(memory_plan, deepseek_v3, "deepseek_v3");

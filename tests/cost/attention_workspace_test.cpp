@@ -51,7 +51,7 @@ TEST(AttentionWorkspace, IsPlannedForSdpaOnAGpuIn16Bits) {
     execution.sequence_length = 96;
     execution.micro_batch_size = 3;
     const auto planned = [&] {
-        const MemoryPlan plan = memory_plan(config, layout, execution);
+        const MemoryPlan plan = memory_plan(config, layout, execution, kAdamW);
         const Buffer* const buffer = plan.find(BufferId::grad_attention_workspace);
         return buffer == nullptr ? 0 : buffer->bytes();
     };
@@ -61,8 +61,9 @@ TEST(AttentionWorkspace, IsPlannedForSdpaOnAGpuIn16Bits) {
     EXPECT_LE(planned(), scores + 1024);
     execution.deterministic = false;
     EXPECT_GE(planned(), std::uint64_t{4} * 3 * 25 * 96 * 64);
-    EXPECT_NE(memory_plan(config, layout, execution).find(BufferId::grad_attention_q_accumulator),
-              nullptr);
+    EXPECT_NE(
+        memory_plan(config, layout, execution, kAdamW).find(BufferId::grad_attention_q_accumulator),
+        nullptr);
     execution.dtype = DType::float32;
     EXPECT_EQ(planned(), 0U);
     execution.dtype = DType::bfloat16;

@@ -23,7 +23,7 @@ constexpr Parallelism kParallelisms[] = {Parallelism::ddp, Parallelism::zero1, P
                                          Parallelism::fsdp};
 
 MemoryPlan plan_of(const ModelConfig& config, const Execution& execution) {
-    return memory_plan(config, model::parameter_layout(config), execution);
+    return memory_plan(config, model::parameter_layout(config), execution, kAdamW);
 }
 
 Execution small_run(std::int64_t world_size = 1) {

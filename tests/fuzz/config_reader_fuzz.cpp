@@ -84,7 +84,8 @@ void check_model(const Document& document) {
         const isoflop::model::ModelDescription description = isoflop::model::read_model(document);
         require(isoflop::model::find_inconsistency(description.config).empty(),
                 "a model that is read is consistent");
-        const auto analysis = isoflop::planner::analyze_model(description.config, {});
+        const auto analysis =
+            isoflop::planner::analyze_model(description.config, {}, isoflop::cost::kAdamW);
         require(analysis.parameters.total > 0, "a model has parameters");
         require(analysis.memory.total_bytes() < 1ULL << 63U, "memory does not overflow");
         check_numbers(isoflop::report::model_json(analysis));
@@ -104,7 +105,7 @@ void check_plan(const Document& document) {
             isoflop::planner::backward_plan(config, isoflop::hardware::GpuTable::builtin());
         check_numbers(isoflop::report::plan_json(plan));
         (void)isoflop::report::plan_text(plan, {.all_conventions = true, .megatron_memory = true});
-        (void)isoflop::config::parse_jsonc(isoflop::planner::train_config_text(plan),
+        (void)isoflop::config::parse_jsonc(isoflop::planner::emit_planned_training(plan),
                                            "train.jsonc");
     } catch (const isoflop::ConfigError&) {
         // refused

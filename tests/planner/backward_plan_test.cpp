@@ -306,5 +306,46 @@ TEST(Execution, AttentionBackendWinsOverUseFlashAttention) {
     EXPECT_EQ(plan_of("hoffmann").execution.attention_backend, cost::AttentionBackend::manual);
 }
 
+TEST(Attention, OfAPlanIsTheBackendThatTheRunFallsBackTo) {
+    for (const char* dtype : {"dtype=float32", "dtype=tf32"}) {
+        const BackwardPlan plan = plan_of("flash", {dtype, "peak_flops_per_gpu=1e14"});
+        EXPECT_EQ(plan.attention.requested, recipe::AttentionChoice::flash_attn_2);
+        EXPECT_EQ(plan.execution.attention_backend, cost::AttentionBackend::manual);
+        EXPECT_THAT(plan.warnings, Contains(AllOf(HasSubstr("manual instead of flash_attn_2"),
+                                                  HasSubstr("for bfloat16 and float16, not"))));
+        const BackwardPlan manual =
+            plan_of("flash", {dtype, "peak_flops_per_gpu=1e14", "attention_backend=manual"});
+        EXPECT_EQ(plan.memory.plan.total_bytes(), manual.memory.plan.total_bytes());
+        EXPECT_EQ(plan.convention_flops_per_token, manual.convention_flops_per_token);
+        EXPECT_FALSE(manual.attention.fell_back());
+    }
+    const BackwardPlan odd = plan_of(test::plan_config_for(test::synthetic_model("heads_of_80")));
+    EXPECT_THAT(
+        odd.warnings,
+        Contains(HasSubstr("flash_attn_2 and sdpa: head_dim 80 is none of 32, 64, 96, 128, 256")));
+    EXPECT_NE(odd.memory.plan.find(cost::BufferId::attention_probabilities), nullptr);
+}
+
+// 8-bit products keep 16-bit attention.
+TEST(Attention, OfAPlanStaysAsRequestedWhereKernelsHaveIt) {
+    for (const char* dtype : {"dtype=bfloat16", "dtype=float16", "dtype=float8"}) {
+        for (const char* backend : {"attention_backend=flash_attn_2", "attention_backend=sdpa"}) {
+            const BackwardPlan plan = plan_of("flash", {dtype, backend});
+            EXPECT_FALSE(plan.attention.fell_back());
+            EXPECT_EQ(plan.attention.reason, "as requested");
+        }
+    }
+}
+
+// Other trainers have other kernels: their plans count what they ask for.
+TEST(Attention, OfModelsThatTheTrainerLacksIsTheRequestedOne) {
+    for (const char* name : {"latent_attention", "experts", "parallel_residual"}) {
+        recipe::PlanKeys keys = test::plan_config_for(test::synthetic_model(name));
+        keys.training_gear.dtype = DType::float32;
+        EXPECT_EQ(plan_of(keys).execution.attention_backend, cost::AttentionBackend::flash_attn_2)
+            << name;
+    }
+}
+
 }  // namespace
 }  // namespace isoflop::planner

@@ -20,19 +20,21 @@ using test::plan_of;
 using test::refusal;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 /// As `train` plans the config on the machines that the plan is for.
 RunPlan run_of(const std::string& text, std::int64_t world_size) {
     Recipe read = recipe::recipe_of(recipe::parse_train_keys(text, "train.jsonc"),
                                     {world_size, cost::DeviceKind::cuda});
-    const recipe::AttentionResolution attention{read.keys.execution.attention_backend,
-                                                read.execution.attention_backend, "as requested"};
-    return recipe::plan_run(std::move(read), attention);
+    recipe::AttentionResolution attention = recipe::resolve_attention(read);
+    return recipe::plan_run(std::move(read), std::move(attention));
 }
 
 void expect_same_run(const BackwardPlan& plan, const std::string& text) {
     const RunPlan run = run_of(text, plan.execution.world_size);
     EXPECT_TRUE(recipe::same_execution(run.config.execution, plan.execution));
+    EXPECT_EQ(run.attention.explanation(), "as requested");
+    EXPECT_EQ(run.config.optimizer, plan.optimizer);
     EXPECT_EQ(run.config.max_iters, static_cast<std::int64_t>(plan.schedule.steps));
     EXPECT_EQ(static_cast<double>(run.config.tokens_per_iteration), plan.schedule.tokens_per_step);
     EXPECT_EQ(run.parameters.total, plan.parameters.total);
@@ -56,7 +58,7 @@ TEST(EmittedPlans, EveryShippedPlanIsTheRunThatTrainReads) {
     for (const auto& path : test::shipped_plans()) {
         SCOPED_TRACE(path);
         const BackwardPlan plan = plan_of(recipe::read_plan_keys(path));
-        expect_same_run(plan, train_config_text(plan));
+        expect_same_run(plan, emit_planned_training(plan));
     }
 }
 
@@ -129,6 +131,10 @@ TEST(EmittedPlans, GeneratedPlansAreTheRunThatTrainReadsOrRefusedByName) {
     const std::vector<test::NamedModel> models = test::all_models();
     int emitted = 0;
     int refused = 0;
+    int fused = 0;
+    int fallen_back = 0;
+    int of_other_types = 0;
+    int of_other_sizes = 0;
     while (emitted < 300) {
         ASSERT_LT(emitted + refused, 10000);
         const BackwardPlan plan = plan_of(generator.plan(models));
@@ -136,47 +142,67 @@ TEST(EmittedPlans, GeneratedPlansAreTheRunThatTrainReadsOrRefusedByName) {
         const std::string reason = missing(plan);
         if (!reason.empty()) {
             ++refused;
-            EXPECT_THAT(refusal([&] { return train_config_text(plan); }),
+            EXPECT_THAT(refusal([&] { return emit_planned_training(plan); }),
                         AllOf(HasSubstr("--emit-train-config"), HasSubstr(reason)));
             continue;
         }
         ++emitted;
-        expect_same_run(plan, train_config_text(plan));
+        fused += plan.attention.used == cost::AttentionBackend::manual ? 0 : 1;
+        if (plan.attention.fell_back()) {
+            ++fallen_back;
+            of_other_types += plan.execution.has_master_weights() ? 0 : 1;
+            of_other_sizes += plan.model.head_dim == 80 ? 1 : 0;
+        }
+        expect_same_run(plan, emit_planned_training(plan));
         if (::testing::Test::HasFailure()) return;
     }
     EXPECT_GT(refused, 300);
+    EXPECT_GT(fused, 30);
+    EXPECT_GT(fallen_back, 30);
+    EXPECT_GT(of_other_types, 10);
+    EXPECT_GT(of_other_sizes, 5);
 }
 
 TEST(EmittedPlans, PrecisionsThatTheTrainerLacksAreRefused) {
-    EXPECT_THAT(refusal([] { return train_config_text(plan_of("flash", {"dtype=fp8"})); }),
+    EXPECT_THAT(refusal([] { return emit_planned_training(plan_of("flash", {"dtype=fp8"})); }),
                 HasSubstr("dtype float8"));
     EXPECT_THAT(refusal([] {
-                    return train_config_text(plan_of("flash", {"gpu_type=B200", "dtype=fp4"}));
+                    return emit_planned_training(plan_of("flash", {"gpu_type=B200", "dtype=fp4"}));
                 }),
                 HasSubstr("dtype float4"));
     EXPECT_THAT(
-        refusal([] { return train_config_text(plan_of("flash", {"gradient_dtype=float32"})); }),
+        refusal([] { return emit_planned_training(plan_of("flash", {"gradient_dtype=float32"})); }),
         HasSubstr("gradient_dtype float32"));
-    EXPECT_EQ(
-        refusal([] { return train_config_text(plan_of("flash", {"gradient_dtype=bfloat16"})); }),
-        "");
+    EXPECT_EQ(refusal([] {
+                  return emit_planned_training(plan_of("flash", {"gradient_dtype=bfloat16"}));
+              }),
+              "");
 }
 
 TEST(EmittedPlans, Tf32StaysTf32) {
     const BackwardPlan plan = plan_of("flash", {"dtype=tf32"});
-    EXPECT_THAT(train_config_text(plan), HasSubstr(R"("dtype": "tf32")"));
+    EXPECT_THAT(emit_planned_training(plan), HasSubstr(R"("dtype": "tf32")"));
+}
+
+TEST(EmittedPlans, SayTheBackendThatRunsAndWhy) {
+    const std::string text = emit_planned_training(plan_of("flash", {"dtype=tf32"}));
+    EXPECT_THAT(text, HasSubstr(R"("attention_backend": "manual")"));
+    EXPECT_THAT(text, HasSubstr("// attention runs with manual instead of flash_attn_2"));
+    EXPECT_THAT(
+        emit_planned_training(plan_of("flash")),
+        AllOf(HasSubstr(R"("attention_backend": "flash_attn_2")"), Not(HasSubstr("instead of"))));
 }
 
 TEST(EmittedPlans, WhatATrainingConfigCannotSayIsRefused) {
     const BackwardPlan plan =
         plan_of("flash", {"num_gpus=1000000", "gradient_accumulation_steps=1000"});
-    EXPECT_THAT(refusal([&] { return train_config_text(plan); }),
+    EXPECT_THAT(refusal([&] { return emit_planned_training(plan); }),
                 AllOf(HasSubstr("--emit-train-config"), HasSubstr("gradient_accumulation_steps")));
 }
 
 // A CPU runs the same file, in float32: the plan's own device is a GPU, which auto takes.
 TEST(EmittedPlans, RunOnACpuUnchanged) {
-    const std::string text = train_config_text(plan_of("flash"));
+    const std::string text = emit_planned_training(plan_of("flash"));
     EXPECT_THAT(text, HasSubstr(R"("device": "auto")"));
     const Recipe here = recipe::recipe_of(recipe::parse_train_keys(text, "train.jsonc"),
                                           {8, cost::DeviceKind::cpu});

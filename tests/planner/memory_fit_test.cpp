@@ -91,7 +91,8 @@ double least_slowdown(const model::ModelConfig& config, const Case& item) {
                     tried.parallelism = parallelism;
                     tried.recompute = recompute;
                     tried.micro_batch_size = batch;
-                    if (cost::memory_plan(config, layout, tried).total_bytes() > item.capacity)
+                    if (cost::memory_plan(config, layout, tried, cost::kAdamW).total_bytes() >
+                        item.capacity)
                         continue;
                     least = std::min(least, sharding - kSharding.at(item.execution.parallelism) +
                                                 recomputing + kHalving * halvings);
@@ -107,7 +108,8 @@ TEST(MemoryFit, ProposesTheCheapestChangeThatFits) {
     for (const Case& item : cases()) {
         const model::ModelConfig config = shipped(item.file);
         const model::ParameterLayout layout = model::parameter_layout(config);
-        const MemoryFit fit = memory_fit(config, layout, item.execution, item.capacity);
+        const MemoryFit fit =
+            memory_fit(config, layout, item.execution, cost::kAdamW, item.capacity);
         ASSERT_EQ(fit.fits(), fit.plan.total_bytes() <= item.capacity);
         if (fit.fits()) {
             EXPECT_FALSE(fit.change);
@@ -125,7 +127,7 @@ TEST(MemoryFit, ProposesTheCheapestChangeThatFits) {
             << item.file << " " << fit.change->description;
         // It really fits, and the global batch is what it was.
         const Execution& changed = fit.change->execution;
-        EXPECT_EQ(cost::memory_plan(config, layout, changed).total_bytes(),
+        EXPECT_EQ(cost::memory_plan(config, layout, changed, cost::kAdamW).total_bytes(),
                   fit.change->total_bytes);
         EXPECT_LE(fit.change->total_bytes, item.capacity);
         EXPECT_EQ(changed.micro_batch_size * changed.grad_accum_steps,
@@ -146,7 +148,8 @@ TEST(MemoryFit, FewestGpusIsTheTrueMinimum) {
         const model::ParameterLayout layout = model::parameter_layout(config);
         for (const std::uint64_t capacity : {24ULL, 40ULL, 80ULL, 141ULL, 192ULL}) {
             const Execution given = run(1, 2048, 1, Parallelism::ddp);
-            const MemoryFit fit = memory_fit(config, layout, given, capacity * kGiBytes);
+            const MemoryFit fit =
+                memory_fit(config, layout, given, cost::kAdamW, capacity * kGiBytes);
             if (!fit.gpus_needed) continue;
             ++found;
             Execution frugal = given;
@@ -155,7 +158,7 @@ TEST(MemoryFit, FewestGpusIsTheTrueMinimum) {
             frugal.recompute = Recompute::block;
             const auto fits = [&](std::int64_t gpus) {
                 frugal.world_size = gpus;
-                return cost::memory_plan(config, layout, frugal).total_bytes() <=
+                return cost::memory_plan(config, layout, frugal, cost::kAdamW).total_bytes() <=
                        capacity * kGiBytes;
             };
             EXPECT_TRUE(fits(*fit.gpus_needed)) << file << " " << capacity;
@@ -171,17 +174,47 @@ TEST(MemoryFit, FewestGpusIsTheTrueMinimum) {
 TEST(MemoryFit, SaysWhenNoNumberOfGpusIsEnough) {
     const model::ModelConfig config = shipped("llama3_405b");
     const MemoryFit fit = memory_fit(config, model::parameter_layout(config),
-                                     run(1, 8192, 8, Parallelism::ddp), 1 * kGiBytes);
+                                     run(1, 8192, 8, Parallelism::ddp), cost::kAdamW, 1 * kGiBytes);
     EXPECT_FALSE(fit.fits());
     EXPECT_FALSE(fit.change);
     EXPECT_FALSE(fit.gpus_needed);
     EXPECT_LT(fit.headroom_bytes(), 0);
 }
 
+// A fused backend would need less, but none runs.
+TEST(MemoryFit, ProposesOnlyBackendsThatRun) {
+    const model::ModelConfig config = test::model_of(
+        R"({"arch_preset": "llama", "n_layer": 24, "n_embd": 2560, "n_head": 32, "vocab_size": 32000,
+            "block_size": 4096})");
+    ASSERT_EQ(config.head_dim, 80);
+    const model::ParameterLayout layout = model::parameter_layout(config);
+    int changed = 0, enlarged = 0;
+    for (const std::uint64_t capacity : {4ULL, 8ULL, 16ULL, 24ULL, 40ULL}) {
+        const MemoryFit fit = memory_fit(config, layout, run(4, 4096, 8, Parallelism::ddp),
+                                         cost::kAdamW, capacity * kGiBytes);
+        ASSERT_FALSE(fit.fits());
+        if (fit.change) {
+            ++changed;
+            EXPECT_EQ(fit.change->execution.attention_backend, AttentionBackend::manual);
+            EXPECT_EQ(fit.change->description.find("attention_backend"), std::string::npos);
+        } else if (fit.gpus_needed) {
+            ++enlarged;
+            EXPECT_EQ(fit.gpus_needed_backend, AttentionBackend::manual);
+            Execution frugal = run(1, 4096, *fit.gpus_needed, Parallelism::fsdp);
+            frugal.recompute = Recompute::block;
+            EXPECT_LE(cost::memory_plan(config, layout, frugal, cost::kAdamW).total_bytes(),
+                      capacity * kGiBytes);
+        }
+    }
+    EXPECT_GT(changed, 0);
+    EXPECT_GT(enlarged, 0);
+}
+
 TEST(MemoryFit, DescribesEachChangeByItsConfigKey) {
     const model::ModelConfig config = shipped("llama_7b");
-    const MemoryFit fit = memory_fit(config, model::parameter_layout(config),
-                                     run(4, 4096, 8, Parallelism::ddp), 24 * kGiBytes);
+    const MemoryFit fit =
+        memory_fit(config, model::parameter_layout(config), run(4, 4096, 8, Parallelism::ddp),
+                   cost::kAdamW, 24 * kGiBytes);
     ASSERT_TRUE(fit.change);
     EXPECT_NE(fit.change->description.find("attention_backend=flash_attn_2"), std::string::npos);
     EXPECT_NE(fit.change->description.find("parallelism="), std::string::npos);

@@ -21,7 +21,7 @@ INSTANTIATE_TEST_SUITE_P(Every, AnalysisOf, ::testing::ValuesIn(test::all_models
                          test::model_name);
 
 TEST_P(AnalysisOf, PartsAddUp) {
-    const ModelAnalysis analysis = analyze_model(GetParam().config, {});
+    const ModelAnalysis analysis = analyze_model(GetParam().config, {}, cost::kAdamW);
     const auto S = static_cast<double>(analysis.execution.sequence_length);
     EXPECT_EQ(analysis.execution.sequence_length, GetParam().config.max_position_embeddings);
     EXPECT_EQ(std::accumulate(analysis.forward_by_group.begin(), analysis.forward_by_group.end(),
@@ -37,7 +37,7 @@ TEST_P(AnalysisOf, PartsAddUp) {
 }
 
 TEST_P(AnalysisOf, ScalingGrowsWithTheSequence) {
-    const ModelAnalysis analysis = analyze_model(GetParam().config, {});
+    const ModelAnalysis analysis = analyze_model(GetParam().config, {}, cost::kAdamW);
     ASSERT_GE(analysis.scaling.size(), 2U);
     for (std::size_t i = 1; i < analysis.scaling.size(); ++i) {
         const SequencePoint& shorter = analysis.scaling[i - 1];
@@ -53,7 +53,7 @@ TEST_P(AnalysisOf, ScalingGrowsWithTheSequence) {
 }
 
 TEST_P(AnalysisOf, ActivationChoicesCoverEveryBackendAndRecomputation) {
-    const ModelAnalysis analysis = analyze_model(GetParam().config, {});
+    const ModelAnalysis analysis = analyze_model(GetParam().config, {}, cost::kAdamW);
     ASSERT_EQ(analysis.activation_choices.size(), 9U);
     for (const ActivationChoice& choice : analysis.activation_choices) {
         EXPECT_GT(choice.bytes, 0U);
@@ -65,28 +65,45 @@ TEST_P(AnalysisOf, ActivationChoicesCoverEveryBackendAndRecomputation) {
 
 TEST(Analysis, OfTheExampleModelHasItsKnownFigures) {
     const ModelAnalysis analysis = analyze_model(
-        model::read_model_file(test::source_path("configs/models/example_llama.jsonc")).config, {});
+        model::read_model_file(test::source_path("configs/models/example_llama.jsonc")).config, {},
+        cost::kAdamW);
     EXPECT_EQ(analysis.parameters.total, 6738415616);
     // 6 x 6,607,077,376 (untied input table and norms take no part) + 12 x 32 x 2048 x 4096
     EXPECT_EQ(analysis.training_flops_per_token, 6.0 * 6607077376 + 12.0 * 32 * 2048 * 4096);
+}
+
+TEST(Analysis, CountsTheBackendThatRuns) {
+    const model::ModelConfig odd = test::synthetic_model("heads_of_80").config;
+    const ModelAnalysis analysis = analyze_model(odd, {}, cost::kAdamW);
+    EXPECT_TRUE(analysis.attention.fell_back());
+    EXPECT_EQ(analysis.execution.attention_backend, cost::AttentionBackend::manual);
+    EXPECT_NE(analysis.memory.find(cost::BufferId::attention_probabilities), nullptr);
+    for (const ActivationChoice& choice : analysis.activation_choices)
+        EXPECT_EQ(choice.runs, choice.attention_backend == cost::AttentionBackend::manual);
+    const ModelAnalysis decided =
+        analyze_model(odd, {.device = cost::DeviceKind::cpu}, cost::kAdamW,
+                      recipe::AttentionResolution{recipe::AttentionChoice::automatic,
+                                                  cost::AttentionBackend::sdpa, "measured"});
+    EXPECT_EQ(decided.execution.attention_backend, cost::AttentionBackend::sdpa);
+    EXPECT_EQ(decided.attention.reason, "measured");
 }
 
 TEST(Analysis, TakesTheSequenceLengthThatIsGiven) {
     cost::Execution execution;
     execution.sequence_length = 333;
     const ModelAnalysis analysis =
-        analyze_model(test::synthetic_model("multi_head").config, execution);
+        analyze_model(test::synthetic_model("multi_head").config, execution, cost::kAdamW);
     EXPECT_EQ(analysis.execution.sequence_length, 333);
 }
 
 TEST(Analysis, RefusesWhatItCannotCount) {
     model::ModelConfig config = test::synthetic_model("multi_head").config;
     config.max_position_embeddings = 0;
-    EXPECT_THAT(refusal([&] { return analyze_model(config, {}); }),
+    EXPECT_THAT(refusal([&] { return analyze_model(config, {}, cost::kAdamW); }),
                 HasSubstr("sequence length is unknown"));
     cost::Execution execution;
     execution.sequence_length = std::int64_t{1} << 40;
-    EXPECT_THAT(refusal([&] { return analyze_model(config, execution); }),
+    EXPECT_THAT(refusal([&] { return analyze_model(config, execution, cost::kAdamW); }),
                 HasSubstr("too large to count"));
 }
 

@@ -19,7 +19,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 config::Document written(const BackwardPlan& plan) {
-    return config::parse_jsonc(train_config_text(plan), "train.jsonc");
+    return config::parse_jsonc(emit_planned_training(plan), "train.jsonc");
 }
 
 std::int64_t integer(const config::Document& document, std::string_view key) {
@@ -125,7 +125,7 @@ TEST_P(Emitted, IsTheSameModelOrRefused) {
         plan_config.dataset_constraints.sequence_length = GetParam().config.max_position_embeddings;
     }
     const BackwardPlan plan = plan_of(plan_config);
-    const std::string reason = refusal([&] { return train_config_text(plan); });
+    const std::string reason = refusal([&] { return emit_planned_training(plan); });
     if (!reason.empty()) {
         EXPECT_THAT(reason, AllOf(HasSubstr("--emit-train-config"), HasSubstr("does not run")));
         return;
@@ -159,7 +159,7 @@ TEST_P(Emitted, IsTheSameModelOrRefused) {
 TEST(TrainConfig, RefusesWhatTheTrainerDoesNotRun) {
     const auto emit = [](const char* name) {
         return refusal([&] {
-            return train_config_text(plan_of(plan_config_for(test::synthetic_model(name))));
+            return emit_planned_training(plan_of(plan_config_for(test::synthetic_model(name))));
         });
     };
     EXPECT_THAT(emit("experts"), HasSubstr("mixture of experts"));
@@ -168,22 +168,23 @@ TEST(TrainConfig, RefusesWhatTheTrainerDoesNotRun) {
     EXPECT_THAT(emit("parallel_residual"), HasSubstr("parallel"));
     EXPECT_THAT(emit("full_width_qk_norm"), HasSubstr("QK norm"));
     EXPECT_THAT(emit("sliding_window"), HasSubstr("sliding window"));
-    EXPECT_THAT(refusal([] { return train_config_text(plan_of("flash", {"parallelism=zero2"})); }),
-                HasSubstr("zero2"));
+    EXPECT_THAT(
+        refusal([] { return emit_planned_training(plan_of("flash", {"parallelism=zero2"})); }),
+        HasSubstr("zero2"));
 }
 
 TEST(TrainConfig, RefusesLearnedPositionsBeyondTheContext) {
     recipe::PlanKeys config = plan_config_for(test::synthetic_model("plain_ffn_with_biases"));
-    EXPECT_THAT(refusal([&] { return train_config_text(plan_of(config)); }),
+    EXPECT_THAT(refusal([&] { return emit_planned_training(plan_of(config)); }),
                 AllOf(HasSubstr("300 learned positions"), HasSubstr("context of 128")));
     config.dataset_constraints.sequence_length = 300;
-    EXPECT_EQ(refusal([&] { return train_config_text(plan_of(config)); }), "");
+    EXPECT_EQ(refusal([&] { return emit_planned_training(plan_of(config)); }), "");
 }
 
 TEST(TrainConfig, AcceptsAWindowThatTheContextDoesNotReach) {
     recipe::PlanKeys config = plan_config_for(test::synthetic_model("sliding_window"));
     config.dataset_constraints.sequence_length = 60;
-    EXPECT_EQ(refusal([&] { return train_config_text(plan_of(config)); }), "");
+    EXPECT_EQ(refusal([&] { return emit_planned_training(plan_of(config)); }), "");
 }
 
 }  // namespace

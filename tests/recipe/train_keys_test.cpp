@@ -5,6 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <random>
+
 #include "isoflop/recipe/recipe.hpp"
 #include "support/plans.hpp"
 
@@ -42,10 +46,9 @@ TEST(TrainKeys, UnknownKeysAreRefusedAllAtOnce) {
                     return parse_train_keys(R"({"lr": 0.1, "epochs": 3, "n_layer": 2})", "a.jsonc");
                 }),
                 AllOf(HasSubstr("a.jsonc:1:2"), HasSubstr("'lr'"), HasSubstr("'epochs'")));
-    EXPECT_THAT(test::refusal([] {
-                    return parse_train_keys(R"({"model": {"n_layer": 2}})", "a.jsonc");
-                }),
-                HasSubstr("unknown key 'model'"));
+    EXPECT_THAT(
+        test::refusal([] { return parse_train_keys(R"({"model": {"n_layer": 2}})", "a.jsonc"); }),
+        HasSubstr("unknown key 'model'"));
 }
 
 // Llama 3 trains at 8192 and is stretched afterwards; nobody pays for 131,072 unasked.
@@ -64,6 +67,40 @@ TEST(TrainingContext, IsNeverAHugeContextUnasked) {
     model.max_position_embeddings = 2048;
     EXPECT_EQ(training_context(PlanKeys(), model).length, 2048);
     EXPECT_EQ(training_context(PlanKeys(), model).note, "");
+}
+
+TEST(Recipe, NotesEveryChangeOfPrecision) {
+    const auto note = [](const char* dtype, cost::DeviceKind device) {
+        const TrainKeys keys =
+            parse_train_keys(fmt::format(R"({{"dtype": "{}"}})", dtype), "train.jsonc");
+        return recipe_of(keys, {1, device}).dtype_note;
+    };
+    for (const char* dtype : {"tf32", "bfloat16", "float16"}) {
+        EXPECT_EQ(note(dtype, cost::DeviceKind::cpu),
+                  fmt::format("dtype {} runs as float32 on a CPU", dtype));
+        EXPECT_EQ(note(dtype, cost::DeviceKind::cuda), "");
+    }
+    EXPECT_EQ(note("float32", cost::DeviceKind::cpu), "");
+}
+
+// A container with one GPU of a machine sees that one's number only.
+TEST(Recipe, FindsAGpuByAnyNumberOfItsDeviceFile) {
+    const std::filesystem::path folder =
+        std::filesystem::temp_directory_path() /
+        ("isoflop_device_files_" + std::to_string(std::random_device()()));
+    std::filesystem::create_directories(folder);
+    const auto with_file = [&](const char* name) {
+        std::ofstream(folder / name) << "";
+        const bool found = has_gpu_files(folder);
+        std::filesystem::remove(folder / name);
+        return found;
+    };
+    for (const char* name : {"nvidia0", "nvidia3", "nvidia12", "dxg"})
+        EXPECT_TRUE(with_file(name)) << name;
+    for (const char* name : {"nvidia", "nvidiactl", "nvidia-uvm", "nvidia3x", "null"})
+        EXPECT_FALSE(with_file(name)) << name;
+    std::filesystem::remove_all(folder);
+    EXPECT_FALSE(has_gpu_files(folder));
 }
 
 TEST(Recipe, AutoTakesTheDeviceOfTheMachine) {

@@ -20,7 +20,7 @@ using ::testing::StartsWith;
 
 class ModelReportOf : public ::testing::TestWithParam<test::NamedModel> {
 protected:
-    planner::ModelAnalysis analysis_ = planner::analyze_model(GetParam().config, {});
+    planner::ModelAnalysis analysis_ = planner::analyze_model(GetParam().config, {}, cost::kAdamW);
     ordered_json json_ = model_json(analysis_);
     std::string text_ = model_text(analysis_, {.all_conventions = true, .megatron_memory = true});
 

@@ -177,19 +177,43 @@ class Models(TrainTest):
 
 
 class Planning(TrainTest):
-    def test_the_dry_run_shows_the_plans_memory(self):
-        output = self.run_train(self.config, "--dry-run").stdout
+    def expect_the_plans_memory(self, *options):
+        output = self.run_train(self.config, "--dry-run", *options).stdout
         self.assertIn("Memory plan", output)
         self.assertFalse((self.root / "out").exists())
-        plan = subprocess.run([str(PLAN), "model", str(self.config), "--json"], text=True, capture_output=True)
+        plan = subprocess.run([str(PLAN), "model", str(self.config), "--json", *options], text=True,
+                              capture_output=True)
         self.assertEqual(plan.returncode, 0, plan.stderr)
-        memory = json.loads(plan.stdout)["memory"]
+        figures = json.loads(plan.stdout)
+        memory = figures["memory"]
+        line = next(line for line in output.splitlines() if line.strip().startswith("Attention backend"))
+        self.assertIn(figures["attention"]["used"], line)
+        self.assertIn(figures["attention"]["reason"], line)
+        self.assertEqual(figures["execution"]["attention_backend"], figures["attention"]["used"])
         section = output[output.index("Memory plan"):output.index("Expectation")]
         for category in ("weights", "gradients", "optimizer_moments", "activations"):
             line = next(line for line in section.splitlines() if line.strip().startswith(category))
             number, unit = line.split()[1:3]
             bytes_shown = float(number) * {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}[unit]
             self.assertAlmostEqual(memory["by_category"][category] / bytes_shown, 1, delta=0.01)
+        return figures, plan.stderr
+
+    def test_the_dry_run_shows_the_plans_memory(self):
+        figures, warnings = self.expect_the_plans_memory()
+        self.assertEqual(figures["attention"]["requested"], "auto")
+        self.assertNotIn("attention", warnings)
+
+    def test_the_dry_run_and_the_plan_fall_back_alike(self):
+        for options, requested in (
+                (("--disable_backends=flash_attn_2,sdpa",), "auto"),
+                (("--attention_backend=sdpa", "--disable_backends=sdpa"), "sdpa"),
+                (("--device=cuda", "--dtype=float32", "--attention_backend=flash_attn_2"), "flash_attn_2"),
+                (("--device=cuda", "--dtype=tf32"), "auto"),
+                (("--device=cuda", "--head_dim=80", "--attention_backend=sdpa"), "sdpa")):
+            figures, warnings = self.expect_the_plans_memory(*options)
+            self.assertEqual(figures["attention"]["requested"], requested, options)
+            self.assertEqual(figures["attention"]["used"], "manual", options)
+            self.assertEqual("attention runs with manual instead of" in warnings, requested != "auto", options)
 
     def test_an_emitted_plan_runs_unchanged(self):
         plan = self.root / "plan.jsonc"

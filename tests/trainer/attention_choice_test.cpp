@@ -56,17 +56,17 @@ protected:
 };
 
 TEST_F(AttentionChoiceTest, TheTablePrefersByArchitecture) {
+    using recipe::preferred_backends;
     for (const auto& [major, minor] : {std::pair(9, 0), std::pair(10, 0), std::pair(10, 3)}) {
-        const device::DeviceInfo gpu = gpu_of(major, minor);
-        EXPECT_EQ(preferred_backends(&gpu).front(), AttentionBackend::sdpa) << major << minor;
+        EXPECT_EQ(preferred_backends({major, minor}).front(), AttentionBackend::sdpa)
+            << major << minor;
     }
     for (const auto& [major, minor] :
          {std::pair(8, 0), std::pair(8, 6), std::pair(8, 9), std::pair(12, 0)}) {
-        const device::DeviceInfo gpu = gpu_of(major, minor);
-        EXPECT_EQ(preferred_backends(&gpu).front(), AttentionBackend::flash_attn_2)
+        EXPECT_EQ(preferred_backends({major, minor}).front(), AttentionBackend::flash_attn_2)
             << major << minor;
     }
-    EXPECT_THAT(preferred_backends(nullptr),
+    EXPECT_THAT(preferred_backends(),
                 ElementsAre(AttentionBackend::flash_attn_2, AttentionBackend::sdpa,
                             AttentionBackend::manual));
 }

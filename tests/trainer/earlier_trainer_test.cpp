@@ -185,7 +185,7 @@ TEST_F(EarlierTrainer, Defect11_MomentsWereBf16AndThereWasNoMasterCopy) {
     config.execution.device = cost::DeviceKind::cuda;
     config.execution.dtype = DType::bfloat16;
     const auto layout = model::parameter_layout(config.model);
-    const auto plan = cost::memory_plan(config.model, layout, config.execution);
+    const auto plan = cost::memory_plan(config.model, layout, config.execution, *config.optimizer);
     const auto bytes = plan.peak_by_category();
     const auto of = [&](cost::MemoryCategory category) {
         return bytes[static_cast<std::size_t>(category)];

@@ -21,7 +21,7 @@ inline recipe::Recipe config_of(const Overrides& overrides, std::int64_t world_s
 }
 
 inline recipe::RunPlan plan_of(const Overrides& overrides, std::int64_t world_size = 1) {
-    return plan_run(config_of(overrides, world_size));
+    return plan_with_attention(config_of(overrides, world_size));
 }
 
 /// Two layers of 32 on the built-in corpus, and the given overrides.

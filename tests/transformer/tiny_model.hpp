@@ -39,7 +39,7 @@ public:
           execution(make_execution(options)),
           pool(options.threads),
           context(pool),
-          memory(cost::memory_plan(config, layout, execution), execution),
+          memory(cost::memory_plan(config, layout, execution, cost::kAdamW), execution),
           weights(memory.flat_state(cost::BufferId::weights)),
           gradients(memory.flat_state(cost::BufferId::gradients)),
           strategy(state, weights, gradients),

@@ -16,9 +16,9 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "isoflop/cost/attention_pairs.hpp"
+#include "isoflop/cost/attention_support.hpp"
 #include "isoflop/cost/attention_workspace.hpp"
 #include "isoflop/cost/execution.hpp"
 #include "isoflop/device/context.hpp"
@@ -102,30 +102,15 @@ void backward_in_head_chunks(const Backend& backend, Context& context, const Sha
                              const BackwardArguments& arguments, std::int64_t chunk_heads);
 
 /// Whether a backend can run a shape, and the reason if not.
-struct Support {
-    bool supported = true;
-    std::string reason;  ///< "head_dim 512 is over 256"
-};
+using Support = cost::BackendSupport;
 [[nodiscard]] Support supports(cost::AttentionBackend backend, cost::DeviceKind device,
                                const Shape& shape, DType dtype);
 
-struct Resolution {
-    cost::AttentionBackend requested{};
-    cost::AttentionBackend used{};
-    std::string reason;  ///< why `used` differs, or "as requested"
-};
+using Resolution = cost::BackendResolution;
 /// Fallback flash_attn_2 -> sdpa -> manual. `disabled` (for tests and operators) lists backends to
 /// treat as unsupported, comma-separated. Throws ConfigError when no backend is left.
 [[nodiscard]] Resolution resolve(cost::AttentionBackend requested, cost::DeviceKind device,
                                  const Shape& shape, DType dtype, std::string_view disabled = {});
-/// The first of `order` that runs; the first one counts as requested.
-[[nodiscard]] Resolution resolve(std::span<const cost::AttentionBackend> order,
-                                 cost::DeviceKind device, const Shape& shape, DType dtype,
-                                 std::string_view disabled = {});
-/// The backends that `resolve` accepts as able to run.
-[[nodiscard]] std::vector<cost::AttentionBackend> runnable(cost::DeviceKind device,
-                                                           const Shape& shape, DType dtype,
-                                                           std::string_view disabled = {});
 
 /// The implementation for the device. Throws ConfigError where there is none.
 [[nodiscard]] std::unique_ptr<Backend> make_backend(cost::AttentionBackend backend,

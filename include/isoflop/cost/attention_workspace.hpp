@@ -13,6 +13,9 @@
 
 namespace isoflop::cost {
 
+/// Scratch memory of the ops of a GPU.
+inline constexpr std::uint64_t kGpuScratchBytes = std::uint64_t{64} << 20U;
+
 /// The deterministic backward pass of cuDNN is not used when score gradients need more bytes.
 inline constexpr std::uint64_t kMostScoreGradientBytes = std::uint64_t{256} << 20U;
 

@@ -109,8 +109,7 @@ struct MemoryPlan {
 /// Plan for one rank under the `isoflop` recipe.
 [[nodiscard]] MemoryPlan memory_plan(const model::ModelConfig& config,
                                      const model::ParameterLayout& layout,
-                                     const Execution& execution,
-                                     const OptimizerState& optimizer = kAdamW);
+                                     const Execution& execution, const OptimizerState& optimizer);
 
 /// Saved activations of one layer (the first dense layer, or the first expert layer), buffer by
 /// buffer.

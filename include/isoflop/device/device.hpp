@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "isoflop/base/dtype.hpp"
+#include "isoflop/cost/attention_workspace.hpp"
 #include "isoflop/cost/execution.hpp"
 #include "isoflop/device/gemm.hpp"
 
@@ -113,7 +114,7 @@ struct DeviceGemm {
 };
 
 /// Bytes of the scratch memory of a GPU's ops, and the most that one product may use.
-inline constexpr std::uint64_t kScratchBytes = 64ULL << 20U;
+inline constexpr std::uint64_t kScratchBytes = cost::kGpuScratchBytes;
 inline constexpr std::uint64_t kGemmWorkspaceBytes = 32ULL << 20U;
 
 /// Not thread-safe; one per rank. Ranks may share a CPU device, which has no state.

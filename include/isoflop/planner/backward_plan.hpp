@@ -14,6 +14,7 @@
 #include "isoflop/hardware/gpu_table.hpp"
 #include "isoflop/planner/memory_fit.hpp"
 #include "isoflop/planner/shape_family.hpp"
+#include "isoflop/recipe/attention_resolution.hpp"
 #include "isoflop/recipe/plan_keys.hpp"
 
 namespace isoflop::planner {
@@ -79,7 +80,9 @@ struct BackwardPlan {
     model::ModelConfig model;
     model::ParameterLayout layout;
     model::ParameterTotals parameters;
-    cost::Execution execution;
+    cost::Execution execution;  ///< with the attention backend that runs
+    recipe::AttentionResolution attention;
+    const cost::OptimizerState* optimizer = nullptr;  ///< whose state the memory plan counts
     ComputeBudget budget;
     TokenBudget tokens;
     scaling_law::Law law;

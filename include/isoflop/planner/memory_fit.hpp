@@ -34,10 +34,14 @@ struct MemoryFit {
     /// When no combination fits this many GPUs: the fewest that do with everything sharded; nullopt
     /// when none would.
     std::optional<std::int64_t> gpus_needed;
+    cost::AttentionBackend gpus_needed_backend{};  ///< the one that needs the least memory
 };
 
+/// `execution`: with a backend that runs; only such backends are proposed.
 [[nodiscard]] MemoryFit memory_fit(const model::ModelConfig& config,
                                    const model::ParameterLayout& layout,
-                                   const cost::Execution& execution, std::uint64_t capacity_bytes);
+                                   const cost::Execution& execution,
+                                   const cost::OptimizerState& optimizer,
+                                   std::uint64_t capacity_bytes);
 
 }  // namespace isoflop::planner

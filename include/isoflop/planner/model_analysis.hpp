@@ -4,12 +4,14 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/cost/memory_plan.hpp"
 #include "isoflop/model/model_config.hpp"
 #include "isoflop/model/parameter_layout.hpp"
+#include "isoflop/recipe/attention_resolution.hpp"
 
 namespace isoflop::planner {
 
@@ -28,12 +30,14 @@ struct ActivationChoice {
     cost::Recompute recompute{};
     std::uint64_t bytes_per_layer = 0;
     std::uint64_t bytes = 0;  ///< all layers
+    bool runs = true;         ///< false: this backend cannot run the model
 };
 
 struct ModelAnalysis {
     model::ModelConfig model;
     model::ParameterTotals parameters;
-    cost::Execution execution;  ///< one GPU, its micro-batch, backend and recomputation
+    cost::Execution execution;  ///< one rank, its micro-batch, the backend that runs, recomputation
+    recipe::AttentionResolution attention;
     std::uint64_t forward_flops_per_sequence = 0;
     double forward_flops_per_token = 0;                                   ///< exact, full attention
     double training_flops_per_token = 0;                                  ///< 3 x forward
@@ -52,9 +56,12 @@ struct ModelAnalysis {
     [[nodiscard]] double attention_to_ffn_ratio() const;
 };
 
-/// `execution.sequence_length` 0 means the model's max_position_embeddings. Throws ConfigError when
-/// neither is known or the counts would not fit in 63 bits.
-[[nodiscard]] ModelAnalysis analyze_model(const model::ModelConfig& config,
-                                          cost::Execution execution);
+/// `execution.sequence_length` 0 means the model's max_position_embeddings. `attention`: the
+/// backend as a run decides it; without it the rule of plans decides on the execution's. Throws
+/// ConfigError when no length is known or the counts would not fit in 63 bits.
+[[nodiscard]] ModelAnalysis analyze_model(
+    const model::ModelConfig& config, cost::Execution execution,
+    const cost::OptimizerState& optimizer,
+    const std::optional<recipe::AttentionResolution>& attention = {});
 
 }  // namespace isoflop::planner

@@ -12,7 +12,7 @@ namespace isoflop::planner {
 /// of experts, latent attention, sandwich norms, ALiBi, parallel residual, full-width QK norm,
 /// windows shorter than the context, learned positions beyond it, biases on q, k and v only, rope
 /// scaling other than llama3's, zero2, 8- and 4-bit products, gradients of a type of their own).
-[[nodiscard]] std::string train_config_text(const BackwardPlan& plan);
+[[nodiscard]] std::string emit_planned_training(const BackwardPlan& plan);
 
 /// Step Law (Li et al. 2025, arXiv 2503.04715): eta = 1.79 N^-0.713 D^0.307, N non-embedding
 /// parameters, D tokens.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 
 #include "isoflop/cost/execution.hpp"
@@ -24,6 +25,13 @@ struct Machine {
 /// The device that `device=auto` takes on this machine, as far as is known without CUDA: a GPU
 /// where NVIDIA's driver has made its device files and CUDA_VISIBLE_DEVICES hides none.
 [[nodiscard]] cost::DeviceKind likely_device();
+/// Whether a folder of device files has one of a GPU: nvidia<number>, or dxg of WSL. A container
+/// sees the numbers of its own GPUs only.
+[[nodiscard]] bool has_gpu_files(const std::filesystem::path& devices);
+
+/// The optimizer of a config, whose state its memory plan counts: AdamW, as no key names another.
+[[nodiscard]] const cost::OptimizerState& optimizer_of(const TrainKeys& keys);
+[[nodiscard]] const cost::OptimizerState& optimizer_of(const PlanKeys& keys);
 
 struct Recipe {
     /// The keys as given: batch, optimizer, schedule, data, run, and how the ranks execute.
@@ -32,7 +40,7 @@ struct Recipe {
     /// Of a training config the backend is the requested one, not yet decided; flash_attn_2 for
     /// auto.
     cost::Execution execution;
-    const cost::OptimizerState* optimizer = &cost::kAdamW;  ///< never nullptr
+    const cost::OptimizerState* optimizer = &cost::kAdamW;  ///< of optimizer_of; never nullptr
     std::int64_t world_size = 1;
     std::int64_t micro_steps = 1;  ///< per rank and iteration
     std::int64_t global_micro_steps = 1;
@@ -62,7 +70,8 @@ struct TrainingContext {
 [[nodiscard]] TrainingContext training_context(const PlanKeys& keys,
                                                const model::ModelConfig& model);
 
-/// How a plan config executes a step of `model`; one GPU where num_gpus is not given.
+/// How a plan config executes a step of `model`, with the requested attention backend, which
+/// resolve_attention decides; one GPU where num_gpus is not given.
 [[nodiscard]] cost::Execution execution_of(const PlanKeys& keys, const model::ModelConfig& model);
 /// The same for a model file, with keys of plan configs as overrides: the file's
 /// use_flash_attention chooses the backend unless they do.
@@ -71,8 +80,10 @@ struct TrainingContext {
 /// Equal in every field.
 [[nodiscard]] bool same_execution(const cost::Execution& a, const cost::Execution& b);
 
-/// What an Execution needs of a plan besides: its length, its learning rate and its MFU's FLOPs.
+/// What an Execution needs of a plan besides: its optimizer, its length, its learning rate and its
+/// MFU's FLOPs.
 struct PlannedRun {
+    const cost::OptimizerState* optimizer = nullptr;
     std::int64_t steps = 0;
     double learning_rate = 0;
     cost::Convention flop_convention = cost::Convention::exact;

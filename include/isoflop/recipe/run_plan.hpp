@@ -2,28 +2,16 @@
 // executes it; `scaling-plan` prints it.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "isoflop/cost/communication.hpp"
 #include "isoflop/cost/memory_plan.hpp"
 #include "isoflop/cost/state_layout.hpp"
 #include "isoflop/model/parameter_layout.hpp"
+#include "isoflop/recipe/attention_resolution.hpp"
 #include "isoflop/recipe/recipe.hpp"
 
 namespace isoflop::recipe {
-
-/// The attention backend of a run, decided by the code that knows the device.
-struct AttentionResolution {
-    AttentionChoice requested{};
-    cost::AttentionBackend used{};
-    std::string reason;  ///< why `used`; "as requested" without further reason
-    /// The implementation, if `used` has several: "forward: cuDNN 9.19.0; backward: ..."
-    std::string run_by = {};
-
-    /// "as requested", "auto: table: ..." or "requested sdpa: sdpa: disabled", and what computes it
-    [[nodiscard]] std::string explanation() const;
-};
 
 struct RunPlan {
     Recipe config;  ///< with the decided attention backend

@@ -22,6 +22,12 @@ enum class DeviceChoice { automatic, cpu, cuda };
 enum class AttentionChoice { automatic, flash_attn_2, sdpa, manual };
 /// nullopt for automatic.
 [[nodiscard]] std::optional<cost::AttentionBackend> backend_of(AttentionChoice choice);
+[[nodiscard]] AttentionChoice choice_of(cost::AttentionBackend backend);
+
+/// Titles of the sections that describe a run; models have no such keys.
+inline constexpr const char* kBatchSection = "Batch and length";
+inline constexpr const char* kOptimizerSection = "Optimizer";
+inline constexpr const char* kRunSection = "Run and reports";
 
 struct BatchKeys {
     std::int64_t batch_size = 12;

@@ -6,10 +6,10 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "isoflop/attention/attention.hpp"
 #include "isoflop/device/device.hpp"
+#include "isoflop/recipe/attention_resolution.hpp"
 #include "isoflop/recipe/run_plan.hpp"
 
 namespace isoflop::trainer {
@@ -29,23 +29,18 @@ struct AttentionDecision {
 /// The shape of one micro-batch.
 [[nodiscard]] attention::Shape attention_shape(const recipe::Recipe& config);
 
-/// The order in which the table prefers backends; `device`: null when which it will
-/// be is not known.
-[[nodiscard]] std::vector<cost::AttentionBackend> preferred_backends(
-    const device::DeviceInfo* device);
-/// `why`: the reason to use the table; may be empty.
+/// By recipe::attention_by_table. `device`: null when which it will be is not known.
 [[nodiscard]] AttentionDecision decide_by_table(const recipe::Recipe& config,
                                                 const device::DeviceInfo* device,
                                                 const std::string& why = {});
 
-/// Uses `decision`, if any, for auto; otherwise the request or the table. Falls back when a backend
-/// cannot run. Throws ConfigError when no backend can run.
+/// Uses `decision`, if any, for auto; otherwise decides by recipe::resolve_attention.
 [[nodiscard]] recipe::AttentionResolution resolve_attention(
     const recipe::Recipe& config, const std::optional<AttentionDecision>& decision = {});
 
 /// The plan of a run whose attention backend is resolved so. Throws ConfigError.
-[[nodiscard]] recipe::RunPlan plan_run(recipe::Recipe config,
-                                       const std::optional<AttentionDecision>& decision = {});
+[[nodiscard]] recipe::RunPlan plan_with_attention(
+    recipe::Recipe config, const std::optional<AttentionDecision>& decision = {});
 
 /// Decides for auto on this rank: by `earlier` (of a checkpoint) if it is for this device and still
 /// possible, by the table when the run is reproducible or auto_probe=false, else from the cache in

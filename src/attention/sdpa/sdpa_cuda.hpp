@@ -22,17 +22,8 @@ struct ScratchMemory {
 void forward(simt::Stream stream, const Shape& shape, const ForwardArguments& arguments,
              const ScratchMemory& scratch);
 
-/// Writes d_q, d_k and d_v, and row_sums on the way.
+/// Writes d_q, d_k and d_v, and row_sums on the way. Needs cost::sdpa_scratch_bytes at least.
 void backward(simt::Stream stream, const Shape& shape, const BackwardArguments& arguments,
               const ScratchMemory& scratch);
-
-/// Scratch memory that backward needs at least: d_q in fp32 of the heads that share a key/value
-/// head. Forward always fits into a MiB.
-[[nodiscard]] constexpr std::uint64_t backward_scratch_bytes(const Shape& shape) {
-    constexpr std::int64_t query_tile = 64;  // the largest; a sequence is padded to whole tiles
-    const std::int64_t rows = (shape.query_length + query_tile - 1) / query_tile * query_tile;
-    return static_cast<std::uint64_t>(shape.heads / shape.kv_heads * rows * shape.head_dim) *
-           sizeof(float);
-}
 
 }  // namespace isoflop::attention::sdpa

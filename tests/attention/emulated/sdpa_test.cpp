@@ -124,7 +124,7 @@ TEST(Sdpa, ScratchMemoryMayBeSmall) {
     EXPECT_EQ(problem.bits(), expected.bits());
     // Backward one at a time.
     attention::ForwardArguments unused;
-    const FusedAttention small = sdpa_attention(attention::sdpa::backward_scratch_bytes(shape));
+    const FusedAttention small = sdpa_attention(cost::sdpa_scratch_bytes(shape.size()));
     problem.o.copy_from(expected.exact.o);
     small.backward(shape, problem.backward_arguments());
     problem.read_results();
