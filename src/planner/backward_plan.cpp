@@ -10,6 +10,7 @@
 #include "isoflop/base/text.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/recipe/recipe.hpp"
+#include "isoflop/recipe/run_plan.hpp"
 
 namespace isoflop::planner {
 namespace {
@@ -29,8 +30,8 @@ decltype(auto) at_key(const recipe::PlanKeys& config, std::string_view path, con
     }
 }
 
-void check_execution(const model::ModelConfig& model, const model::ParameterLayout& layout,
-                     const cost::Execution& execution, std::vector<std::string>& warnings) {
+void check_execution(const model::ModelConfig& model, const cost::Execution& execution,
+                     std::vector<std::string>& warnings) {
     if (execution.sequence_length <= 0) {
         throw ConfigError(
             "the training context is unknown: set dataset_constraints.sequence_length or "
@@ -52,12 +53,6 @@ void check_execution(const model::ModelConfig& model, const model::ParameterLayo
                         "exactly (over 2^62 FLOPs "
                         "or bytes); use a smaller batch_size or sequence_length",
                         execution.micro_batch_size, execution.sequence_length));
-    }
-    if (!cost::traffic_is_countable(layout, execution)) {
-        throw ConfigError(fmt::format(
-            "{} micro-batches per step send too many bytes to count exactly (over 2^63); use fewer "
-            "gradient_accumulation_steps",
-            execution.grad_accum_steps));
     }
 }
 
@@ -234,6 +229,25 @@ void check_finite(const BackwardPlan& plan) {
     }
 }
 
+/// What the plan has in common with the run of a training config, from the same function.
+void take_run_plan(BackwardPlan& plan, recipe::Recipe recipe, Detail detail) {
+    recipe::AttentionResolution attention =
+        recipe::resolve_attention(recipe.model, recipe.execution);
+    const auto extent = detail == Detail::full ? recipe::Extent::plan : recipe::Extent::sweep;
+    recipe::RunPlan run = recipe::plan_run(std::move(recipe), std::move(attention), extent);
+    plan.model = std::move(run.config.model);
+    plan.execution = run.config.execution;
+    plan.optimizer = run.config.optimizer;
+    plan.attention = std::move(run.attention);
+    plan.layout = std::move(run.layout);
+    plan.parameters = run.parameters;
+    plan.memory.plan = std::move(run.memory);
+    plan.communication = std::move(run.traffic);
+    plan.convention_flops_per_token = run.convention_flops_per_token;
+    plan.training_flops_per_token = run.exact_flops_per_token;
+    plan.mfu_flops_per_token = run.model_flops_per_token;
+}
+
 }  // namespace
 
 scaling_law::Law chosen_law(const recipe::ScalingLawChoice& choice) {
@@ -275,37 +289,19 @@ scaling_law::Law chosen_law(const recipe::ScalingLawChoice& choice) {
 BackwardPlan backward_plan(const recipe::PlanKeys& config, const hardware::GpuTable& gpus,
                            Detail detail) {
     BackwardPlan plan;
-    plan.model = model::resolve(config.architecture);
-    plan.layout = model::parameter_layout(plan.model);
-    plan.parameters = plan.layout.totals();
-    plan.execution = recipe::execution_of(config, plan.model);
     plan.warnings = config.notes;
-    if (std::string note = recipe::training_context(config, plan.model).note; !note.empty())
+    recipe::Recipe recipe = recipe::recipe_of(config, model::resolve(config.architecture));
+    if (std::string note = recipe::training_context(config, recipe.model).note; !note.empty())
         plan.warnings.push_back(std::move(note));
-    check_execution(plan.model, plan.layout, plan.execution, plan.warnings);
-    plan.attention = recipe::resolve_attention(plan.model, plan.execution);
-    plan.execution.attention_backend = plan.attention.used;
+    check_execution(recipe.model, recipe.execution, plan.warnings);
+    take_run_plan(plan, std::move(recipe), detail);
     if (plan.attention.fell_back())
         plan.warnings.push_back(recipe::fallback_warning(plan.attention));
-    plan.optimizer = &recipe::optimizer_of(config);
 
     const hardware::Gpu& gpu =
         at_key(config, "training_gear.gpu_type",
                [&]() -> const hardware::Gpu& { return gpus.at(config.training_gear.gpu_type); });
     plan.budget = compute_budget(config, gpu, gpus, plan.warnings);
-    for (std::size_t i = 0; i < cost::kConventionCount; ++i) {
-        const auto convention = static_cast<cost::Convention>(i);
-        if (detail == Detail::summary && convention != cost::Convention::exact &&
-            convention != plan.budget.convention) {
-            continue;
-        }
-        plan.convention_flops_per_token[i] =
-            cost::training_flops_per_token(plan.model, plan.parameters, plan.execution, convention);
-    }
-    plan.training_flops_per_token =
-        plan.convention_flops_per_token[static_cast<std::size_t>(cost::Convention::exact)];
-    plan.mfu_flops_per_token =
-        plan.convention_flops_per_token[static_cast<std::size_t>(plan.budget.convention)];
     plan.budget.compute_flops =
         plan.budget.counted_flops * (plan.training_flops_per_token / plan.mfu_flops_per_token);
     plan.forward_flops_per_token = plan.training_flops_per_token / 3.0;
@@ -321,10 +317,7 @@ BackwardPlan backward_plan(const recipe::PlanKeys& config, const hardware::GpuTa
         plan.verification = verify(plan);
         plan.memory = memory_fit(plan.model, plan.layout, plan.execution, *plan.optimizer,
                                  gpu.usable_memory_bytes);
-        plan.communication = cost::communication_per_step(plan.layout, plan.execution);
     } else {
-        plan.memory.plan =
-            cost::memory_plan(plan.model, plan.layout, plan.execution, *plan.optimizer);
         plan.memory.capacity_bytes = gpu.usable_memory_bytes;
     }
     return plan;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/recipe/run_plan.hpp"
 
 namespace isoflop::planner {
 namespace {
@@ -110,26 +111,25 @@ ModelAnalysis analyze_model(const model::ModelConfig& config, cost::Execution ex
                         execution.micro_batch_size, execution.sequence_length));
     }
     ModelAnalysis analysis;
-    analysis.attention = attention ? *attention : recipe::resolve_attention(config, execution);
-    execution.attention_backend = analysis.attention.used;
+    recipe::RunPlan run =
+        recipe::plan_run(recipe::recipe_of(config, execution, optimizer),
+                         attention ? *attention : recipe::resolve_attention(config, execution),
+                         recipe::Extent::plan);
+    analysis.attention = std::move(run.attention);
+    execution = run.config.execution;
     analysis.model = config;
-    const model::ParameterLayout layout = model::parameter_layout(config);
-    analysis.parameters = layout.totals();
+    analysis.parameters = run.parameters;
     analysis.execution = execution;
     const auto products =
         cost::forward_products(config, 1, execution.sequence_length, cost::AttentionMask::full);
     analysis.forward_flops_per_sequence = cost::total_flops(products);
     analysis.forward_by_group = cost::flops_by_group(products);
-    for (std::size_t i = 0; i < cost::kConventionCount; ++i) {
-        analysis.convention_flops_per_token[i] = cost::training_flops_per_token(
-            config, analysis.parameters, execution, static_cast<cost::Convention>(i));
-    }
-    analysis.training_flops_per_token =
-        analysis.convention_flops_per_token[static_cast<std::size_t>(cost::Convention::exact)];
+    analysis.convention_flops_per_token = run.convention_flops_per_token;
+    analysis.training_flops_per_token = run.exact_flops_per_token;
     analysis.forward_flops_per_token = analysis.training_flops_per_token / 3.0;
     analysis.elementwise = cost::elementwise_work_per_token(config, execution.sequence_length);
     analysis.training_flops_1t_tokens = analysis.training_flops_per_token * 1e12;
-    analysis.memory = cost::memory_plan(config, layout, execution, optimizer);
+    analysis.memory = std::move(run.memory);
     analysis.megatron = cost::megatron_estimate(config, analysis.parameters, execution);
     analysis.layer_buffers =
         cost::layer_activations(config, execution, config.num_moe_layers() > 0);

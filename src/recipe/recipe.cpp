@@ -203,6 +203,23 @@ const cost::OptimizerState& optimizer_of(const PlanKeys& /*keys*/) {
     return cost::kAdamW;
 }
 
+Recipe recipe_of(const PlanKeys& keys, const model::ModelConfig& model) {
+    Recipe recipe = recipe_of(model, execution_of(keys, model), optimizer_of(keys));
+    recipe.keys.run.flop_convention = keys.training_efficiency.flop_convention;
+    return recipe;
+}
+
+Recipe recipe_of(const model::ModelConfig& model, const cost::Execution& execution,
+                 const cost::OptimizerState& optimizer) {
+    Recipe recipe;
+    recipe.model = model;
+    recipe.execution = execution;
+    recipe.optimizer = &optimizer;
+    recipe.world_size = execution.world_size;
+    recipe.micro_steps = execution.grad_accum_steps;
+    return recipe;
+}
+
 TrainingContext training_context(const PlanKeys& keys, const model::ModelConfig& model) {
     constexpr std::int64_t kLongestUnasked = 8192;
     if (keys.dataset_constraints.sequence_length)

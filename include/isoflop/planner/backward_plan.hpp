@@ -76,6 +76,7 @@ struct OptimumComparison {
     double loss_gap = 0;  ///< planned loss - optimal loss, nats
 };
 
+/// The first part is that of a recipe::RunPlan, which recipe::plan_run computed.
 struct BackwardPlan {
     model::ModelConfig model;
     model::ParameterLayout layout;

@@ -59,6 +59,13 @@ struct Recipe {
 [[nodiscard]] Recipe recipe_of(const TrainKeys& keys, const model::ModelConfig& model,
                                const Machine& machine = {});
 
+/// The recipe of a plan config, with the requested attention backend, which resolve_attention
+/// decides. A plan knows no run: of `keys` only flop_convention is set, and steps are not.
+[[nodiscard]] Recipe recipe_of(const PlanKeys& keys, const model::ModelConfig& model);
+/// Of one step of a model, for its analysis.
+[[nodiscard]] Recipe recipe_of(const model::ModelConfig& model, const cost::Execution& execution,
+                               const cost::OptimizerState& optimizer);
+
 /// The sequence length that a plan trains with.
 struct TrainingContext {
     std::int64_t length = 0;  ///< tokens; 0 when neither the plan nor the model says

@@ -2,9 +2,11 @@
 // executes it; `scaling-plan` prints it.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "isoflop/cost/communication.hpp"
+#include "isoflop/cost/flop_count.hpp"
 #include "isoflop/cost/memory_plan.hpp"
 #include "isoflop/cost/state_layout.hpp"
 #include "isoflop/model/parameter_layout.hpp"
@@ -21,13 +23,23 @@ struct RunPlan {
     cost::StateLayout state;
     cost::MemoryPlan memory;
     std::vector<cost::Collective> traffic;  ///< of one rank and iteration
-    double model_flops_per_token = 0;       ///< training, by flop_convention; numerator of MFU
+    std::array<double, cost::kConventionCount>
+        convention_flops_per_token{};  ///< training; indexed by cost::Convention
+    double model_flops_per_token = 0;  ///< training, by flop_convention; numerator of MFU
     double exact_flops_per_token = 0;
     double executed_flops_per_token = 0;   ///< numerator of HFU
     double attention_flops_per_layer = 0;  ///< forward, per token: projections and core
     double ffn_flops_per_layer = 0;        ///< forward, per token
 };
 
-/// Computes everything above.
-[[nodiscard]] RunPlan plan_run(Recipe recipe, AttentionResolution attention);
+/// How much of a plan is computed.
+enum class Extent {
+    run,    ///< everything
+    plan,   ///< without the tensors of the state, which only their holder needs
+    sweep,  ///< of that no traffic, and FLOPs exactly and by flop_convention only
+};
+
+/// Computes the above, for both tools. Throws ConfigError for traffic over 2^63 bytes a step.
+[[nodiscard]] RunPlan plan_run(Recipe recipe, AttentionResolution attention,
+                               Extent extent = Extent::run);
 }  // namespace isoflop::recipe
