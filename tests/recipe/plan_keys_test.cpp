@@ -127,8 +127,9 @@ TEST_F(PlanFile, HuggingFaceArchitecturesMayCarryForeignKeys) {
 
 TEST_F(PlanFile, ForeignSizesOfTheArchitectureAreNoted) {
     std::string text(kPlan);
-    text.replace(text.find("\"n_layer\": 2"), 12,
-                 R"("model_type": "llama", "intermediate_size": 172, "ffn_width_": 3, "n_layer": 2)");
+    text.replace(
+        text.find("\"n_layer\": 2"), 12,
+        R"("model_type": "llama", "intermediate_size": 172, "ffn_width_": 3, "n_layer": 2)");
     EXPECT_THAT(read(text).notes, ElementsAre(HasSubstr("ffn_width_")));
 }
 
