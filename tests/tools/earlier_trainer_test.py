@@ -30,11 +30,14 @@ class EarlierTrainerTest(TrainTest):
 
 class Defects(EarlierTrainerTest):
     def test_05_06_mfu_is_of_all_tokens_by_a_stated_formula(self):
-        self.run_train(self.config, "--run_name=a", "--max_iters=8")
+        self.run_train(self.config, "--run_name=exact", "--max_iters=6")
+        self.assertEqual(self.log("exact")["training_iterations"][5]["mfu"]["flop_convention"], "exact")
+        self.run_train(self.config, "--run_name=a", "--max_iters=8", "--flop_convention=palm")
         log = self.log("a")
         for record in log["training_iterations"][5:]:
             mfu = record["mfu"]
             n, layers, hidden, length = log["startup_info"]["model"]["total_params"], 2, 64, 32
+            self.assertEqual(mfu["flop_convention"], "palm")
             self.assertEqual(mfu["flops_per_token"], 6 * n + 12 * layers * hidden * length)
             tokens = 4 * 2 * length  # micro-batch x accumulation over all ranks x block
             self.assertAlmostEqual(mfu["tokens_per_sec"] * record["time_ms"] / 1000 / tokens, 1, delta=1e-9)
