@@ -146,14 +146,17 @@ NameMatch NameIndex::find_said(const NameReading& wanted) const {
 
 NameMatch NameIndex::match_key(std::string_view key, const std::string& vendor,
                                const NameReading& wanted) const {
-    const auto said = std::ranges::equal_range(
-        said_, key, {}, [](const Said& name) { return std::string_view(name.key); });
+    // Not equal_range of std::ranges, whose view clang 14 cannot read.
+    const auto key_of = [](const Said& name) { return std::string_view(name.key); };
+    const auto first = std::ranges::lower_bound(said_, key, {}, key_of);
+    const auto last = std::ranges::upper_bound(said_, key, {}, key_of);
     NameMatch match;
     std::vector<std::size_t> without_size;
     const auto add = [](std::vector<std::size_t>& rows, std::size_t row) {
         if (std::ranges::find(rows, row) == rows.end()) rows.push_back(row);
     };
-    for (const Said& name : said) {
+    for (auto found = first; found != last; ++found) {
+        const Said& name = *found;
         if (!vendor.empty() && vendors_[name.row] != vendor) continue;
         add(match.candidates, name.row);
         if (!name.has_size) add(without_size, name.row);

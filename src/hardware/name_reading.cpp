@@ -90,7 +90,7 @@ void leave_out_azure_size(Words& words) {
 
 /// "BM.GPU.H100.8".
 void leave_out_oracle_size(Words& words) {
-    constexpr std::string_view family = "bm.gpu";
+    static constexpr std::string_view family = "bm.gpu";
     const auto shape = std::ranges::find_if(
         words, [](const std::string& word) { return word.starts_with(family); });
     if (shape == words.end()) return;
