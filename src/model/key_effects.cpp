@@ -21,7 +21,9 @@ constexpr std::array<std::string_view, 6> kHarmless = {"chunk_size", "batch_size
 
 bool describes_a_size(std::string_view key, const config::Value& value) {
     const bool positive = value.is_number() && value.as_number() > 0;
-    const auto is_in_key = [&](std::string_view word) { return key.find(word) != std::string_view::npos; };
+    const auto is_in_key = [&](std::string_view word) {
+        return key.find(word) != std::string_view::npos;
+    };
     return positive && std::any_of(kSizeWords.begin(), kSizeWords.end(), is_in_key) &&
            std::none_of(kHarmless.begin(), kHarmless.end(), is_in_key);
 }
