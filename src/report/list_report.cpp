@@ -71,7 +71,7 @@ std::string gpus_text(const hardware::GpuTable& table, text::Colour colour) {
         cells.push_back(fmt::format("{:g}", gpu.link_bytes_per_s / 1e9));
         cells.push_back(gpu.tdp_watts ? fmt::format("{:g}", *gpu.tdp_watts) : "-");
         cells.push_back(gpu.compute_capability);
-        cells.push_back(gpu.plan_only ? "plan only" : "");
+        cells.emplace_back(gpu.plan_only ? "plan only" : "");
         rows.row(std::move(cells));
     }
     std::string text = rows.str("", colour);

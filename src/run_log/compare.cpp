@@ -142,6 +142,7 @@ std::string preset_table(const std::vector<PresetAverage>& presets, text::Colour
 /// How the column of the MFU counts FLOPs.
 std::string convention_note(const std::vector<ComparedRun>& runs) {
     std::vector<const ComparedRun*> all;
+    all.reserve(runs.size());
     for (const ComparedRun& run : runs) all.push_back(&run);
     const auto conventions = conventions_of(all);
     if (conventions.empty()) return {};
