@@ -167,6 +167,7 @@ int print(const Result& result) {
 
 std::string command_names(const std::vector<Command>& commands) {
     std::vector<std::string_view> names;
+    names.reserve(commands.size());
     for (const Command& command : commands) names.push_back(command.name);
     return join(names);
 }
