@@ -197,9 +197,11 @@ ReadFormat read_mistral(Rewriter file) {
     file.rename("hidden_dim", "intermediate_size");
     if (const Value* moe = file.find("moe"); moe != nullptr && moe->is_object()) {
         const Value::Object experts = moe->as_object();
-        for (const config::Member& member : experts) file.set(member.key, std::int64_t{0});
         for (const config::Member& member : experts) {
-            if (member.value.is_integer()) file.set(member.key, member.value.as_integer());
+            if (!member.value.is_integer())
+                file.refuse("moe", fmt::format("moe.{} must be an integer; found {}", member.key,
+                                               member.value.to_text()));
+            file.set(member.key, member.value.as_integer());
         }
         file.remove("moe");
     }
@@ -271,7 +273,7 @@ ReadFormat read_litgpt(Rewriter file) {
                {"name", "hf_config", "padding_multiple", "lm_head_bias", "shared_attention_norm",
                 "post_attention_norm", "post_mlp_norm", "scale_embeddings", "gelu_approximate",
                 "attention_scores_scalar", "rope_condense_ratio", "rope_adjustments",
-                "rotary_percentage_", "attention_logit_softcapping", "final_logit_softcapping"});
+                "attention_logit_softcapping", "final_logit_softcapping"});
     if (file.number("rotary_percentage", 1) == 1) file.remove("rotary_percentage");
     rename_all(file);
     return file.result("model config of litgpt");

@@ -20,6 +20,7 @@ constexpr double kMaxGpus = 1e7;
 constexpr double kMaxHours = 1e7;
 constexpr double kMaxTokens = 9e15;  // exact in a double
 constexpr double kMaxBatch = 1e6;
+constexpr double kLeastPeak = 1e6;  // FLOP/s, far below any accelerator
 constexpr double kMaxSequence = 1e8;
 
 void add_training_gear(config::Schema<PlanKeys>& schema) {
@@ -47,15 +48,16 @@ void add_training_gear(config::Schema<PlanKeys>& schema) {
                {.key = "dtype",
                 .help = "Precision of the matrix products, which determines the peak. Weights and "
                         "activations of 8- and 4-bit runs are stored in 16 bits."})
-        .field(&TrainingGear::peak_flops_per_gpu,
-               {.key = "peak_flops_per_gpu",
-                .help = "Dense peak of one GPU, instead of the peak of the table. A figure that "
-                        "differs by more than 5 % is used with a warning.",
-                .unit = "FLOP/s",
-                .minimum = 0,
-                .maximum = 1e20,
-                .exclusive_minimum = true,
-                .default_help = "the dense peak of the GPU table"});
+        .field(
+            &TrainingGear::peak_flops_per_gpu,
+            {.key = "peak_flops_per_gpu",
+             .help = "Dense peak of one GPU, instead of the peak of the table. A figure that "
+                     "differs by more than 5 % is used with a warning.",
+             .unit = "FLOP/s",
+             .minimum = kLeastPeak,
+             .maximum = 1e20,
+             .default_help = "the dense peak of the GPU table",
+             .range_help = "in FLOP/s; a small number looks like TFLOP/s: 989 TFLOP/s is 989e12"});
 }
 
 void add_training_efficiency(config::Schema<PlanKeys>& schema) {
@@ -214,18 +216,10 @@ const config::Value* value_at(const config::Document& document, std::string_view
     return section == nullptr ? nullptr : section->find(path.substr(dot + 1));
 }
 
-/// Figures in a unit that nobody means are refused; those that somebody may mean bring a warning.
+/// Figures that are possible but look like another unit.
 void check_units(PlanKeys& plan) {
-    constexpr double kLeastPeak = 1e6;    // far below any processor: TFLOP/s or PFLOP/s
     constexpr double kManyHours = 43800;  // five years
     constexpr std::int64_t kFewTokens = 100'000;
-    if (const auto& peak = plan.training_gear.peak_flops_per_gpu; peak && *peak < kLeastPeak) {
-        throw ConfigError(located(
-            plan, "training_gear.peak_flops_per_gpu",
-            fmt::format("training_gear.peak_flops_per_gpu is in FLOP/s; {0:g} looks like TFLOP/s: "
-                        "write {0:g}e12",
-                        *peak)));
-    }
     if (const auto& hours = plan.training_gear.available_hours; hours && *hours > kManyHours) {
         plan.notes.push_back(fmt::format(
             "available_hours {0:g} are {1:.0f} years; if seconds are meant, write {2:g}", *hours,

@@ -130,6 +130,9 @@ TEST(ModelFormat, RefusesWhatHasNoCounterpart) {
                                "rotary_percentage": 1.0, "shared_attention_norm": true})"),
                 HasSubstr("shared_attention_norm must be false"));
     EXPECT_THAT(refusal_of(R"({"dim": 64, "n_layers": 1, "n_heads": 1, "vocab_size": 8,
+                               "hidden_dim": 96, "moe": {"num_experts": "8"}})"),
+                AllOf(HasSubstr("moe.num_experts must be an integer"), HasSubstr("\"8\"")));
+    EXPECT_THAT(refusal_of(R"({"dim": 64, "n_layers": 1, "n_heads": 1, "vocab_size": 8,
                                "colour": 1})"),
                 HasSubstr("unknown key 'colour'"));
 }
