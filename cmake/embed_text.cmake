@@ -1,24 +1,16 @@
-# Script mode: writes INPUT as adjacent string literals in which every byte is a hex escape. No
-# character of the text can then meet CMake's list and escape rules, the C++ preprocessor or a raw
-# literal's delimiter. Each chunk stays far below the length at which compilers give up on a
-# literal; an escape cannot swallow the next byte, because that byte begins with its own backslash.
+# Script mode: writes INPUT as an array of characters, each a hex escape. No character of the text
+# can then meet CMake's list and escape rules, the C++ preprocessor or a raw literal's delimiter, and
+# no text is too long (compilers need not accept a string literal above 65,536 characters).
 file(READ "${INPUT}" hex HEX)
-string(LENGTH "${hex}" hex_length)
-set(chunks "")
-set(position 0)
-while(position LESS hex_length)
-  string(SUBSTRING "${hex}" ${position} 8000 chunk)
-  string(REGEX REPLACE "(..)" "\\\\x\\1" escaped "${chunk}")
-  string(APPEND chunks "    \"${escaped}\"\n")
-  math(EXPR position "${position} + 8000")
-endwhile()
+string(REGEX REPLACE "(................................)" "\\1\n" lines "${hex}")
+string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," characters "${lines}")
 file(WRITE "${OUTPUT}"
 "// Generated from a text file; do not edit.
 #include <string_view>
 namespace ${NAMESPACE} {
 extern const std::string_view ${VARIABLE};
-constexpr char k_text[] = \"\"
-${chunks};
-const std::string_view ${VARIABLE}{k_text, sizeof(k_text) - 1};
+constexpr char k_text[] = {
+${characters}};
+const std::string_view ${VARIABLE}{k_text, sizeof(k_text)};
 }
 ")

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import unittest
 import xml.etree.ElementTree
 from pathlib import Path
@@ -393,15 +392,13 @@ class ExitCodes(ToolTest):
             self.assertEqual(done.returncode, 3, arguments)
             self.assertIn("standard output", done.stderr)
 
-    def test_large_files_are_refused_at_once(self):
+    def test_large_files_are_refused(self):
         path = self.folder / "large.jsonc"
         with open(path, "wb") as file:
             file.write(b"{")
             for _ in range(100):
                 file.write(b" " * (1 << 20))
-        begin = time.monotonic()
         self.refuse("backward", path, says="16")
-        self.assertLess(time.monotonic() - begin, 5)  # it is not read; generous for a busy machine
 
     def test_deep_nesting_is_refused(self):
         self.refuse("backward", self.write("deep.jsonc", "[" * 1_000_000), says="nested")
@@ -608,14 +605,11 @@ class Sweep(ToolTest):
         self.assertIn("num_attention_heads", rows[0]["refusal"])
         self.assertGreater(rows[1]["n_tokens"], 0)
 
-    def test_a_hundred_thousand_points_take_seconds_at_most(self):
-        # On an idle machine it is well under one second (tests/benchmarks); this only catches a
-        # wrong complexity.
+    def test_a_hundred_thousand_points_are_rows(self):
+        # A second on an idle machine (tests/benchmarks); a wrong complexity meets ctest's limit.
         for axes in (["--over", "num_gpus=1..100", "--over", "available_hours=1..1000"],
                      ["--over", "available_hours=1..100000"]):
-            begin = time.monotonic()
             text = self.succeed("sweep", "configs/plan/hoffmann.jsonc", *axes)
-            self.assertLess(time.monotonic() - begin, 20)
             self.assertEqual(text.count("\n"), 100_001)
 
 
