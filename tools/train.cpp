@@ -16,10 +16,10 @@
 #include "isoflop/base/version.hpp"
 #include "isoflop/comm/launcher.hpp"
 #include "isoflop/config/overrides.hpp"
+#include "isoflop/machine/doctor.hpp"
 #include "isoflop/recipe/recipe.hpp"
 #include "isoflop/text/terminal.hpp"
 #include "isoflop/text/usage_message.hpp"
-#include "isoflop/trainer/doctor.hpp"
 #include "train_commands.hpp"
 
 namespace isoflop::tools {
@@ -184,7 +184,7 @@ std::vector<Command> commands() {
 
 std::string version_text() {
     return fmt::format("train {} (commit {}, {}, {})\nbuild features: {}\n", version(), commit(),
-                       compiler(), build_type(), trainer::build_features());
+                       compiler(), build_type(), machine::build_features());
 }
 
 std::vector<std::string> known_names(const CLI::App& app) {

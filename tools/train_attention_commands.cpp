@@ -6,13 +6,13 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "isoflop/attention_lab/attention_choice.hpp"
 #include "isoflop/attention_lab/attention_comparison.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/device/context.hpp"
 #include "isoflop/device/device.hpp"
-#include "isoflop/trainer/attention_choice.hpp"
-#include "isoflop/trainer/selfcheck.hpp"
-#include "isoflop/trainer/this_machine.hpp"
+#include "isoflop/machine/selfcheck.hpp"
+#include "isoflop/machine/this_machine.hpp"
 #include "train_commands.hpp"
 
 namespace isoflop::tools {
@@ -43,10 +43,10 @@ void write_page(const std::string& path, const std::string& page) {
 
 int run_selfcheck(const TrainOptions& options) {
     const recipe::RunPlan plan =
-        trainer::plan_with_attention(trainer::recipe_here(keys_of(options)));
+        attention_lab::plan_with_attention(machine::recipe_here(keys_of(options)));
     Workplace workplace(plan.config);
-    const attention_lab::AttentionTrials trials = trainer::check_attention(plan, workplace.context);
-    std::cout << trainer::selfcheck_text(plan, trials, options.colour);
+    const attention_lab::AttentionTrials trials = machine::check_attention(plan, workplace.context);
+    std::cout << machine::selfcheck_text(plan, trials, options.colour);
     const bool passed =
         std::all_of(trials.backends.begin(), trials.backends.end(),
                     [](const attention_lab::AttentionTrial& trial) { return trial.passed(); });
@@ -56,13 +56,14 @@ int run_selfcheck(const TrainOptions& options) {
 int run_compare_attention(const TrainOptions& options) {
     const recipe::TrainKeys keys =
         options.files.empty() ? recipe::train_keys_from(options.overrides) : keys_of(options);
-    const recipe::Recipe config = trainer::recipe_here(keys);
+    const recipe::Recipe config = machine::recipe_here(keys);
     std::vector<attention::Shape> shapes;
     for (const std::string& text : options.shapes)
         shapes.push_back(attention_lab::parse_attention_shape(text));
     if (shapes.empty())
-        shapes = attention_lab::shapes_to_compare(
-            trainer::attention_shape(config), config.execution.device == cost::DeviceKind::cuda);
+        shapes =
+            attention_lab::shapes_to_compare(attention_lab::attention_shape(config),
+                                             config.execution.device == cost::DeviceKind::cuda);
     if (!config.dtype_note.empty()) std::cerr << "warning: " << config.dtype_note << '\n';
     Workplace workplace(config);
     const attention_lab::AttentionComparison comparison =

@@ -15,10 +15,10 @@
 #include "isoflop/base/text.hpp"
 #include "isoflop/data/prepare.hpp"
 #include "isoflop/device/context.hpp"
+#include "isoflop/machine/doctor.hpp"
 #include "isoflop/recipe/file_kind.hpp"
 #include "isoflop/run_log/compare.hpp"
-#include "isoflop/trainer/doctor.hpp"
-#include "isoflop/trainer/loaded_model.hpp"
+#include "isoflop/trained_model/loaded_model.hpp"
 #include "isoflop/trainer/sampling.hpp"
 #include "isoflop/trainer/train_loop.hpp"
 
@@ -97,7 +97,7 @@ int run_train(const TrainOptions& options) {
     if (options.doctor) {
         device::ThreadPool pool;
         device::Context context(pool);
-        std::cout << trainer::doctor_text(context, options.colour);
+        std::cout << machine::doctor_text(context, options.colour);
         return 0;
     }
     if (!options.print_keys.empty()) {
@@ -148,7 +148,8 @@ int run_prepare(const TrainOptions& options) {
 }
 
 int run_sample(const TrainOptions& options) {
-    trainer::LoadedModel model = trainer::load_model(options.checkpoint, options.tokenizer_folder);
+    trained_model::LoadedModel model =
+        trained_model::load_model(options.checkpoint, options.tokenizer_folder);
     if (!model.tokenizer) {
         throw ConfigError(fmt::format(
             "{}: no tokenizer was found beside the model; give --tokenizer FOLDER (a data folder "
@@ -179,14 +180,14 @@ int run_export(const TrainOptions& options) {
         throw ConfigError(fmt::format("--dtype must be float32, bfloat16 or float16; found \"{}\"",
                                       options.dtype));
     }
-    trainer::LoadedModel model = trainer::load_model(options.checkpoint);
-    trainer::export_model(model, options.out, *dtype);
+    trained_model::LoadedModel model = trained_model::load_model(options.checkpoint);
+    trained_model::export_model(model, options.out, *dtype);
     std::cout << fmt::format("exported {} to {}\n", model.directory.string(), options.out);
     return 0;
 }
 
 int run_import(const TrainOptions& options) {
-    const auto folder = trainer::import_model(options.files.front(), options.out);
+    const auto folder = trained_model::import_model(options.files.front(), options.out);
     std::cout << fmt::format("imported {} as {}\n", options.files.front(), folder.string());
     return 0;
 }

@@ -8,10 +8,10 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/machine/this_machine.hpp"
 #include "isoflop/recipe/data_vocabulary.hpp"
 #include "isoflop/text/sections.hpp"
-#include "isoflop/trainer/loaded_model.hpp"
-#include "isoflop/trainer/this_machine.hpp"
+#include "isoflop/trained_model/loaded_model.hpp"
 
 namespace isoflop::trainer {
 namespace fs = std::filesystem;
@@ -25,7 +25,8 @@ data::TokenDataset open_data(const recipe::DataKeys& keys, data::Split split) {
 }
 
 nlohmann::ordered_json imported_model_of(const checkpoint::CheckpointReader& reader) {
-    return reader.trainer_state().value(std::string(kImportedModelKey), nlohmann::ordered_json());
+    return reader.trainer_state().value(std::string(trained_model::kImportedModelKey),
+                                        nlohmann::ordered_json());
 }
 
 void warn_of_damage(const fs::path& path, const std::string& why) {
@@ -121,26 +122,28 @@ void check_memory(const recipe::RunPlan& plan, device::Device& device) {
 }
 
 /// The decision for auto, made by the first rank; nullopt when a backend is requested.
-std::optional<AttentionDecision> agree_on_attention(const RunSetup& setup,
-                                                    const recipe::Recipe& config,
-                                                    const World& world, device::ThreadPool& pool) {
+std::optional<attention_lab::AttentionDecision> agree_on_attention(const RunSetup& setup,
+                                                                   const recipe::Recipe& config,
+                                                                   const World& world,
+                                                                   device::ThreadPool& pool) {
     if (config.keys.execution.attention_backend != recipe::AttentionChoice::automatic)
         return std::nullopt;
     const std::string text = world.from_first("attention backend", [&] {
         device::Context context(pool, *setup.device);
-        std::optional<AttentionDecision> earlier;
+        std::optional<attention_lab::AttentionDecision> earlier;
         if (setup.resumed) {
-            earlier = attention_decision_from_json(setup.resumed->trainer_state().value(
-                std::string(kAttentionKey), nlohmann::ordered_json()));
+            earlier =
+                attention_lab::attention_decision_from_json(setup.resumed->trainer_state().value(
+                    std::string(kAttentionKey), nlohmann::ordered_json()));
         }
         const auto fits = [&](cost::AttentionBackend backend) {
-            const recipe::RunPlan plan =
-                plan_with_attention(config, AttentionDecision{backend, {}, {}});
+            const recipe::RunPlan plan = attention_lab::plan_with_attention(
+                config, attention_lab::AttentionDecision{backend, {}, {}});
             return memory_need(plan, *setup.device).fits();
         };
-        return to_json(decide_attention(config, context, earlier, fits)).dump();
+        return to_json(attention_lab::decide_attention(config, context, earlier, fits)).dump();
     });
-    return attention_decision_from_json(nlohmann::ordered_json::parse(text));
+    return attention_lab::attention_decision_from_json(nlohmann::ordered_json::parse(text));
 }
 
 }  // namespace
@@ -157,18 +160,19 @@ RunSetup prepare_run(recipe::TrainKeys keys, const World& world, device::ThreadP
         keys.model.vocab_size = setup.train_data.vocab_size();  // as the data say
     }
     recipe::Recipe config =
-        imported ? recipe::recipe_of(keys, imported_model_config(setup.imported_model),
-                                     this_machine(world.size()))
-                 : recipe_here(keys, world.size());
+        imported
+            ? recipe::recipe_of(keys, trained_model::imported_model_config(setup.imported_model),
+                                machine::this_machine(world.size()))
+            : machine::recipe_here(keys, world.size());
     setup.train_data.set_model_vocab_size(config.model.vocab_size);
     setup.validation_data.set_model_vocab_size(config.model.vocab_size);
     if (dry_run) {  // no device is opened or timed: the plan may be for another machine
-        setup.plan = plan_with_attention(std::move(config));
+        setup.plan = attention_lab::plan_with_attention(std::move(config));
         return setup;
     }
     setup.device = open_device(config, world);
     setup.attention = agree_on_attention(setup, config, world, pool);
-    setup.plan = plan_with_attention(std::move(config), setup.attention);
+    setup.plan = attention_lab::plan_with_attention(std::move(config), setup.attention);
     check_memory(setup.plan, *setup.device);
     if (!setup.resumed && !setup.plan.config.keys.run.eval_only) {
         const fs::path folder =

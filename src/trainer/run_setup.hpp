@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "isoflop/attention_lab/attention_choice.hpp"
 #include "isoflop/checkpoint/checkpoint.hpp"
 #include "isoflop/checkpoint/hugging_face.hpp"
 #include "isoflop/data/token_dataset.hpp"
@@ -23,7 +24,7 @@ struct RunSetup {
     data::TokenDataset validation_data;
     std::shared_ptr<const data::Tokenizer> tokenizer;  ///< null if the data do not name it
     recipe::RunPlan plan;
-    std::optional<AttentionDecision> attention;  ///< of auto
+    std::optional<attention_lab::AttentionDecision> attention;  ///< of auto
     RunPlace place;
     std::optional<checkpoint::CheckpointReader> resumed;          ///< init_from=resume
     std::optional<checkpoint::CheckpointReader> initial_weights;  ///< init_from=<checkpoint>

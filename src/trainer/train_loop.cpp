@@ -16,7 +16,7 @@
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/run_log/progress.hpp"
 #include "isoflop/run_log/run_log.hpp"
-#include "isoflop/trainer/loaded_model.hpp"
+#include "isoflop/trained_model/loaded_model.hpp"
 #include "isoflop/trainer/sampling.hpp"
 #include "isoflop/trainer/schedule.hpp"
 #include "isoflop/trainer/startup_report.hpp"
@@ -283,7 +283,7 @@ private:
         if (best_validation_loss_) state["best_val_loss"] = *best_validation_loss_;
         if (setup_.attention) state[std::string(kAttentionKey)] = to_json(*setup_.attention);
         if (!setup_.imported_model.is_null()) {
-            state[std::string(kImportedModelKey)] = setup_.imported_model;
+            state[std::string(trained_model::kImportedModelKey)] = setup_.imported_model;
         }
         if (validation_loss && std::isfinite(*validation_loss)) {
             state[std::string(checkpoint::kValidationLossKey)] = *validation_loss;

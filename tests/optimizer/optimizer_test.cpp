@@ -29,7 +29,7 @@ recipe::RunPlan plan_with(const cost::OptimizerState& state, const Overrides& ov
                           int ranks = 1) {
     recipe::Recipe config = trainer::config_of(overrides, ranks);
     config.optimizer = &state;
-    return trainer::plan_with_attention(std::move(config));
+    return attention_lab::plan_with_attention(std::move(config));
 }
 
 struct OptimizerRun {

@@ -1,4 +1,4 @@
-// Configurations from overrides, and a session with the built-in corpus, for tests.
+// A session with the built-in corpus, on one rank or several, for tests.
 #pragma once
 
 #include <cstdint>
@@ -10,29 +10,14 @@
 #include "isoflop/comm/threaded_communicator.hpp"
 #include "isoflop/data/token_dataset.hpp"
 #include "isoflop/trainer/session.hpp"
-#include "isoflop/trainer/this_machine.hpp"
+#include "support/train_runs.hpp"
 
 namespace isoflop::trainer {
 
-using Overrides = std::vector<std::string>;
-
-inline recipe::Recipe config_of(const Overrides& overrides, std::int64_t world_size = 1) {
-    return recipe_here(recipe::train_keys_from(overrides), world_size);
-}
-
-inline recipe::RunPlan plan_of(const Overrides& overrides, std::int64_t world_size = 1) {
-    return plan_with_attention(config_of(overrides, world_size));
-}
-
-/// Two layers of 32 on the built-in corpus, and the given overrides.
-inline Overrides tiny_run(Overrides more = {}) {
-    Overrides all = {"n_layer=2",     "n_head=4",       "n_embd=32",      "vocab_size=257",
-                     "block_size=16", "batch_size=2",   "warmup_iters=0", "max_iters=8",
-                     "min_lr=0",      "eval_interval=0"};
-    all.insert(all.end(), std::make_move_iterator(more.begin()),
-               std::make_move_iterator(more.end()));
-    return all;
-}
+using test::config_of;
+using test::Overrides;
+using test::plan_of;
+using test::tiny_run;
 
 /// Ranks that are threads, with the groups that hybrid sharding needs.
 class LocalWorld {

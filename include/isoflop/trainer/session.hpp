@@ -28,7 +28,6 @@
 #include "isoflop/recipe/run_plan.hpp"
 #include "isoflop/run_log/records.hpp"
 #include "isoflop/sharding/data_parallel.hpp"
-#include "isoflop/trainer/attention_choice.hpp"
 #include "isoflop/trainer/loss_scale.hpp"
 #include "isoflop/transformer/transformer.hpp"
 

@@ -59,7 +59,7 @@ LayerSize size_of(const recipe::Recipe& config, std::string_view layer) {
 
 ordered_json measure(Bench& bench, std::string_view model, const Layer& layer, Direction direction,
                      DType dtype) {
-    const recipe::Recipe config = trainer::recipe_here(train_keys(bench, model));
+    const recipe::Recipe config = machine::recipe_here(train_keys(bench, model));
     const LayerSize size = size_of(config, layer.name);
     const bool in_first = !layer.is_head && config.model.naming == model::TensorNaming::gpt2;
     const DType storage = dtype == DType::tf32 ? DType::float32 : dtype;

@@ -24,7 +24,7 @@ recipe::RunPlan make_plan(const Bench& bench, std::string_view model, AttentionC
     recipe::TrainKeys keys = train_keys(bench, model);
     keys.execution.attention_backend = backend;
     keys.batch.batch_size = bench.smallest() ? std::min<std::int64_t>(batch, 2) : batch;
-    recipe::RunPlan plan = trainer::plan_with_attention(trainer::recipe_here(keys));
+    recipe::RunPlan plan = attention_lab::plan_with_attention(machine::recipe_here(keys));
     if (plan.attention.used != recipe::backend_of(backend)) throw Skipped(plan.attention.reason);
     return plan;
 }

@@ -22,8 +22,8 @@
 #include "isoflop/device/device.hpp"
 #include "isoflop/device/tensor_view.hpp"
 #include "isoflop/hardware/gpu_table.hpp"
+#include "isoflop/machine/this_machine.hpp"
 #include "isoflop/recipe/recipe.hpp"
-#include "isoflop/trainer/this_machine.hpp"
 
 namespace isoflop::bench {
 

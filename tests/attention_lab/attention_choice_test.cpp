@@ -1,5 +1,5 @@
 // attention_backend=auto: the table, the probe and its file, and what a checkpoint says.
-#include "isoflop/trainer/attention_choice.hpp"
+#include "isoflop/attention_lab/attention_choice.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,12 +11,15 @@
 
 #include "isoflop/attention_lab/attention_probe.hpp"
 #include "isoflop/base/error.hpp"
-#include "trainer/session_test_support.hpp"
+#include "support/train_runs.hpp"
 
-namespace isoflop::trainer {
+namespace isoflop::attention_lab {
 namespace {
 
 using cost::AttentionBackend;
+using test::Overrides;
+using test::plan_of;
+using test::tiny_run;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
@@ -39,16 +42,14 @@ protected:
 
     [[nodiscard]] recipe::Recipe config(Overrides more = {}) const {
         more.push_back("out_dir=" + folder_.string());
-        return config_of(tiny_run(std::move(more)));
+        return test::config_of(tiny_run(std::move(more)));
     }
     [[nodiscard]] AttentionDecision decide(
         const recipe::Recipe& of, const std::optional<AttentionDecision>& earlier = {},
         const std::function<bool(AttentionBackend)>& fits = [](AttentionBackend) { return true; }) {
         return decide_attention(of, context_, earlier, fits);
     }
-    [[nodiscard]] std::filesystem::path cache_file() const {
-        return folder_ / attention_lab::kProbeCacheName;
-    }
+    [[nodiscard]] std::filesystem::path cache_file() const { return folder_ / kProbeCacheName; }
 
     std::filesystem::path folder_;
     device::ThreadPool pool_{1};
@@ -117,7 +118,7 @@ TEST_F(AttentionChoiceTest, AProbeTakesTheFastestAndIsKept) {
     EXPECT_THAT(first.reason, StartsWith("measured: "));
     for (const std::string_view name : all_names<AttentionBackend>())
         EXPECT_THAT(first.reason, HasSubstr(" ms " + std::string(name)));
-    EXPECT_EQ(first.device, attention_lab::describe_device(context_));
+    EXPECT_EQ(first.device, describe_device(context_));
     nlohmann::ordered_json json = nlohmann::ordered_json::parse(std::ifstream(cache_file()));
     auto& entry = json.at("milliseconds").front();
     entry["flash_attn_2"] = 3.0;
@@ -151,7 +152,7 @@ TEST_F(AttentionChoiceTest, WhatDoesNotFitIsLeftOut) {
 
 TEST_F(AttentionChoiceTest, ACheckpointsDecisionStandsOnItsDevice) {
     const AttentionDecision earlier{AttentionBackend::manual, "measured: then",
-                                    attention_lab::describe_device(context_)};
+                                    describe_device(context_)};
     const auto restored = attention_decision_from_json(to_json(earlier));
     ASSERT_TRUE(restored);
     EXPECT_EQ(decide(config({"reproducible=false"}), restored).reason, "measured: then");
@@ -171,17 +172,17 @@ TEST_F(AttentionChoiceTest, ADamagedFileIsIgnoredWithAWarning) {
     for (const char* text : {"", "{", "[]", "{\"program\": 3}", "null"}) {
         std::ofstream(cache_file()) << text;
         ::testing::internal::CaptureStderr();
-        EXPECT_FALSE(attention_lab::ProbeCache(cache_file()).find("key")) << text;
+        EXPECT_FALSE(ProbeCache(cache_file()).find("key")) << text;
         EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("is damaged and ignored"))
             << text;
     }
     std::ofstream(cache_file())
         << R"({"program": "another", "milliseconds": {"key": {"sdpa": 1}}})";
-    EXPECT_FALSE(attention_lab::ProbeCache(cache_file()).find("key"));
-    attention_lab::ProbeCache(cache_file()).store("key", {{AttentionBackend::sdpa, 1.5}});
-    EXPECT_THAT(*attention_lab::ProbeCache(cache_file()).find("key"),
+    EXPECT_FALSE(ProbeCache(cache_file()).find("key"));
+    ProbeCache(cache_file()).store("key", {{AttentionBackend::sdpa, 1.5}});
+    EXPECT_THAT(*ProbeCache(cache_file()).find("key"),
                 ElementsAre(std::pair(AttentionBackend::sdpa, 1.5)));
-    EXPECT_FALSE(attention_lab::ProbeCache(cache_file()).find("other key"));
+    EXPECT_FALSE(ProbeCache(cache_file()).find("other key"));
 }
 
 TEST_F(AttentionChoiceTest, LargeShapesAreProbedInPartOrNotAtAll) {
@@ -191,14 +192,14 @@ TEST_F(AttentionChoiceTest, LargeShapesAreProbedInPartOrNotAtAll) {
     shape.head_dim = 64;
     shape.batch = 64;
     shape.query_length = shape.key_length = 256;
-    const auto part = attention_lab::probe_shape(shape, context_);
+    const auto part = probe_shape(shape, context_);
     ASSERT_TRUE(part);
     EXPECT_LT(part->batch * part->heads, shape.batch * shape.heads);
     EXPECT_EQ(part->query_length, 256);
     EXPECT_EQ(part->heads / part->kv_heads, 4);
     shape.query_length = shape.key_length = 1 << 17;
-    EXPECT_FALSE(attention_lab::probe_shape(shape, context_));
+    EXPECT_FALSE(probe_shape(shape, context_));
 }
 
 }  // namespace
-}  // namespace isoflop::trainer
+}  // namespace isoflop::attention_lab

@@ -6,10 +6,10 @@
 #include "isoflop/device/context.hpp"
 #include "isoflop/text/text_report.hpp"
 
-namespace isoflop::trainer {
+namespace isoflop::machine {
 
 [[nodiscard]] std::string doctor_text(device::Context& context, text::Colour colour);
 /// One line for --version: "cpu, own (avx512), SentencePiece, ...".
 [[nodiscard]] std::string build_features();
 
-}  // namespace isoflop::trainer
+}  // namespace isoflop::machine

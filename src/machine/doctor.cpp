@@ -1,4 +1,4 @@
-#include "isoflop/trainer/doctor.hpp"
+#include "isoflop/machine/doctor.hpp"
 
 #include <fmt/format.h>
 
@@ -12,7 +12,7 @@
 #include "isoflop/device/device.hpp"
 #include "isoflop/device/gemm.hpp"
 
-namespace isoflop::trainer {
+namespace isoflop::machine {
 namespace {
 
 void gpu_rows(text::TextReport& report) {
@@ -88,4 +88,4 @@ std::string doctor_text(device::Context& context, text::Colour colour) {
     return report.str();
 }
 
-}  // namespace isoflop::trainer
+}  // namespace isoflop::machine

@@ -5,7 +5,7 @@
 
 #include "isoflop/recipe/recipe.hpp"
 
-namespace isoflop::trainer {
+namespace isoflop::machine {
 
 /// `world_size` ranks; device=auto takes a GPU where this build can open one.
 [[nodiscard]] recipe::Machine this_machine(std::int64_t world_size = 1);
@@ -14,4 +14,4 @@ namespace isoflop::trainer {
 [[nodiscard]] recipe::Recipe recipe_here(const recipe::TrainKeys& keys,
                                          std::int64_t world_size = 1);
 
-}  // namespace isoflop::trainer
+}  // namespace isoflop::machine

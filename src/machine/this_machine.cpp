@@ -1,8 +1,8 @@
-#include "isoflop/trainer/this_machine.hpp"
+#include "isoflop/machine/this_machine.hpp"
 
 #include "isoflop/device/device.hpp"
 
-namespace isoflop::trainer {
+namespace isoflop::machine {
 
 recipe::Machine this_machine(std::int64_t world_size) {
     const bool has_gpu = device::count_gpus().devices > 0;
@@ -13,4 +13,4 @@ recipe::Recipe recipe_here(const recipe::TrainKeys& keys, std::int64_t world_siz
     return recipe::recipe_of(keys, this_machine(world_size));
 }
 
-}  // namespace isoflop::trainer
+}  // namespace isoflop::machine

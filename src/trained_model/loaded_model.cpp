@@ -1,4 +1,4 @@
-#include "isoflop/trainer/loaded_model.hpp"
+#include "isoflop/trained_model/loaded_model.hpp"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/model/parameter_layout.hpp"
 
-namespace isoflop::trainer {
+namespace isoflop::trained_model {
 namespace fs = std::filesystem;
 
 namespace {
@@ -182,4 +182,4 @@ fs::path import_model(const fs::path& hugging_face_dir, const fs::path& run_dir)
     return checkpoint::write_checkpoint(run_dir, 0, weights, moments, state);
 }
 
-}  // namespace isoflop::trainer
+}  // namespace isoflop::trained_model

@@ -1,4 +1,4 @@
-#include "isoflop/trainer/attention_choice.hpp"
+#include "isoflop/attention_lab/attention_choice.hpp"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 
 #include "isoflop/attention_lab/attention_probe.hpp"
 
-namespace isoflop::trainer {
+namespace isoflop::attention_lab {
 namespace {
 
 using cost::AttentionBackend;
@@ -31,7 +31,7 @@ bool is_in(AttentionBackend backend, const std::vector<AttentionBackend>& list) 
     return std::find(list.begin(), list.end(), backend) != list.end();
 }
 
-std::string measured_text(const attention_lab::ProbeTimes& times) {
+std::string measured_text(const ProbeTimes& times) {
     std::string text;
     for (const auto& [backend, milliseconds] : times)
         text += fmt::format("{}{:.3g} ms {}", text.empty() ? "" : ", ", milliseconds,
@@ -40,31 +40,28 @@ std::string measured_text(const attention_lab::ProbeTimes& times) {
 }
 
 /// Timings of exactly these backends, kept or new; empty when a probe would take too long.
-attention_lab::ProbeTimes times_of(const std::vector<AttentionBackend>& backends,
-                                   const recipe::Recipe& config, device::Context& context,
-                                   bool& cached) {
+ProbeTimes times_of(const std::vector<AttentionBackend>& backends, const recipe::Recipe& config,
+                    device::Context& context, bool& cached) {
     const cost::Execution& execution = config.execution;
     const attention::Shape shape = attention_shape(config);
-    const std::optional<attention::Shape> probed = attention_lab::probe_shape(shape, context);
+    const std::optional<attention::Shape> probed = probe_shape(shape, context);
     if (!probed) return {};
-    const std::string key =
-        fmt::format("{}; batch {}, sequence {}, heads {}/{} x {}, {}{}",
-                    attention_lab::describe_device(context), shape.batch, shape.query_length,
-                    shape.heads, shape.kv_heads, shape.head_dim, short_name(execution.dtype),
-                    execution.deterministic ? "" : ", not deterministic");
-    const attention_lab::ProbeCache cache(std::filesystem::path(config.keys.run.out_dir) /
-                                          attention_lab::kProbeCacheName);
-    const auto only_these = [&](attention_lab::ProbeTimes times) {
+    const std::string key = fmt::format(
+        "{}; batch {}, sequence {}, heads {}/{} x {}, {}{}", describe_device(context), shape.batch,
+        shape.query_length, shape.heads, shape.kv_heads, shape.head_dim,
+        short_name(execution.dtype), execution.deterministic ? "" : ", not deterministic");
+    const ProbeCache cache(std::filesystem::path(config.keys.run.out_dir) / kProbeCacheName);
+    const auto only_these = [&](ProbeTimes times) {
         std::erase_if(times, [&](const auto& each) { return !is_in(each.first, backends); });
         return times;
     };
     if (const auto kept = cache.find(key)) {
-        attention_lab::ProbeTimes times = only_these(*kept);
+        ProbeTimes times = only_these(*kept);
         cached = times.size() == backends.size();
         if (cached) return times;
     }
-    attention_lab::ProbeTimes times = attention_lab::probe_attention(
-        context, *probed, execution.dtype, execution.deterministic, backends);
+    ProbeTimes times =
+        probe_attention(context, *probed, execution.dtype, execution.deterministic, backends);
     if (!times.empty()) cache.store(key, times);
     return times;
 }
@@ -83,7 +80,7 @@ AttentionDecision decide_by_time(const recipe::Recipe& config, device::Context& 
     if (backends.size() == 1)
         return {backends.front(), "the only one that runs here" + left_out, {}};
     bool cached = false;
-    const attention_lab::ProbeTimes times = times_of(backends, config, context, cached);
+    const ProbeTimes times = times_of(backends, config, context, cached);
     if (times.empty()) return decide_by_table(config, device, "a probe would take too long");
     const auto fastest =
         std::min_element(times.begin(), times.end(),
@@ -148,7 +145,7 @@ AttentionDecision decide_attention(const recipe::Recipe& config, device::Context
                                    const std::optional<AttentionDecision>& earlier,
                                    const std::function<bool(AttentionBackend)>& fits) {
     const device::DeviceInfo* const info = &context.device.info();
-    const std::string device = attention_lab::describe_device(context);
+    const std::string device = describe_device(context);
     if (earlier && earlier->device == device) {
         if (is_in(earlier->used, runnable_backends(config))) return *earlier;
     }
@@ -160,4 +157,4 @@ AttentionDecision decide_attention(const recipe::Recipe& config, device::Context
     return decision;
 }
 
-}  // namespace isoflop::trainer
+}  // namespace isoflop::attention_lab

@@ -6,10 +6,10 @@
 
 #include "isoflop/attention_lab/attention_trial.hpp"
 #include "isoflop/device/context.hpp"
+#include "isoflop/recipe/run_plan.hpp"
 #include "isoflop/text/text_report.hpp"
-#include "isoflop/trainer/session.hpp"
 
-namespace isoflop::trainer {
+namespace isoflop::machine {
 
 /// One sequence of the run's length with random values.
 [[nodiscard]] attention_lab::AttentionTrials check_attention(const recipe::RunPlan& plan,
@@ -18,4 +18,4 @@ namespace isoflop::trainer {
                                          const attention_lab::AttentionTrials& trials,
                                          text::Colour colour);
 
-}  // namespace isoflop::trainer
+}  // namespace isoflop::machine

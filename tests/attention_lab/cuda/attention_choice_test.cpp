@@ -1,5 +1,5 @@
-// The self-check and the probe of attention_backend=auto on a GPU.
-#include "isoflop/trainer/attention_choice.hpp"
+// The probe of attention_backend=auto on a GPU.
+#include "isoflop/attention_lab/attention_choice.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,11 +7,10 @@
 
 #include <filesystem>
 
-#include "isoflop/trainer/selfcheck.hpp"
 #include "support/gpu_fixture.hpp"
-#include "trainer/session_test_support.hpp"
+#include "support/train_runs.hpp"
 
-namespace isoflop::trainer {
+namespace isoflop::attention_lab {
 namespace {
 
 using ::testing::HasSubstr;
@@ -19,21 +18,12 @@ using ::testing::StartsWith;
 
 class AttentionChoiceOnGpu : public test::GpuTest {};
 
-TEST_F(AttentionChoiceOnGpu, SelfcheckRunsInTheRunsType) {
-    const recipe::RunPlan plan =
-        plan_of(tiny_run({"device=cuda", "dtype=bfloat16", "head_dim=32", "n_head=1"}));
-    device::Context context(pool_, *gpu_);
-    const attention_lab::AttentionTrials trials = check_attention(plan, context);
-    for (const attention_lab::AttentionTrial& trial : trials.backends) EXPECT_TRUE(trial.passed());
-    EXPECT_THAT(selfcheck_text(plan, trials, text::Colour::off), HasSubstr("bf16 on a GPU"));
-}
-
 TEST_F(AttentionChoiceOnGpu, AutoMeasuresWhereBitsAreNotPromised) {
     const std::filesystem::path folder = std::filesystem::temp_directory_path() /
                                          ("isoflop_attention_probe_" + std::to_string(getpid()));
     const recipe::Recipe config =
-        config_of(tiny_run({"device=cuda", "dtype=bfloat16", "head_dim=32", "n_head=1",
-                            "out_dir=" + folder.string()}));
+        test::config_of(test::tiny_run({"device=cuda", "dtype=bfloat16", "head_dim=32", "n_head=1",
+                                        "out_dir=" + folder.string()}));
     device::Context context(pool_, *gpu_);
     const auto decide = [&] {
         return decide_attention(config, context, {}, [](cost::AttentionBackend) { return true; });
@@ -48,4 +38,4 @@ TEST_F(AttentionChoiceOnGpu, AutoMeasuresWhereBitsAreNotPromised) {
 }
 
 }  // namespace
-}  // namespace isoflop::trainer
+}  // namespace isoflop::attention_lab

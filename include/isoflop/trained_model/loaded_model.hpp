@@ -14,7 +14,7 @@
 #include "isoflop/model/model_config.hpp"
 #include "isoflop/recipe/recipe.hpp"
 
-namespace isoflop::trainer {
+namespace isoflop::trained_model {
 
 /// Key of the checkpoint state for the config.json of the Hugging Face model that the run started
 /// from: the keys of the run do not describe that model.
@@ -49,4 +49,4 @@ void export_model(LoadedModel& model, const std::filesystem::path& out_dir, DTyp
 std::filesystem::path import_model(const std::filesystem::path& hugging_face_dir,
                                    const std::filesystem::path& run_dir);
 
-}  // namespace isoflop::trainer
+}  // namespace isoflop::trained_model

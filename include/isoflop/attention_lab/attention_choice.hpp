@@ -12,7 +12,7 @@
 #include "isoflop/recipe/attention_resolution.hpp"
 #include "isoflop/recipe/run_plan.hpp"
 
-namespace isoflop::trainer {
+namespace isoflop::attention_lab {
 
 /// The decision for attention_backend=auto: the same on all ranks, stored in checkpoints and reused
 /// on resume.
@@ -29,7 +29,7 @@ struct AttentionDecision {
 /// The shape of one micro-batch.
 [[nodiscard]] attention::Shape attention_shape(const recipe::Recipe& config);
 
-/// By recipe::attention_by_table. `device`: null when which it will be is not known.
+/// By recipe::attention_by_table. `device`: null when the device is not known.
 [[nodiscard]] AttentionDecision decide_by_table(const recipe::Recipe& config,
                                                 const device::DeviceInfo* device,
                                                 const std::string& why = {});
@@ -50,4 +50,4 @@ struct AttentionDecision {
     const std::optional<AttentionDecision>& earlier,
     const std::function<bool(cost::AttentionBackend)>& fits);
 
-}  // namespace isoflop::trainer
+}  // namespace isoflop::attention_lab

@@ -1,12 +1,12 @@
 // `train --selfcheck`: trials on the shape of a run, and the table that shows them.
-#include "isoflop/trainer/selfcheck.hpp"
+#include "isoflop/machine/selfcheck.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "trainer/session_test_support.hpp"
+#include "support/train_runs.hpp"
 
-namespace isoflop::trainer {
+namespace isoflop::machine {
 namespace {
 
 using ::testing::HasSubstr;
@@ -14,7 +14,7 @@ using ::testing::HasSubstr;
 TEST(SelfCheck, RunsOnTheRunsShapeAndSaysWhatItFound) {
     device::ThreadPool pool(1);
     device::Context context(pool);
-    const recipe::RunPlan plan = plan_of(tiny_run());
+    const recipe::RunPlan plan = test::plan_of(test::tiny_run());
     const attention_lab::AttentionTrials trials = check_attention(plan, context);
     const std::string text = selfcheck_text(plan, trials, text::Colour::off);
     EXPECT_THAT(text, HasSubstr("S 16, 4 heads (4 kv) x 8, fp32 on a CPU"));
@@ -29,4 +29,4 @@ TEST(SelfCheck, RunsOnTheRunsShapeAndSaysWhatItFound) {
 }
 
 }  // namespace
-}  // namespace isoflop::trainer
+}  // namespace isoflop::machine

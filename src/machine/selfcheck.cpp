@@ -1,14 +1,15 @@
-#include "isoflop/trainer/selfcheck.hpp"
+#include "isoflop/machine/selfcheck.hpp"
 
 #include <fmt/format.h>
 
+#include "isoflop/attention_lab/attention_choice.hpp"
 #include "isoflop/base/text.hpp"
 
-namespace isoflop::trainer {
+namespace isoflop::machine {
 
 attention_lab::AttentionTrials check_attention(const recipe::RunPlan& plan,
                                                device::Context& context) {
-    attention::Shape shape = attention_shape(plan.config);
+    attention::Shape shape = attention_lab::attention_shape(plan.config);
     shape.batch = 1;
     return attention_lab::try_attention(context, shape, attention_lab::kAttentionBackends,
                                         {.dtype = plan.config.execution.dtype,
@@ -58,4 +59,4 @@ std::string selfcheck_text(const recipe::RunPlan& plan,
     return report.str();
 }
 
-}  // namespace isoflop::trainer
+}  // namespace isoflop::machine
