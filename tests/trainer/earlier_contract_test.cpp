@@ -171,8 +171,8 @@ TEST(EarlierContract, PresetsStayPresetsWhenSizesAreOverridden) {
 TEST(EarlierContract, RecordedConfigurationGivesTheSameRun) {
     const recipe::RunPlan plan = plan_of(
         tiny_run({"arch_preset=hybrid", "ffn_expansion_ratio=2.5", "bias=true", "dropout=0.1"}));
-    const recipe::RunPlan again = plan_with_attention(
-        recipe_here(recipe::train_keys_from_json(config_record(plan), "the log")));
+    const recipe::RunPlan again = attention_lab::plan_with_attention(
+        machine::recipe_here(recipe::train_keys_from_json(config_record(plan), "the log")));
     const auto sorted = [](const recipe::RunPlan& of) {
         return nlohmann::json::parse(config_record(of).dump());
     };

@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "gpu_benchmark.hpp"
+#include "isoflop/attention_lab/attention_choice.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/trainer/session.hpp"
 
