@@ -248,7 +248,9 @@ void add_data(Schema& schema) {
                 .help = "Validation shards instead of dataset, in the same form.",
                 .default_help = "from dataset"})
         .field(&DataKeys::ignore_index, {.key = "ignore_index",
-                                         .help = "Target id that the loss skips.",
+                                         .help = "Target id that the loss skips. Loss and gradient "
+                                                 "are means over the other targets "
+                                                 "of the whole batch.",
                                          .minimum = -2147483648.0,
                                          .maximum = 2147483647.0});
 }

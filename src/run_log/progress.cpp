@@ -125,7 +125,10 @@ std::string iteration_line(const IterationRecord& record, std::int64_t max_iters
            13);
     column("norm", fmt::format("{:.3f}", record.grad_norm), 6);
     column("ETA", remaining_seconds ? human_seconds(*remaining_seconds) : std::string(kUnknown), 0);
-    if (record.skipped) line += "  skipped: gradients not finite";
+    if (record.skipped) {
+        line += std::isfinite(record.grad_norm) ? "  skipped: every target is ignored"
+                                                : "  skipped: gradients not finite";
+    }
     return line;
 }
 

@@ -93,16 +93,15 @@ std::span<std::int32_t> Session::host_ids(std::int64_t index, std::size_t count)
                                    staged_ids_.at(static_cast<std::size_t>(index)));
 }
 
-Session::StartedMicroBatch Session::micro_step(std::int64_t iteration, std::int64_t micro_step,
-                                               const data::BatchSampler& samples) {
+transformer::Batch Session::read_micro_batch(std::int64_t iteration, std::int64_t micro_batch,
+                                             const data::BatchSampler& samples) {
     const recipe::Recipe& config = plan_.config;
     const std::int64_t B = config.execution.micro_batch_size;
     const std::int64_t S = config.execution.sequence_length;
     const auto T = static_cast<std::size_t>(B * S);
     const std::span<std::int32_t> inputs = host_ids(0, T);
     const std::span<std::int32_t> targets = host_ids(1, T);
-    const std::int64_t index = strategy_->global_micro_step(micro_step);
-    const std::int64_t first_sequence = index * B;
+    const std::int64_t first_sequence = micro_batch * B;
     const std::int64_t per_iteration = config.global_micro_steps * B;
     for (std::int64_t b = 0; b < B; ++b) {
         const auto offset = static_cast<std::size_t>(b * S);
@@ -110,15 +109,33 @@ Session::StartedMicroBatch Session::micro_step(std::int64_t iteration, std::int6
         samples.fill(static_cast<std::uint64_t>(iteration * per_iteration + first_sequence + b),
                      inputs.subspan(offset, length), targets.subspan(offset, length));
     }
-    const transformer::Batch batch{.tokens = inputs,
-                                   .targets = targets,
-                                   .seed = static_cast<std::uint64_t>(config.keys.execution.seed),
-                                   .step = static_cast<std::uint64_t>(iteration),
-                                   .first_sequence = static_cast<std::uint64_t>(first_sequence)};
-    // Windows of training data have a target at every position, so the mean is over all tokens of
-    // the iteration.
-    const double scale = loss_scale_.value() / static_cast<double>(config.tokens_per_iteration);
-    return {index, transformer_.start_forward_backward(batch, scale)};
+    return {.tokens = inputs,
+            .targets = targets,
+            .seed = static_cast<std::uint64_t>(config.keys.execution.seed),
+            .step = static_cast<std::uint64_t>(iteration),
+            .first_sequence = static_cast<std::uint64_t>(first_sequence)};
+}
+
+std::int64_t Session::targets_of_iteration(std::int64_t iteration,
+                                           const data::BatchSampler& samples) {
+    const recipe::Recipe& config = plan_.config;
+    const std::int64_t ignore_index = config.keys.data.ignore_index;
+    // Windows of training data have a target at every position, and a token of the data cannot be
+    // one that the vocabulary lacks.
+    if (ignore_index < 0 || ignore_index >= config.model.vocab_size)
+        return config.tokens_per_iteration;
+    double targets = 0;
+    for (std::int64_t step = 0; step < config.micro_steps; ++step) {
+        const std::span<const std::int32_t> ids =
+            read_micro_batch(iteration, strategy_->global_micro_step(step), samples).targets;
+        targets += static_cast<double>(std::count_if(
+            ids.begin(), ids.end(), [&](std::int32_t id) { return id != ignore_index; }));
+    }
+    if (communicator_) {
+        const std::vector<double> all = communicator_->gather_values({&targets, 1});
+        targets = std::accumulate(all.begin(), all.end(), 0.0);
+    }
+    return static_cast<std::int64_t>(targets);
 }
 
 transformer::LossSum Session::sum_losses(const std::vector<MicroBatchLoss>& losses) {
@@ -145,6 +162,10 @@ transformer::LossSum Session::sum_losses(const std::vector<MicroBatchLoss>& loss
 
 IterationOutcome Session::train_iteration(std::int64_t iteration, const data::BatchSampler& samples,
                                           bool with_gradients) {
+    // One mean over the counted targets of all micro-batches of all ranks, for loss and gradient.
+    const std::int64_t targets = targets_of_iteration(iteration, samples);
+    const double loss_factor =
+        targets == 0 ? 0 : loss_scale_.value() / static_cast<double>(targets);
     // Losses are read at the end, so that a GPU always has the next micro-batch waiting; but before
     // the device needs their places again.
     constexpr std::size_t kMostUnread = device::Device::kResultSlots / 2;
@@ -158,7 +179,9 @@ IterationOutcome Session::train_iteration(std::int64_t iteration, const data::Ba
     for (std::int64_t step = 0; step < plan_.config.micro_steps; ++step) {
         const device::ProfileRange range(context_.device, "micro-batch");
         strategy_->begin_micro_step(step);
-        started.push_back(micro_step(iteration, step, samples));
+        const std::int64_t index = strategy_->global_micro_step(step);
+        const transformer::Batch batch = read_micro_batch(iteration, index, samples);
+        started.push_back({index, transformer_.start_forward_backward(batch, loss_factor)});
         if (started.size() == kMostUnread) read();
     }
     strategy_->finish_gradients();
@@ -171,10 +194,12 @@ IterationOutcome Session::train_iteration(std::int64_t iteration, const data::Ba
     for (double& each : squares) each /= scale * scale;
     outcome.grad_norm = std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
     if (with_gradients) outcome.gradients = gradient_record(squares);
-    outcome.skipped = !std::isfinite(outcome.grad_norm);
-    if (outcome.skipped) {
+    const bool finite = std::isfinite(outcome.grad_norm);
+    outcome.without_targets = targets == 0;
+    outcome.skipped = !finite || outcome.without_targets;
+    if (!finite) {
         outcome.overflowed = loss_scale_.overflow();
-    } else {
+    } else if (!outcome.without_targets) {
         update(iteration, outcome.grad_norm);
         loss_scale_.updated();
     }

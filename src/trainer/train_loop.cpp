@@ -154,7 +154,8 @@ private:
         const IterationOutcome outcome =
             session_.train_iteration(iteration_, train_samples_, details);
         const double time_ms = milliseconds(start, Clock::now());
-        if (!outcome.overflowed) skipped_in_a_row_ = outcome.skipped ? skipped_in_a_row_ + 1 : 0;
+        const bool tells_of_divergence = !outcome.overflowed && !outcome.without_targets;
+        if (tells_of_divergence) skipped_in_a_row_ = outcome.skipped ? skipped_in_a_row_ + 1 : 0;
         ++iterations_here_;
         log_.add(make_record(outcome, time_ms));
         ++iteration_;
@@ -261,8 +262,9 @@ private:
         const Clock::time_point start = Clock::now();
         run_log::EvalRecord record = evaluate();
         record.pause_ms = milliseconds(start, Clock::now());
-        const bool best = !best_validation_loss_ || record.val_loss < *best_validation_loss_;
-        if (best && std::isfinite(record.val_loss)) best_validation_loss_ = record.val_loss;
+        const bool best = std::isfinite(record.val_loss) &&
+                          (!best_validation_loss_ || record.val_loss < *best_validation_loss_);
+        if (best) best_validation_loss_ = record.val_loss;
         last_validation_loss_ = record.val_loss;
         record.best_val_loss = best_validation_loss_;
         log_.add(record);

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Times whole training steps of `train` beside eager PyTorch and llm.c on the same cores and prints the ratios.
 
-    bench_train_step.py TRAIN [--torch PYTHON] [--llm-c FOLDER] [--rounds N] [--steps N] [--threads 1 2] [--busy]
+    bench_train_step.py TRAIN [--before TRAIN] [--torch PYTHON] [--llm-c FOLDER] [--rounds N] [--steps N]
+                        [--threads 1 2] [--busy]
 
-TRAIN is our binary, PYTHON an interpreter that has torch, FOLDER a checkout of https://github.com/karpathy/llm.c. What
-is not given is left out. Contestants take turns, round after round, each in a process of its own: a machine whose speed
-drifts treats them alike, and the ratios are medians over rounds. --busy keeps one core occupied by another process.
+TRAIN is our binary, that of --before an older one, PYTHON an interpreter that has torch, FOLDER a checkout of
+https://github.com/karpathy/llm.c. What is not given is left out. Contestants take turns, round after round, each in a
+process of its own: a machine whose speed drifts treats them alike, and the ratios are medians over rounds. --busy keeps
+one core occupied by another process.
 
 Shapes: n_embd 384, n_layer 6, n_head 6, block_size 256, 4 sequences per step, tied head, fp32, AdamW included; GPT-2 and
 LLaMA (intermediate_size 1024), vocabularies 50304 and 4096. Memory is the peak of anonymous pages (RssAnon), which leaves
@@ -93,6 +95,8 @@ def ours(train, folder, preset, vocab, steps, threads):
 
 def contestants(options, folder, preset, vocab, threads):
     found = {"isoflop": lambda: ours(options.train, folder, preset, vocab, options.steps, threads)}
+    if options.before:
+        found["before"] = lambda: ours(options.before, folder, preset, vocab, options.steps, threads)
     if options.torch:
         torch_arguments = [N_EMBD, N_LAYER, N_HEAD, INTERMEDIATE_SIZE, BLOCK_SIZE, BATCH, vocab, options.steps, threads]
         command = [options.torch, HERE / "peers/torch_step.py", preset, *map(str, torch_arguments)]
@@ -149,6 +153,7 @@ def start_of_first_step(train, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("train", type=Path, help="our binary")
+    parser.add_argument("--before", type=lambda path: Path(path).resolve(), help="an older binary of ours")
     parser.add_argument("--torch", help="an interpreter that has torch")
     parser.add_argument("--llm-c", type=Path, help="a checkout of llm.c")
     parser.add_argument("--rounds", type=int, default=3)

@@ -66,7 +66,7 @@ struct IterationRecord {
     double lr = 0;
     double grad_norm = 0;     ///< global, before clipping
     std::int64_t tokens = 0;  ///< trained on, up to and including this iteration
-    bool skipped = false;     ///< gradients were not finite: no update was made
+    bool skipped = false;     ///< no update: gradients not finite, or no target
     std::optional<UtilisationRecord>
         utilisation;  ///< "mfu" in the JSON: null for the first five iterations
     std::optional<MemoryRecord> memory;

@@ -35,9 +35,10 @@ namespace isoflop::trainer {
 
 /// One iteration's outcome.
 struct IterationOutcome {
-    double loss = 0;
-    double grad_norm = 0;  ///< before clipping
-    bool skipped = false;  ///< gradients were not finite
+    double loss = 0;       ///< mean over the counted targets of all ranks; NaN without any
+    double grad_norm = 0;  ///< of that mean, before clipping
+    bool skipped = false;  ///< no update was made: gradients were not finite, or without_targets
+    bool without_targets = false;  ///< every target of the iteration is ignored
     /// The gradients overflowed fp16 and the loss scale was halved; this does not mean that the run
     /// diverges.
     bool overflowed = false;
@@ -148,8 +149,14 @@ private:
 
     /// Room for the ids of a micro-batch.
     [[nodiscard]] std::span<std::int32_t> host_ids(std::int64_t index, std::size_t count);
-    [[nodiscard]] StartedMicroBatch micro_step(std::int64_t iteration, std::int64_t micro_step,
-                                               const data::BatchSampler& samples);
+    /// Reads one micro-batch of the iteration's global batch into the room for ids.
+    [[nodiscard]] transformer::Batch read_micro_batch(std::int64_t iteration,
+                                                      std::int64_t micro_batch,
+                                                      const data::BatchSampler& samples);
+    /// Targets of all ranks that are not ignored. Reads the iteration's data for it only where the
+    /// ignored target is a token of the vocabulary.
+    [[nodiscard]] std::int64_t targets_of_iteration(std::int64_t iteration,
+                                                    const data::BatchSampler& samples);
     /// Losses of all ranks, added in order of index.
     [[nodiscard]] transformer::LossSum sum_losses(const std::vector<MicroBatchLoss>& losses);
     [[nodiscard]] transformer::LossSum evaluate(std::uint64_t first, std::uint64_t count,

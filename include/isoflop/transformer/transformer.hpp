@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -29,7 +30,7 @@ namespace isoflop::transformer {
 /// micro-batch.
 struct Batch {
     std::span<const std::int32_t> tokens;
-    std::span<const std::int32_t> targets;  ///< ops::kIgnoreIndex without a target
+    std::span<const std::int32_t> targets;  ///< the ignored index without a target
     std::uint64_t seed = 0;                 ///< of dropout
     std::uint64_t step = 0;
     std::uint64_t first_sequence = 0;  ///< index within the step of the first sequence
@@ -39,8 +40,10 @@ struct Batch {
 struct LossSum {
     double sum = 0;
     std::int64_t targets = 0;
+    /// NaN without targets.
     [[nodiscard]] double mean() const {
-        return targets > 0 ? sum / static_cast<double>(targets) : 0;
+        return targets > 0 ? sum / static_cast<double>(targets)
+                           : std::numeric_limits<double>::quiet_NaN();
     }
 };
 
