@@ -61,6 +61,7 @@ ComputeBudget compute_budget(const recipe::PlanKeys& config, const hardware::Gpu
     const recipe::TrainingGear& gear = config.training_gear;
     ComputeBudget budget;
     budget.gpu_id = gpu.id;
+    budget.plan_only = gpu.plan_only;
     budget.gpu_source = table.source_name();
     budget.num_gpus = static_cast<double>(gear.num_gpus.value());
     budget.hours = gear.available_hours.value();

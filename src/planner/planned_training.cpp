@@ -21,11 +21,18 @@ std::string emit_planned_training(const BackwardPlan& plan) {
         throw ConfigError(fmt::format(
             "--emit-train-config: the trainer does not run {}; the plan itself is valid", reason));
     }
+    if (plan.budget.plan_only) {
+        throw ConfigError(
+            fmt::format("--emit-train-config: the trainer does not run on {}; the plan itself is "
+                        "valid",
+                        plan.budget.gpu_id));
+    }
     const recipe::PlannedRun run{
         .optimizer = plan.optimizer,
         .steps = static_cast<std::int64_t>(plan.schedule.steps),
         .learning_rate = step_law_learning_rate(static_cast<double>(plan.parameters.non_embedding),
                                                 plan.tokens.n_tokens),
+        .expected_mfu = plan.budget.mfu,
         .flop_convention = plan.budget.convention};
     std::vector<std::string> heading = {
         fmt::format("Written by scaling-plan: N {}, D {}, C {} FLOP, predicted loss {:.4f} ({}).",
@@ -35,6 +42,12 @@ std::string emit_planned_training(const BackwardPlan& plan) {
         fmt::format("Planned for {:.0f} x {} at {:.0f} % MFU ({}), {}.", plan.budget.num_gpus,
                     plan.budget.gpu_id, plan.budget.mfu * 100, to_string(plan.budget.convention),
                     human_seconds(plan.schedule.seconds))};
+    if (plan.execution.world_size > 1) {
+        heading.push_back(
+            fmt::format("It needs {} ranks, one for each GPU: train --nproc-per-node N "
+                        "THIS_FILE on each machine (docs/distributed.md).",
+                        plan.execution.world_size));
+    }
     if (plan.attention.fell_back())
         heading.push_back(recipe::fallback_warning(plan.attention) + ".");
     try {

@@ -309,6 +309,14 @@ void add_run(Schema& schema) {
                 .help = "Interval in iterations between gradient statistics; 0 disables them.",
                 .minimum = 0,
                 .maximum = 1e12})
+        .field(&RunKeys::expected_mfu,
+               {.key = "expected_mfu",
+                .help = "Model FLOPs utilisation that reports hold the run against. A planned "
+                        "training config has that of its plan.",
+                .minimum = 0,
+                .maximum = 1,
+                .exclusive_minimum = true,
+                .range_help = "a fraction: 45 % is 0.45"})
         .field(&RunKeys::flop_convention,
                {.key = "flop_convention",
                 .help = "How the reported MFU counts the model's FLOPs (docs/formulas.md).",

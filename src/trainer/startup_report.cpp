@@ -145,9 +145,10 @@ void performance_section(TextReport& report, const recipe::RunPlan& plan,
         report.row("Peak", fmt::format("{:.1f} TFLOP/s", hardware.peak_flops / 1e12),
                    hardware.peak_source + "; MFU is against this");
     }
-    report.row("Expected at 50 % MFU",
+    const double mfu = plan.config.keys.run.expected_mfu;
+    report.row(fmt::format("Expected at {:.3g} % MFU", 100 * mfu),
                fmt::format("{} tokens/s",
-                           human_count(0.5 * hardware.peak_flops / plan.model_flops_per_token)),
+                           human_count(mfu * hardware.peak_flops / plan.model_flops_per_token)),
                fmt::format("{} convention", to_string(convention)));
 }
 
@@ -258,12 +259,13 @@ std::string plan_check_text(const recipe::RunPlan& plan, const Hardware& hardwar
                    with_separators(static_cast<std::int64_t>(cost::total_bytes_sent(plan.traffic))),
                    with_separators(static_cast<std::int64_t>(measured.bytes_sent))});
     }
-    const double half_peak = plan.model_flops_per_token *
-                             static_cast<double>(plan.config.tokens_per_iteration) /
-                             (0.5 * hardware.peak_flops);
-    table.row({fmt::format("time per iteration (plan: 50 % {} MFU)",
-                           to_string(plan.config.keys.run.flop_convention)),
-               hardware.peak_flops > 0 ? human_seconds(half_peak) : std::string("-"),
+    const recipe::RunKeys& keys = plan.config.keys.run;
+    const double planned_seconds = plan.model_flops_per_token *
+                                   static_cast<double>(plan.config.tokens_per_iteration) /
+                                   (keys.expected_mfu * hardware.peak_flops);
+    table.row({fmt::format("time per iteration (plan: {:.3g} % {} MFU)", 100 * keys.expected_mfu,
+                           to_string(keys.flop_convention)),
+               hardware.peak_flops > 0 ? human_seconds(planned_seconds) : std::string("-"),
                human_seconds(measured.seconds_per_iteration)});
     report.table(table);
     return report.str();

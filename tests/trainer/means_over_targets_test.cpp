@@ -31,9 +31,10 @@ TEST(MeansOverTargets, TheGradientIsThatOfTheMeanOverCountedTargets) {
     const double before = mean();
     const IterationOutcome outcome = run.iterate(0);
     EXPECT_NEAR(outcome.loss, before, 1e-6);
-    // A small step of gradient descent lowers the loss by learning_rate x |gradient|^2.
+    // A small step of gradient descent lowers the loss by learning_rate x |gradient|^2; eps takes
+    // 5 % from it. With a gradient divided by all tokens it would be 20 % more.
     const double square = outcome.grad_norm * outcome.grad_norm;
-    EXPECT_NEAR((before - mean()) / 0.001, square, 0.03 * square);
+    EXPECT_NEAR((before - mean()) / 0.001, square, 0.1 * square);
 }
 
 TEST(MeansOverTargets, AnySplitGivesTheSameMean) {

@@ -23,6 +23,7 @@ namespace isoflop::planner {
 struct ComputeBudget {
     std::string gpu_id;
     std::string gpu_source;  ///< table the figures come from
+    bool plan_only = false;  ///< the trainer does not run on it
     double num_gpus = 0;
     double hours = 0;
     double mfu = 0;

@@ -93,7 +93,8 @@ struct PlannedRun {
     const cost::OptimizerState* optimizer = nullptr;
     std::int64_t steps = 0;
     double learning_rate = 0;
-    cost::Convention flop_convention = cost::Convention::exact;
+    double expected_mfu = 0.5;
+    cost::Convention flop_convention = cost::Convention::exact;  ///< of expected_mfu
 };
 /// The training keys that execute `execution` of `model` on a machine with GPUs. Throws ConfigError
 /// that names what the trainer does not run.

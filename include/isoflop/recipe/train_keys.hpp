@@ -100,6 +100,7 @@ struct RunKeys {
     std::int64_t log_interval = 1;
     std::int64_t log_save_interval = 100;
     std::int64_t gradient_log_interval = 10;
+    double expected_mfu = 0.5;  ///< of the plan that is held against the run
     cost::Convention flop_convention = cost::Convention::exact;  ///< of the reported MFU
     bool save_log_to_json = true;
     bool tensorboard = true;
