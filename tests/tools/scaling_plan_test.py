@@ -223,6 +223,9 @@ class EmitTrainConfig(ToolTest):
     def test_refusal_writes_nothing(self):
         path = self.folder / "train.jsonc"
         self.refuse("backward", self.PLAN, "--parallelism=zero2", "--emit-train-config", path, says="zero2")
+        for gpu in ("MI300X", "V100-SXM2-32"):
+            self.refuse("backward", self.PLAN, f"--gpu_type={gpu}", "--dtype=float16", "--emit-train-config", path,
+                        says="does not run on " + gpu)
         self.assertFalse(path.exists())
 
 
