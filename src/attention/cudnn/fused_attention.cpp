@@ -99,7 +99,7 @@ FusedAttention::Entry& FusedAttention::entry(const Shape& shape,
     const auto [found, is_new] = forward_.try_emplace(ForwardKey{key, layouts});
     Entry& entry = found->second;
     if (!is_new) return entry;
-    entry.support = supports_forward(device_, shape, arguments.q.dtype);
+    entry.support = supports_forward(device_, functions_.get_version(), shape, arguments.q.dtype);
     if (entry.support.supported) {
         make_plan(entry, text_of(shape, arguments.q.dtype, layouts), [&](Graph& graph) {
             build_forward(graph, shape, data_type(arguments.q.dtype), layouts);
@@ -117,7 +117,8 @@ FusedAttention::Entry& FusedAttention::entry(const Shape& shape,
     const auto [found, is_new] = backward_.try_emplace(BackwardKey{key, layouts, deterministic});
     Entry& entry = found->second;
     if (!is_new) return entry;
-    entry.support = supports_backward(device_, shape, arguments.q.dtype, deterministic);
+    entry.support = supports_backward(device_, functions_.get_version(), shape, arguments.q.dtype,
+                                      deterministic);
     if (entry.support.supported) {
         make_plan(
             entry, text_of(shape, arguments.q.dtype, layouts, deterministic), [&](Graph& graph) {

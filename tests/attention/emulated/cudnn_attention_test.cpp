@@ -378,40 +378,108 @@ TEST_F(CudnnAttention, UnalignedTensorsAreRefused) {
     EXPECT_THROW(attention_->run(shape_of(true, 2), arguments, nullptr), std::invalid_argument);
 }
 
+constexpr std::size_t kVersion = 91900;
+
 TEST(CudnnCapability, WideHeadsGoBackwardOnHopperOnly) {
     Shape shape = shape_of(true, 2);
     shape.head_dim = 256;
     for (const cudnn::Capability device : {cudnn::Capability{8, 0}, {8, 9}, {10, 0}, {12, 0}}) {
-        EXPECT_TRUE(cudnn::supports_forward(device, shape, DType::bfloat16).supported);
-        EXPECT_FALSE(cudnn::supports_backward(device, shape, DType::bfloat16, false).supported);
+        EXPECT_TRUE(cudnn::supports_forward(device, kVersion, shape, DType::bfloat16).supported);
+        EXPECT_FALSE(
+            cudnn::supports_backward(device, kVersion, shape, DType::bfloat16, false).supported);
     }
-    EXPECT_TRUE(cudnn::supports_backward({9, 0}, shape, DType::bfloat16, false).supported);
+    EXPECT_TRUE(
+        cudnn::supports_backward({9, 0}, kVersion, shape, DType::bfloat16, false).supported);
 }
 
 TEST(CudnnCapability, KnownDefectsAndLimitsAreRefusedWithTheReason) {
     Shape shape = shape_of(true, 2);
     shape.query_length = shape.key_length = 192;
-    EXPECT_TRUE(cudnn::supports_forward({9, 0}, shape, DType::float16).supported);
-    EXPECT_THAT(cudnn::supports_backward({9, 0}, shape, DType::float16, false).reason,
+    EXPECT_TRUE(cudnn::supports_forward({9, 0}, kVersion, shape, DType::float16).supported);
+    EXPECT_THAT(cudnn::supports_backward({9, 0}, kVersion, shape, DType::float16, false).reason,
                 HasSubstr("is wrong for lengths"));
-    EXPECT_TRUE(cudnn::supports_backward({8, 0}, shape, DType::float16, false).supported);
+    EXPECT_TRUE(cudnn::supports_backward({8, 0}, kVersion, shape, DType::float16, false).supported);
 
     shape.query_length = shape.key_length = 8192;
-    EXPECT_TRUE(cudnn::supports_backward({8, 0}, shape, DType::float16, false).supported);
-    EXPECT_THAT(cudnn::supports_backward({8, 0}, shape, DType::float16, true).reason,
+    EXPECT_TRUE(cudnn::supports_backward({8, 0}, kVersion, shape, DType::float16, false).supported);
+    EXPECT_THAT(cudnn::supports_backward({8, 0}, kVersion, shape, DType::float16, true).reason,
                 HasSubstr("keeps 2048 MiB of score gradients, more than 256 MiB"));
-    EXPECT_THAT(cudnn::supports_backward({10, 0}, shape_of(true, 2), DType::float16, true).reason,
-                HasSubstr("no engine"));
+    EXPECT_THAT(
+        cudnn::supports_backward({10, 0}, kVersion, shape_of(true, 2), DType::float16, true).reason,
+        HasSubstr("no engine"));
 
     shape.query_length = 100;
-    EXPECT_THAT(cudnn::supports_forward({8, 0}, shape, DType::float16).reason,
+    EXPECT_THAT(cudnn::supports_forward({8, 0}, kVersion, shape, DType::float16).reason,
                 HasSubstr("equal lengths"));
     shape.causal = false;
-    EXPECT_TRUE(cudnn::supports_forward({8, 0}, shape, DType::float16).supported);
-    EXPECT_FALSE(cudnn::supports_forward({7, 5}, shape, DType::float16).supported);
-    EXPECT_FALSE(cudnn::supports_forward({8, 0}, shape, DType::float32).supported);
+    EXPECT_TRUE(cudnn::supports_forward({8, 0}, kVersion, shape, DType::float16).supported);
+    EXPECT_FALSE(cudnn::supports_forward({7, 5}, kVersion, shape, DType::float16).supported);
+    EXPECT_FALSE(cudnn::supports_forward({8, 0}, kVersion, shape, DType::float32).supported);
     shape.head_dim = 100;
-    EXPECT_FALSE(cudnn::supports_forward({8, 0}, shape, DType::float16).supported);
+    EXPECT_FALSE(cudnn::supports_forward({8, 0}, kVersion, shape, DType::float16).supported);
+}
+
+struct VersionCase {
+    std::size_t version = 0;
+    cudnn::Capability device;
+    std::int64_t queries = 0;
+    std::int64_t keys = 0;
+    const char* forward = "";   ///< reason of a refusal, or empty
+    const char* backward = "";  ///< likewise
+};
+
+class CudnnVersions : public testing::TestWithParam<VersionCase> {};
+
+TEST_P(CudnnVersions, DecideWhichShapesAreRight) {
+    const VersionCase& p = GetParam();
+    for (const DType dtype : {DType::bfloat16, DType::float16}) {
+        for (const bool deterministic : {false, true}) {
+            Shape shape = shape_of(p.queries == p.keys, 2);
+            shape.query_length = p.queries;
+            shape.key_length = p.keys;
+            const auto forward = cudnn::supports_forward(p.device, p.version, shape, dtype);
+            EXPECT_EQ(forward.supported, std::string_view(p.forward).empty()) << forward.reason;
+            EXPECT_THAT(forward.reason, HasSubstr(p.forward));
+            const auto backward =
+                cudnn::supports_backward(p.device, p.version, shape, dtype, deterministic);
+            EXPECT_EQ(backward.supported, std::string_view(p.backward).empty()) << backward.reason;
+            EXPECT_THAT(backward.reason, HasSubstr(p.backward));
+        }
+    }
+}
+
+constexpr const char* kAll = "its fused attention is wrong before 9.10.2";
+constexpr const char* kTiles = "its backward pass is wrong before 9.16.0 for";
+constexpr const char* kOne = "for a single query";
+INSTANTIATE_TEST_SUITE_P(
+    Table, CudnnVersions,
+    testing::Values(
+        // 9.10.0 and 9.10.1: nothing in 16 bits.
+        VersionCase{91000, {8, 0}, 256, 256, kAll, kAll},
+        VersionCase{91001, {12, 0}, 256, 256, kAll, kAll},
+        VersionCase{91001, {9, 0}, 1000, 1000, kAll, kAll}, VersionCase{91002, {8, 0}, 256, 256},
+        // Before 9.16: backward of whole tiles of 128 keys only, on every architecture.
+        VersionCase{91002, {8, 0}, 1000, 1000, "", kTiles},
+        VersionCase{91300, {8, 9}, 192, 192, "", kTiles},
+        VersionCase{91500, {9, 0}, 1000, 1000, "", kTiles},
+        VersionCase{91501, {12, 0}, 1025, 1025, "", kTiles},
+        VersionCase{91599, {8, 6}, 256, 100, "", kTiles}, VersionCase{91500, {8, 0}, 100, 256},
+        VersionCase{91500, {9, 0}, 1024, 1024}, VersionCase{91600, {8, 0}, 1000, 1000},
+        VersionCase{91600, {9, 0}, 1000, 1000}, VersionCase{91600, {8, 0}, 192, 192},
+        VersionCase{92600, {12, 0}, 1025, 1025},
+        // One query.
+        VersionCase{91900, {9, 0}, 1, 128, "", kOne}, VersionCase{92600, {9, 0}, 1, 1, "", kOne},
+        VersionCase{92600, {8, 0}, 1, 1, "", kOne}, VersionCase{91900, {8, 0}, 1, 128},
+        VersionCase{91900, {9, 0}, 2, 2}));
+
+TEST_F(CudnnAttention, OldVersionsAreNotAskedForWhatTheyDoWrong) {
+    cudnn_.version = 91500;
+    attention_ = make({8, 0});
+    Shape shape = shape_of(true, 2);
+    shape.query_length = shape.key_length = 200;
+    EXPECT_TRUE(attention_->prepare(shape, forward_arguments(2)).supported);
+    EXPECT_THAT(attention_->prepare(shape, backward_arguments(2, true)).reason, HasSubstr(kTiles));
+    EXPECT_EQ(cudnn_.plans, 1);
 }
 
 }  // namespace
