@@ -98,12 +98,15 @@ void CpuDevice::fill_zero(void* device, std::uint64_t bytes) {
 }
 
 void CpuDevice::gemm(ThreadPool& pool, const DeviceGemm& product) {
-    if (!can_multiply(product)) throw std::logic_error("the CPU has no product with an epilogue");
+    if (product.epilogue != Epilogue::none)
+        throw std::logic_error("the CPU has no product with an epilogue");
     visit_dtype(product.dtype, [&](auto zero) { multiply<decltype(zero)>(pool, product); });
 }
 
-bool CpuDevice::can_multiply(const DeviceGemm& product) {
-    return product.epilogue == Epilogue::none;
+bool CpuDevice::try_gemm(ThreadPool& pool, const DeviceGemm& product) {
+    if (product.epilogue != Epilogue::none) return false;
+    gemm(pool, product);
+    return true;
 }
 
 DeviceMemoryUse CpuDevice::memory_use() {

@@ -24,7 +24,7 @@ public:
     void fill_zero(void* device, std::uint64_t bytes) override;
     void synchronize() override {}
     void gemm(ThreadPool& pool, const DeviceGemm& product) override;
-    [[nodiscard]] bool can_multiply(const DeviceGemm& product) override;
+    [[nodiscard]] bool try_gemm(ThreadPool& pool, const DeviceGemm& product) override;
     [[nodiscard]] DeviceMemoryUse memory_use() override;
 
 private:

@@ -48,9 +48,8 @@ void multiply(Context& context, const DeviceGemm& product) {
 
 /// False, and nothing has been computed, where the device does not take the product's epilogue.
 bool multiply_if_possible(Context& context, const DeviceGemm& product) {
-    if (!context.device.can_multiply(product)) return false;
-    multiply(context, product);
-    return true;
+    if (product.shape.m == 0 || product.shape.n == 0) return true;
+    return context.device.try_gemm(context.pool, product);
 }
 
 /// y = x op(W) + bias

@@ -67,7 +67,7 @@ REFERENCE = """\
 # One test in each suite. FAKE_FAILS, FAKE_HANGS, FAKE_SKIPS: a suite that does.
 TESTS = r"""#!/usr/bin/env bash
 if [[ $1 == --gtest_list_tests ]]; then
-    printf '%s\n  Test\n' GpuDevice. RopeCuda. GpuProducts. Ways/GpuAttention. Cases/WholeSteps. GpuNccl.
+    printf '%s\n  Test\n' GpuDevice. RopeCuda. GpuProducts. GpuOddBiases. Ways/GpuAttention. Cases/WholeSteps. GpuNccl.
     exit
 fi
 for argument in "$@"; do
@@ -167,11 +167,12 @@ class Order(RunTest):
         groups = list(dict.fromkeys(name.split("/")[0] for name in names))
         self.assertEqual(groups, ["versions", "libraries", "doctor", "device", "products", "attention", "ops", "steps",
                                   "training", "compare", "plans", "nccl", "sanitizer", "bench_products", "bench_attention",
-                                  "bench_steps", "bench_ops", "pytorch", "faults"])
+                                  "bench_steps", "bench_ops", "pytorch", "faults", "odd_biases"])
         self.assertEqual(groups, self.listed_groups())
         for suite in ("device/GpuDevice", "products/GpuProducts", "attention/Ways/GpuAttention", "ops/RopeCuda",
-                      "steps/Cases/WholeSteps", "nccl/GpuNccl"):
+                      "steps/Cases/WholeSteps", "nccl/GpuNccl", "odd_biases/GpuOddBiases"):
             self.assertEqual(names.count(suite), 1)
+        self.assertEqual(names[-1], "odd_biases/GpuOddBiases")
         self.assertEqual(sum(name.startswith("training/") for name in names), 8)
         text = self.results()
         self.assertEqual(text.splitlines()[0], "# NVIDIA H100 80GB HBM3")

@@ -45,9 +45,10 @@ groups=(
     "bench_ops        180  bench    bench_gpu_ops"
     "pytorch          600  single"
     "faults           120  variants long_attention odd_sizes atomics out_of_memory"
+    "odd_biases       120  suites   *OddBiases*"
 )
 # Patterns of suites that later groups of the table take.
-claimed_later=("*WholeSteps*" "*StochasticRoundingOfARun*" "*Fp16*" "*Nccl*")
+claimed_later=("*WholeSteps*" "*StochasticRoundingOfARun*" "*Fp16*" "*Nccl*" "*OddBiases*")
 
 lengths=(77 130 1000 1024)
 # float32 and tf32 have the manual backend alone.

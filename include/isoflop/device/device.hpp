@@ -155,9 +155,9 @@ public:
 
     /// `pool`: the threads of a CPU.
     virtual void gemm(ThreadPool& pool, const DeviceGemm& product) = 0;
-    /// Whether `gemm` accepts the product. Needed with an epilogue only: without one it accepts
-    /// all.
-    [[nodiscard]] virtual bool can_multiply(const DeviceGemm& product) = 0;
+    /// The same for a product with an epilogue; false, and nothing is done, where the device does
+    /// not take it. Without an epilogue `gemm` accepts all.
+    [[nodiscard]] virtual bool try_gemm(ThreadPool& pool, const DeviceGemm& product) = 0;
 
     /// Memory of kScratchBytes for the op that is being enqueued; the next op may overwrite it.
     /// For ops on a GPU: those of a CPU use the context's workspace.

@@ -31,6 +31,8 @@ struct CublasLtHeuristic {
 };
 
 inline constexpr int kCublasSuccess = 0;
+inline constexpr int kCublasInvalidValue = 7;
+inline constexpr int kCublasArchMismatch = 8;
 inline constexpr int kCublasNotSupported = 15;
 inline constexpr int kCudaR32F = 0;
 inline constexpr int kCudaR16F = 2;
@@ -58,7 +60,6 @@ inline constexpr int kPreferAlignmentA = 5;
 inline constexpr int kPreferAlignmentB = 6;
 inline constexpr int kPreferAlignmentC = 7;
 inline constexpr int kPreferAlignmentD = 8;
-inline constexpr std::uint32_t kReductionInPlace = 1;
 inline constexpr std::uint32_t kReductionInComputeType = 2;
 
 /// Names as in cublasLt.h, without their prefix.

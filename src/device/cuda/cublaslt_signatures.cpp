@@ -78,6 +78,8 @@ static_assert(offsetof(CublasLtHeuristic, waves) ==
               offsetof(cublasLtMatmulHeuristicResult_t, wavesCount));
 
 static_assert(kCublasSuccess == CUBLAS_STATUS_SUCCESS);
+static_assert(kCublasInvalidValue == CUBLAS_STATUS_INVALID_VALUE);
+static_assert(kCublasArchMismatch == CUBLAS_STATUS_ARCH_MISMATCH);
 static_assert(kCublasNotSupported == CUBLAS_STATUS_NOT_SUPPORTED);
 static_assert(kCudaR32F == CUDA_R_32F && kCudaR16F == CUDA_R_16F && kCudaR16BF == CUDA_R_16BF);
 static_assert(kCompute32F == CUBLAS_COMPUTE_32F);
@@ -102,7 +104,6 @@ static_assert(kPreferAlignmentA == CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES);
 static_assert(kPreferAlignmentB == CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES);
 static_assert(kPreferAlignmentC == CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES);
 static_assert(kPreferAlignmentD == CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES);
-static_assert(kReductionInPlace == CUBLASLT_REDUCTION_SCHEME_INPLACE);
 static_assert(kReductionInComputeType == CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE);
 
 }  // namespace

@@ -144,9 +144,9 @@ void CudaDevice::gemm(ThreadPool& /*pool*/, const DeviceGemm& product) {
     products_.run(product, !capturing_);
 }
 
-bool CudaDevice::can_multiply(const DeviceGemm& product) {
+bool CudaDevice::try_gemm(ThreadPool& /*pool*/, const DeviceGemm& product) {
     use_device(info_.ordinal);
-    return products_.can_run(product);
+    return products_.try_run(product, !capturing_);
 }
 
 bool CudaDevice::begin_capture() {

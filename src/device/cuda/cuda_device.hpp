@@ -27,7 +27,7 @@ public:
     void fill_zero(void* device, std::uint64_t bytes) override;
     void synchronize() override;
     void gemm(ThreadPool& pool, const DeviceGemm& product) override;
-    [[nodiscard]] bool can_multiply(const DeviceGemm& product) override;
+    [[nodiscard]] bool try_gemm(ThreadPool& pool, const DeviceGemm& product) override;
     [[nodiscard]] std::byte* scratch() override { return scratch_.data(); }
     [[nodiscard]] CUstream_st* stream() const override { return stream_.get(); }
     [[nodiscard]] std::string plan_cache() const override { return plan_cache_; }

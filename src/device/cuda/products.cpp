@@ -15,6 +15,11 @@ namespace {
 
 constexpr int kMostMeasured = 8;
 constexpr int kRepeats = 5;
+constexpr std::uintptr_t kEpilogueAlignment = 16;
+
+struct NoAlgorithm : Error {
+    explicit NoAlgorithm(const std::string& message) : Error(ExitCode::check_failed, message) {}
+};
 
 int cuda_type(DType dtype) {
     switch (dtype) {
@@ -91,13 +96,25 @@ int epilogue_of(const GemmProblem& problem) {
     return problem.has_bias ? kEpilogueBias : kEpilogueDefault;
 }
 
-/// Requirements of cuBLASLt for the second matrix of an epilogue: rows of whole 8 elements, from 16
-/// bytes.
+bool is_aligned(const void* address) {
+    return reinterpret_cast<std::uintptr_t>(address) % kEpilogueAlignment == 0;
+}
+
+/// Requirements of cuBLASLt for a bias, and for the second matrix of an epilogue: rows of whole 8
+/// elements, both from 16 bytes.
 bool suits_epilogue(const DeviceGemm& product) {
+    if (!is_aligned(product.bias)) return false;
+    if (product.epilogue == Epilogue::none) return true;
     return product.beta == 0 && product.count == 1 && product.shape.k > 0 &&
-           product.shape.ldc % 8 == 0 &&
-           reinterpret_cast<std::uintptr_t>(product.gelu_input) % 16 == 0 &&
+           product.shape.ldc % 8 == 0 && is_aligned(product.gelu_input) &&
            (product.epilogue == Epilogue::gelu || product.bias == nullptr);
+}
+
+/// Answers of cuBLASLt to a product that it does not have, before anything is enqueued. Others are
+/// failures of the device.
+bool is_refusal(int status) {
+    return status == kCublasNotSupported || status == kCublasInvalidValue ||
+           status == kCublasArchMismatch;
 }
 
 void check_arguments(const DeviceGemm& product) {
@@ -109,8 +126,6 @@ void check_arguments(const DeviceGemm& product) {
         throw std::logic_error("matrix product: a stride is shorter than its rows");
     if (product.bias != nullptr && product.beta != 0)
         throw std::logic_error("matrix product: a bias is added with beta 0 only");
-    if (product.epilogue != Epilogue::none && !suits_epilogue(product))
-        throw std::logic_error("matrix product: not one for this epilogue");
     if (product.count > std::numeric_limits<std::int32_t>::max())
         throw std::logic_error("matrix product: too many at once");
 }
@@ -160,15 +175,13 @@ void Products::Prepared::set_addresses(const DeviceGemm& of) const {
 
 Products::Products(const Stream& stream, const DeviceOptions& options, const DeviceInfo& info)
     : stream_(stream),
-      deterministic_(options.deterministic),
       allow_tf32_(options.allow_tf32),
       cublaslt_(cublaslt()),
       workspace_(kGemmWorkspaceBytes),
       cache_(options.gemm_cache,
              {.device = fmt::format("{}, capability {}.{}", info.name, info.capability_major,
                                     info.capability_minor),
-              .library = cublaslt_version() +
-                         (options.deterministic ? ", deterministic" : ", any reduction")}) {
+              .library = cublaslt_version() + ", sums in fp32"}) {
     cublaslt_.check(cublaslt_.create(&handle_), "cublasLtCreate");
     warn_of_cache();
 }
@@ -179,37 +192,44 @@ Products::~Products() {
 }
 
 void Products::run(const DeviceGemm& product, bool may_measure) {
-    const GemmShape& shape = product.shape;
-    if (shape.m == 0 || shape.n == 0 || product.count == 0) return;
-    check_arguments(product);
-    if (shape.k == 0) {
-        multiply_nothing(product);
-        return;
-    }
-    const GemmProblem problem = problem_of(product, allow_tf32_);
-    Prepared& prepared = prepared_for(problem, product);
-    if (cache_.enabled() && may_measure && !prepared.measured)
-        choose_measured(problem, product, prepared);
-    prepared.set_addresses(product);
-    const int status = enqueue(product, prepared, prepared.algorithm, product.c);
-    if (status == kCublasSuccess) return;
-    throw Error(ExitCode::check_failed,
-                fmt::format("cublasLtMatmul: {} ({})", cublaslt_.get_status_string(status),
-                            to_text(problem)));
+    if (try_run(product, may_measure)) return;
+    if (product.epilogue != Epilogue::none)
+        throw std::logic_error("matrix product: not one for this epilogue");
+    add_to_rows_of_bias(product, may_measure);
 }
 
-bool Products::can_run(const DeviceGemm& product) {
-    if (product.epilogue == Epilogue::none) return true;
-    if (product.shape.m == 0 || product.shape.n == 0) return true;
+bool Products::try_run(const DeviceGemm& product, bool may_measure) {
+    const GemmShape& shape = product.shape;
+    if (shape.m == 0 || shape.n == 0 || product.count == 0) return true;
+    check_arguments(product);
     if (!suits_epilogue(product)) return false;
-    const GemmProblem problem = problem_of(product, allow_tf32_);
-    if (without_algorithm_.contains(problem)) return false;
-    try {
-        (void)prepared_for(problem, product);
+    if (shape.k == 0) {
+        if (product.bias != nullptr) return false;
+        multiply_nothing(product);
         return true;
-    } catch (const Error&) {
-        without_algorithm_.insert(problem);
+    }
+    const GemmProblem problem = problem_of(product, allow_tf32_);
+    if (refused_.contains(problem)) return false;
+    const bool has_epilogue = epilogue_of(problem) != kEpilogueDefault;
+    const auto refuse = [&] {
+        prepared_.erase(problem);
+        refused_.insert(problem);
         return false;
+    };
+    try {
+        Prepared& prepared = prepared_for(problem, product);
+        if (cache_.enabled() && may_measure && !prepared.measured)
+            choose_measured(problem, product, prepared);
+        prepared.set_addresses(product);
+        const int status = enqueue(product, prepared, prepared.algorithm, product.c);
+        if (status == kCublasSuccess) return true;
+        if (has_epilogue && is_refusal(status)) return refuse();
+        throw Error(ExitCode::check_failed,
+                    fmt::format("cublasLtMatmul: {} ({})", cublaslt_.get_status_string(status),
+                                to_text(problem)));
+    } catch (const NoAlgorithm&) {
+        if (!has_epilogue) throw;
+        return refuse();
     }
 }
 
@@ -235,9 +255,8 @@ std::vector<CublasLtHeuristic> Products::candidates(const GemmProblem& problem,
                                                     const Prepared& prepared, int most) const {
     Preference preference;
     preference.set(kPreferMaxWorkspace, kGemmWorkspaceBytes);
-    // Parts of a sum are added up in fp32; if the order matters, never in memory with atomics.
-    preference.set(kPreferReductions, deterministic_ ? kReductionInComputeType
-                                                     : kReductionInComputeType | kReductionInPlace);
+    // Parts of a sum are added up in fp32, never in place, which is in the type of C.
+    preference.set(kPreferReductions, kReductionInComputeType);
     preference.set(kPreferAlignmentA, problem.alignment_b);
     preference.set(kPreferAlignmentB, problem.alignment_a);
     preference.set(kPreferAlignmentC, problem.alignment_c);
@@ -250,11 +269,9 @@ std::vector<CublasLtHeuristic> Products::candidates(const GemmProblem& problem,
     results.resize(static_cast<std::size_t>(std::max(found, 0)));
     std::erase_if(results, [](const auto& result) { return result.status != kCublasSuccess; });
     if (status == kCublasSuccess && !results.empty()) return results;
-    throw Error(
-        ExitCode::check_failed,
-        fmt::format("{} has no algorithm for the matrix product {}: {}", cublaslt_version(),
-                    to_text(problem),
-                    status == kCublasSuccess ? "none found" : cublaslt_.get_status_string(status)));
+    throw NoAlgorithm(fmt::format(
+        "{} has no algorithm for the matrix product {}: {}", cublaslt_version(), to_text(problem),
+        status == kCublasSuccess ? "none found" : cublaslt_.get_status_string(status)));
 }
 
 std::optional<CublasLtAlgorithm> Products::from_cache(const GemmProblem& problem,
@@ -318,8 +335,7 @@ int Products::enqueue(const DeviceGemm& product, const Prepared& prepared,
 /// Sums of no terms, which cuBLASLt refuses.
 void Products::multiply_nothing(const DeviceGemm& product) const {
     if (product.beta == 1) return;
-    if (product.beta != 0 || product.bias != nullptr)
-        throw std::logic_error("matrix product of no terms with beta or a bias");
+    if (product.beta != 0) throw std::logic_error("matrix product of no terms with beta");
     const std::uint64_t bytes = size_in_bytes(product.dtype);
     for (std::int64_t i = 0; i < product.count; ++i) {
         auto* const c = static_cast<std::byte*>(product.c) +
@@ -329,6 +345,31 @@ void Products::multiply_nothing(const DeviceGemm& product) const {
                                 static_cast<std::uint64_t>(product.shape.m), stream_.get()),
               "cudaMemset2DAsync");
     }
+}
+
+/// Where the library does not add the bias itself: C is filled with rows of it, and the product is
+/// added to that.
+void Products::add_to_rows_of_bias(const DeviceGemm& product, bool may_measure) {
+    const std::uint64_t element = size_in_bytes(product.dtype);
+    const std::uint64_t pitch = static_cast<std::uint64_t>(product.shape.ldc) * element;
+    const std::uint64_t width = static_cast<std::uint64_t>(product.shape.n) * element;
+    const auto rows = static_cast<std::uint64_t>(product.shape.m);
+    const auto copy_rows = [&](std::byte* to, const void* from, std::uint64_t count) {
+        check(cudaMemcpy2DAsync(to, pitch, from, pitch, width, count, cudaMemcpyDeviceToDevice,
+                                stream_.get()),
+              "cudaMemcpy2DAsync");
+    };
+    for (std::int64_t i = 0; i < product.count; ++i) {
+        auto* const c = static_cast<std::byte*>(product.c) +
+                        static_cast<std::uint64_t>(i * product.stride_c) * element;
+        copy_rows(c, product.bias, 1);
+        for (std::uint64_t filled = 1; filled < rows; filled *= 2)
+            copy_rows(c + filled * pitch, c, std::min(filled, rows - filled));
+    }
+    DeviceGemm sum = product;
+    sum.bias = nullptr;
+    sum.beta = 1;
+    run(sum, may_measure);
 }
 
 void Products::warn_of_cache() {

@@ -22,10 +22,11 @@ public:
     Products(const Products&) = delete;
     Products& operator=(const Products&) = delete;
 
-    /// Measuring waits for the GPU, so it is not for a stream that is being recorded.
+    /// Throws where the library takes no such product. Measuring waits for the GPU, so it is not
+    /// for a stream that is being recorded.
     void run(const DeviceGemm& product, bool may_measure);
-    /// Whether there is an algorithm for it.
-    [[nodiscard]] bool can_run(const DeviceGemm& product);
+    /// False, with nothing enqueued, where the library does not take the epilogue of the product.
+    [[nodiscard]] bool try_run(const DeviceGemm& product, bool may_measure);
 
 private:
     /// Descriptors of one problem. cuBLASLt stores columns one after another and we rows, so it
@@ -63,17 +64,17 @@ private:
     [[nodiscard]] int enqueue(const DeviceGemm& product, const Prepared& prepared,
                               const CublasLtAlgorithm& algorithm, void* output) const;
     void multiply_nothing(const DeviceGemm& product) const;
+    void add_to_rows_of_bias(const DeviceGemm& product, bool may_measure);
     void warn_of_cache();
 
     const Stream& stream_;
-    const bool deterministic_;
     const bool allow_tf32_;
     const CublasLtFunctions& cublaslt_;
     DeviceMemory workspace_;
     GemmCache cache_;
     CublasLtHandle handle_ = nullptr;
     std::map<GemmProblem, Prepared> prepared_;
-    std::set<GemmProblem> without_algorithm_;
+    std::set<GemmProblem> refused_;  ///< with an epilogue that the library does not take
 };
 
 }  // namespace isoflop::device::cuda

@@ -186,7 +186,6 @@ TEST_F(GpuProducts, WithBiasOrAddedToC) {
                       .m = 1,
                       .n = 13,
                       .k = 5,
-                      .offset = 3,
                       .alpha = 0.5F,
                       .bias = true});
         expect_right({.dtype = dtype,
@@ -248,6 +247,28 @@ TEST_F(GpuProducts, AreRecordedInGraphs) {
     const auto graph = gpu_->end_capture();
     for (int i = 0; i < 3; ++i) graph->launch();
     EXPECT_THAT(download<float>(c), testing::ElementsAre(1 + 3 * 7, 3 * 10, 3 * 15, 1 + 3 * 22));
+}
+
+/// A suite of its own, which the GPU bundle runs last: a library that reads such a bias as whole
+/// packs ends the process's use of the GPU.
+class GpuOddBiases : public GpuProducts {};
+
+TEST_F(GpuOddBiases, AreAdded) {
+    for (const DType dtype : kTypes) {
+        for (const std::int64_t offset : {1, 3, 4}) {
+            for (const std::int64_t m : {1, 2, 9, 64}) {
+                expect_right({.dtype = dtype,
+                              .transpose_b = Transpose::yes,
+                              .m = m,
+                              .n = 13,
+                              .k = 5,
+                              .padding = 2,
+                              .offset = offset,
+                              .alpha = 0.5F,
+                              .bias = true});
+            }
+        }
+    }
 }
 
 class GpuMeasuredProducts : public GpuProducts {

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 #include <stdexcept>
+#include <string>
 
 #include "isoflop/base/half_precision.hpp"
 
@@ -50,6 +51,38 @@ std::vector<float> matrix(const void* data, DType dtype, std::int64_t first, std
         }
     }
     return values;
+}
+
+bool is_multiple(const void* address, std::uint64_t bytes) {
+    return reinterpret_cast<std::uintptr_t>(address) % bytes == 0;
+}
+
+bool takes_epilogue(const device::DeviceGemm& product) {
+    if (product.epilogue == device::Epilogue::none) return true;
+    return product.beta == 0 && product.count == 1 && product.shape.k > 0 &&
+           product.shape.ldc % 8 == 0 && is_multiple(product.gelu_input, 16) &&
+           (product.epilogue == device::Epilogue::gelu || product.bias == nullptr);
+}
+
+void require(bool holds, const char* what) {
+    if (!holds) throw std::logic_error(std::string("emulated product: ") + what);
+}
+
+/// What CudaDevice asks of a product.
+void check_product(const device::DeviceGemm& product) {
+    const device::GemmShape& shape = product.shape;
+    const bool transpose_a = shape.transpose_a == device::Transpose::yes;
+    const bool transpose_b = shape.transpose_b == device::Transpose::yes;
+    require(shape.lda >= (transpose_a ? shape.m : shape.k) &&
+                shape.ldb >= (transpose_b ? shape.k : shape.n) && shape.ldc >= shape.n,
+            "a stride is shorter than its rows");
+    require(product.bias == nullptr || product.beta == 0, "a bias is added with beta 0 only");
+    require(takes_epilogue(product), "not one for this epilogue");
+    const std::uint64_t element = size_in_bytes(product.dtype);
+    for (const void* address :
+         {product.a, product.b, static_cast<const void*>(product.c), product.bias})
+        require(is_multiple(address, element), "an address is no multiple of an element");
+    require(shape.k > 0 || product.beta == 0 || product.beta == 1, "of no terms with beta");
 }
 
 /// GELU in the form with tanh, and its derivative.
@@ -115,7 +148,14 @@ void EmulatedDevice::fill_zero(void* device, std::uint64_t bytes) {
     if (bytes > 0) std::memset(device, 0, bytes);
 }
 
+bool EmulatedDevice::try_gemm(device::ThreadPool& pool, const device::DeviceGemm& product) {
+    if (!takes_epilogue(product)) return false;
+    gemm(pool, product);
+    return true;
+}
+
 void EmulatedDevice::gemm(device::ThreadPool& /*pool*/, const device::DeviceGemm& product) {
+    check_product(product);
     const device::GemmShape& shape = product.shape;
     for (std::int64_t i = 0; i < product.count; ++i) {
         const std::vector<float> a = matrix(product.a, product.dtype, i * product.stride_a, shape.m,

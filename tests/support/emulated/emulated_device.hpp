@@ -1,5 +1,6 @@
 // A GPU whose memory is the host's and whose kernels run in the emulator: the CUDA
-// backend without a GPU. Products are computed in fp32, one term after another.
+// backend without a GPU. Products are computed in fp32, one term after another. What a GPU or its
+// libraries would refuse, or answer with a fault, is a std::logic_error here.
 #pragma once
 
 #include <set>
@@ -27,10 +28,10 @@ public:
     void fill_zero(void* device, std::uint64_t bytes) override;
     void synchronize() override {}
     void gemm(device::ThreadPool& pool, const device::DeviceGemm& product) override;
-    /// As the library: an epilogue needs rows of whole 8 elements.
-    [[nodiscard]] bool can_multiply(const device::DeviceGemm& product) override {
-        return product.epilogue == device::Epilogue::none || product.shape.ldc % 8 == 0;
-    }
+    /// As the library: an epilogue needs rows of whole 8 elements, and a second matrix from 16
+    /// bytes.
+    [[nodiscard]] bool try_gemm(device::ThreadPool& pool,
+                                const device::DeviceGemm& product) override;
     [[nodiscard]] std::byte* scratch() override { return scratch_.data(); }
     [[nodiscard]] CUstream_st* stream() const override { return nullptr; }
     [[nodiscard]] device::DeviceMemoryUse memory_use() override;
