@@ -19,6 +19,8 @@ std::unique_ptr<Communicator> connect_group(Store& store, const LaunchInfo& laun
         case cost::DeviceKind::cuda:
             return connect_nccl(store, std::move(transport),
                                 {.device = device.info().ordinal,
+                                 .gpu = device.info().unique_id,
+                                 .cuda_major = device.info().cuda_major,
                                  .compute_stream = device.stream(),
                                  .group = members.name,
                                  .timeout = timeout});

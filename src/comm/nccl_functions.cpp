@@ -13,10 +13,10 @@ namespace {
 /// Fills tables from one library; every function is needed.
 class Loader {
 public:
-    Loader(LibraryNames names, const char* title, const char* advice)
-        : library_(names), title_(title) {
-        if (library_.loaded()) return;
-        throw ConfigError(fmt::format("{}: {} was not found; {}", title, *names.begin(), advice));
+    /// `missing`: what to tell where there is no such library.
+    Loader(const std::string& name, const char* title, const std::function<std::string()>& missing)
+        : library_({name.c_str()}), title_(title) {
+        if (!library_.loaded()) throw ConfigError(fmt::format("{}: {}", title, missing()));
     }
 
     template <class Signature>
@@ -36,10 +36,13 @@ private:
 
 }  // namespace
 
-NcclFunctions load_nccl(LibraryNames names) {
-    const Loader load(names, "NCCL",
-                      "training on several GPUs needs it (NVIDIA's package repository: libnccl2; "
-                      "PyPI: nvidia-nccl-cu13, with its lib folder in LD_LIBRARY_PATH)");
+NcclFunctions load_nccl(const std::string& name) {
+    const Loader load(name, "NCCL", [&] {
+        return fmt::format(
+            "{} was not found; training on several GPUs needs it (NVIDIA's package repository: "
+            "libnccl2; PyPI: nvidia-nccl-cu13 or -cu12, with its lib folder in LD_LIBRARY_PATH)",
+            name);
+    });
     NcclFunctions table;
     load(table.get_version, "ncclGetVersion");
     load(table.get_error_string, "ncclGetErrorString");
@@ -54,11 +57,15 @@ NcclFunctions load_nccl(LibraryNames names) {
     return table;
 }
 
-CudaRuntimeFunctions load_cuda_runtime(LibraryNames names) {
-    const Loader load(names, "CUDA runtime",
-                      "training on several GPUs needs it (NVIDIA's package repository: "
-                      "cuda-cudart-13-0; PyPI: nvidia-cuda-runtime, with its lib folder in "
-                      "LD_LIBRARY_PATH)");
+CudaRuntimeFunctions load_cuda_runtime(int cuda_major, const device::LibraryProbe& is_there) {
+    const Loader load(device::cuda_library_name("libcudart", cuda_major), "CUDA runtime", [&] {
+        return fmt::format(
+            "{}; training on several GPUs needs it (NVIDIA's package repository: "
+            "cuda-cudart-{}; PyPI: {}, with its lib folder in LD_LIBRARY_PATH)",
+            device::missing_cuda_library("libcudart", cuda_major, is_there),
+            cuda_major < 13 ? "12-8" : "13-0",
+            cuda_major < 13 ? "nvidia-cuda-runtime-cu12" : "nvidia-cuda-runtime");
+    });
     CudaRuntimeFunctions table;
     load(table.get_error_string, "cudaGetErrorString");
     load(table.set_device, "cudaSetDevice");

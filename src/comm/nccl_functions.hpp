@@ -9,8 +9,9 @@
 #include <array>
 #include <cstddef>
 #include <functional>
-#include <initializer_list>
 #include <string>
+
+#include "isoflop/device/cuda_library.hpp"
 
 struct ncclComm;
 struct CUstream_st;
@@ -84,13 +85,12 @@ struct NcclLibraries {
     void check_cuda(int error, const char* call) const;
 };
 
-using LibraryNames = std::initializer_list<const char*>;
-
-/// Each loads the first installed library of the names. Throw a ConfigError that names the package
-/// to install.
-[[nodiscard]] NcclFunctions load_nccl(LibraryNames names = {"libnccl.so.2"});
-[[nodiscard]] CudaRuntimeFunctions load_cuda_runtime(LibraryNames names = {"libcudart.so.13",
-                                                                           "libcudart.so.12"});
+/// Both throw a ConfigError that names the package to install. NCCL has a CUDA runtime of its own
+/// inside, so its name has no major version of CUDA.
+[[nodiscard]] NcclFunctions load_nccl(const std::string& name = "libnccl.so.2");
+/// That of the major version with which the program was built, as both use the same handles.
+[[nodiscard]] CudaRuntimeFunctions load_cuda_runtime(
+    int cuda_major, const device::LibraryProbe& is_there = device::can_load);
 
 /// 22809 -> "2.28.9"
 [[nodiscard]] std::string nccl_version_text(int version);

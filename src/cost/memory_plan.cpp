@@ -9,6 +9,7 @@
 
 #include "cost/activations.hpp"
 #include "cost/unit_sizes.hpp"
+#include "isoflop/cost/device_overhead.hpp"
 
 namespace isoflop::cost {
 namespace {
@@ -186,12 +187,9 @@ private:
         return bytes;
     }
 
-    /// Estimates: a CUDA context with cuBLAS workspace takes 0.5 to 0.7 GiB, NCCL channels 0.3 to
-    /// 0.8.
     void add_context() {
-        constexpr std::uint64_t kMiB = 1ULL << 20U;
         if (execution_.device == DeviceKind::cpu) return;
-        plan_.context_bytes = 600 * kMiB + (execution_.world_size > 1 ? 400 * kMiB : 0);
+        plan_.context_bytes = device_overhead(execution_).total_bytes();
         add(BufferId::device_context, Lifetime::outside_arena, plan_.context_bytes);
     }
 

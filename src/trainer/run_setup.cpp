@@ -8,10 +8,11 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/device/rank_gpu.hpp"
 #include "isoflop/machine/this_machine.hpp"
 #include "isoflop/recipe/data_vocabulary.hpp"
-#include "isoflop/text/sections.hpp"
 #include "isoflop/trained_model/loaded_model.hpp"
+#include "memory_check.hpp"
 
 namespace isoflop::trainer {
 namespace fs = std::filesystem;
@@ -80,12 +81,19 @@ void open_initial_state(RunSetup& setup, const recipe::RunKeys& keys, const Worl
     }
 }
 
+/// Number of the GPU of this rank; 0 on a CPU.
+int ordinal_of(cost::DeviceKind device, const comm::LaunchInfo& launch) {
+    if (device != cost::DeviceKind::cuda) return 0;
+    return device::gpu_of_rank(device::count_gpus().devices, launch.local_rank,
+                               launch.local_world_size);
+}
+
 /// The device of this rank.
 std::unique_ptr<device::Device> open_device(const recipe::Recipe& config, const World& world) {
     const recipe::ExecutionKeys& keys = config.keys.execution;
     return device::open_device(
         config.execution.device,
-        {.ordinal = world.launch().local_rank,
+        {.ordinal = ordinal_of(config.execution.device, world.launch()),
          .deterministic = keys.deterministic,
          .allow_tf32 = config.execution.dtype == DType::tf32,
          .gemm_cache = keys.gemm_autotune
@@ -93,32 +101,6 @@ std::unique_ptr<device::Device> open_device(const recipe::Recipe& config, const 
                            : std::string(),
          .plan_cache = (fs::path(config.keys.run.out_dir) / "cudnn_plans").string(),
          .ranks_on_host = world.launch().local_world_size});
-}
-
-struct MemoryNeed {
-    std::uint64_t needed = 0;
-    std::uint64_t available = 0;
-    [[nodiscard]] bool fits() const { return needed <= available; }
-};
-
-/// What the driver of a GPU has taken by now is no longer free, so only the arena need fit.
-MemoryNeed memory_need(const recipe::RunPlan& plan, device::Device& device) {
-    return {plan.memory.arena_bytes, device.memory_use().arena_limit};
-}
-
-void check_memory(const recipe::RunPlan& plan, device::Device& device) {
-    const MemoryNeed memory = memory_need(plan, device);
-    if (memory.fits()) return;
-    text::TextReport table(text::Colour::off);
-    text::memory_rows(table, plan.memory);
-    throw Error(
-        ExitCode::out_of_memory,
-        fmt::format("the plan needs {} and this {} has {} for it:\n{}a smaller batch_size, "
-                    "recompute=block or "
-                    "attention_backend=flash_attn_2 need less",
-                    human_bytes(static_cast<double>(memory.needed)),
-                    plan.config.execution.device == cost::DeviceKind::cuda ? "GPU" : "machine",
-                    human_bytes(static_cast<double>(memory.available)), table.str()));
 }
 
 /// The decision for auto, made by the first rank; nullopt when a backend is requested.
@@ -139,7 +121,7 @@ std::optional<attention_lab::AttentionDecision> agree_on_attention(const RunSetu
         const auto fits = [&](cost::AttentionBackend backend) {
             const recipe::RunPlan plan = attention_lab::plan_with_attention(
                 config, attention_lab::AttentionDecision{backend, {}, {}});
-            return memory_need(plan, *setup.device).fits();
+            return memory_need(plan, setup.device->memory_use()).fits();
         };
         return to_json(attention_lab::decide_attention(config, context, earlier, fits)).dump();
     });

@@ -191,7 +191,8 @@ TEST(NcclCommunicator, RefusesTensorsThatDoNotFit) {
 TEST(NcclConnection, RealLibrariesLoadWhereTheyAreInstalled) {
     NcclLibraries libraries;
     try {
-        libraries = {load_nccl(), load_cuda_runtime()};
+        const int major = device::can_load("libcudart.so.13") ? 13 : 12;
+        libraries = {load_nccl(), load_cuda_runtime(major)};
     } catch (const ConfigError& error) {
         GTEST_SKIP() << error.what();
     }
@@ -200,6 +201,35 @@ TEST(NcclConnection, RealLibrariesLoadWhereTheyAreInstalled) {
     EXPECT_GE(version, 20000) << nccl_version_text(version);
     EXPECT_STREQ(libraries.nccl.get_error_string(kNcclSuccess), "no error");
     EXPECT_STREQ(libraries.cuda.get_error_string(kCudaErrorNotReady), "device not ready");
+}
+
+TEST(NcclConnection, TakesNoRuntimeOfAnotherMajorVersion) {
+    try {
+        (void)load_cuda_runtime(11, [](const std::string& name) { return name.ends_with(".13"); });
+        FAIL() << "loaded";
+    } catch (const ConfigError& error) {
+        EXPECT_THAT(error.what(),
+                    testing::HasSubstr("libcudart.so.11 was not found; libcudart.so.13 is there, "
+                                       "but this program was built with CUDA 11"));
+    }
+}
+
+TEST(NcclConnection, TwoRanksOnOneGpuAreRefusedOnBoth) {
+    auto data = make_local_group(2, kTestTimeoutSeconds);
+    auto control = make_local_group(2, kTestTimeoutSeconds);
+    MapStore store;
+    run_threads(2, [&](int rank) {
+        const auto r = static_cast<std::size_t>(rank);
+        FakeGpu gpu(std::move(data[r]));
+        try {
+            (void)connect_nccl_with([&] { return gpu.libraries(); }, store, std::move(control[r]),
+                                    {.gpu = "GPU-12ab", .compute_stream = gpu.compute_stream()});
+            ADD_FAILURE() << "rank " << rank << " connected";
+        } catch (const ConfigError& error) {
+            EXPECT_THAT(error.what(), testing::HasSubstr("ranks 0 and 1 of the group all both use "
+                                                         "GPU-12ab"));
+        }
+    });
 }
 
 TEST(NcclConnection, VersionsReadAsNvidiaWritesThem) {

@@ -113,7 +113,7 @@ TEST(NcclFailure, AMissingLibraryOfTheFirstRankIsToldToAll) {
     auto control = make_local_group(2, kTestTimeoutSeconds);
     MapStore store;
     run_threads(2, [&](int rank) {
-        const auto load = []() -> NcclLibraries { return {load_nccl({"libnone.so.2"}), {}}; };
+        const auto load = []() -> NcclLibraries { return {load_nccl("libnone.so.2"), {}}; };
         try {
             (void)connect_nccl_with(load, store, std::move(control[static_cast<std::size_t>(rank)]),
                                     {});

@@ -42,6 +42,9 @@ struct DeviceInfo {
     int multiprocessors = 0;
     std::uint64_t total_bytes = 0;
     std::string runtime;  ///< "CUDA 13.0"; of a CPU, the instruction set
+    int cuda_major = 0;   ///< of the CUDA that the program was built with; of a CPU, 0
+    /// The same for every process that uses this GPU, "GPU-1f3a..."; empty where it has none.
+    std::string unique_id = {};
     /// For reports: "driver for CUDA 13.0, cuBLASLt 13.1.0".
     std::string libraries = {};
     std::vector<DType> element_types = {};  ///< of tensors that ops take

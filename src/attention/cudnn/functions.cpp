@@ -21,6 +21,15 @@ std::string version_text(std::size_t version) {
            std::to_string(version % 100);
 }
 
+void check_cuda_major(const Functions& functions, int cuda_major) {
+    const std::size_t major = functions.get_cudart_version() / 1000;
+    if (major == static_cast<std::size_t>(cuda_major)) return;
+    throw ConfigError("cuDNN " + version_text(functions.get_version()) + " is for CUDA " +
+                      std::to_string(major) + ", this program was built with CUDA " +
+                      std::to_string(cuda_major) + " (PyPI: nvidia-cudnn-cu" +
+                      std::to_string(cuda_major) + ")");
+}
+
 Functions load_functions(const char* library_name) {
     const device::SharedLibrary library({library_name});
     if (!library.loaded()) {
@@ -35,6 +44,7 @@ Functions load_functions(const char* library_name) {
     };
     Functions table;
     find(table.get_version, "cudnnGetVersion");
+    find(table.get_cudart_version, "cudnnGetCudartVersion");
     find(table.get_error_string, "cudnnGetErrorString");
     find(table.get_last_error_string, "cudnnGetLastErrorString");
     find(table.create, "cudnnCreate");

@@ -126,6 +126,7 @@ inline constexpr int kHeuristicsModeA = 3;
 /// Names as in cudnn.h, without their prefix.
 struct Functions {
     std::function<std::size_t()> get_version;
+    std::function<std::size_t()> get_cudart_version;  ///< of the CUDA that it was built for
     std::function<const char*(int status)> get_error_string;
     std::function<void(char* message, std::size_t size)> get_last_error_string;
     std::function<int(Handle* handle)> create;
@@ -149,6 +150,9 @@ struct Functions {
 
 /// Throws ConfigError that says what to install.
 [[nodiscard]] Functions load_functions(const char* library_name = "libcudnn.so.9");
+/// Its name has no major version of CUDA. Throws ConfigError where it was built for another one
+/// than this program: it would bring libraries of that version along.
+void check_cuda_major(const Functions& functions, int cuda_major);
 
 /// 91900 -> "9.19.0"
 [[nodiscard]] std::string version_text(std::size_t version);

@@ -34,6 +34,7 @@ requires(sizeof...(OurParameters) ==
 
 using F = Functions;
 static_assert(Same<decltype(F::get_version), decltype(cudnnGetVersion)>());
+static_assert(Same<decltype(F::get_cudart_version), decltype(cudnnGetCudartVersion)>());
 static_assert(Same<decltype(F::get_error_string), decltype(cudnnGetErrorString)>());
 static_assert(Same<decltype(F::get_last_error_string), decltype(cudnnGetLastErrorString)>());
 static_assert(Same<decltype(F::create), decltype(cudnnCreate)>());

@@ -117,6 +117,7 @@ private:
         try {
             const device::DeviceInfo& info = device.info();
             const cudnn::Functions functions = cudnn::load_functions();
+            cudnn::check_cuda_major(functions, info.cuda_major);
             cudnn::PlanCache cache(
                 plan_cache_,
                 fmt::format("cuDNN {}, {}, sm_{}{}, {}",

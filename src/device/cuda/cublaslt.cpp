@@ -4,16 +4,17 @@
 #include <fmt/format.h>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/device/cuda_library.hpp"
 #include "isoflop/device/shared_library.hpp"
 
 namespace isoflop::device::cuda {
 namespace {
 
-/// That of the toolkit's major version first.
+constexpr int kMajor = CUDART_VERSION / 1000;
+
+/// That of the toolkit's major version.
 const SharedLibrary& library() {
-    static const SharedLibrary kLibrary =
-        CUDART_VERSION >= 13000 ? SharedLibrary({"libcublasLt.so.13", "libcublasLt.so.12"})
-                                : SharedLibrary({"libcublasLt.so.12", "libcublasLt.so.13"});
+    static const SharedLibrary kLibrary({cuda_library_name("libcublasLt", kMajor).c_str()});
     return kLibrary;
 }
 
@@ -28,9 +29,10 @@ void load(Function*& function, const char* symbol) {
 CublasLtFunctions load_all() {
     if (!library().loaded()) {
         throw ConfigError(fmt::format(
-            "device=cuda: libcublasLt.so.{} was not found (NVIDIA's package repository: "
-            "libcublas-{}-{}; PyPI: nvidia-cublas, with its lib folder in LD_LIBRARY_PATH)",
-            CUDART_VERSION / 1000, CUDART_VERSION / 1000, CUDART_VERSION / 10 % 100));
+            "device=cuda: {} (NVIDIA's package repository: libcublas-{}-{}; PyPI: {}, with its "
+            "lib folder in LD_LIBRARY_PATH)",
+            missing_cuda_library("libcublasLt", kMajor), kMajor, CUDART_VERSION / 10 % 100,
+            kMajor < 13 ? "nvidia-cublas-cu12" : "nvidia-cublas"));
     }
     CublasLtFunctions table;
     load(table.get_version, "cublasLtGetVersion");

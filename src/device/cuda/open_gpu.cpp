@@ -43,6 +43,16 @@ std::string why_none(cudaError_t status) {
     }
 }
 
+/// As nvidia-smi -L writes it.
+std::string text_of(const cudaUUID_t& uuid) {
+    std::string text = "GPU-";
+    for (std::size_t i = 0; i < sizeof(uuid.bytes); ++i) {
+        const bool dash = i == 4 || i == 6 || i == 8 || i == 10;
+        text += fmt::format("{}{:02x}", dash ? "-" : "", static_cast<unsigned char>(uuid.bytes[i]));
+    }
+    return text;
+}
+
 DeviceInfo info_of(int ordinal) {
     cudaDeviceProp properties{};
     cuda::check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties");
@@ -55,6 +65,8 @@ DeviceInfo info_of(int ordinal) {
             .multiprocessors = properties.multiProcessorCount,
             .total_bytes = properties.totalGlobalMem,
             .runtime = "CUDA " + version_text(runtime),
+            .cuda_major = CUDART_VERSION / 1000,
+            .unique_id = text_of(properties.uuid),
             .element_types = {DType::float32, DType::bfloat16, DType::float16}};
 }
 

@@ -371,6 +371,18 @@ TEST_F(CudnnAttention, FailsToStartWithCudnnsWords) {
     }
 }
 
+TEST_F(CudnnAttention, IsOfTheCudaOfTheProgram) {
+    cudnn_.cudart_version = 12090;
+    EXPECT_NO_THROW(cudnn::check_cuda_major(cudnn_.functions(), 12));
+    try {
+        cudnn::check_cuda_major(cudnn_.functions(), 13);
+        FAIL() << "taken";
+    } catch (const ConfigError& error) {
+        EXPECT_THAT(error.what(), HasSubstr("cuDNN 9.19.0 is for CUDA 12, this program was built "
+                                            "with CUDA 13 (PyPI: nvidia-cudnn-cu13)"));
+    }
+}
+
 TEST_F(CudnnAttention, UnalignedTensorsAreRefused) {
     auto arguments = forward_arguments(2);
     arguments.k.data = static_cast<std::byte*>(arguments.k.data) + 8;

@@ -51,6 +51,7 @@ public:
 
     // What it is to answer.
     std::size_t version = 91900;
+    std::size_t cudart_version = 13000;
     int engines = 1;
     int refused_engines = 0;  ///< of which no plan can be made
     std::int64_t workspace_bytes = 4096;
@@ -77,6 +78,7 @@ public:
     [[nodiscard]] cudnn::Functions functions() {
         cudnn::Functions table;
         table.get_version = [this] { return version; };
+        table.get_cudart_version = [this] { return cudart_version; };
         table.get_error_string = [](int) { return "CUDNN_STATUS_NOT_SUPPORTED"; };
         table.get_last_error_string = [](char* message, std::size_t size) {
             std::strncpy(message, "because of the test", size);
