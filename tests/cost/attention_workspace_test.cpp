@@ -21,11 +21,28 @@ struct Answer {
     std::uint64_t bytes;  ///< the largest of capability 8.0, 9.0, 10.0 and 12.0
 };
 constexpr Answer kAnswers[] = {
-    {size_of(1, 32, 1024, 64), false, 8'388'736},   {size_of(1, 32, 1024, 64), true, 67'109'120},
-    {size_of(1, 8, 1024, 64), false, 16'777'344},   {size_of(1, 8, 1024, 64), true, 75'497'728},
-    {size_of(1, 32, 1024, 128), false, 16'777'344}, {size_of(1, 32, 1024, 128), true, 67'109'120},
-    {size_of(1, 8, 1024, 128), false, 33'554'560},  {size_of(1, 8, 1024, 128), true, 83'886'336},
-    {size_of(2, 8, 1024, 128), true, 167'772'416},  {size_of(2, 8, 2048, 128), false, 134'217'856},
+    {size_of(1, 32, 1024, 64), false, 8'388'736},
+    {size_of(1, 32, 1024, 64), true, 67'109'120},
+    {size_of(1, 8, 1024, 64), false, 16'777'344},
+    {size_of(1, 8, 1024, 64), true, 75'497'728},
+    {size_of(1, 32, 1024, 128), false, 16'777'344},
+    {size_of(1, 32, 1024, 128), true, 67'109'120},
+    {size_of(1, 8, 1024, 128), false, 33'554'560},
+    {size_of(1, 8, 1024, 128), true, 83'886'336},
+    {size_of(2, 8, 1024, 128), true, 167'772'416},
+    {size_of(2, 8, 2048, 128), false, 134'217'856},
+    // Lengths that are no whole tiles: queries in 8 for d_q; in scores queries in 64, keys in 128.
+    {{4, 16, 16, 1000, 1000, 64}, false, 16'384'128},
+    {{4, 16, 16, 1000, 1000, 64}, true, 134'217'984},
+    {{1, 4, 2, 129, 129, 128}, false, 542'848},
+    {{1, 4, 2, 129, 129, 128}, true, 657'664},
+    {{1, 4, 2, 65, 200, 64}, false, 278'656},
+    {{1, 4, 2, 65, 200, 64}, true, 467'200},
+    {{1, 4, 2, 200, 65, 64}, false, 271'488},
+    {{2, 4, 2, 17, 17, 64}, false, 84'096},
+    {{2, 4, 2, 17, 17, 64}, true, 166'144},
+    {{1, 4, 2, 100, 100, 72}, false, 235'136},
+    {{1, 4, 2, 100, 100, 72}, true, 246'528},
 };
 
 TEST(AttentionWorkspace, HoldsWhatCudnnAnswered) {
@@ -56,7 +73,7 @@ TEST(AttentionWorkspace, IsPlannedForSdpaOnAGpuIn16Bits) {
         return buffer == nullptr ? 0 : buffer->bytes();
     };
     execution.attention_backend = AttentionBackend::sdpa;
-    const std::uint64_t scores = 2 * 3 * 25 * 96 * 96;
+    const std::uint64_t scores = 2 * 3 * 25 * 128 * 128;
     EXPECT_GE(planned(), scores);
     EXPECT_LE(planned(), scores + 1024);
     execution.deterministic = false;
