@@ -83,6 +83,10 @@ BackwardArguments backward_arguments(std::int64_t kv_heads, bool deterministic) 
 
 class CudnnAttention : public testing::Test {
 protected:
+    ~CudnnAttention() override {
+        attention_.reset();
+        EXPECT_THAT(cudnn_.violations, testing::IsEmpty());
+    }
     CUstream_st* const stream_ = reinterpret_cast<CUstream_st*>(0x77);
     RecordingCudnn cudnn_;
     std::unique_ptr<cudnn::FusedAttention> attention_ = make({8, 0});
@@ -380,6 +384,79 @@ TEST_F(CudnnAttention, IsOfTheCudaOfTheProgram) {
     } catch (const ConfigError& error) {
         EXPECT_THAT(error.what(), HasSubstr("cuDNN 9.19.0 is for CUDA 12, this program was built "
                                             "with CUDA 13 (PyPI: nvidia-cudnn-cu13)"));
+    }
+}
+
+/// What is wrong with a use of cuDNN, each planted once.
+class PlantedInCudnn : public testing::Test {
+protected:
+    void expect(const char* what) {
+        EXPECT_THAT(std::exchange(cudnn_.violations, {}), testing::Contains(std::string(what)));
+    }
+    cudnn::Descriptor tensor(std::int64_t uid) {
+        cudnn::Descriptor made(table_, cudnn::DescriptorType::tensor);
+        made.set_all(Attribute::tensor_dimensions, cudnn::ValueType::int64,
+                     std::vector<std::int64_t>{1, 1, 1, 1});
+        made.set_all(Attribute::tensor_strides, cudnn::ValueType::int64,
+                     std::vector<std::int64_t>{1, 1, 1, 1});
+        made.set(Attribute::tensor_byte_alignment, cudnn::ValueType::int64, std::int64_t{16});
+        made.set(Attribute::tensor_unique_id, cudnn::ValueType::int64, uid);
+        return made;
+    }
+    RecordingCudnn cudnn_;
+    cudnn::Functions table_ = cudnn_.functions();
+};
+
+TEST_F(PlantedInCudnn, DescriptorsAreWatched) {
+    cudnn::Descriptor made = tensor(1);
+    cudnn::Descriptor operation(table_, cudnn::DescriptorType::operation_matmul);
+    EXPECT_THROW(operation.set(Attribute::operation_matmul_adesc, made), Error);
+    expect("a part that is not ready");
+    made.finalize("tensor");
+    EXPECT_THROW(made.set(Attribute::tensor_unique_id, cudnn::ValueType::int64, std::int64_t{2}),
+                 Error);
+    expect("an attribute set after its descriptor is ready");
+    EXPECT_THROW(tensor(0).finalize("tensor"), Error);
+    expect("a tensor that is not described");
+    const cudnn::Descriptor heuristics(table_, cudnn::DescriptorType::engine_heuristics);
+    EXPECT_THROW((void)heuristics.text(Attribute::execution_plan_json_representation), Error);
+    expect("an attribute asked for before its descriptor is ready");
+    int none = 0;
+    EXPECT_NE(table_.backend_finalize(&none), cudnn::kSuccess);
+    expect("a descriptor that does not live");
+}
+
+TEST_F(PlantedInCudnn, RunsAreWatched) {
+    cudnn::Handle handle = nullptr;
+    EXPECT_EQ(table_.create(&handle), cudnn::kSuccess);
+    {
+        cudnn::Graph graph(table_);
+        cudnn::build_forward(graph, shape_of(true, 2), cudnn::DataType::bfloat16, {});
+        const cudnn::Plan plan(cudnn::Target(table_, handle), graph);
+        std::map<std::int64_t, void*> addresses;
+        float number = 1;
+        for (const std::int64_t uid : {1, 2, 3, 4, 5}) addresses[uid] = place(1);
+        for (const std::int64_t uid : {6, 7}) addresses[uid] = &number;
+        EXPECT_THROW(plan.run(handle, addresses, place(9)), Error);
+        expect("a run before the stream is known");
+        EXPECT_EQ(table_.set_stream(handle, reinterpret_cast<CUstream_st*>(0x77)), cudnn::kSuccess);
+        plan.run(handle, addresses, place(9));
+        EXPECT_THAT(cudnn_.violations, testing::IsEmpty());
+        EXPECT_THROW(plan.run(nullptr, addresses, place(9)), Error);
+        expect("a run with another handle");
+        plan.run(handle, addresses, nullptr);
+        expect("a run without workspace");
+        addresses[2] = static_cast<std::byte*>(place(2)) + 8;
+        plan.run(handle, addresses, place(9));
+        expect("an address less aligned than was declared");
+        addresses.erase(2);
+        plan.run(handle, addresses, place(9));
+        expect("a run without all tensors");
+        addresses[2] = nullptr;
+        EXPECT_THROW(plan.run(handle, addresses, place(9)), Error);
+        expect("a tensor at no address");
+        EXPECT_EQ(table_.destroy(handle), cudnn::kSuccess);
+        expect("a handle that ends before its plans");
     }
 }
 

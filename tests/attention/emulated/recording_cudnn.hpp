@@ -1,5 +1,8 @@
 // A cuDNN that computes nothing: it keeps what descriptors were given, refuses what the real one
-// would refuse for its order, and tells graphs as text.
+// would refuse for its order, and tells graphs as text. Misuse that the real one may let pass is a
+// violation, and the tests expect none: descriptors that do not live or were not finalized, tensors
+// without dimensions or alignment, runs without an address of each tensor, with one that is less
+// aligned than was declared, or without workspace or stream.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -9,6 +12,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,8 +26,9 @@ class RecordingCudnn {
 public:
     struct Record {
         cudnn::DescriptorType type{};
-        std::map<int, std::vector<std::byte>> attributes;
+        std::map<int, std::vector<std::byte>> attributes = {};
         bool finalized = false;
+        std::set<std::int64_t> tensors = {};  ///< of a graph, that are in memory or numbers
 
         template <class T>
         [[nodiscard]] std::vector<T> all(cudnn::Attribute attribute) const {
@@ -74,6 +79,7 @@ public:
         void* workspace = nullptr;
     };
     std::vector<Run> runs;
+    std::vector<std::string> violations;
 
     [[nodiscard]] cudnn::Functions functions() {
         cudnn::Functions table;
@@ -90,6 +96,7 @@ public:
         };
         table.destroy = [this](cudnn::Handle) {
             --handles;
+            (void)require(living == 0, "a handle that ends before its plans");
             return cudnn::kSuccess;
         };
         table.set_stream = [this](cudnn::Handle, CUstream_st* given) {
@@ -100,24 +107,37 @@ public:
             auto* record = new Record;
             record->type = static_cast<cudnn::DescriptorType>(type);
             *descriptor = record;
+            records_.insert(record);
             ++living;
             return cudnn::kSuccess;
         };
         table.backend_destroy_descriptor = [this](cudnn::RawDescriptor descriptor) {
+            if (!lives(descriptor)) return kRefused;
+            records_.erase(descriptor);
             delete static_cast<Record*>(descriptor);
             --living;
             return cudnn::kSuccess;
         };
-        table.backend_set_attribute = [](cudnn::RawDescriptor descriptor, int attribute, int type,
-                                         std::int64_t count, const void* elements) {
+        table.backend_set_attribute = [this](cudnn::RawDescriptor descriptor, int attribute,
+                                             int type, std::int64_t count, const void* elements) {
+            if (!lives(descriptor)) return kRefused;
             return set(*static_cast<Record*>(descriptor), attribute,
                        static_cast<cudnn::ValueType>(type), count, elements);
         };
-        table.backend_get_attribute = [this](cudnn::RawDescriptor, int attribute, int,
+        table.backend_get_attribute = [this](cudnn::RawDescriptor descriptor, int attribute, int,
                                              std::int64_t requested, std::int64_t* count,
                                              void* elements) {
+            if (!lives(descriptor)) return kRefused;
+            const Record& asked = *static_cast<Record*>(descriptor);
+            if (!require(asked.finalized, "an attribute asked for before its descriptor is ready"))
+                return kRefused;
             if (attribute == static_cast<int>(cudnn::Attribute::engineheur_results)) {
                 *count = std::min<std::int64_t>(requested, engines);
+                const Record& graph = asked.part(cudnn::Attribute::engineheur_operation_graph);
+                for (std::int64_t i = 0; i < *count; ++i) {
+                    auto* const config = static_cast<Record* const*>(elements)[i];
+                    if (lives(config)) config->tensors = graph.tensors;
+                }
             } else if (attribute == kJson) {
                 *count = std::ssize(json);
                 std::copy_n(json.data(), std::min(*count, requested), static_cast<char*>(elements));
@@ -128,13 +148,20 @@ public:
             return cudnn::kSuccess;
         };
         table.backend_finalize = [this](cudnn::RawDescriptor descriptor) {
+            if (!lives(descriptor)) return kRefused;
             return finalize(*static_cast<Record*>(descriptor));
         };
         table.backend_execute = [this](cudnn::Handle handle, cudnn::RawDescriptor plan,
                                        cudnn::RawDescriptor pack) {
-            EXPECT_EQ(handle, reinterpret_cast<cudnn::Handle>(this));
-            EXPECT_TRUE(static_cast<Record*>(plan)->finalized);
-            return execute(*static_cast<Record*>(pack));
+            if (!lives(plan) || !lives(pack)) return kRefused;
+            const auto& ready = *static_cast<Record*>(plan);
+            const auto& given = *static_cast<Record*>(pack);
+            const bool right = require(handle == reinterpret_cast<cudnn::Handle>(this),
+                                       "a run with another handle") &&
+                               require(ready.finalized && given.finalized,
+                                       "a run with a descriptor that is not ready") &&
+                               require(stream != nullptr, "a run before the stream is known");
+            return right ? execute(ready, given) : kRefused;
         };
         return table;
     }
@@ -155,17 +182,31 @@ private:
             default: return 8;
         }
     }
-    static int set(Record& record, int attribute, cudnn::ValueType type, std::int64_t count,
-                   const void* elements) {
-        if (record.finalized) return kRefused;
+    bool require(bool holds, const char* what) {
+        if (!holds) violations.emplace_back(what);
+        return holds;
+    }
+    bool lives(cudnn::RawDescriptor descriptor) {
+        return require(records_.contains(descriptor), "a descriptor that does not live");
+    }
+
+    int set(Record& record, int attribute, cudnn::ValueType type, std::int64_t count,
+            const void* elements) {
+        if (!require(!record.finalized, "an attribute set after its descriptor is ready"))
+            return kRefused;
         const auto* bytes = static_cast<const std::byte*>(elements);
         record.attributes[attribute].assign(
             bytes, bytes + static_cast<std::size_t>(count) * size_of(type));
         if (type != cudnn::ValueType::descriptor) return cudnn::kSuccess;
         // Parts must be ready, but for engine configurations, which the heuristics fill.
-        for (const auto* part : record.all<const Record*>(static_cast<cudnn::Attribute>(attribute)))
-            if (!part->finalized && part->type != cudnn::DescriptorType::engine_config)
-                return kRefused;
+        for (auto* part : record.all<Record*>(static_cast<cudnn::Attribute>(attribute))) {
+            if (!lives(part)) return kRefused;
+            const bool ready =
+                part->finalized || part->type == cudnn::DescriptorType::engine_config;
+            if (!require(ready, "a part that is not ready")) return kRefused;
+            // What a graph, or a plan, needs when it runs.
+            record.tensors.insert(part->tensors.begin(), part->tensors.end());
+        }
         return cudnn::kSuccess;
     }
 
@@ -174,7 +215,13 @@ private:
         using cudnn::DescriptorType;
         record.finalized = true;
         if (record.type == DescriptorType::tensor) {
-            tensors[record.one<std::int64_t>(Attribute::tensor_unique_id)] = record;
+            const auto uid = record.one<std::int64_t>(Attribute::tensor_unique_id);
+            const bool described = record.all<std::int64_t>(Attribute::tensor_dimensions).size() ==
+                                       record.all<std::int64_t>(Attribute::tensor_strides).size() &&
+                                   record.one<std::int64_t>(Attribute::tensor_byte_alignment) >= 4;
+            if (!require(described && uid > 0, "a tensor that is not described")) return kRefused;
+            if (!record.one<bool>(Attribute::tensor_is_virtual)) record.tensors = {uid};
+            tensors[uid] = record;
         } else if (record.type == DescriptorType::operation_graph) {
             operations.clear();
             for (const auto* each : record.all<const Record*>(Attribute::operationgraph_ops))
@@ -236,22 +283,36 @@ private:
         return text + " -> " + std::to_string(operation.uid(Attribute::operation_pointwise_ydesc));
     }
 
-    int execute(const Record& pack) {
+    int execute(const Record& plan, const Record& pack) {
         using cudnn::Attribute;
         Run run;
         const auto uids = pack.all<std::int64_t>(Attribute::variant_pack_unique_ids);
         const auto pointers = pack.all<void*>(Attribute::variant_pack_data_pointers);
+        std::set<std::int64_t> missing = plan.tensors;
         for (std::size_t i = 0; i < uids.size(); ++i) {
+            missing.erase(uids[i]);
+            if (!require(pointers.at(i) != nullptr, "a tensor at no address")) return kRefused;
             if (tensors.at(uids[i]).one<bool>(Attribute::tensor_is_by_value)) {
                 run.numbers[uids[i]] = *static_cast<const float*>(pointers.at(i));
             } else {
                 run.addresses[uids[i]] = pointers.at(i);
+                const auto alignment = static_cast<std::uintptr_t>(
+                    tensors.at(uids[i]).one<std::int64_t>(Attribute::tensor_byte_alignment));
+                (void)require(reinterpret_cast<std::uintptr_t>(pointers.at(i)) % alignment == 0,
+                              "an address less aligned than was declared");
             }
         }
         run.workspace = pack.one<void*>(Attribute::variant_pack_workspace);
+        (void)require(missing.empty(), "a run without all tensors");
+        (void)require(
+            workspace_bytes == 0 || (run.workspace != nullptr &&
+                                     reinterpret_cast<std::uintptr_t>(run.workspace) % 16 == 0),
+            "a run without workspace");
         runs.push_back(run);
         return cudnn::kSuccess;
     }
+
+    std::set<cudnn::RawDescriptor> records_;
 };
 
 }  // namespace isoflop::test
