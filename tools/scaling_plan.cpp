@@ -15,6 +15,7 @@
 #include "isoflop/base/text.hpp"
 #include "isoflop/base/version.hpp"
 #include "isoflop/config/overrides.hpp"
+#include "isoflop/hardware/gpu_libraries.hpp"
 #include "isoflop/text/terminal.hpp"
 #include "isoflop/text/usage_message.hpp"
 #include "scaling_plan_commands.hpp"
@@ -142,8 +143,10 @@ std::vector<std::string> modernize(std::vector<std::string> arguments) {
 }
 
 std::string version_text() {
-    return fmt::format("scaling-plan {} (commit {}, {}, {})\nbuild features: planner\n", version(),
-                       commit(), compiler(), build_type());
+    return fmt::format(
+        "scaling-plan {} (commit {}, {}, {})\nbuild features: planner\nGPU libraries: {}\n",
+        version(), commit(), compiler(), build_type(),
+        hardware::gpu_libraries_text(cuda_version()));
 }
 
 std::vector<std::string> known_names(const CLI::App& app) {
@@ -191,7 +194,10 @@ int run(std::vector<std::string> arguments) {
                  "scaling-plan");
     app.require_subcommand(0, 1);
     if (arguments.size() == 1 && arguments.front() == "help") arguments.front() = "--help";
-    app.set_version_flag("--version", version_text());
+    app.set_version_flag("--version", version_text);
+    app.add_flag_callback(
+        "--doctor", [] { throw CLI::CallForVersion(version_text(), 0); },
+        "Prints the features of this build and the GPU libraries of this machine");
     app.set_help_all_flag("--help-all", "Help of every command");
     app.footer(std::string(kExamples));
     Options options;

@@ -16,6 +16,7 @@
 #include "isoflop/base/version.hpp"
 #include "isoflop/comm/launcher.hpp"
 #include "isoflop/config/overrides.hpp"
+#include "isoflop/hardware/gpu_libraries.hpp"
 #include "isoflop/machine/doctor.hpp"
 #include "isoflop/recipe/recipe.hpp"
 #include "isoflop/text/terminal.hpp"
@@ -183,8 +184,9 @@ std::vector<Command> commands() {
 }
 
 std::string version_text() {
-    return fmt::format("train {} (commit {}, {}, {})\nbuild features: {}\n", version(), commit(),
-                       compiler(), build_type(), machine::build_features());
+    return fmt::format("train {} (commit {}, {}, {})\nbuild features: {}\nGPU libraries: {}\n",
+                       version(), commit(), compiler(), build_type(), machine::build_features(),
+                       hardware::gpu_libraries_text(cuda_version()));
 }
 
 std::vector<std::string> known_names(const CLI::App& app) {
@@ -240,7 +242,7 @@ int dispatch(std::vector<std::string> arguments) {
         }
     }
     CLI::App app("Trains a LLaMA-style language model exactly as planned.", "train");
-    app.set_version_flag("--version", version_text());
+    app.set_version_flag("--version", version_text);
     declare_run(app, options);
     declare_launcher(app, options);
     options.rank_command = rank_command(arguments);

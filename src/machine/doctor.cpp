@@ -11,6 +11,7 @@
 #include "isoflop/device/cpu_info.hpp"
 #include "isoflop/device/device.hpp"
 #include "isoflop/device/gemm.hpp"
+#include "isoflop/hardware/gpu_libraries.hpp"
 
 namespace isoflop::machine {
 namespace {
@@ -83,8 +84,11 @@ std::string doctor_text(device::Context& context, text::Colour colour) {
     const std::string mpi = comm::mpi_library();
     library("MPI", !mpi.empty(), mpi,
             "mpirun on several machines needs MASTER_ADDR and MASTER_PORT; other launchers work");
-    const std::string nccl = comm::nccl_library();
-    library("NCCL", !nccl.empty(), nccl, "several GPUs cannot train together");
+    const std::string_view cuda = cuda_version();
+    library("CUDA", !cuda.empty(), fmt::format("{}, built in", cuda),
+            "not built in: device=cuda is refused");
+    for (const hardware::GpuLibrary& each : hardware::gpu_libraries(hardware::major_of(cuda)))
+        library(each.name, !each.version.empty(), each.version, each.purpose);
     return report.str();
 }
 

@@ -7,7 +7,6 @@
 #include <iostream>
 
 #include "isoflop/base/error.hpp"
-#include "isoflop/base/text.hpp"
 #include "isoflop/device/rank_gpu.hpp"
 #include "isoflop/machine/this_machine.hpp"
 #include "isoflop/recipe/data_vocabulary.hpp"
@@ -155,7 +154,7 @@ RunSetup prepare_run(recipe::TrainKeys keys, const World& world, device::ThreadP
     setup.device = open_device(config, world);
     setup.attention = agree_on_attention(setup, config, world, pool);
     setup.plan = attention_lab::plan_with_attention(std::move(config), setup.attention);
-    check_memory(setup.plan, *setup.device);
+    check_memory(setup.plan, setup.device->memory_use());
     if (!setup.resumed && !setup.plan.config.keys.run.eval_only) {
         const fs::path folder =
             world.from_first("run", [&] { return new_run(setup.plan).folder.string(); });

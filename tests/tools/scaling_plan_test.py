@@ -141,6 +141,9 @@ class Spellings(ToolTest):
     def test_help_and_version(self):
         self.assertIn("sweep", self.succeed("--help"))
         self.assertRegex(self.succeed("--version"), r"scaling-plan \d+\.\d+\.\d+ \(commit ")
+        for option in ("--version", "--doctor"):
+            self.assertRegex(self.succeed(option), r"GPU libraries: CUDA .*built in; driver .*, cuBLASLt .*, cuDNN .*, "
+                                                   r"NCCL .*, NVML ")
         for command in ("backward", "model", "compare", "sweep", "laws", "gpus", "validate", "schema"):
             self.assertIn("Usage", self.succeed(command, "--help"))
         self.assertIn("training_gear", self.succeed("backward", "--help"))

@@ -166,7 +166,10 @@ class Models(TrainTest):
 
     def test_selfcheck_and_doctor(self):
         self.assertIn("ok", self.run_train("--selfcheck", self.config).stdout)
-        self.assertIn("FMA peak", self.run_train("--doctor").stdout)
+        doctor = self.run_train("--doctor").stdout
+        for row in ("FMA peak", "CUDA", "driver", "cuBLASLt", "cuDNN", "NCCL", "NVML"):
+            self.assertRegex(doctor, rf"\n  {row} +\S")
+        self.assertRegex(self.run_train("--version").stdout, r"GPU libraries: CUDA .*built in; driver .*, cuBLASLt ")
 
     def test_prepared_text_trains(self):
         text = self.root / "text.txt"

@@ -152,14 +152,14 @@ std::vector<Case> cases() {
     return all;
 }
 
-class CudnnPlans : public testing::TestWithParam<Case> {
+class CudnnPlanCompiler : public testing::TestWithParam<Case> {
 protected:
     void SetUp() override {
         if (library().functions == nullptr) GTEST_SKIP() << library().missing;
     }
 };
 
-TEST_P(CudnnPlans, ExistAndFitTheirPlannedWorkspace) {
+TEST_P(CudnnPlanCompiler, ExistAndFitTheirPlannedWorkspace) {
     const Case& asked = GetParam();
     const attention::Support support = promised(asked, library().functions->get_version());
     if (!support.supported) GTEST_SKIP() << support.reason;
@@ -176,12 +176,12 @@ TEST_P(CudnnPlans, ExistAndFitTheirPlannedWorkspace) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, CudnnPlans, testing::ValuesIn(cases()),
+INSTANTIATE_TEST_SUITE_P(Devices, CudnnPlanCompiler, testing::ValuesIn(cases()),
                          [](const auto& each) { return name_of(each.param); });
 
-class CudnnPlansOfOneShape : public CudnnPlans {};
+class CudnnPlanCompilerItself : public CudnnPlanCompiler {};
 
-TEST_F(CudnnPlansOfOneShape, DoNotExistWhereTheyAreNotPromised) {
+TEST_F(CudnnPlanCompilerItself, DoNotExistWhereTheyAreNotPromised) {
     // Backward of wide heads is for capability 9.0 only.
     for (const Device& device : {kA100, kL40, kB200, kRtx5090}) {
         const Case wide{device, Pass::backward, shape_of(1, 256, 256, 4, 4, 256)};
