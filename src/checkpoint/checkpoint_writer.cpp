@@ -115,7 +115,8 @@ void seal(const std::filesystem::path& run_dir, std::int64_t step, Manifest mani
     manifest.step = step;
     manifest.validation_loss = validation_loss_of(trainer_state);
 
-    const std::string state_text = trainer_state.dump(2) + "\n";
+    const std::string state_text =
+        trainer_state.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
     write_text_file(folder / kStateFile, state_text);
     manifest.files.push_back(
         {.name = kStateFile,

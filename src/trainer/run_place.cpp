@@ -5,8 +5,10 @@
 
 #include <chrono>
 #include <ctime>
+#include <iostream>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/printable.hpp"
 
 namespace isoflop::trainer {
 namespace fs = std::filesystem;
@@ -24,32 +26,53 @@ std::string default_name(const recipe::RunPlan& plan) {
 }
 
 void check_name(const std::string& name) {
-    if (name.find('/') != std::string::npos || name == "." || name == "..") {
+    // Files of the run have names with the run's in it, and file systems allow 255 bytes.
+    constexpr std::size_t kLongest = 200;
+    if (name.size() > kLongest) {
+        throw ConfigError(
+            fmt::format("run_name has {} bytes; at most {} are possible", name.size(), kLongest));
+    }
+    if (name.find('/') != std::string::npos || name.find('\0') != std::string::npos ||
+        name == "." || name == "..") {
         throw ConfigError(fmt::format("run_name '{}' must be a plain folder name", name));
     }
 }
 
+[[noreturn]] void refuse_existing(const fs::path& folder) {
+    if (const std::string writer = RunLock::writer_of(folder); !writer.empty()) {
+        throw ConfigError(fmt::format("{}: {}; wait for its end, or choose another run_name",
+                                      folder.string(), writer));
+    }
+    throw ConfigError(
+        fmt::format("{}: this run exists already; continue it with init_from=resume "
+                    "or choose another run_name",
+                    folder.string()));
+}
+
 }  // namespace
 
-RunPlace new_run(const recipe::RunPlan& plan) {
+RunPlace new_run(const recipe::RunPlan& plan, RunLock& lock) {
     const recipe::RunKeys& keys = plan.config.keys.run;
     const fs::path out(keys.out_dir);
     if (!keys.run_name.empty()) {
         check_name(keys.run_name);
         const fs::path folder = out / keys.run_name;
-        if (fs::exists(folder) && keys.init_from != "auto") {
-            throw ConfigError(
-                fmt::format("{}: this run exists already; continue it with init_from=resume or "
-                            "choose another run_name",
-                            folder.string()));
-        }
+        if (!lock.held()) lock = RunLock::of_new_folder(folder, {});
+        if (!lock.held()) refuse_existing(folder);
         return {keys.run_name, folder};
     }
     const std::string base = default_name(plan);
     std::string name = base;
-    for (int attempt = 2; fs::exists(out / name); ++attempt)
+    for (int attempt = 2; !(lock = RunLock::of_new_folder(out / name, {})).held(); ++attempt)
         name = fmt::format("{}_{}", base, attempt);
     return {name, out / name};
+}
+
+RunLock lock_run(const fs::path& folder) {
+    const auto say = [](const std::string& note) {
+        std::cerr << "note: " << printable_lines(note) << '\n' << std::flush;
+    };
+    return RunLock::acquire(folder, say, {});
 }
 
 RunPlace existing_run(const recipe::RunKeys& keys) {

@@ -7,6 +7,8 @@
 #include <iostream>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/printable.hpp"
+#include "isoflop/base/text.hpp"
 #include "isoflop/device/rank_gpu.hpp"
 #include "isoflop/machine/this_machine.hpp"
 #include "isoflop/recipe/data_vocabulary.hpp"
@@ -30,7 +32,10 @@ nlohmann::ordered_json imported_model_of(const checkpoint::CheckpointReader& rea
 }
 
 void warn_of_damage(const fs::path& path, const std::string& why) {
-    std::cerr << "warning: " << path.string() << " is damaged and passed over: " << why << '\n';
+    std::cerr << "warning: "
+              << printable_lines(
+                     fmt::format("{} is damaged and passed over: {}", path.string(), why))
+              << '\n';
 }
 
 /// Every rank continues from the checkpoint that the first rank found.
@@ -39,6 +44,7 @@ void open_resumed(RunSetup& setup, const recipe::RunKeys& keys, const World& wor
         world.from_first("run to resume", [&] { return existing_run(keys).folder.string(); });
     setup.place = {fs::path(run).filename().string(), run};
     const std::string checkpoint = world.from_first("checkpoint", [&] {
+        if (setup.writes && !setup.lock.held()) setup.lock = lock_run(run);
         setup.resumed = checkpoint::open_latest(run, warn_of_damage);
         if (!setup.resumed)
             throw ConfigError(fmt::format("{}: holds no checkpoint to resume from", run));
@@ -55,6 +61,7 @@ void open_initial_state(RunSetup& setup, const recipe::RunKeys& keys, const Worl
         if (keys.run_name.empty()) throw ConfigError("init_from=auto needs run_name");
         const std::string start = world.from_first("start", [&] {
             const fs::path run = fs::path(keys.out_dir) / keys.run_name;
+            if (setup.writes) setup.lock = lock_run(run);
             return std::string(fs::exists(run / "latest") ? "resume" : "scratch");
         });
         if (start == "resume") open_resumed(setup, keys, world);
@@ -132,6 +139,7 @@ std::optional<attention_lab::AttentionDecision> agree_on_attention(const RunSetu
 RunSetup prepare_run(recipe::TrainKeys keys, const World& world, device::ThreadPool& pool,
                      bool dry_run) {
     RunSetup setup;
+    setup.writes = !dry_run && !keys.run.eval_only;
     setup.train_data = open_data(keys.data, data::Split::train);
     setup.validation_data = open_data(keys.data, data::Split::validation);
     setup.tokenizer = setup.train_data.tokenizer();
@@ -155,9 +163,9 @@ RunSetup prepare_run(recipe::TrainKeys keys, const World& world, device::ThreadP
     setup.attention = agree_on_attention(setup, config, world, pool);
     setup.plan = attention_lab::plan_with_attention(std::move(config), setup.attention);
     check_memory(setup.plan, setup.device->memory_use());
-    if (!setup.resumed && !setup.plan.config.keys.run.eval_only) {
-        const fs::path folder =
-            world.from_first("run", [&] { return new_run(setup.plan).folder.string(); });
+    if (!setup.resumed && setup.writes) {
+        const fs::path folder = world.from_first(
+            "run", [&] { return new_run(setup.plan, setup.lock).folder.string(); });
         setup.place = {folder.filename().string(), folder};
     }
     return setup;

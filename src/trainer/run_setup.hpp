@@ -13,6 +13,7 @@
 #include "isoflop/data/tokenizer.hpp"
 #include "isoflop/device/device.hpp"
 #include "isoflop/trainer/session.hpp"
+#include "run_lock.hpp"
 #include "run_place.hpp"
 #include "world.hpp"
 
@@ -26,6 +27,8 @@ struct RunSetup {
     recipe::RunPlan plan;
     std::optional<attention_lab::AttentionDecision> attention;  ///< of auto
     RunPlace place;
+    bool writes = false;  ///< into the folder of the run: neither a dry run nor an evaluation
+    RunLock lock;         ///< of that folder, on the first rank
     std::optional<checkpoint::CheckpointReader> resumed;          ///< init_from=resume
     std::optional<checkpoint::CheckpointReader> initial_weights;  ///< init_from=<checkpoint>
     std::optional<checkpoint::HuggingFaceModel> hugging_face;  ///< init_from=<Hugging Face folder>

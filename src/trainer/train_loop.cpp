@@ -10,7 +10,10 @@
 #include <numeric>
 #include <ostream>
 
+#include "isoflop/base/printable.hpp"
+#include "isoflop/base/stop.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/comm/launcher_watch.hpp"
 #include "isoflop/data/token_dataset.hpp"
 #include "isoflop/data/tokenizer.hpp"
 #include "isoflop/model/model_reader.hpp"
@@ -105,7 +108,7 @@ private:
             if (!state.at("best_val_loss").is_null())
                 best_validation_loss_ = state.at("best_val_loss").get<double>();
             environment_.out << fmt::format("resumed {} at iteration {}\n",
-                                            setup_.place.folder.string(), iteration_)
+                                            printable(setup_.place.folder.string()), iteration_)
                              << std::flush;
         } else if (setup_.hugging_face) {
             session_.load_weights(setup_.hugging_face->reader());
@@ -121,6 +124,7 @@ private:
         device::ProductRecorder recorder;
         const std::int64_t first = iteration_;
         while (iteration_ < config().max_iters) {
+            setup_.lock.check();
             session_.context().recorder = iteration_ == first ? &recorder : nullptr;
             if (iteration_ == first) counted_bytes_sent_ = bytes_sent();
             train_one();
@@ -133,7 +137,7 @@ private:
             const bool out_of_time =
                 config().keys.batch.max_hours &&
                 milliseconds(start, Clock::now()) > *config().keys.batch.max_hours * 3.6e6;
-            if (session_.any_rank(environment_.stop.load() || out_of_time)) {
+            if (session_.any_rank(stop_requested() || out_of_time)) {
                 save(last_validation_loss_);
                 log_.line(fmt::format("stopped after iteration {}; continue with init_from=resume",
                                       iteration_ - 1));
@@ -276,6 +280,7 @@ private:
 
     void save(std::optional<double> validation_loss) {
         const Clock::time_point start = Clock::now();
+        setup_.lock.check_now();
         nlohmann::ordered_json state{{"iter", iteration_},
                                      {"updates", session_.updates()},
                                      {"loss_scale", session_.loss_scale()},
@@ -407,13 +412,13 @@ ExitCode dry_run(recipe::TrainKeys keys, comm::LaunchInfo launch,
 ExitCode run_training(recipe::TrainKeys keys, const RunEnvironment& environment) {
     const comm::LaunchInfo launch = comm::launch_from_environment();
     std::ostream silent(nullptr);  // only the first rank prints
-    RunEnvironment of_rank{launch.rank == 0 ? environment.out : silent, environment.stop,
-                           environment.colour};
+    RunEnvironment of_rank{launch.rank == 0 ? environment.out : silent, environment.colour};
     of_rank.file_kind = environment.file_kind;
     if (environment.dry_run) {
         of_rank.planned_ranks = environment.planned_ranks;
         return dry_run(std::move(keys), launch, of_rank);
     }
+    const comm::LauncherWatch watch(launch);
     const World world = World::join(launch, keys);
     device::ThreadPool pool(threads_of_rank(keys.execution, launch));
     RunSetup setup = prepare_run(std::move(keys), world, pool, false);

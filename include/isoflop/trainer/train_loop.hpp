@@ -1,7 +1,6 @@
 // A whole run: open the data, plan, allocate, iterate, evaluate, save, report.
 #pragma once
 
-#include <atomic>
 #include <iosfwd>
 #include <string_view>
 
@@ -12,15 +11,15 @@
 namespace isoflop::trainer {
 
 struct RunEnvironment {
-    std::ostream& out;              ///< console
-    const std::atomic<bool>& stop;  ///< set by signal handlers: save a checkpoint and end
+    std::ostream& out;  ///< console
     text::Colour colour = text::Colour::off;
     bool dry_run = false;             ///< print the startup report, then stop
     int planned_ranks = 0;            ///< of a dry run; 0: as many as the launcher started
     std::string_view file_kind = {};  ///< what the config was read as; empty: not said
 };
 
-/// Returns ok (also after a stop that saved) or diverged; other failures are thrown as Error.
+/// Returns ok (also after a stop, base/stop.hpp, that saved) or diverged; other failures are thrown
+/// as Error.
 [[nodiscard]] ExitCode run_training(recipe::TrainKeys keys, const RunEnvironment& environment);
 
 }  // namespace isoflop::trainer
