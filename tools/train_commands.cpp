@@ -5,13 +5,14 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <csignal>
 #include <ctime>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/printable.hpp"
+#include "isoflop/base/stop.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/data/prepare.hpp"
 #include "isoflop/device/context.hpp"
@@ -25,17 +26,15 @@
 namespace isoflop::tools {
 namespace {
 
-std::atomic<bool> stop_requested{
-    false};  // set by the handler below; a signal handler can reach nothing else
-
-extern "C" void request_stop(int signal_number) {
-    stop_requested.store(true);
+extern "C" void on_signal(int signal_number) {
+    request_stop();
     std::signal(signal_number, SIG_DFL);  // a second signal ends the process at once
 }
 
 void catch_signals() {
-    std::signal(SIGINT, request_stop);
-    std::signal(SIGTERM, request_stop);
+    (void)stop_descriptor();  // exists before the handler writes to it
+    std::signal(SIGINT, on_signal);
+    std::signal(SIGTERM, on_signal);
 }
 
 std::string printed_keys(const std::string& form) {
@@ -108,7 +107,7 @@ int run_train(const TrainOptions& options) {
     const config::Document file = config_file(options);
     recipe::TrainKeys keys = recipe::read_train_keys(file, options.overrides);
     catch_signals();
-    trainer::RunEnvironment environment{std::cout, stop_requested, options.colour, options.dry_run};
+    trainer::RunEnvironment environment{std::cout, options.colour, options.dry_run};
     const auto kind = recipe::file_kind(file);
     environment.file_kind = recipe::title(kind.value_or(recipe::FileKind::training));
     if (options.launch)
@@ -123,12 +122,9 @@ int run_prepare(const TrainOptions& options) {
     prepare.validation_fraction = options.validation_fraction;
     prepare.output_directory = options.out;
     prepare.shard_tokens = options.shard_tokens;
-    std::stop_source source;
-    prepare.stop = source.get_token();
     catch_signals();
     const bool terminal = isatty(STDERR_FILENO) != 0;
     prepare.progress = [&](const data::PrepareProgress& progress) {
-        if (stop_requested.load()) source.request_stop();
         if (!terminal) return;
         std::string line = fmt::format("\r{}: {}", progress.stage,
                                        human_bytes(static_cast<double>(progress.bytes_done)));
@@ -143,7 +139,7 @@ int run_prepare(const TrainOptions& options) {
             line += fmt::format(", {} left", human_seconds(*progress.seconds_left));
         std::cerr << line << (progress.finished ? "\033[K\n" : "\033[K") << std::flush;
     };
-    std::cout << data::prepare_data(prepare).to_text();
+    std::cout << printable_lines(data::prepare_data(prepare).to_text());
     return 0;
 }
 
@@ -162,8 +158,13 @@ int run_sample(const TrainOptions& options) {
     request.prompt = options.prompt;
     request.max_new_tokens = options.tokens;
     request.sampling = {options.temperature, options.top_k, options.seed};
-    request.on_text = [](std::string_view text) { std::cout << text << std::flush; };
-    std::cout << options.prompt;
+    // What a model writes may hold anything; a pipe or a file gets it as it is.
+    const bool terminal = isatty(STDOUT_FILENO) != 0;
+    const auto write = [&](std::string_view text) {
+        std::cout << (terminal ? printable_lines(text) : std::string(text)) << std::flush;
+    };
+    request.on_text = write;
+    write(options.prompt);
     trainer::generate_text(model.config, model.layout, model.view(), context, *model.tokenizer,
                            request);
     std::cout << '\n';
@@ -182,13 +183,15 @@ int run_export(const TrainOptions& options) {
     }
     trained_model::LoadedModel model = trained_model::load_model(options.checkpoint);
     trained_model::export_model(model, options.out, *dtype);
-    std::cout << fmt::format("exported {} to {}\n", model.directory.string(), options.out);
+    std::cout << printable_lines(
+        fmt::format("exported {} to {}\n", model.directory.string(), options.out));
     return 0;
 }
 
 int run_import(const TrainOptions& options) {
     const auto folder = trained_model::import_model(options.files.front(), options.out);
-    std::cout << fmt::format("imported {} as {}\n", options.files.front(), folder.string());
+    std::cout << printable_lines(
+        fmt::format("imported {} as {}\n", options.files.front(), folder.string()));
     return 0;
 }
 
@@ -197,7 +200,9 @@ int run_compare(const TrainOptions& options) {
     if (paths.empty()) paths.emplace_back(options.out_dir);
     const run_log::Comparison comparison = run_log::compare_runs(paths, options.latest);
     if (options.json) {
-        std::cout << run_log::comparison_json(comparison).dump(2) << '\n';
+        std::cout << run_log::comparison_json(comparison)
+                         .dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
+                  << '\n';
     } else {
         std::cout << run_log::comparison_text(comparison, options.colour);
     }

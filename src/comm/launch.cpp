@@ -24,6 +24,8 @@ namespace {
 /// range (32768 and up) from which the system takes ports of outgoing connections.
 constexpr int kFirstDerivedPort = 15000;
 constexpr int kDerivedPorts = 15000;
+/// A stranger can try short tokens until one fits.
+constexpr std::size_t kShortestToken = 16;
 
 using NameList = std::initializer_list<std::string_view>;
 
@@ -270,6 +272,52 @@ bool slurm_and_pmi_agree(const Environment& environment) {
            environment.text("PMI_SIZE") == environment.text(slurm_size_name(environment));
 }
 
+/// What identifies the job to its ranks, and differs from that of other jobs on these machines.
+std::string job_name(const Environment& environment, const LaunchInfo& info) {
+    if (info.launcher == "srun") {
+        return fmt::format("{}.{}", environment.text("SLURM_JOB_ID").value_or(""),
+                           environment.text("SLURM_STEP_ID").value_or(""));
+    }
+    for (const auto* name :
+         {"TORCHELASTIC_RUN_ID", "PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "PMI_JOBID"}) {
+        if (auto job = environment.text(name)) return *job;
+    }
+    return {};
+}
+
+/// Never part of a message.
+std::string job_token(const Environment& environment) {
+    std::string token = environment.text("ISOFLOP_JOB_TOKEN").value_or("");
+    if (!token.empty() && token.size() < kShortestToken) {
+        throw ConfigError(fmt::format(
+            "ISOFLOP_JOB_TOKEN has {} characters and needs {} at least; make one with: openssl "
+            "rand -hex 32",
+            token.size(), kShortestToken));
+    }
+    return token;
+}
+
+LaunchInfo ranks_from(const Environment& environment) {
+    if (environment.has("RANK")) return from_torchrun(environment);
+    if (environment.has_any({kOpenMpi.rank, kOpenMpi.world_size})) {
+        return from_mpirun(environment, kOpenMpi);
+    }
+    const bool pmi = environment.has_any({kPmi.rank, kPmi.world_size});
+    if (is_slurm_task(environment) && (!pmi || slurm_and_pmi_agree(environment))) {
+        return from_slurm(environment);
+    }
+    if (pmi) return from_mpirun(environment, kPmi);
+    // A job script exports MASTER_ADDR and the like for the sruns in it; its own shell is one rank.
+    const bool in_job = environment.has_any({"SLURM_JOB_ID", "SLURM_JOBID"});
+    if (!in_job && environment.has_any({"WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE",
+                                        "MASTER_ADDR", "MASTER_PORT"})) {
+        require_all(environment, "torchrun",
+                    {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"},
+                    "set the missing variables, or unset the rest for one process");
+    }
+    return {};
+}
+
 }  // namespace
 
 std::string first_slurm_host(std::string_view node_list) {
@@ -314,24 +362,10 @@ std::optional<int> slurm_tasks_of_node(std::string_view tasks_per_node, int node
 
 LaunchInfo launch_from(const EnvironmentLookup& lookup) {
     const Environment environment(lookup);
-    if (environment.has("RANK")) return from_torchrun(environment);
-    if (environment.has_any({kOpenMpi.rank, kOpenMpi.world_size})) {
-        return from_mpirun(environment, kOpenMpi);
-    }
-    const bool pmi = environment.has_any({kPmi.rank, kPmi.world_size});
-    if (is_slurm_task(environment) && (!pmi || slurm_and_pmi_agree(environment))) {
-        return from_slurm(environment);
-    }
-    if (pmi) return from_mpirun(environment, kPmi);
-    // A job script exports MASTER_ADDR and the like for the sruns in it; its own shell is one rank.
-    const bool in_job = environment.has_any({"SLURM_JOB_ID", "SLURM_JOBID"});
-    if (!in_job && environment.has_any({"WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE",
-                                        "MASTER_ADDR", "MASTER_PORT"})) {
-        require_all(environment, "torchrun",
-                    {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"},
-                    "set the missing variables, or unset the rest for one process");
-    }
-    return {};
+    LaunchInfo info = ranks_from(environment);
+    info.job_token = job_token(environment);
+    info.job_name = job_name(environment, info);
+    return info;
 }
 
 LaunchInfo launch_from_environment() {

@@ -12,11 +12,13 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <optional>
 #include <system_error>
 
+#include "comm/job_key.hpp"
 #include "comm/rank_process.hpp"
 #include "comm/socket.hpp"
 #include "isoflop/base/error.hpp"
@@ -160,20 +162,23 @@ private:
         const int port = options_.master_port != 0 ? options_.master_port : free_port();
         const std::string address =
             options_.master_addr.empty() ? "127.0.0.1" : options_.master_addr;
+        std::map<std::string, std::string> variables{
+            {"WORLD_SIZE", std::to_string(options_.nnodes * options_.nproc_per_node)},
+            {"LOCAL_WORLD_SIZE", std::to_string(options_.nproc_per_node)},
+            {"MASTER_ADDR", address},
+            {"MASTER_PORT", std::to_string(port)},
+            {"ISOFLOP_LAUNCHER", "train"}};
+        // Launchers on several machines cannot agree on a secret; there it is up to the user.
+        const char* token = std::getenv("ISOFLOP_JOB_TOKEN");
+        if (options_.nnodes == 1 && (token == nullptr || *token == '\0')) {
+            variables["ISOFLOP_JOB_TOKEN"] = make_job_token();
+        }
         processes_.reserve(static_cast<std::size_t>(options_.nproc_per_node));
         for (int local = 0; local < options_.nproc_per_node; ++local) {
             const int rank = options_.node_rank * options_.nproc_per_node + local;
-            processes_.emplace_back(
-                rank, command,
-                std::map<std::string, std::string>{
-                    {"RANK", std::to_string(rank)},
-                    {"WORLD_SIZE", std::to_string(options_.nnodes * options_.nproc_per_node)},
-                    {"LOCAL_RANK", std::to_string(local)},
-                    {"LOCAL_WORLD_SIZE", std::to_string(options_.nproc_per_node)},
-                    {"MASTER_ADDR", address},
-                    {"MASTER_PORT", std::to_string(port)},
-                    {"ISOFLOP_LAUNCHER", "train"}},
-                signals_.mask_before());
+            variables["RANK"] = std::to_string(rank);
+            variables["LOCAL_RANK"] = std::to_string(local);
+            processes_.emplace_back(rank, command, variables, signals_.mask_before());
         }
     }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/stop.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/comm/point_to_point.hpp"
 
@@ -92,7 +93,13 @@ std::string MpiPlugin::broadcast(const LaunchInfo& launch, const std::string& te
                                     error.data(), static_cast<int>(error.size()));
         promise->set_value({status, buffer.data(), error.data()});
     }).detach();
-    if (future.wait_for(timeout) != std::future_status::ready) {
+    constexpr std::chrono::milliseconds kTick{50};
+    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    while (future.wait_for(kTick) != std::future_status::ready &&
+           std::chrono::steady_clock::now() < deadline) {
+        throw_if_stopped("MPI brings the ranks together");
+    }
+    if (future.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
         throw LostRank(-1,
                        fmt::format("MPI ({}) has not brought the {} ranks together in {}; is "
                                    "one of them missing or hanging?",

@@ -130,11 +130,14 @@ void NcclCommunicator::abort() noexcept {
 
 CommunicationTotals NcclCommunicator::totals() const {
     CommunicationTotals all = link_->control().totals();
+    const CommunicationTotals& connection = link_->connection_totals();
     const std::lock_guard lock(mutex_);
     for (std::size_t kind = 0; kind < kCollectiveKinds; ++kind) {
-        all.bytes_sent.at(kind) += totals_.bytes_sent.at(kind);
-        all.calls.at(kind) += totals_.calls.at(kind);
+        all.bytes_sent.at(kind) += totals_.bytes_sent.at(kind) - connection.bytes_sent.at(kind);
+        all.calls.at(kind) += totals_.calls.at(kind) - connection.calls.at(kind);
     }
+    all.seconds -= connection.seconds;
+    all.exposed_seconds -= connection.exposed_seconds;
     return all;
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "comm/collectives.hpp"
+#include "comm/nccl_connection.hpp"
 #include "isoflop/comm/threaded_communicator.hpp"
 
 namespace isoflop::comm {
@@ -61,15 +62,11 @@ NcclLink::NcclLink(NcclLibraries all_libraries, const NcclOptions& link_options,
       options(link_options),
       stream_(libraries),
       control_staging_(control_staging_words(control->size())) {
-    const int rank = control->rank();
-    const int size = control->size();
     control_ = std::make_unique<ThreadedCommunicator>(
         std::move(control), std::as_writable_bytes(std::span(control_staging_)));
     attempt([&] {
-        NcclComm comm = nullptr;
-        libraries.check_nccl(libraries.nccl.comm_init_rank(&comm, size, id, rank),
-                             "ncclCommInitRank");
-        comm_ = comm;
+        comm_ = connect_through_nccl(libraries, options.device, id, *control_, options.timeout);
+        connection_totals_ = control_->totals();
     });
 }
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "comm/nccl_functions.hpp"
+#include "isoflop/base/stop.hpp"
 #include "isoflop/comm/nccl.hpp"
 
 namespace isoflop::comm {
@@ -80,6 +81,9 @@ public:
             body();
         } catch (const LostRank& error) {
             fail(error.rank(), error.what());
+        } catch (const Stopped& error) {
+            fail(-1, error.what());
+            throw;
         } catch (const std::exception& error) {
             fail(-1, error.what());
         }
@@ -98,6 +102,10 @@ public:
 
     /// Until close().
     [[nodiscard]] Communicator& control() { return *control_; }
+    /// What control sent and received to connect.
+    [[nodiscard]] const CommunicationTotals& connection_totals() const {
+        return connection_totals_;
+    }
 
     const NcclLibraries libraries;
     const NcclOptions options;
@@ -113,6 +121,7 @@ private:
     NcclStream stream_;
     std::vector<std::uint64_t> control_staging_;
     std::unique_ptr<Communicator> control_;
+    CommunicationTotals connection_totals_;
     std::timed_mutex calls_;  ///< NCCL allows one thread at a time
     std::atomic<NcclComm> comm_ = nullptr;
 

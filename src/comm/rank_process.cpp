@@ -13,6 +13,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "isoflop/base/printable.hpp"
+
 extern char** environ;  // NOLINT(readability-redundant-declaration): not in every libc's header
 
 namespace isoflop::comm {
@@ -81,7 +83,8 @@ struct ChildPlan {
     // A separate process group, so that Ctrl-C in the terminal reaches the child once, through the
     // launcher.
     (void)::setpgid(0, 0);
-    (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    // When the launcher is killed, the rank saves a checkpoint and ends, as after any SIGTERM.
+    (void)::prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (::getppid() != plan.parent) ::_exit(kCannotStart);  // it died before prctl
     const int nothing = ::open("/dev/null", O_RDONLY);
     if (nothing >= 0) (void)::dup2(nothing, STDIN_FILENO);
@@ -126,7 +129,7 @@ void PrefixedStream::write_lines(bool all) {
         if (end == std::string::npos && !all && line_.size() - begin < kLongestLine) break;
         end = std::min(end, line_.size());
         text += prefix_;
-        text.append(line_, begin, end - begin);
+        text += printable_lines(std::string_view(line_).substr(begin, end - begin));
         text += '\n';
         begin = end + 1;
     }

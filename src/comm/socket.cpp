@@ -18,6 +18,8 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "isoflop/base/stop.hpp"
+
 namespace isoflop::comm {
 namespace {
 
@@ -99,6 +101,14 @@ bool SocketAddress::is_loopback() const {
     }
     const auto& v4 = reinterpret_cast<const sockaddr_in*>(&storage)->sin_addr;
     return (ntohl(v4.s_addr) >> 24U) == 127;
+}
+
+bool SocketAddress::is_unspecified() const {
+    if (storage.ss_family == AF_INET6) {
+        const auto& v6 = reinterpret_cast<const sockaddr_in6*>(&storage)->sin6_addr;
+        return std::memcmp(&v6, &in6addr_any, sizeof v6) == 0;
+    }
+    return reinterpret_cast<const sockaddr_in*>(&storage)->sin_addr.s_addr == htonl(INADDR_ANY);
 }
 
 std::string SocketAddress::host() const {
@@ -225,9 +235,12 @@ int poll_milliseconds(Deadline deadline) {
 
 bool wait_for(const FileDescriptor& socket, short events, Deadline deadline) {
     for (;;) {
-        pollfd entry{.fd = socket.get(), .events = events, .revents = 0};
-        const int ready = ::poll(&entry, 1, poll_milliseconds(deadline));
-        if (ready > 0) return true;
+        std::array<pollfd, 2> entries{
+            pollfd{.fd = socket.get(), .events = events, .revents = 0},
+            pollfd{.fd = stop_descriptor(), .events = POLLIN, .revents = 0}};
+        const int ready = ::poll(entries.data(), entries.size(), poll_milliseconds(deadline));
+        if (ready > 0 && entries[0].revents != 0) return true;
+        throw_if_stopped("waiting for the other ranks");
         if (ready < 0 && errno != EINTR) {
             throw std::system_error(errno, std::generic_category(), "poll");
         }

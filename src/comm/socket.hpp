@@ -24,7 +24,8 @@ struct SocketAddress {
     [[nodiscard]] int port() const;
     void set_port(int port);
     [[nodiscard]] bool is_loopback() const;
-    [[nodiscard]] std::string host() const;  ///< numeric: "10.0.0.7", "fe80::1%eth0"
+    [[nodiscard]] bool is_unspecified() const;  ///< means all addresses of this machine
+    [[nodiscard]] std::string host() const;     ///< numeric: "10.0.0.7", "fe80::1%eth0"
 };
 
 /// The addresses of a host name or numeric address. When there are none, `error` says why, and
@@ -59,7 +60,7 @@ struct Resolution {
 /// Milliseconds for poll(), rounded up so that it does not spin just before the deadline.
 [[nodiscard]] int poll_milliseconds(Deadline deadline);
 
-/// Waits for poll() events; false at the deadline.
+/// Waits for poll() events; false at the deadline. Throws Stopped when this process is to stop.
 [[nodiscard]] bool wait_for(const FileDescriptor& socket, short events, Deadline deadline);
 
 }  // namespace isoflop::comm

@@ -4,9 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <sstream>
 #include <vector>
 
+#include "comm/job_key.hpp"
 #include "comm/mpi_plugin.hpp"
 #include "comm/socket.hpp"
 #include "comm/store_server.hpp"
@@ -33,15 +35,30 @@ FileDescriptor listen_or_explain(std::optional<SocketAddress> address, const End
                     endpoint.port, endpoint.text(), error));
 }
 
-/// The address at which the other ranks reach this machine: an address that its name resolves to,
-/// or else its first address (Debian resolves the own name to 127.0.1.1).
-std::string own_address_of(const Resolution& resolution) {
+/// The address of this machine that the master's name resolves to. Nullopt where that is none of
+/// this machine's: Debian resolves the own name to 127.0.1.1, and containers have addresses that
+/// only the network between them knows.
+std::optional<SocketAddress> own_address_of(const Resolution& resolution) {
     const std::vector<SocketAddress> own = own_addresses();
     for (const SocketAddress& address : resolution.addresses) {
         const auto same = [&](const SocketAddress& mine) { return mine.host() == address.host(); };
-        if (std::any_of(own.begin(), own.end(), same)) return address.host();
+        if (std::any_of(own.begin(), own.end(), same)) return address;
     }
+    return std::nullopt;
+}
+
+std::string first_own_address() {
+    const std::vector<SocketAddress> own = own_addresses();
     return own.empty() ? std::string(kLoopback) : own.front().host();
+}
+
+void warn_without_token(const LaunchInfo& launch, const std::string& endpoint) {
+    if (!launch.job_token.empty()) return;
+    std::fprintf(stderr,
+                 "note: this run has no token: any process that reaches %s can read and disturb "
+                 "it; set ISOFLOP_JOB_TOKEN to the same secret on all machines (openssl rand -hex "
+                 "32)\n",
+                 endpoint.c_str());
 }
 
 /// Whether no other machine can connect.
@@ -56,14 +73,15 @@ std::unique_ptr<Store> serve(const LaunchInfo& launch, FileDescriptor listener,
                              milliseconds timeout) {
     const SocketAddress end = local_end(listener);
     // Listening on everything includes the loopback interface, under either family.
-    const Endpoint self{end.is_loopback() ? end.host() : kLoopback, end.port()};
-    auto server =
-        std::make_unique<StoreServer>(std::move(listener), launch.world_size, endpoint, timeout);
+    const Endpoint self{end.is_unspecified() ? kLoopback : end.host(), end.port()};
+    auto server = std::make_unique<StoreServer>(std::move(listener), launch.world_size, endpoint,
+                                                JobKey::of(launch), timeout);
     return std::make_unique<TcpStore>(launch, std::vector{self}, timeout, std::move(server),
                                       std::move(local_address));
 }
 
-/// Ranks of one machine use the loopback interface, which no other machine can reach.
+/// Ranks of one machine use the loopback interface, which no other machine can reach. Otherwise
+/// rank 0 listens on the address that the others use, or on all where it cannot know that.
 std::unique_ptr<Store> host_store(const LaunchInfo& launch, milliseconds timeout) {
     const Endpoint endpoint{launch.master_address, launch.master_port};
     const Resolution resolution = resolve(endpoint.host, endpoint.port);
@@ -77,12 +95,14 @@ std::unique_ptr<Store> host_store(const LaunchInfo& launch, milliseconds timeout
         return serve(launch, listen_or_explain(first, endpoint), endpoint.text(), first.host(),
                      timeout);
     }
-    std::string local = own_address_of(resolution);
-    return serve(launch, listen_or_explain(std::nullopt, endpoint), endpoint.text(),
-                 std::move(local), timeout);
+    warn_without_token(launch, endpoint.text());
+    const std::optional<SocketAddress> own = own_address_of(resolution);
+    return serve(launch, listen_or_explain(own, endpoint), endpoint.text(),
+                 own ? own->host() : first_own_address(), timeout);
 }
 
-// --- mpirun without MASTER_ADDR: rank 0 takes a free port and MPI broadcasts "PORT HOST HOST ...".
+// --- mpirun without MASTER_ADDR: rank 0 takes a free port and makes a token, and MPI broadcasts
+// "PORT TOKEN HOST HOST ...".
 
 std::vector<std::string> own_names(bool one_machine) {
     if (one_machine) return {kLoopback};
@@ -92,17 +112,22 @@ std::vector<std::string> own_names(bool one_machine) {
     return names;
 }
 
-std::vector<Endpoint> read_endpoints(const std::string& text) {
+struct Meeting {
+    std::string token;
+    std::vector<Endpoint> endpoints = {};
+};
+
+Meeting read_meeting(const std::string& text) {
     std::istringstream in(text);
     int port = 0;
-    in >> port;
-    std::vector<Endpoint> endpoints;
-    for (std::string host; in >> host;) endpoints.push_back({host, port});
-    if (endpoints.empty()) throw ConfigError("MPI broadcast no address of rank 0");
-    return endpoints;
+    Meeting meeting;
+    in >> port >> meeting.token;
+    for (std::string host; in >> host;) meeting.endpoints.push_back({host, port});
+    if (meeting.endpoints.empty()) throw ConfigError("MPI broadcast no address of rank 0");
+    return meeting;
 }
 
-std::unique_ptr<Store> open_store_with_mpi(const LaunchInfo& launch, milliseconds timeout) {
+std::unique_ptr<Store> open_store_with_mpi(LaunchInfo launch, milliseconds timeout) {
     const bool one_machine = launch.local_world_size == launch.world_size;
     const MpiPlugin& mpi = MpiPlugin::instance();
     FileDescriptor listener;
@@ -111,15 +136,16 @@ std::unique_ptr<Store> open_store_with_mpi(const LaunchInfo& launch, millisecond
         std::optional<SocketAddress> loopback;
         if (one_machine) loopback = resolve(kLoopback, 0).addresses.at(0);
         listener = listen_or_explain(loopback, {host_name(), 0});
-        text = std::to_string(local_end(listener).port());
+        text = fmt::format("{} {}", local_end(listener).port(), make_job_token());
         for (const std::string& name : own_names(one_machine)) text += " " + name;
     }
-    std::vector<Endpoint> endpoints = read_endpoints(mpi.broadcast(launch, text, timeout));
+    Meeting meeting = read_meeting(mpi.broadcast(launch, text, timeout));
+    launch.job_token = std::move(meeting.token);
     if (launch.rank == 0) {
-        const std::string name = endpoints.front().text();
-        return serve(launch, std::move(listener), name, endpoints.front().host, timeout);
+        const Endpoint& own = meeting.endpoints.front();
+        return serve(launch, std::move(listener), own.text(), own.host, timeout);
     }
-    return std::make_unique<TcpStore>(launch, std::move(endpoints), timeout, nullptr, "");
+    return std::make_unique<TcpStore>(launch, std::move(meeting.endpoints), timeout, nullptr, "");
 }
 
 /// Without the plug-in, ranks of one machine use the port that follows from their job.

@@ -8,7 +8,7 @@
 namespace isoflop::comm {
 namespace {
 
-constexpr std::string_view kMagic = "IFS1";
+constexpr std::string_view kMagic = "IFS2";
 constexpr std::size_t kHeaderBytes = 24;
 
 void append_number(std::string& bytes, std::uint64_t number, int width) {
@@ -41,7 +41,7 @@ std::string encode(const StoreMessage& message) {
     return bytes + message.key + message.value;
 }
 
-std::optional<StoreMessage> take_message(std::string& bytes, std::uint32_t largest_value) {
+std::optional<StoreMessage> take_message(std::string& bytes, MessageLimits limits) {
     const std::size_t known = std::min(bytes.size(), kMagic.size());
     if (std::string_view(bytes).substr(0, known) != kMagic.substr(0, known)) {
         throw BadMessage("not a message of this version's store");
@@ -51,8 +51,8 @@ std::optional<StoreMessage> take_message(std::string& bytes, std::uint32_t large
     const std::uint64_t key_size = number_at(bytes, 16, 4);
     const std::uint64_t value_size = number_at(bytes, 20, 4);
     if (kind < static_cast<std::uint64_t>(MessageKind::hello) ||
-        kind > static_cast<std::uint64_t>(MessageKind::occupied) || key_size > kLargestKey ||
-        value_size > largest_value) {
+        kind > static_cast<std::uint64_t>(MessageKind::proof) || key_size > limits.key ||
+        value_size > limits.value) {
         throw BadMessage("a damaged message of the store");
     }
     const std::size_t size = kHeaderBytes + key_size + value_size;

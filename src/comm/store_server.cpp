@@ -10,8 +10,10 @@
 #include <list>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "comm/hmac.hpp"
 #include "comm/socket.hpp"
 #include "comm/store_message.hpp"
 #include "comm/store_state.hpp"
@@ -21,16 +23,20 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// Time limit for the hello of a peer.
+/// Time limit for the hello and the proof of a peer.
 constexpr milliseconds kHelloTime{10'000};
 /// Connections beyond the ranks that may be open: foreign clients, and ranks of another run.
 constexpr int kSpareConnections = 64;
+/// Connections accepted before the others are served again.
+constexpr int kAcceptedAtOnce = 32;
 constexpr int kNoRank = -1;
 
 struct Connection {
     FileDescriptor socket;
     std::string in = {};
     std::string out = {};
+    std::optional<StoreMessage> hello = {};  ///< of a client that is to prove itself
+    std::string expected_proof = {};
     int rank = kNoRank;
     bool said_bye = false;
     bool closing = false;                  ///< after `out` has been sent
@@ -67,8 +73,10 @@ bool receive(Connection& connection) {
 
 class StoreServer::Thread {
 public:
-    Thread(FileDescriptor listener, int world_size, std::string endpoint, milliseconds timeout)
+    Thread(FileDescriptor listener, int world_size, std::string endpoint, JobKey key,
+           milliseconds timeout)
         : listener_(std::move(listener)),
+          key_(std::move(key)),
           wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
           most_connections_(world_size + kSpareConnections),
           linger_(std::min(timeout, milliseconds(5000))),
@@ -104,8 +112,7 @@ private:
     /// Polls all sockets; the results are not kept, as serving a socket without data is cheap.
     void wait() {
         std::vector<pollfd> entries{{.fd = wake_.get(), .events = POLLIN, .revents = 0}};
-        const bool full = static_cast<int>(connections_.size()) >= most_connections_;
-        entries.push_back({.fd = full ? -1 : listener_.get(), .events = POLLIN, .revents = 0});
+        entries.push_back({.fd = listener_.get(), .events = POLLIN, .revents = 0});
         Deadline deadline = stopping_ ? stop_deadline_ : Deadline::max();
         for (const Connection& connection : connections_) {
             const short events =
@@ -134,27 +141,46 @@ private:
     }
 
     void accept_all() {
-        while (static_cast<int>(connections_.size()) < most_connections_) {
+        for (int accepted = 0; accepted < kAcceptedAtOnce; ++accepted) {
             FileDescriptor socket(
                 ::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
             if (!socket.is_open()) return;
+            make_room();
             connections_.push_back(
                 {.socket = std::move(socket), .deadline = Clock::now() + kHelloTime});
         }
+    }
+
+    /// Drops a stranger when there are too many: the oldest that has said nothing, or the oldest. A
+    /// rank that is dropped before its proof tries again.
+    void make_room() {
+        if (static_cast<int>(connections_.size()) < most_connections_) return;
+        const auto is_stranger = [](const Connection& connection) {
+            return connection.rank == kNoRank;
+        };
+        const auto is_silent = [&](const Connection& connection) {
+            return is_stranger(connection) && !connection.hello && connection.in.empty();
+        };
+        auto victim = std::find_if(connections_.begin(), connections_.end(), is_silent);
+        if (victim == connections_.end()) {
+            victim = std::find_if(connections_.begin(), connections_.end(), is_stranger);
+        }
+        if (victim != connections_.end()) connections_.erase(victim);
     }
 
     /// False when the connection has ended or does not use this protocol.
     bool serve(Connection& connection) {
         try {
             if (!receive(connection)) return false;
-            const auto largest = connection.rank == kNoRank ? kLargestHelloValue : kLargestValue;
             while (!connection.closing && !connection.get) {
-                const auto message = take_message(connection.in, largest);
+                const MessageLimits limits =
+                    connection.rank == kNoRank ? kStrangerLimits : MessageLimits{};
+                const auto message = take_message(connection.in, limits);
                 if (!message) break;
                 handle(connection, *message);
+                // A client reads an answer before its next request; this one does not.
+                if (connection.out.size() > 2 * std::size_t{kLargestValue}) return false;
             }
-            // A client waits for its answer before the next request; more bytes are not of this
-            // protocol.
             if (connection.get && connection.in.size() > kLargestValue) return false;
         } catch (const BadMessage&) {
             return false;
@@ -171,16 +197,8 @@ private:
             return;
         }
         if (connection.rank == kNoRank) {
-            if (message.kind != MessageKind::hello) throw BadMessage("no hello");
-            const StoreMessage answer = state_.greet(message);
-            reply(connection, answer);
-            connection.closing = answer.kind != MessageKind::ok;
-            if (!connection.closing) {
-                connection.rank = static_cast<int>(message.number);
-            } else if (state_.failure()) {
-                state_.inform(static_cast<int>(message.number));
-            }
-            return;
+            if (connection.hello) return admit(connection, message);
+            return challenge(connection, message);
         }
         const bool sets = message.kind == MessageKind::set;
         if (const auto answer = state_.answer(message)) {
@@ -191,6 +209,31 @@ private:
             connection.deadline = Clock::now() + milliseconds(patience);
         }
         if (sets) answer_waiting(message.key);
+    }
+
+    void challenge(Connection& connection, const StoreMessage& hello) const {
+        if (hello.kind != MessageKind::hello) throw BadMessage("no hello");
+        const std::string nonce = make_nonce();
+        connection.hello = hello;
+        connection.expected_proof = proof_of_client(key_, hello, nonce);
+        connection.out += encode(
+            {.kind = MessageKind::challenge, .value = nonce + proof_of_server(key_, hello, nonce)});
+    }
+
+    void admit(Connection& connection, const StoreMessage& proof) {
+        if (proof.kind != MessageKind::proof ||
+            !equal_in_constant_time(proof.value, connection.expected_proof)) {
+            throw BadMessage("no proof");
+        }
+        const StoreMessage hello = *std::exchange(connection.hello, std::nullopt);
+        const StoreMessage answer = state_.greet(hello);
+        reply(connection, answer);
+        connection.closing = answer.kind != MessageKind::ok;
+        if (!connection.closing) {
+            connection.rank = static_cast<int>(hello.number);
+        } else if (state_.failure()) {
+            state_.inform(static_cast<int>(hello.number));
+        }
     }
 
     void answer_waiting(const std::string& key) {
@@ -226,6 +269,7 @@ private:
     static constexpr std::int64_t kLongestWait = 30LL * 24 * 3600 * 1000;
 
     FileDescriptor listener_;
+    JobKey key_;
     FileDescriptor wake_;
     int most_connections_;
     milliseconds linger_;
@@ -237,10 +281,10 @@ private:
     std::thread thread_;
 };
 
-StoreServer::StoreServer(FileDescriptor listener, int world_size, std::string endpoint,
+StoreServer::StoreServer(FileDescriptor listener, int world_size, std::string endpoint, JobKey key,
                          milliseconds timeout)
     : thread_(std::make_unique<Thread>(std::move(listener), world_size, std::move(endpoint),
-                                       timeout)) {}
+                                       std::move(key), timeout)) {}
 StoreServer::~StoreServer() = default;
 
 }  // namespace isoflop::comm

@@ -19,6 +19,14 @@ StoreMessage lost_rank(int rank, std::string text) {
     return {.kind = MessageKind::lost_rank, .number = rank, .value = std::move(text)};
 }
 
+/// Far beyond what ranks exchange.
+constexpr std::size_t kMostValues = std::size_t{1} << 18U;
+constexpr std::size_t kMostBytes = std::size_t{256} << 20U;
+
+StoreMessage full() {
+    return config_error("the store of rank 0 is full");
+}
+
 }  // namespace
 
 std::string StoreState::contradiction(int rank, int world_size, std::string_view host) const {
@@ -51,9 +59,9 @@ StoreMessage StoreState::greet(const StoreMessage& hello) {
     const bool complete = static_cast<int>(peers_.size()) == world_size_;
     if (complete && (!failure_ || failure_->kind == MessageKind::lost_rank)) {
         return {.kind = MessageKind::occupied,
-                .value = fmt::format("{} belongs to a run of {} ranks that has already started; "
+                .value = fmt::format("a run of {} ranks has this port and has already started; "
                                      "choose another port (MASTER_PORT) for this run",
-                                     endpoint_, world_size_)};
+                                     world_size_)};
     }
     if (const std::string wrong = contradiction(rank, world_size, hello.key); !wrong.empty()) {
         // Ranks that were started with a larger world size will connect too and need the error.
@@ -69,11 +77,9 @@ StoreMessage StoreState::greet(const StoreMessage& hello) {
 
 std::optional<StoreMessage> StoreState::answer(const StoreMessage& request) {
     if (failure_ && failure_->kind == MessageKind::config_error) return failure_;
-    if (request.kind == MessageKind::set) {
-        values_[request.key] = request.value;
-        return StoreMessage{};
-    }
+    if (request.kind == MessageKind::set) return set(request);
     if (request.kind == MessageKind::add) {
+        if (!counters_.contains(request.key) && counters_.size() >= kMostValues) return full();
         // Unsigned, as the numbers of a peer may overflow.
         std::int64_t& sum = counters_[request.key];
         sum = static_cast<std::int64_t>(static_cast<std::uint64_t>(sum) +
@@ -85,6 +91,20 @@ std::optional<StoreMessage> StoreState::answer(const StoreMessage& request) {
         return StoreMessage{.value = found->second};
     }
     return failure_;  // the failure if no rank can set the key; else empty
+}
+
+StoreMessage StoreState::set(const StoreMessage& request) {
+    const auto old = values_.find(request.key);
+    const std::size_t freed = old == values_.end() ? 0 : old->second.size();
+    const std::size_t added =
+        request.value.size() + (old == values_.end() ? request.key.size() : 0);
+    if (values_.size() - (old == values_.end() ? 0 : 1) >= kMostValues ||
+        bytes_ - freed + added > kMostBytes) {
+        return full();
+    }
+    bytes_ = bytes_ - freed + added;
+    values_[request.key] = request.value;
+    return {};
 }
 
 std::string StoreState::absent_ranks(int& first) const {
@@ -120,6 +140,10 @@ void StoreState::give_up(const StoreMessage& get) {
 void StoreState::leave(int rank, bool orderly) {
     const auto peer = peers_.find(rank);
     if (peer == peers_.end()) return;
+    if (static_cast<int>(peers_.size()) < world_size_ && !failure_) {
+        peers_.erase(peer);  // it may come again
+        return;
+    }
     peer->second.here = false;
     if (orderly || failure_) return;
     expected_ = world_size_;

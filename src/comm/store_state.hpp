@@ -29,7 +29,8 @@ public:
     /// message.
     void give_up(const StoreMessage& get);
 
-    /// The connection of a rank has ended; `orderly`: after a `bye`.
+    /// The connection of a rank has ended; `orderly`: after a `bye`. While ranks are still missing,
+    /// it is as if that rank had never come.
     void leave(int rank, bool orderly);
 
     /// The answer to every request after a failure.
@@ -46,6 +47,7 @@ private:
         bool here = true;
     };
 
+    [[nodiscard]] StoreMessage set(const StoreMessage& request);
     [[nodiscard]] std::string contradiction(int rank, int world_size, std::string_view host) const;
     [[nodiscard]] std::string absent_ranks(int& first) const;
 
@@ -54,6 +56,7 @@ private:
     std::string endpoint_;
     std::map<int, Peer> peers_;
     std::map<std::string, std::string, std::less<>> values_;
+    std::size_t bytes_ = 0;  ///< of values and their keys
     std::map<std::string, std::int64_t, std::less<>> counters_;
     std::optional<StoreMessage> failure_;
     std::set<int> informed_;

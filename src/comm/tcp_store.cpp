@@ -8,7 +8,10 @@
 #include <cerrno>
 #include <thread>
 
+#include "comm/hmac.hpp"
+#include "comm/job_key.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/stop.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/comm/point_to_point.hpp"
 
@@ -47,9 +50,10 @@ void send_all(const FileDescriptor& socket, std::string_view bytes, Deadline dea
     }
 }
 
-StoreMessage receive_message(const FileDescriptor& socket, std::string& in, Deadline deadline) {
+StoreMessage receive_message(const FileDescriptor& socket, std::string& in, Deadline deadline,
+                             MessageLimits limits = {}) {
     for (;;) {
-        if (auto message = take_message(in)) return *std::move(message);
+        if (auto message = take_message(in, limits)) return *std::move(message);
         if (!wait_for(socket, POLLIN, deadline)) throw Broken{"it does not answer"};
         std::array<char, 65536> buffer{};
         const ssize_t count = ::recv(socket.get(), buffer.data(), buffer.size(), 0);
@@ -103,6 +107,33 @@ TcpStore::~TcpStore() {
     socket_.close();
 }
 
+void TcpStore::introduce(const LaunchInfo& launch, const FileDescriptor& socket, std::string& in,
+                         Deadline deadline) const {
+    const JobKey key = JobKey::of(launch);
+    const StoreMessage hello{.kind = MessageKind::hello,
+                             .number = launch.rank,
+                             .key = host_name(),
+                             .value = fmt::format("{} {}", launch.world_size, make_nonce())};
+    send_all(socket, encode(hello), deadline);
+    const StoreMessage challenge = receive_message(socket, in, deadline, kStrangerLimits);
+    if (challenge.kind != MessageKind::challenge ||
+        challenge.value.size() != kNonceDigits + kProofDigits) {
+        throw BadMessage("no challenge");
+    }
+    const std::string_view nonce = std::string_view(challenge.value).substr(0, kNonceDigits);
+    const std::string_view proof = std::string_view(challenge.value).substr(kNonceDigits);
+    if (!equal_in_constant_time(proof, proof_of_server(key, hello, nonce))) {
+        throw Occupied{
+            "it belongs to another job, or the ranks have different values of "
+            "ISOFLOP_JOB_TOKEN; choose another port (MASTER_PORT) for this run, or "
+            "give all ranks the same token"};
+    }
+    send_all(socket,
+             encode({.kind = MessageKind::proof, .value = proof_of_client(key, hello, nonce)}),
+             deadline);
+    throw_unless_ok(receive_message(socket, in, deadline));
+}
+
 TcpStore::Outcome TcpStore::try_endpoint(const LaunchInfo& launch, const Endpoint& endpoint,
                                          Deadline deadline, std::string& error) {
     const Resolution resolution = resolve(endpoint.host, endpoint.port);
@@ -117,18 +148,12 @@ TcpStore::Outcome TcpStore::try_endpoint(const LaunchInfo& launch, const Endpoin
         if (!socket.is_open()) continue;
         std::string in;
         try {
-            send_all(socket,
-                     encode({.kind = MessageKind::hello,
-                             .number = launch.rank,
-                             .key = host_name(),
-                             .value = std::to_string(launch.world_size)}),
-                     deadline);
-            throw_unless_ok(receive_message(socket, in, deadline));
+            introduce(launch, socket, in, deadline);
         } catch (const Broken& broken) {
             error = broken.reason;
             continue;
         } catch (const Occupied& occupied) {
-            error = occupied.message;
+            error = fmt::format("{}: {}", endpoint.text(), occupied.message);
             outcome = Outcome::occupied;
             continue;
         } catch (const BadMessage&) {
@@ -166,6 +191,7 @@ void TcpStore::join(const LaunchInfo& launch, const std::vector<Endpoint>& endpo
                 launch.rank, error));
         }
         if (Clock::now() >= deadline) break;
+        throw_if_stopped("waiting for rank 0");
         std::this_thread::sleep_for(kRetryPause);
     }
     if (!occupied.empty()) throw ConfigError(occupied);

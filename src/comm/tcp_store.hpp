@@ -40,6 +40,9 @@ public:
 private:
     void join(const LaunchInfo& launch, const std::vector<Endpoint>& endpoints);
     enum class Outcome { joined, failed, unknown_name, occupied };
+    /// Hello and the proofs of both ends.
+    void introduce(const LaunchInfo& launch, const FileDescriptor& socket, std::string& in,
+                   Deadline deadline) const;
     [[nodiscard]] Outcome try_endpoint(const LaunchInfo& launch, const Endpoint& endpoint,
                                        Deadline deadline, std::string& error);
     /// Sends a request and returns its answer, which is `ok`: anything else is thrown.

@@ -2,14 +2,17 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/stop.hpp"
 #include "isoflop/base/text.hpp"
 
 namespace isoflop::data {
@@ -49,7 +52,9 @@ FileDescriptor open_for_reading(const fs::path& path) {
     const fs::file_type type = fs::status(path, error).type();
     if (type == fs::file_type::not_found) fail_missing(path);
     if (type == fs::file_type::directory) fail(path, "this is a folder, not a file");
-    FileDescriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    // A named pipe would wait here for its writer, deaf to requests to stop.
+    const int wait = type == fs::file_type::fifo ? O_NONBLOCK : 0;
+    FileDescriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | wait));
     if (descriptor.get() < 0) fail_system(path, "cannot be read", errno);
     return descriptor;
 }
@@ -80,6 +85,20 @@ std::size_t read_some(int descriptor, std::span<char> buffer, const fs::path& pa
         const ssize_t count = ::read(descriptor, buffer.data(), buffer.size());
         if (count >= 0) return static_cast<std::size_t>(count);
         if (errno != EINTR) fail_system(path, "cannot be read", errno);
+    }
+}
+
+std::size_t read_some_or_stop(int descriptor, std::span<char> buffer, const fs::path& path) {
+    while (true) {
+        std::array<pollfd, 2> entries{
+            pollfd{.fd = descriptor, .events = POLLIN, .revents = 0},
+            pollfd{.fd = stop_descriptor(), .events = POLLIN, .revents = 0}};
+        const int ready = ::poll(entries.data(), entries.size(), -1);
+        throw_if_stopped("reading text");
+        if (ready <= 0 || entries[0].revents == 0) continue;
+        const ssize_t count = ::read(descriptor, buffer.data(), buffer.size());
+        if (count >= 0) return static_cast<std::size_t>(count);
+        if (errno != EINTR && errno != EAGAIN) fail_system(path, "cannot be read", errno);
     }
 }
 

@@ -30,6 +30,9 @@ void sync_folder(const std::filesystem::path& folder);
 /// Bytes read, 0 at the end.
 [[nodiscard]] std::size_t read_some(int descriptor, std::span<char> buffer,
                                     const std::filesystem::path& path);
+/// The same for a pipe, which may let its reader wait: throws Stopped when this process is to stop.
+[[nodiscard]] std::size_t read_some_or_stop(int descriptor, std::span<char> buffer,
+                                            const std::filesystem::path& path);
 void write_all(int descriptor, std::span<const std::byte> bytes, const std::filesystem::path& path);
 void write_all_at(int descriptor, std::span<const std::byte> bytes, std::size_t offset,
                   const std::filesystem::path& path);

@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/stop.hpp"
 
 namespace isoflop::data {
 namespace fs = std::filesystem;
@@ -87,9 +88,7 @@ void ProgressMeter::advance(std::uint64_t bytes, std::uint64_t tokens) {
     constexpr auto kInterval = std::chrono::milliseconds(100);
     bytes_done_ += bytes;
     tokens_ += tokens;
-    if (options_.stop.stop_requested()) {
-        throw Error(ExitCode::check_failed, "stopped on request; nothing was written");
-    }
+    if (options_.stop.stop_requested() || stop_requested()) throw Stopped("reading text");
     if (!options_.progress) return;
     const Clock::time_point now = Clock::now();
     if (now - last_report_ < kInterval) return;
@@ -128,7 +127,7 @@ void read_document(const InputDocument& document,
                         POSIX_FADV_SEQUENTIAL);  // a hint; its failure is ignored
     }
     std::vector<char> buffer(1U << 16U);
-    while (const std::size_t count = read_some(descriptor, buffer, document.path)) {
+    while (const std::size_t count = read_some_or_stop(descriptor, buffer, document.path)) {
         take(std::string_view(buffer.data(), count));
     }
 }

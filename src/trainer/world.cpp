@@ -21,7 +21,9 @@ std::string config_lines(const recipe::TrainKeys& keys) {
     const nlohmann::ordered_json json = to_json(keys);
     std::string lines;
     for (const auto& entry : json.items())
-        lines += fmt::format("{}={}\n", entry.key(), entry.value().dump());
+        lines += fmt::format(
+            "{}={}\n", entry.key(),
+            entry.value().dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
     return lines;
 }
 

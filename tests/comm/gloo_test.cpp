@@ -15,15 +15,16 @@
 #include <iterator>
 #include <numeric>
 #include <optional>
+#include <sstream>
 #include <string>
 
 #include "comm/local_ranks.hpp"
+#include "comm/socket.hpp"
 #include "isoflop/comm/threaded_communicator.hpp"
 
 namespace isoflop::comm {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 namespace fs = std::filesystem;
 
@@ -143,6 +144,119 @@ TEST_F(Gloo, CollectivesWorkOnTwoToFourRanks) {
             EXPECT_EQ(communicator.gather_values(mine).back(), 0.5 * (communicator.size() - 1));
         });
     }
+}
+
+/// Ports on which this process listens.
+std::vector<int> listening_ports() {
+    std::vector<std::string> own;
+    for (const auto& entry : fs::directory_iterator("/proc/self/fd")) {
+        std::error_code closed;
+        own.push_back(fs::read_symlink(entry.path(), closed).string());
+    }
+    std::vector<int> ports;
+    for (const char* table : {"/proc/self/net/tcp", "/proc/self/net/tcp6"}) {
+        std::ifstream file(table);
+        std::string line;
+        std::getline(file, line);
+        while (std::getline(file, line)) {
+            std::istringstream fields(line);
+            std::string slot, local, remote, state, skip, inode;
+            fields >> slot >> local >> remote >> state;
+            for (int i = 0; i < 5; ++i) fields >> skip;
+            fields >> inode;
+            const bool ours =
+                std::find(own.begin(), own.end(), "socket:[" + inode + "]") != own.end();
+            if (state == "0A" && ours)
+                ports.push_back(std::stoi(local.substr(local.rfind(':') + 1), nullptr, 16));
+        }
+    }
+    return ports;
+}
+
+/// A store that shows the first addresses of a rank only after a stranger has connected to them.
+class AttackedStore final : public Store {
+public:
+    AttackedStore(const fs::path& folder, std::string garbage)
+        : store_(folder), garbage_(std::move(garbage)) {}
+    void set(std::string_view key, std::string_view value) override {
+        // Before the ranks read each other's addresses; the problems come after that.
+        const bool address = key.find("/0/") != std::string_view::npos &&
+                             key.find("problem") == std::string_view::npos;
+        if (address) attack();
+        store_.set(key, value);
+    }
+    std::string get(std::string_view key) override { return store_.get(key); }
+    std::int64_t add(std::string_view key, std::int64_t amount) override {
+        return store_.add(key, amount);
+    }
+    [[nodiscard]] std::size_t attacks() const { return strangers_.size(); }
+
+private:
+    void attack() {
+        for (const int port : listening_ports()) {
+            std::string error;
+            strangers_.push_back(connect_to(resolve("127.0.0.1", port).addresses.at(0),
+                                            Clock::now() + milliseconds(1000), error));
+            if (garbage_.empty() || !strangers_.back().is_open()) continue;
+            (void)!::write(strangers_.back().get(), garbage_.data(), garbage_.size());
+        }
+    }
+
+    FileStore store_;
+    std::string garbage_;
+    std::vector<FileDescriptor> strangers_;
+};
+
+TEST_F(Gloo, AStrangerInThePlaceOfARankIsNoticedBeforeThePairIsUsed) {
+    const std::vector<std::string> words{"", "GET / HTTP/1.1\r\n\r\n", std::string(4096, '\xff'),
+                                         std::string(4096, '\0')};
+    for (std::size_t attack = 0; attack < words.size(); ++attack) {
+        const fs::path folder = folder_ / std::to_string(attack);
+        fs::create_directories(folder);
+        run_threads(2, [&](int rank) {
+            AttackedStore store(folder, words[attack]);
+            Staging staging(1 << 10);
+            ThreadedCommunicator communicator(
+                connect_gloo(store, launch(rank, 2), milliseconds(2000)), staging.span());
+            EXPECT_GT(store.attacks(), 0U);
+            const double mine[] = {1.0 * rank};
+            EXPECT_EQ(communicator.gather_values(mine), (std::vector<double>{0, 1}));
+        });
+    }
+}
+
+/// A store in which one rank finds another key of the group.
+class OtherKeyStore final : public Store {
+public:
+    OtherKeyStore(const fs::path& folder, bool differs) : store_(folder), differs_(differs) {}
+    void set(std::string_view key, std::string_view value) override { store_.set(key, value); }
+    std::string get(std::string_view key) override {
+        const std::string value = store_.get(key);
+        return differs_ && key.ends_with("/key") ? "another" : value;
+    }
+    std::int64_t add(std::string_view key, std::int64_t amount) override {
+        return store_.add(key, amount);
+    }
+
+private:
+    FileStore store_;
+    bool differs_;
+};
+
+TEST_F(Gloo, WhoCannotProveToBeARankIsNotUsedAndNoRankIsBlamed) {
+    run_threads(2, [&](int rank) {
+        OtherKeyStore store(folder_, rank == 1);
+        try {
+            (void)connect_gloo(store, launch(rank, 2), milliseconds(2000));
+            ADD_FAILURE() << "connected";
+        } catch (const LostRank& error) {
+            EXPECT_EQ(error.rank(), -1);
+            const std::string message = error.what();
+            EXPECT_NE(message.find("no proof that rank 1 on "), std::string::npos) << message;
+            EXPECT_NE(message.find("no proof that rank 0 on "), std::string::npos) << message;
+            EXPECT_NE(message.find("a program that is no rank of this run"), std::string::npos);
+        }
+    });
 }
 
 TEST_F(Gloo, ASubsetOfRanksIsAGroupOfItsOwn) {

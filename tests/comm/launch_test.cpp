@@ -228,5 +228,24 @@ TEST(Launch, UnfoldsSlurmLists) {
     EXPECT_EQ(slurm_tasks_of_node("", 0), std::nullopt);
 }
 
+TEST(Launch, TheTokenOfTheJobIsReadAndNeverShown) {
+    const std::string token = "0123456789abcdef";
+    EXPECT_EQ(launch(with(kTorchrun, {{"ISOFLOP_JOB_TOKEN", token}})).job_token, token);
+    EXPECT_EQ(launch(with(kOpenMpi, {{"ISOFLOP_JOB_TOKEN", token}})).job_token, token);
+    EXPECT_EQ(launch(with(kTorchrun, {{"ISOFLOP_JOB_TOKEN", ""}})).job_token, "");
+    EXPECT_EQ(launch(kTorchrun).job_token, "");
+    EXPECT_THAT(refusal(with(kTorchrun, {{"ISOFLOP_JOB_TOKEN", "too short"}})),
+                AllOf(HasSubstr("ISOFLOP_JOB_TOKEN has 9 characters"), HasSubstr("openssl rand"),
+                      testing::Not(HasSubstr("too short"))));
+}
+
+TEST(Launch, JobsHaveTheNamesOfTheirLaunchers) {
+    EXPECT_EQ(launch(kSrun).job_name, "123456.");
+    EXPECT_EQ(launch(with(kSrun, {{"SLURM_STEP_ID", "7"}})).job_name, "123456.7");
+    EXPECT_EQ(launch(kOpenMpi).job_name, "130875393");
+    EXPECT_EQ(launch(with(kTorchrun, {{"TORCHELASTIC_RUN_ID", "none"}})).job_name, "none");
+    EXPECT_EQ(launch(kTorchrun).job_name, "");
+}
+
 }  // namespace
 }  // namespace isoflop::comm

@@ -64,6 +64,95 @@ TEST(NcclFailure, ALostRankIsNamedByTheControlPlane) {
     });
 }
 
+/// Lets ncclCommInitRank wait for other ranks for ever, as the library does.
+class Unconnectable {
+public:
+    Unconnectable() : ended_(std::make_shared<std::atomic<bool>>(false)) {}
+    ~Unconnectable() { *ended_ = true; }
+    Unconnectable(const Unconnectable&) = delete;
+    Unconnectable& operator=(const Unconnectable&) = delete;
+
+    [[nodiscard]] Fault fault() const {
+        return [ended = ended_](FakeGpu&, NcclLibraries& libraries) {
+            libraries.nccl.comm_init_rank = [ended](NcclComm*, int, NcclUniqueId, int) {
+                while (!*ended) std::this_thread::sleep_for(milliseconds(1));
+                return 1;
+            };
+        };
+    }
+
+private:
+    std::shared_ptr<std::atomic<bool>> ended_;
+};
+
+std::string failure_to_connect(FakeGpu& gpu, const Fault& fault, Store& store,
+                               std::unique_ptr<PointToPoint> control, milliseconds timeout) {
+    const auto load = [&] {
+        NcclLibraries libraries = gpu.libraries();
+        if (fault) fault(gpu, libraries);
+        return libraries;
+    };
+    try {
+        (void)connect_nccl_with(load, store, std::move(control),
+                                {.compute_stream = gpu.compute_stream(), .timeout = timeout});
+    } catch (const LostRank& error) {
+        return std::to_string(error.rank()) + ": " + error.what();
+    }
+    return "connected";
+}
+
+TEST(NcclFailure, ARankThatIsLostWhileNcclConnectsIsNamedAtOnce) {
+    const Unconnectable library;
+    auto data = make_local_group(2, kTestTimeoutSeconds);
+    auto control = make_local_group(2, kTestTimeoutSeconds);
+    MapStore store;
+    run_threads(2, [&](int rank) {
+        const auto r = static_cast<std::size_t>(rank);
+        if (rank == 1) {  // is lost before it calls NCCL
+            (void)store.get("nccl/all/unique_id");
+            control[r].reset();
+            return;
+        }
+        FakeGpu gpu(std::move(data[r]));
+        const std::string failure =
+            failure_to_connect(gpu, library.fault(), store, std::move(control[r]), kLong);
+        EXPECT_TRUE(failure.starts_with("1: rank 1 is gone")) << failure;
+    });
+}
+
+TEST(NcclFailure, RanksThatNcclDoesNotConnectAllSayTheSame) {
+    const Unconnectable library;
+    auto data = make_local_group(3, kTestTimeoutSeconds);
+    auto control = make_local_group(3, kTestTimeoutSeconds);
+    MapStore store;
+    run_threads(3, [&](int rank) {
+        const auto r = static_cast<std::size_t>(rank);
+        FakeGpu gpu(std::move(data[r]));
+        EXPECT_EQ(failure_to_connect(gpu, library.fault(), store, std::move(control[r]),
+                                     milliseconds(100)),
+                  "-1: NCCL did not connect the ranks in 0.1 s (NCCL_DEBUG=INFO prints what it "
+                  "does)");
+    });
+}
+
+TEST(NcclFailure, ARankThatCannotConnectEndsTheOthersWithItsName) {
+    const Unconnectable library;
+    const Fault broken = [](FakeGpu&, NcclLibraries& libraries) {
+        libraries.nccl.comm_init_rank = [](NcclComm*, int, NcclUniqueId, int) { return 2; };
+    };
+    auto data = make_local_group(2, kTestTimeoutSeconds);
+    auto control = make_local_group(2, kTestTimeoutSeconds);
+    MapStore store;
+    run_threads(2, [&](int rank) {
+        const auto r = static_cast<std::size_t>(rank);
+        FakeGpu gpu(std::move(data[r]));
+        EXPECT_EQ(failure_to_connect(gpu, rank == 1 ? broken : library.fault(), store,
+                                     std::move(control[r]), kLong),
+                  rank == 1 ? "-1: ncclCommInitRank: fake NCCL error"
+                            : "-1: rank 1 could not connect through NCCL");
+    });
+}
+
 TEST(NcclFailure, AbortEndsWhatIsUnderWay) {
     on_ranks(2, kLong, [](Communicator& communicator, FakeGpu&) {
         if (communicator.rank() == 1) {

@@ -2,89 +2,19 @@
 #include "isoflop/comm/store.hpp"
 
 #include <gmock/gmock.h>
-#include <poll.h>
 
-#include <array>
-#include <exception>
-#include <functional>
 #include <thread>
 
-#include "comm/socket.hpp"
-#include "comm/store_message.hpp"
+#include "comm/store_ranks.hpp"
 #include "comm/store_state.hpp"
-#include "isoflop/base/error.hpp"
-#include "isoflop/comm/point_to_point.hpp"
 
 namespace isoflop::comm {
 namespace {
 
-using namespace std::chrono_literals;
 using testing::AllOf;
 using testing::Each;
 using testing::HasSubstr;
 using testing::StartsWith;
-
-LaunchInfo launch_of(int rank, int world_size, int port) {
-    return {.rank = rank,
-            .world_size = world_size,
-            .local_rank = rank,
-            .local_world_size = world_size,
-            .master_address = "127.0.0.1",
-            .master_port = port,
-            .launcher = "torchrun"};
-}
-
-/// What became of each rank: "" or its error, "config: ..." or "lost R: ...".
-std::vector<std::string> run_ranks(int count, const std::function<void(int)>& body) {
-    std::vector<std::string> results(static_cast<std::size_t>(count));
-    std::vector<std::thread> threads;
-    for (int rank = 0; rank < count; ++rank) {
-        threads.emplace_back([&, rank] {
-            std::string& result = results[static_cast<std::size_t>(rank)];
-            try {
-                body(rank);
-            } catch (const ConfigError& error) {
-                result = std::string("config: ") + error.what();
-            } catch (const LostRank& error) {
-                result = "lost " + std::to_string(error.rank()) + ": " + error.what();
-            } catch (const std::exception& error) {
-                result = std::string("other: ") + error.what();
-            }
-        });
-    }
-    for (std::thread& thread : threads) thread.join();
-    return results;
-}
-
-std::vector<std::string> run_stores(int count, std::chrono::milliseconds timeout,
-                                    const std::function<void(Store&, const LaunchInfo&)>& body) {
-    const int port = free_port();
-    return run_ranks(count, [&](int rank) {
-        const LaunchInfo launch = launch_of(rank, count, port);
-        const auto store = open_store(launch, timeout);
-        body(*store, launch);
-    });
-}
-
-/// A connection that speaks for itself.
-FileDescriptor stranger(int port) {
-    std::string error;
-    FileDescriptor socket =
-        connect_to(resolve("127.0.0.1", port).addresses.at(0), Clock::now() + 1s, error);
-    EXPECT_TRUE(socket.is_open()) << error;
-    return socket;
-}
-
-void send_text(const FileDescriptor& socket, std::string_view text) {
-    EXPECT_EQ(::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(text.size()));
-}
-
-bool is_closed_by_server(const FileDescriptor& socket) {
-    if (!wait_for(socket, POLLIN, Clock::now() + 2s)) return false;
-    std::array<char, 16> buffer;
-    return ::recv(socket.get(), buffer.data(), buffer.size(), 0) <= 0;
-}
 
 TEST(Store, ValuesReachEveryRank) {
     const auto results = run_stores(4, 5s, [](Store& store, const LaunchInfo& launch) {
@@ -158,9 +88,7 @@ TEST(Store, AKilledRankEndsTheWaitingAtOnce) {
         if (rank == 2) {  // says hello and vanishes
             std::this_thread::sleep_for(100ms);
             const FileDescriptor socket = stranger(port);
-            send_text(socket,
-                      encode({.kind = MessageKind::hello, .number = 2, .key = "h2", .value = "3"}));
-            EXPECT_TRUE(wait_for(socket, POLLIN, Clock::now() + 2s));
+            EXPECT_EQ(introduce(socket, launch_of(2, 3, port), "h2").kind, MessageKind::ok);
             return;
         }
         const auto store = open_store(launch_of(rank, 3, port), 30s);
@@ -197,8 +125,13 @@ TEST(Store, BytesOfStrangersDoNoHarm) {
                 encode({.kind = MessageKind::hello, .number = 1, .key = "h", .value = "2"});
             std::string huge = hello;
             huge[16] = '\x7f';
+            std::string long_key = hello;
+            long_key[18] = '\x0f';  // 4 kB: only ranks may have such keys
+            std::string long_value = hello;
+            long_value[22] = '\x10';
             for (const std::string& bytes :
                  {std::string("GET / HTTP/1.1\r\n\r\n"), std::string(200'000, '\xff'), huge,
+                  long_key, long_value,
                   encode({.kind = MessageKind::get, .number = 9, .key = "key"})}) {
                 const FileDescriptor socket = stranger(port);
                 static_cast<void>(::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL));
@@ -368,8 +301,9 @@ TEST(StoreMessage, SurvivesAnyCutAndRefusesTooMuch) {
     EXPECT_EQ(taken->key, "key");
     EXPECT_EQ(taken->value, message.value);
     EXPECT_EQ(two, bytes);
-    EXPECT_THROW(static_cast<void>(take_message(two, 2)), BadMessage);
-    std::string wrong = "IFS2";
+    EXPECT_THROW(static_cast<void>(take_message(two, {.value = 2})), BadMessage);
+    EXPECT_THROW(static_cast<void>(take_message(two, {.key = 2})), BadMessage);
+    std::string wrong = "IFS1";
     EXPECT_THROW(static_cast<void>(take_message(wrong)), BadMessage);
 }
 

@@ -20,10 +20,11 @@ struct LauncherOptions {
 };
 
 /// Runs `command` once per rank, with RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR,
-/// MASTER_PORT and ISOFLOP_LAUNCHER=train. Rank 0 writes to the standard output of the launcher;
-/// everything else that ranks print goes to standard error, line by line after "[rank N] ". SIGINT,
+/// MASTER_PORT, ISOFLOP_LAUNCHER=train and, on one machine, a new ISOFLOP_JOB_TOKEN where none is
+/// set. Rank 0 writes to the standard output of the launcher; everything else that ranks print goes
+/// to standard error, line by line after "[rank N] ", with control characters escaped. SIGINT,
 /// SIGTERM and SIGHUP are passed on to all ranks. When one rank fails, the launcher ends all ranks.
-/// No rank outlives the launcher.
+/// When the launcher itself is killed, the ranks get SIGTERM.
 ///
 /// Returns 0 or the exit code of the first rank that failed, ExitCode::lost_rank for a rank that a
 /// signal ended. After a lost rank or a signal, all ranks start again with `restart_argument`, up
