@@ -9,9 +9,11 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <sstream>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/printable.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/base/version.hpp"
 #include "isoflop/config/overrides.hpp"
@@ -160,7 +162,7 @@ std::vector<std::string> known_names(const CLI::App& app) {
 }
 
 int print(const Result& result) {
-    for (const std::string& warning : result.warnings) spdlog::warn("{}", warning);
+    for (const std::string& warning : result.warnings) spdlog::warn("{}", printable_lines(warning));
     const bool written =
         std::fwrite(result.output.data(), 1, result.output.size(), stdout) == result.output.size();
     if (!written || std::fflush(stdout) != 0)
@@ -239,12 +241,16 @@ int main(int argc, char** argv) {
         spdlog::set_default_logger(logger);
         return isoflop::tools::run({argv + 1, argv + argc});
     } catch (const isoflop::Error& error) {
-        const std::string message = error.what();
+        const std::string message = isoflop::printable_lines(error.what());
         const bool located = message.find(": error: ") != std::string::npos;
         std::fprintf(stderr, "%s%s\n", located ? "" : "error: ", message.c_str());
         return static_cast<int>(error.exit_code());
+    } catch (const std::bad_alloc&) {
+        std::fprintf(stderr, "error: this machine has not enough memory for that\n");
+        return static_cast<int>(isoflop::ExitCode::out_of_memory);
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "internal error: %s\n", error.what());
+        std::fprintf(stderr, "internal error: %s\n",
+                     isoflop::printable_lines(error.what()).c_str());
         return static_cast<int>(isoflop::ExitCode::check_failed);
     }
 }

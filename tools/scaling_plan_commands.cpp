@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/printable.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/planner/backward_plan.hpp"
@@ -71,7 +72,9 @@ const std::string& only_file(const Options& options, std::string_view command) {
 
 /// File names may hold bytes that are no UTF-8; JSON may not.
 std::string dump(const nlohmann::ordered_json& json) {
-    return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+    return printable_json(
+               json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace)) +
+           "\n";
 }
 
 planner::compat::BackwardResult compat_backward(const PlanKeys& config, const BackwardPlan& exact) {

@@ -10,8 +10,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <new>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/printable.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/base/version.hpp"
 #include "isoflop/comm/launcher.hpp"
@@ -269,12 +271,16 @@ int main(int argc, char** argv) {
         return code;
     } catch (const isoflop::Error& error) {
         std::cout.flush();
-        const std::string message = error.what();
+        const std::string message = isoflop::printable_lines(error.what());
         const bool located = message.find(": error: ") != std::string::npos;
         std::fprintf(stderr, "%s%s\n", located ? "" : "error: ", message.c_str());
         return static_cast<int>(error.exit_code());
+    } catch (const std::bad_alloc&) {
+        std::fprintf(stderr, "error: this machine has not enough memory for that\n");
+        return static_cast<int>(isoflop::ExitCode::out_of_memory);
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "internal error: %s\n", error.what());
+        std::fprintf(stderr, "internal error: %s\n",
+                     isoflop::printable_lines(error.what()).c_str());
         return static_cast<int>(isoflop::ExitCode::check_failed);
     }
 }

@@ -9,6 +9,7 @@
 #include "isoflop/attention_lab/attention_choice.hpp"
 #include "isoflop/attention_lab/attention_comparison.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/printable.hpp"
 #include "isoflop/device/context.hpp"
 #include "isoflop/device/device.hpp"
 #include "isoflop/machine/selfcheck.hpp"
@@ -64,7 +65,8 @@ int run_compare_attention(const TrainOptions& options) {
         shapes =
             attention_lab::shapes_to_compare(attention_lab::attention_shape(config),
                                              config.execution.device == cost::DeviceKind::cuda);
-    if (!config.dtype_note.empty()) std::cerr << "warning: " << config.dtype_note << '\n';
+    if (!config.dtype_note.empty())
+        std::cerr << "warning: " << printable_lines(config.dtype_note) << '\n';
     Workplace workplace(config);
     const attention_lab::AttentionComparison comparison =
         attention_lab::compare_attention(workplace.context, shapes,
@@ -73,7 +75,10 @@ int run_compare_attention(const TrainOptions& options) {
                                           .repeats = options.repeats,
                                           .reference_products = 1e9});
     if (options.json) {
-        std::cout << attention_lab::attention_comparison_json(comparison).dump(2) << '\n';
+        std::cout << printable_json(
+                         attention_lab::attention_comparison_json(comparison)
+                             .dump(2, ' ', false, nlohmann::json::error_handler_t::replace))
+                  << '\n';
     } else {
         std::cout << attention_lab::attention_comparison_text(comparison, options.colour);
     }

@@ -200,8 +200,9 @@ int run_compare(const TrainOptions& options) {
     if (paths.empty()) paths.emplace_back(options.out_dir);
     const run_log::Comparison comparison = run_log::compare_runs(paths, options.latest);
     if (options.json) {
-        std::cout << run_log::comparison_json(comparison)
-                         .dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
+        std::cout << printable_json(
+                         run_log::comparison_json(comparison)
+                             .dump(2, ' ', false, nlohmann::json::error_handler_t::replace))
                   << '\n';
     } else {
         std::cout << run_log::comparison_text(comparison, options.colour);

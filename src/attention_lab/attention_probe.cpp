@@ -9,6 +9,7 @@
 #include "isoflop/attention_lab/attention_trial.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/file.hpp"
+#include "isoflop/base/printable.hpp"
 #include "isoflop/base/version.hpp"
 #include "isoflop/device/device.hpp"
 
@@ -34,8 +35,8 @@ ordered_json read_cache(const std::filesystem::path& file) {
         if (!json.at("milliseconds").is_object()) throw IoError("milliseconds is no object");
         return json;
     } catch (const std::exception& error) {
-        std::cerr << fmt::format("warning: {} is damaged and ignored: {}\n", file.string(),
-                                 error.what());
+        std::cerr << printable_lines(
+            fmt::format("warning: {} is damaged and ignored: {}\n", file.string(), error.what()));
         return ordered_json::object();
     }
 }
@@ -100,9 +101,11 @@ void ProbeCache::store(const std::string& key, const ProbeTimes& times) const {
     json["milliseconds"][key] = entry;
     try {
         make_directories(file_.parent_path());
-        write_text_file(file_, json.dump(2) + "\n");
+        write_text_file(file_,
+                        json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
     } catch (const IoError& error) {
-        std::cerr << fmt::format("warning: attention timings are not kept: {}\n", error.what());
+        std::cerr << printable_lines(
+            fmt::format("warning: attention timings are not kept: {}\n", error.what()));
     }
 }
 

@@ -96,4 +96,20 @@ std::string printable_lines(std::string_view text) {
     return escape(text, Lines::keep);
 }
 
+std::string printable_json(std::string_view json) {
+    std::string result;
+    result.reserve(json.size());
+    for (std::size_t at = 0; at < json.size();) {
+        const CodePoint point = code_point_at(json, at);
+        if (point.value != kInvalid && point.value >= 0x7F && is_control(point.value)) {
+            fmt::format_to(std::back_inserter(result), R"(\u{:04x})",
+                           static_cast<std::uint32_t>(point.value));
+        } else {
+            result += json.substr(at, point.bytes);
+        }
+        at += point.bytes;
+    }
+    return result;
+}
+
 }  // namespace isoflop

@@ -179,6 +179,11 @@ void resolve_choices(const Resolution& part) {
     config.tie_word_embeddings = keys.tie_word_embeddings.value_or(family.tied);
     config.norm_eps = keys.norm_eps.value_or(family.norm_eps);
     config.dropout = keys.dropout.value_or(0.0);
+    if (config.dropout >= 1) {
+        throw ModelKeyError(
+            "dropout",
+            fmt::format("dropout={} would drop everything; it must be below 1", config.dropout));
+    }
     config.embedding_norm = family.naming == TensorNaming::bloom;
     const bool neox = family.naming == TensorNaming::gpt_neox;
     if (neox || part.is_own) {

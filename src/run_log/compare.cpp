@@ -11,6 +11,7 @@
 
 #include "compare_reader.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/printable.hpp"
 
 namespace isoflop::run_log {
 namespace {
@@ -147,11 +148,12 @@ std::string convention_note(const std::vector<ComparedRun>& runs) {
     const auto conventions = conventions_of(all);
     if (conventions.empty()) return {};
     if (conventions.size() == 1)
-        return fmt::format("MFU counts model FLOPs by {}.\n", conventions.front().first);
+        return printable_lines(
+            fmt::format("MFU counts model FLOPs by {}.\n", conventions.front().first));
     std::string note = "Note: MFU cannot be compared between conventions:";
     for (const auto& [convention, names] : conventions)
         note += fmt::format("\n  {}: {}", convention, names);
-    return note + "\n";
+    return printable_lines(note) + "\n";
 }
 
 /// One line for each run that did not finish.
@@ -162,8 +164,8 @@ std::string state_notes(const std::vector<ComparedRun>& runs) {
         const std::string state = run.end_state == "running"
                                       ? "has no end: it still runs, or was killed"
                                       : fmt::format("has ended as {}", run.end_state);
-        notes += fmt::format("Note: {} {} ({} iterations logged)\n", text_or_dash(run.name), state,
-                             run.iterations);
+        notes += printable_lines(fmt::format("Note: {} {} ({} iterations logged)\n",
+                                             text_or_dash(run.name), state, run.iterations));
     }
     return notes;
 }
@@ -213,8 +215,8 @@ std::string comparison_text(const Comparison& comparison, text::Colour colour) {
     std::string text = run_table(comparison.runs, colour);
     if (!comparison.runs.empty() && comparison.runs.front().val_loss) {
         const ComparedRun& best = comparison.runs.front();
-        text += fmt::format("\nBest: {}, {}, validation loss {:.4f}\n", best.name,
-                            text_or_dash(best.architecture), *best.val_loss);
+        text += fmt::format("\nBest: {}, {}, validation loss {:.4f}\n", printable(best.name),
+                            printable(text_or_dash(best.architecture)), *best.val_loss);
     } else {
         text += "\nBest: none, no run has a validation loss\n";
     }

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "isoflop/base/printable.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/text/terminal.hpp"
 
@@ -208,7 +209,7 @@ void Progress::evaluation(const EvalRecord& record, std::optional<double> best_v
 
 void Progress::line(std::string_view text, double pause_ms) {
     remaining_.add_pause(pause_ms);
-    keep(std::string(text) + "\n");
+    keep(printable_lines(text) + "\n");
 }
 
 void Progress::clear() {

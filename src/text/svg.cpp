@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "isoflop/base/printable.hpp"
+
 namespace isoflop::text::svg {
 namespace {
 
@@ -17,7 +19,8 @@ double round_step(double value) {
 
 std::string escaped(std::string_view text) {
     std::string safe;
-    for (const char each : text) {
+    // XML may not contain control characters, or bytes that are no UTF-8.
+    for (const char each : printable_lines(text)) {
         switch (each) {
             case '&': safe += "&amp;"; break;
             case '<': safe += "&lt;"; break;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "isoflop/base/printable.hpp"
+
 namespace isoflop::text {
 namespace {
 
@@ -35,6 +37,7 @@ std::string bold(std::string_view text, Colour colour) {
 
 void Table::row(std::vector<std::string> cells) {
     cells.resize(columns_.size());
+    for (std::string& cell : cells) cell = printable(cell);
     rows_.push_back(std::move(cells));
 }
 
@@ -68,23 +71,23 @@ std::string Table::str(std::string_view indent, Colour colour) const {
 }
 
 void TextReport::title(std::string_view text) {
-    text_ += bold(text, colour_) + "\n";
+    text_ += bold(printable(text), colour_) + "\n";
 }
 
 void TextReport::section(std::string_view text) {
-    text_ += "\n" + bold(text, colour_) + "\n";
+    text_ += "\n" + bold(printable(text), colour_) + "\n";
 }
 
 void TextReport::row(std::string_view label, std::string_view value, std::string_view note) {
-    std::string line = "  " + padded(label, kLabelWidth, Align::left) + " " +
-                       padded(value, kValueWidth, Align::left);
-    if (!note.empty()) line += " " + std::string(note);
+    std::string line = "  " + padded(printable(label), kLabelWidth, Align::left) + " " +
+                       padded(printable_lines(value), kValueWidth, Align::left);
+    if (!note.empty()) line += " " + printable_lines(note);
     trim_right(line);
     text_ += line + "\n";
 }
 
 void TextReport::line(std::string_view text) {
-    text_ += fmt::format("  {}\n", text);
+    text_ += fmt::format("  {}\n", printable_lines(text));
 }
 
 void TextReport::table(const Table& table) {

@@ -1,5 +1,7 @@
 #include "isoflop/trainer/sampling.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "isoflop/base/error.hpp"
@@ -16,8 +18,10 @@ std::string generate_text(const model::ModelConfig& config, const cost::StateLay
     if (config.position_encoding == model::PositionEncoding::learned_absolute) {
         total = std::min(total, config.max_position_embeddings);
     }
-    if (total < static_cast<std::int64_t>(prompt.size())) {
-        throw ConfigError("the prompt is longer than the model's learned positions");
+    if (static_cast<std::int64_t>(prompt.size()) > config.max_position_embeddings) {
+        throw ConfigError(fmt::format(
+            "the prompt has {} tokens, more than the {} positions of the model; give a shorter one",
+            prompt.size(), config.max_position_embeddings));
     }
     transformer::Generator generator(config, layout, weights, context, total);
     data::StreamDecoder decoder(tokenizer);
@@ -26,7 +30,14 @@ std::string generate_text(const model::ModelConfig& config, const cost::StateLay
         text += piece;
         if (request.on_text && !piece.empty()) request.on_text(piece);
     };
-    std::span<const float> logits = generator.feed(prompt);
+    // In pieces, as the scores of a whole prompt grow with the square of its length.
+    constexpr std::size_t kPiece = 1024;
+    std::span<const float> logits;
+    for (std::span<const std::int32_t> rest = prompt; !rest.empty();) {
+        const auto piece = rest.first(std::min(kPiece, rest.size()));
+        logits = generator.feed(piece);
+        rest = rest.subspan(piece.size());
+    }
     for (std::uint64_t draw = 0; generator.length() < total; ++draw) {
         const std::int32_t token = transformer::sample_token(logits, request.sampling, draw);
         if (tokenizer.end_of_text() == token) break;

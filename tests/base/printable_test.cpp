@@ -31,6 +31,11 @@ TEST(Printable, BytesThatAreNoUtf8AreEscaped) {
     EXPECT_EQ(printable("\xf4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80") << "above U+10FFFF";
 }
 
+TEST(Printable, JsonStaysTheSameJson) {
+    EXPECT_EQ(printable_json("{\n  \"a\": \"\\u001b \x7f \u009b \u00fc\"\n}"),
+              "{\n  \"a\": \"\\u001b \\u007f \\u009b \u00fc\"\n}");
+}
+
 TEST(Printable, LinesKeepTheirEnds) {
     EXPECT_EQ(printable_lines("a\n\tb\r\n\x1b[1m"), "a\n\tb\\r\n\\x1b[1m");
 }

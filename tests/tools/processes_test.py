@@ -176,9 +176,10 @@ class Signals(DistributedTest):
     @staticmethod
     def handles_signals(pid):
         try:
-            caught = next(line for line in open(f"/proc/{pid}/status") if line.startswith("SigCgt:"))
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
         except OSError:
             return False
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
         return int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1
 
 

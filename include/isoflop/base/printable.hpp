@@ -14,4 +14,7 @@ namespace isoflop {
 /// The same for text of several lines: line feeds and tabs stay.
 [[nodiscard]] std::string printable_lines(std::string_view text);
 
+/// JSON text with what its writer leaves as it is, DEL and C1, as \u007f and \u0085.
+[[nodiscard]] std::string printable_json(std::string_view json);
+
 }  // namespace isoflop

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/printable.hpp"
 
 namespace isoflop::device::cuda {
 namespace {
@@ -374,7 +375,7 @@ void Products::add_to_rows_of_bias(const DeviceGemm& product, bool may_measure) 
 
 void Products::warn_of_cache() {
     if (const std::string complaint = cache_.take_complaint(); !complaint.empty())
-        std::cerr << "warning: gemm cache " << complaint << '\n';
+        std::cerr << "warning: gemm cache " << printable_lines(complaint) << '\n';
 }
 
 }  // namespace isoflop::device::cuda

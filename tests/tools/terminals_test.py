@@ -1,0 +1,182 @@
+"""No control character from outside reaches a terminal, whichever way it takes.
+
+usage: terminals_test.py TRAIN SCALING_PLAN SOURCE_DIR [unittest arguments]
+"""
+
+import json
+import os
+import pathlib
+import pty
+import subprocess
+import sys
+import tempfile
+import unittest
+
+TRAIN = pathlib.Path(sys.argv[1]).resolve()
+PLAN = pathlib.Path(sys.argv[2]).resolve()
+SOURCE = pathlib.Path(sys.argv[3]).resolve()
+
+EVIL = "\x1b]0;owned\x07\x1b[2J\x7f\u009b31m"  # title, clear, DEL, a C1 control
+FORBIDDEN = [bytes([code]) for code in [*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F]]
+TINY = {"arch_preset": "llama", "n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16, "batch_size": 1,
+        "max_iters": 2, "warmup_iters": 0, "eval_interval": 0, "gradient_accumulation_steps": 1}
+
+
+class ToolTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = pathlib.Path(folder.name).resolve()
+        self.config = self.write("tiny.jsonc", TINY)
+
+    def write(self, name, content):
+        path = self.root / name
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    def run_tool(self, tool, *arguments, codes=(0, 2, 3), **variables):
+        result = subprocess.run([os.fsencode(str(part)) for part in (tool, *arguments)], cwd=self.root,
+                                capture_output=True, timeout=300, env=os.environ | variables)
+        self.check(result.stdout + result.stderr)
+        self.assertIn(result.returncode, codes, result.stdout + result.stderr)
+        self.assertNotIn(b"internal error", result.stderr)
+        return result
+
+    def check(self, output):
+        for control in FORBIDDEN:
+            self.assertNotIn(control, output)
+        self.assertFalse([point for point in output.decode() if "\x80" <= point < "\xa0"], output)  # valid, no C1
+
+
+class Terminals(ToolTest):
+    # --- what a user gives
+
+    def test_arguments(self):
+        for tool in (TRAIN, PLAN):
+            for arguments in ([EVIL], [f"--{EVIL}"], [f"--{EVIL}=1"], [self.config, f"--seed={EVIL}"],
+                              ["model", EVIL], ["model", self.config, f"--{EVIL}=1"], ["backward", EVIL],
+                              ["sample", "--checkpoint", EVIL], ["compare", EVIL], [b"\xff\xfe".decode(errors="surrogateescape")],
+                              ["prepare-data", "--input", EVIL, "--out", EVIL], ["import", EVIL, "--out", "x"],
+                              [self.config, f"--dataset={EVIL}"], [self.config, f"--init_from={EVIL}"],
+                              [self.config, f"--attention_backend={EVIL}"]):
+                with self.subTest(tool=tool.name, arguments=arguments):
+                    self.run_tool(tool, *arguments)
+
+    def test_names_of_files_and_runs(self):
+        config = self.write(f"{EVIL}.jsonc", TINY)
+        self.run_tool(TRAIN, config, "--dry-run", codes=[0])
+        self.run_tool(PLAN, "model", config)
+        self.write(f"{EVIL}-broken.jsonc", "{")
+        self.run_tool(TRAIN, f"{EVIL}-broken.jsonc", codes=[2, 3])
+        run = self.run_tool(TRAIN, self.config, f"--run_name={EVIL}")
+        if run.returncode == 0:
+            self.run_tool(TRAIN, "compare", f"out/{EVIL}", codes=[0])
+            self.run_tool(TRAIN, self.config, f"--run_name={EVIL}", codes=[2])
+            self.run_tool(TRAIN, self.config, f"--run_name={EVIL}", "--init_from=resume", codes=[0])
+
+    def test_environment_of_a_launcher(self):
+        for variables in ({"RANK": EVIL, "WORLD_SIZE": "2"},
+                          {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": EVIL, "MASTER_PORT": "29500"},
+                          {"SLURM_PROCID": EVIL, "SLURM_NTASKS": "2"}):
+            with self.subTest(variables=variables):
+                self.run_tool(TRAIN, self.config, "--comm_timeout_s=1", codes=[2, 4], **variables)
+
+    # --- what files say
+
+    def test_configs(self):
+        for content in ({EVIL: 1}, {"arch_preset": EVIL}, {"run_name": EVIL + "/"}, {"n_layer": EVIL},
+                        {"model_type": EVIL, "hidden_size": 8}, {"architectures": [EVIL]},
+                        {"training_gear": {"gpu_type": EVIL}}, {"scaling_law": EVIL}):
+            config = self.write("evil.jsonc", content)
+            for tool, command in ((TRAIN, []), (PLAN, ["model"]), (PLAN, ["backward"])):
+                with self.subTest(content=content, command=command):
+                    self.run_tool(tool, *command, config)
+        raw = self.root / "raw.jsonc"
+        for data in (b'{"n_layer": "\x1b[2J"}', b'{"\xff\xfe": 1}', b"\x1b[2J", b'{"n_layer": 1, // \x1b\n "x\x9b": 2}'):
+            raw.write_bytes(data)
+            self.run_tool(TRAIN, raw, codes=[2, 3])
+            self.run_tool(PLAN, "model", raw, codes=[2, 3])
+
+    def test_logs_of_other_runs(self):
+        self.run_tool(TRAIN, self.config, "--run_name=plain", codes=[0])
+        run = self.root / "out" / "plain"
+        for file in (run / "metrics.jsonl", run / "run_plain.json"):
+            if file.exists():
+                evil = json.dumps(EVIL)[1:-1]
+                file.write_text(file.read_text().replace("plain", evil).replace("llama", evil))
+        self.run_tool(TRAIN, "compare", run, codes=[0, 3])
+        listed = self.run_tool(TRAIN, "compare", run, "--json", codes=[0, 3])
+        if listed.returncode == 0:
+            json.loads(listed.stdout)
+
+    def test_checkpoints(self):
+        self.run_tool(TRAIN, self.config, "--run_name=a", codes=[0])
+        manifest = next((self.root / "out" / "a" / "checkpoints").iterdir()) / "manifest.json"
+        whole = manifest.read_text()
+        for part in ("model.safetensors", "float32", "F32", "weight"):
+            manifest.write_text(whole.replace(part, json.dumps(EVIL)[1:-1]))
+            self.run_tool(TRAIN, self.config, "--run_name=a", "--init_from=resume", codes=[0, 2, 3])
+            self.run_tool(TRAIN, "export", "--checkpoint", "out/a", "--out", "exported", codes=[0, 2, 3])
+
+    def test_data(self):
+        text = self.write("text.txt", "to be or not to be " * 100)
+        self.run_tool(TRAIN, "prepare-data", "--input", text, "--tokenizer", "char", "--out", f"data/{EVIL}")
+        self.run_tool(TRAIN, "prepare-data", "--input", text, "--tokenizer", "char", "--out", "data/plain", codes=[0])
+        for file in (self.root / "data" / "plain").glob("*.json"):
+            file.write_text(file.read_text().replace("char", json.dumps(EVIL)[1:-1]))
+        self.run_tool(TRAIN, self.config, "--dataset=plain", codes=[0, 2, 3])
+
+    def test_json_is_json_whatever_the_names_are(self):
+        odd = os.fsdecode(b"out\xff\xfe")
+        self.run_tool(TRAIN, self.config, "--run_name=a", f"--out_dir={odd}", codes=[0, 2])
+        if (self.root / odd).exists():
+            json.loads(self.run_tool(TRAIN, "compare", f"{odd}/a", "--json", codes=[0]).stdout)
+
+    # --- what a model writes
+
+    def test_generated_text_on_a_terminal(self):
+        text = self.root / "escapes.txt"
+        text.write_bytes(("\x1b[31m\x07" * 400).encode())
+        self.run_tool(TRAIN, "prepare-data", "--input", text, "--tokenizer", "char", "--out", "data/escapes", codes=[0])
+        self.run_tool(TRAIN, self.config, "--dataset=escapes", "--run_name=a", codes=[0])
+        sample = [str(TRAIN), "sample", "--checkpoint", "out/a", "--prompt", "[3", "--tokens", "40", "--seed", "1"]
+        piped = subprocess.run(sample, cwd=self.root, capture_output=True, check=True)
+        self.assertIn(b"\x1b", piped.stdout, "a file gets the text as it is")
+        primary, secondary = pty.openpty()
+        subprocess.run(sample, cwd=self.root, stdout=secondary, check=True)
+        os.close(secondary)
+        shown = b""
+        try:
+            while chunk := os.read(primary, 4096):
+                shown += chunk
+        except OSError:
+            pass  # the end
+        os.close(primary)
+        self.assertIn(b"\\x1b", shown)
+        self.check(shown)
+
+
+class UsageErrors(ToolTest):
+    """Values that cannot be are refused by their names."""
+
+    def refused(self, *arguments):
+        return self.run_tool(TRAIN, *arguments, codes=[2]).stderr.decode()
+
+    def test_dropout_of_everything(self):
+        self.assertIn("dropout", self.refused(self.config, "--dropout=1"))
+        self.run_tool(TRAIN, self.config, "--dropout=0.99", "--dry-run", codes=[0])
+
+    def test_a_very_long_run_name(self):
+        for length in (201, 300, 5000):
+            self.assertIn("run_name", self.refused(self.config, f"--run_name={'x' * length}"))
+        self.run_tool(TRAIN, self.config, f"--run_name={'x' * 200}", codes=[0])
+
+    def test_a_prompt_of_100_kb(self):
+        self.run_tool(TRAIN, self.config, "--run_name=a", codes=[0])
+        refusal = self.refused("sample", "--checkpoint", "out/a", "--prompt", "x" * 100_000)
+        self.assertIn("16 positions", refusal)
+        self.assertLess(len(refusal), 1000)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[4:]])
