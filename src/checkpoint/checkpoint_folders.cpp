@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <random>
 #include <system_error>
 
 #include "isoflop/base/error.hpp"
@@ -56,40 +57,31 @@ bool exchange(const std::filesystem::path& a, const std::filesystem::path& b) {
     throw_system_error("write", b, errno);
 }
 
-struct Kept {
-    CheckpointFolder folder;
-    std::optional<double> validation_loss;
-};
-
-/// Newest first.
-std::vector<Kept> undamaged_checkpoints(const std::filesystem::path& run_dir) {
-    std::vector<Kept> found;
-    for (CheckpointFolder& folder : list_checkpoints(run_dir)) {
-        try {
-            const Manifest manifest = read_manifest(folder.path / kManifestFile);
-            if (!has_all_files(manifest, folder.path)) continue;
-            found.push_back(
-                {.folder = std::move(folder), .validation_loss = manifest.validation_loss});
-        } catch (const IoError&) {
-            continue;
-        }
-    }
-    return found;
-}
-
 /// The checkpoint with the lowest validation loss; of equal losses the newest.
-std::optional<std::int64_t> best_step(const std::vector<Kept>& checkpoints) {
-    const Kept* best = nullptr;
-    for (const Kept& checkpoint : checkpoints) {
+std::optional<std::int64_t> best_step(const std::vector<CheckpointEntry>& checkpoints) {
+    const CheckpointEntry* best = nullptr;
+    for (const CheckpointEntry& checkpoint : checkpoints) {
         if (!checkpoint.validation_loss) continue;
         if (best == nullptr || *checkpoint.validation_loss < *best->validation_loss)
             best = &checkpoint;
     }
     if (best == nullptr) return std::nullopt;
-    return best->folder.step;
+    return best->step;
+}
+
+std::vector<CheckpointEntry> undamaged_of(const std::filesystem::path& run_dir,
+                                          const std::string& lineage) {
+    std::vector<CheckpointEntry> found = undamaged_checkpoints(run_dir);
+    std::erase_if(found, [&](const CheckpointEntry& entry) { return entry.lineage != lineage; });
+    return found;
 }
 
 }  // namespace
+
+std::string new_lineage() {
+    std::random_device random;
+    return fmt::format("{:08x}{:08x}", random(), random());
+}
 
 std::string checkpoint_name(std::int64_t step) {
     return fmt::format("{}{:0{}}", kPrefix, step, kStepDigits);
@@ -166,6 +158,12 @@ void point_latest(const std::filesystem::path& run_dir, std::int64_t step) {
     const auto latest = run_dir / "latest";
     const auto partial = run_dir / ".latest.writing";
     std::error_code error;
+    if (std::filesystem::is_directory(std::filesystem::symlink_status(latest, error))) {
+        // Made by a copy that followed links.
+        const auto aside = run_dir / "latest.copied";
+        std::filesystem::remove_all(aside, error);
+        rename_path(latest, aside);
+    }
     std::filesystem::remove(partial, error);
     std::filesystem::create_directory_symlink(target, partial, error);
     if (!error) {
@@ -192,15 +190,70 @@ std::filesystem::path follow_latest(const std::filesystem::path& latest) {
 void remove_old_checkpoints(const std::filesystem::path& run_dir, std::int64_t newest_step,
                             const CheckpointOptions& options) {
     if (options.keep_checkpoints <= 0) return;
-    const std::vector<Kept> checkpoints = undamaged_checkpoints(run_dir);
+    const std::vector<CheckpointEntry> checkpoints = undamaged_of(run_dir, options.lineage);
     const std::optional<std::int64_t> best =
         options.keep_best ? best_step(checkpoints) : std::nullopt;
     std::int64_t rank = 0;
-    for (const Kept& checkpoint : checkpoints) {
-        const std::int64_t step = checkpoint.folder.step;
+    for (const CheckpointEntry& checkpoint : checkpoints) {
+        const std::int64_t step = checkpoint.step;
         if (rank++ < options.keep_checkpoints || step == best || step == newest_step) continue;
-        remove_folder(checkpoint.folder.path, hidden_folder(run_dir, step, kRemovingSuffix));
+        remove_folder(checkpoint.path, hidden_folder(run_dir, step, kRemovingSuffix));
     }
+}
+
+std::vector<CheckpointEntry> undamaged_checkpoints(const std::filesystem::path& run_dir) {
+    std::vector<CheckpointEntry> found;
+    for (CheckpointFolder& folder : list_checkpoints(run_dir)) {
+        try {
+            Manifest manifest = read_manifest(folder.path / kManifestFile);
+            if (!has_all_files(manifest, folder.path)) continue;
+            found.push_back({.step = folder.step,
+                             .path = std::move(folder.path),
+                             .lineage = std::move(manifest.lineage),
+                             .validation_loss = manifest.validation_loss});
+        } catch (const IoError&) {
+            continue;
+        }
+    }
+    return found;
+}
+
+bool has_checkpoints(const std::filesystem::path& run_dir) {
+    return !list_checkpoints(run_dir).empty();
+}
+
+bool has_latest(const std::filesystem::path& run_dir) {
+    std::error_code error;
+    return std::filesystem::symlink_status(run_dir / "latest", error).type() !=
+           std::filesystem::file_type::not_found;
+}
+
+bool repair_latest(const std::filesystem::path& run_dir, std::int64_t step) {
+    const auto latest = run_dir / "latest";
+    std::error_code error;
+    if (has_latest(run_dir) &&
+        !std::filesystem::is_directory(std::filesystem::symlink_status(latest, error)) &&
+        std::filesystem::equivalent(follow_latest(latest), final_folder(run_dir, step), error)) {
+        return false;
+    }
+    point_latest(run_dir, step);
+    return true;
+}
+
+std::vector<std::filesystem::path> set_aside_after(const std::filesystem::path& run_dir,
+                                                   std::int64_t step, const std::string& lineage) {
+    std::vector<std::filesystem::path> moved;
+    for (const CheckpointEntry& entry : undamaged_of(run_dir, lineage)) {
+        if (entry.step <= step) continue;
+        const auto place =
+            checkpoints_folder(run_dir) / ("diverged_" + entry.path.filename().string());
+        std::error_code error;
+        std::filesystem::remove_all(place, error);  // of an earlier divergence
+        rename_path(entry.path, place);
+        moved.push_back(place);
+    }
+    if (!moved.empty()) point_latest(run_dir, step);
+    return moved;
 }
 
 }  // namespace isoflop::checkpoint

@@ -155,6 +155,17 @@ std::optional<double> CheckpointReader::validation_loss() const {
     return state_->manifest.validation_loss;
 }
 
+const std::string& CheckpointReader::lineage() const {
+    return state_->manifest.lineage;
+}
+
+std::int64_t CheckpointReader::ranks() const {
+    const auto& files = state_->manifest.files;
+    return std::count_if(files.begin(), files.end(), [](const FileRecord& file) {
+        return file.name.starts_with("model") && file.name.ends_with(".safetensors");
+    });
+}
+
 nlohmann::ordered_json CheckpointReader::trainer_state() const {
     const auto path = state_->directory / kStateFile;
     try {

@@ -1,5 +1,6 @@
 // Writing: every shard its files and a record of them; then one commit that makes the checkpoint
 // visible.
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -107,12 +108,13 @@ std::optional<double> validation_loss_of(const nlohmann::ordered_json& state) {
 
 /// From here on the checkpoint exists.
 void seal(const std::filesystem::path& run_dir, std::int64_t step, Manifest manifest,
-          const nlohmann::ordered_json& trainer_state) {
+          const nlohmann::ordered_json& trainer_state, const std::string& lineage) {
     if (!trainer_state.is_object())
         throw std::logic_error("checkpoint: the trainer state must be an object");
     const auto folder = writing_folder(run_dir, step);
     check_slices(manifest, folder);
     manifest.step = step;
+    manifest.lineage = lineage;
     manifest.validation_loss = validation_loss_of(trainer_state);
 
     const std::string state_text =
@@ -152,6 +154,16 @@ IoError explain_failure(const IoError& error, const std::filesystem::path& run_d
     return IoError(message);
 }
 
+/// The same file under another name, or a copy where the file system has no hard links.
+void link_file(const std::filesystem::path& from, const std::filesystem::path& to) {
+    std::error_code error;
+    std::filesystem::create_hard_link(from, to, error);
+    if (!error) return;
+    std::filesystem::copy_file(from, to, error);
+    if (error) throw_system_error("write", to, error.value());
+    synchronize(open_file(to, O_RDONLY, "read"), to);
+}
+
 }  // namespace
 
 std::filesystem::path begin_checkpoint(const std::filesystem::path& run_dir, std::int64_t step) {
@@ -181,7 +193,7 @@ std::filesystem::path commit_checkpoint(const std::filesystem::path& run_dir, st
         records.push_back(read_manifest(record_path(folder, index)));
         std::filesystem::remove(record_path(folder, index));
     }
-    seal(run_dir, step, merge(records), trainer_state);
+    seal(run_dir, step, merge(records), trainer_state, options.lineage);
     return announce(run_dir, step, options);
 }
 
@@ -194,6 +206,23 @@ void abandon_checkpoint(const std::filesystem::path& run_dir, std::int64_t step)
     }
 }
 
+void replace_state(const std::filesystem::path& run_dir, std::int64_t step,
+                   const nlohmann::ordered_json& trainer_state, const CheckpointOptions& options) {
+    const auto complete = final_folder(run_dir, step);
+    Manifest manifest = read_manifest(complete / kManifestFile);
+    std::erase_if(manifest.files, [](const FileRecord& file) { return file.name == kStateFile; });
+    try {
+        const auto folder = begin_checkpoint(run_dir, step);
+        for (const FileRecord& file : manifest.files)
+            link_file(complete / file.name, folder / file.name);
+        seal(run_dir, step, std::move(manifest), trainer_state, options.lineage);
+    } catch (...) {
+        abandon_checkpoint(run_dir, step);
+        throw;
+    }
+    remove_old_checkpoints(run_dir, step, options);
+}
+
 std::filesystem::path write_checkpoint(const std::filesystem::path& run_dir, std::int64_t step,
                                        std::span<const NamedTensor> weights,
                                        std::span<const NamedTensor> optimizer_state,
@@ -202,7 +231,7 @@ std::filesystem::path write_checkpoint(const std::filesystem::path& run_dir, std
     try {
         const auto folder = begin_checkpoint(run_dir, step);
         Manifest manifest = write_files(folder, step, {}, weights, optimizer_state);
-        seal(run_dir, step, std::move(manifest), trainer_state);
+        seal(run_dir, step, std::move(manifest), trainer_state, options.lineage);
     } catch (const IoError& error) {
         abandon_checkpoint(run_dir, step);
         throw explain_failure(error, run_dir, step, bytes_of(weights) + bytes_of(optimizer_state));

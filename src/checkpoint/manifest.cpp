@@ -93,6 +93,7 @@ TensorRecord tensor_from_json(const ordered_json& object) {
 Manifest from_json(const ordered_json& object) {
     Manifest manifest;
     manifest.step = natural(object.at("step"));
+    manifest.lineage = object.value("lineage", std::string());
     if (object.at("val_loss").is_number())
         manifest.validation_loss = object.at("val_loss").get<double>();
     for (const ordered_json& file : object.at("files"))
@@ -107,6 +108,7 @@ Manifest from_json(const ordered_json& object) {
 std::string manifest_text(const Manifest& manifest) {
     ordered_json object = {
         {"format", kFormat}, {"format_version", kFormatVersion}, {"step", manifest.step}};
+    if (!manifest.lineage.empty()) object["lineage"] = manifest.lineage;
     object["val_loss"] = nullptr;
     if (manifest.validation_loss) object["val_loss"] = *manifest.validation_loss;
     object["files"] = ordered_json::array();

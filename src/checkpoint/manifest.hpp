@@ -36,6 +36,7 @@ struct TensorRecord {
 
 struct Manifest {
     std::int64_t step = 0;
+    std::string lineage;  ///< of CheckpointOptions; empty in older checkpoints
     std::optional<double> validation_loss;
     std::vector<FileRecord> files;
     std::vector<TensorRecord> tensors;

@@ -86,6 +86,12 @@ void add_optimizer(Schema& schema) {
                 .maximum = 1})
         .field(&OptimizerKeys::decay_lr,
                {.key = "decay_lr", .help = "Decays the learning rate; false keeps it constant."})
+        .field(&OptimizerKeys::resume_schedule,
+               {.key = "resume_schedule",
+                .help = "Learning rate of a resumed run whose max_iters has changed, where another "
+                        "decay would make it jump: keep ends the decay where it ended before and "
+                        "stays at min_lr, rewarm warms up again over warmup_iters and decays to "
+                        "the new end, stretch takes the schedule of the new length at once."})
         .field(&OptimizerKeys::weight_decay,
                {.key = "weight_decay",
                 .help = "Decoupled weight decay of matrices; vectors have none.",
@@ -270,7 +276,7 @@ void add_run(Schema& schema) {
         .field(&RunKeys::eval_interval,
                {.key = "eval_interval",
                 .help = "Interval in iterations between evaluations; one more follows at the end. "
-                        "0 evaluates only at the end.",
+                        "0 evaluates only at the end, and needs no validation data.",
                 .minimum = 0,
                 .maximum = 1e12})
         .field(&RunKeys::eval_iters,
@@ -309,6 +315,12 @@ void add_run(Schema& schema) {
                 .help = "Interval in iterations between gradient statistics; 0 disables them.",
                 .minimum = 0,
                 .maximum = 1e12})
+        .field(&RunKeys::detail_log_interval,
+               {.key = "detail_log_interval",
+                .help = "Interval in iterations between log records with utilisation, memory and "
+                        "communication; the first eight iterations of a process have them too.",
+                .minimum = 1,
+                .maximum = 1e12})
         .field(&RunKeys::expected_mfu,
                {.key = "expected_mfu",
                 .help = "Model FLOPs utilisation that reports hold the run against. A planned "
@@ -325,6 +337,10 @@ void add_run(Schema& schema) {
                {.key = "save_log_to_json", .help = "Writes run_<name>.json."})
         .field(&RunKeys::tensorboard,
                {.key = "tensorboard", .help = "Writes TensorBoard event files."})
+        .field(&RunKeys::allow_nonfinite_weights,
+               {.key = "allow_nonfinite_weights",
+                .help = "Trains from weights that contain NaN or infinity instead of refusing "
+                        "them."})
         .field(&RunKeys::sample_interval,
                {.key = "sample_interval",
                 .help = "Interval in iterations between printed samples; 0 disables them.",

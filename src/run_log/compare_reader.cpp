@@ -6,8 +6,10 @@
 #include <array>
 #include <cerrno>
 #include <fstream>
-#include <iterator>
+#include <functional>
+#include <istream>
 #include <nlohmann/json.hpp>
+#include <streambuf>
 #include <system_error>
 
 #include "isoflop/base/error.hpp"
@@ -20,6 +22,8 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr std::string_view kMetricsName = "metrics.jsonl";
+constexpr const char* kIterations = "training_iterations";
+constexpr const char* kEvaluations = "eval_steps";
 
 struct PresetChoices {
     std::string_view preset;
@@ -120,57 +124,111 @@ ComparedRun read_metrics_run(const std::filesystem::path& log) {
     return reader.finish();
 }
 
-/// Python writes NaN, Infinity and -Infinity, which are not JSON; they become null.
-std::string without_python_numbers(const std::string& text) {
-    static constexpr std::array<std::string_view, 3> kNames{"-Infinity", "Infinity", "NaN"};
-    std::string result;
-    bool quoted = false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (quoted && text[i] == '\\' && i + 1 < text.size()) {
-            result += text[i++];
-        } else if (text[i] == '"') {
-            quoted = !quoted;
-        } else if (!quoted) {
-            const auto* const name =
-                std::find_if(kNames.begin(), kNames.end(), [&](std::string_view candidate) {
-                    return text.compare(i, candidate.size(), candidate) == 0;
-                });
-            if (name != kNames.end()) {
-                result += "null";
-                i += name->size() - 1;
-                continue;
-            }
+/// The characters of a file. Python writes NaN, Infinity and -Infinity, which are not JSON; they
+/// become null. The file is read in pieces.
+class JsonCharacters : public std::streambuf {
+public:
+    explicit JsonCharacters(const std::filesystem::path& path) : file_(path, std::ios::binary) {
+        if (!file_) {
+            throw IoError(fmt::format("cannot read '{}': {}", path.string(),
+                                      std::generic_category().message(errno)));
         }
-        result += text[i];
     }
-    return result;
-}
 
-std::string read_file(const std::filesystem::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) {
-        throw IoError(fmt::format("cannot read '{}': {}", path.string(),
-                                  std::generic_category().message(errno)));
+protected:
+    int_type underflow() override {
+        if (gptr() == egptr()) refill();
+        return gptr() == egptr() ? traits_type::eof() : traits_type::to_int_type(*gptr());
     }
-    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+
+private:
+    static constexpr std::size_t kPiece = 1U << 16U;
+    static constexpr std::array<std::string_view, 3> kNames{"-Infinity", "Infinity", "NaN"};
+
+    void refill() {
+        while (converted_.empty() || gptr() == egptr()) {
+            std::string piece(kPiece, '\0');
+            file_.read(piece.data(), static_cast<std::streamsize>(piece.size()));
+            piece.resize(static_cast<std::size_t>(file_.gcount()));
+            const bool last = piece.empty();
+            pending_ += piece;
+            convert(last);
+            setg(converted_.data(), converted_.data(), converted_.data() + converted_.size());
+            if (last) return;
+        }
+    }
+
+    /// Keeps back what may be the beginning of a name.
+    void convert(bool last) {
+        converted_.clear();
+        std::size_t at = 0;
+        const std::size_t end =
+            last ? pending_.size() : pending_.size() - std::min(pending_.size(), kNames[0].size());
+        while (at < end) at += convert_one(std::string_view(pending_).substr(at));
+        pending_.erase(0, at);
+    }
+
+    /// Appends the first character or name; returns its length.
+    std::size_t convert_one(std::string_view text) {
+        if (quoted_ && text[0] == '\\' && text.size() > 1) {
+            converted_ += text.substr(0, 2);
+            return 2;
+        }
+        if (text[0] == '"') quoted_ = !quoted_;
+        const auto* const name = std::find_if(
+            kNames.begin(), kNames.end(),
+            [&](std::string_view candidate) { return !quoted_ && text.starts_with(candidate); });
+        if (name != kNames.end()) {
+            converted_ += "null";
+            return name->size();
+        }
+        converted_ += text[0];
+        return 1;
+    }
+
+    std::ifstream file_;
+    std::string pending_;
+    std::string converted_;
+    bool quoted_ = false;
+};
+
+/// The document without its lists of records, of which each is used and dropped: memory does not
+/// grow with the run.
+ordered_json read_document(
+    const std::filesystem::path& log,
+    const std::function<void(std::string_view list, const ordered_json& record)>& use) {
+    JsonCharacters characters(log);
+    std::istream stream(&characters);
+    std::string list;
+    const auto filter = [&](int depth, ordered_json::parse_event_t event, ordered_json& parsed) {
+        if (event == ordered_json::parse_event_t::key && depth == 1)
+            list = parsed.get<std::string>();
+        const bool listed = list == kIterations || list == kEvaluations;
+        if (!listed || depth != 2 || event != ordered_json::parse_event_t::object_end) return true;
+        use(list, parsed);
+        return false;
+    };
+    return ordered_json::parse(stream, filter, false);
 }
 
 ComparedRun read_document_run(const std::filesystem::path& log) {
+    FigureReader reader;
     const ordered_json document =
-        ordered_json::parse(without_python_numbers(read_file(log)), nullptr, false);
+        read_document(log, [&](std::string_view list, const ordered_json& record) {
+            if (list == kIterations) {
+                reader.iteration(record);
+            } else {
+                reader.evaluation(record);
+            }
+        });
     if (document.is_discarded()) {
         throw IoError(fmt::format("'{}' is not JSON, or is cut short", log.string()));
     }
-    if (!document.is_object() || !document.contains("training_iterations")) {
+    if (!document.is_object() || !document.contains(kIterations)) {
         throw IoError(fmt::format("'{}' is not the log of a run: it has no training_iterations",
                                   log.string()));
     }
-    FigureReader reader;
     reader.start(document);
-    for (const ordered_json& record : document["training_iterations"]) reader.iteration(record);
-    for (const ordered_json& record : document.value("eval_steps", ordered_json::array())) {
-        reader.evaluation(record);
-    }
     const std::string state = text_at(document, "end_state");
     if (!state.empty()) {
         reader.end(state);

@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include "isoflop/base/error.hpp"
-#include "isoflop/run_log/run_log.hpp"
 #include "replacement_file.hpp"
 #include "run_log_json.hpp"
 
@@ -55,7 +54,7 @@ RunDocument begin_metrics(const std::filesystem::path& run_dir, const ordered_js
 }
 
 RunDocument continue_metrics(const std::filesystem::path& run_dir, std::int64_t from_iter,
-                             bool keep_boundary) {
+                             const RunLogOptions& options) {
     const std::filesystem::path path = metrics_path_of(run_dir);
     RunDocument document;
     ReplacementFile rewritten(path);
@@ -65,10 +64,13 @@ RunDocument continue_metrics(const std::filesystem::path& run_dir, std::int64_t 
         document.add_line(json);
     };
     read_metrics(path, [&](const MetricsLine& line) {
-        if (is_kept(line.json, from_iter, keep_boundary)) keep(line.text, line.json);
+        if (is_kept(line.json, from_iter, options.keep_boundary)) keep(line.text, line.json);
     });
-    const ordered_json resumed = {
+    ordered_json resumed = {
         {"type", line_type::kResume}, {"iter", from_iter}, {"timestamp", timestamp_now()}};
+    for (const RunLogOptions::Change& change : options.changes)
+        resumed["changes"][change.key] = {{"before", change.before}, {"now", change.now}};
+    if (!options.notes.empty()) resumed["notes"] = options.notes;
     keep(compact_text(resumed), resumed);
     rewritten.commit(true);
     return document;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "isoflop/base/file.hpp"
+#include "isoflop/run_log/run_log.hpp"
 #include "run_log_document.hpp"
 
 namespace isoflop::run_log {
@@ -25,6 +26,6 @@ void append_line(const FileDescriptor& metrics, const nlohmann::ordered_json& li
 /// Removes the records from from_iter on, with keep_boundary but for evaluations and checkpoints at
 /// from_iter, and adds the line of the resume. Returns what the file holds now.
 [[nodiscard]] RunDocument continue_metrics(const std::filesystem::path& run_dir,
-                                           std::int64_t from_iter, bool keep_boundary);
+                                           std::int64_t from_iter, const RunLogOptions& options);
 
 }  // namespace isoflop::run_log

@@ -51,8 +51,8 @@ RunLog RunLog::create(const std::filesystem::path& run_dir, const std::string& r
 
 RunLog RunLog::resume(const std::filesystem::path& run_dir, std::int64_t from_iter,
                       RunLogOptions options) {
-    auto state = std::make_unique<State>(
-        run_dir, options, continue_metrics(run_dir, from_iter, options.keep_boundary));
+    auto state =
+        std::make_unique<State>(run_dir, options, continue_metrics(run_dir, from_iter, options));
     state->open(from_iter);
     return RunLog(std::move(state));
 }

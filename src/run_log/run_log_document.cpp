@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <fstream>
+#include <limits>
 #include <system_error>
 
 #include "isoflop/base/error.hpp"
@@ -192,6 +193,21 @@ void RunDocument::add_line(const ordered_json& line) {
 
 std::string RunDocument::run_name() const {
     return text_at(header_.value(), "run_name");
+}
+
+std::vector<EvalRecord> RunDocument::evaluations_at(std::int64_t iter) const {
+    std::vector<EvalRecord> found;
+    for (auto text = evaluations_.rbegin(); text != evaluations_.rend(); ++text) {
+        const ordered_json json = ordered_json::parse(*text, nullptr, false);
+        if (integer_at(json, "iter", iter - 1) != iter) break;
+        constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+        EvalRecord record;
+        record.iter = iter;
+        record.train_loss = number_at(json, "train_loss").value_or(kUnknown);
+        record.val_loss = number_at(json, "val_loss").value_or(kUnknown);
+        found.push_back(record);
+    }
+    return found;
 }
 
 void RunDocument::write(const std::filesystem::path& metrics_path, std::uint64_t metrics_bytes,

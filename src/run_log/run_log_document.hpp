@@ -56,6 +56,8 @@ public:
 
     [[nodiscard]] SummaryRecord summary() const { return summary_.summary(); }
     [[nodiscard]] std::string run_name() const;
+    /// Those at the end of the log that have this number.
+    [[nodiscard]] std::vector<EvalRecord> evaluations_at(std::int64_t iter) const;
 
 private:
     std::optional<nlohmann::ordered_json> header_;

@@ -1,6 +1,9 @@
 #include "run_log_json.hpp"
 
+#include <fmt/format.h>
+
 #include <cmath>
+#include <cstdlib>
 
 #include "isoflop/base/version.hpp"
 
@@ -22,6 +25,12 @@ ordered_json whole_number(double value) {
     constexpr double kExactBelow = 0x1p53;
     const bool whole = std::abs(value) < kExactBelow && value == std::floor(value);
     return whole ? ordered_json(static_cast<std::int64_t>(value)) : number(value);
+}
+
+/// To six digits, which is more than a statistic or a duration is good for.
+double rounded(double value) {
+    return std::isfinite(value) ? std::strtod(fmt::format("{:.6g}", value).c_str(), nullptr)
+                                : value;
 }
 
 ordered_json line(std::string_view type) {
@@ -64,13 +73,13 @@ ordered_json communication_json(const CommunicationRecord& record) {
 
 ordered_json gradients_json(const GradientRecord& record) {
     return {{"global_norm", number(record.global_norm)},
-            {"mean_layer_norm", number(record.mean_layer_norm)},
-            {"max_layer_norm", number(record.max_layer_norm)},
-            {"min_layer_norm", number(record.min_layer_norm)},
-            {"grad_mean", number(record.grad_mean)},
-            {"grad_std", number(record.grad_std)},
-            {"grad_min", number(record.grad_min)},
-            {"grad_max", number(record.grad_max)}};
+            {"mean_layer_norm", number(rounded(record.mean_layer_norm))},
+            {"max_layer_norm", number(rounded(record.max_layer_norm))},
+            {"min_layer_norm", number(rounded(record.min_layer_norm))},
+            {"grad_mean", number(rounded(record.grad_mean))},
+            {"grad_std", number(rounded(record.grad_std))},
+            {"grad_min", number(rounded(record.grad_min))},
+            {"grad_max", number(rounded(record.grad_max))}};
 }
 
 ordered_json startup_json(const StartupRecord& startup, const ordered_json& config) {
@@ -96,16 +105,18 @@ ordered_json iteration_json(const IterationRecord& record) {
     ordered_json json = line(line_type::kIteration);
     json["iter"] = record.iter;
     json["loss"] = number(record.loss);
-    json["time_ms"] = number(record.time_ms);
-    json["mfu"] =
-        record.utilisation ? utilisation_json(*record.utilisation) : ordered_json(nullptr);
-    if (record.memory) json["memory"] = memory_json(*record.memory);
-    if (record.communication) json["communication"] = communication_json(*record.communication);
+    json["time_ms"] = number(record.detailed ? record.time_ms : rounded(record.time_ms));
+    if (record.detailed) {
+        json["mfu"] =
+            record.utilisation ? utilisation_json(*record.utilisation) : ordered_json(nullptr);
+        if (record.memory) json["memory"] = memory_json(*record.memory);
+        if (record.communication) json["communication"] = communication_json(*record.communication);
+    }
     if (record.gradients) json["gradients"] = gradients_json(*record.gradients);
     json["lr"] = number(record.lr);
     json["grad_norm"] = number(record.grad_norm);
     json["tokens"] = record.tokens;
-    json["skipped"] = record.skipped;
+    if (record.detailed || record.skipped) json["skipped"] = record.skipped;
     return json;
 }
 

@@ -59,7 +59,7 @@ TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& run_dir,
     state_->path = unused_path(run_dir, now);
     state_->file = open_file(state_->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND, "write");
     state_->write(version_event(now));
-    if (resumed_at) state_->write(restart_event(now, *resumed_at + 1));
+    if (resumed_at) state_->write(restart_event(now, *resumed_at));
 }
 
 TensorBoardWriter::~TensorBoardWriter() = default;

@@ -7,8 +7,12 @@ namespace {
 
 class TensorBoardSink : public Sink {
 public:
-    TensorBoardSink(const std::filesystem::path& run_dir, std::optional<std::int64_t> resumed_at)
-        : writer_(run_dir, resumed_at) {}
+    explicit TensorBoardSink(const SinkContext& context)
+        : writer_(context.run_dir, context.resumed_at) {
+        if (!context.resumed_at) return;
+        for (const EvalRecord& record : context.document.evaluations_at(*context.resumed_at))
+            writer_.add(record);
+    }
 
     void iteration(const IterationRecord& record) override { writer_.add(record); }
     void evaluation(const EvalRecord& record) override { writer_.add(record); }
@@ -21,10 +25,7 @@ private:
 
 std::unique_ptr<Sink> open_tensorboard_sink(const SinkContext& context) {
     if (!context.options.tensorboard) return nullptr;
-    // A run that begins again from its first iteration left nothing that a viewer must forget.
-    const bool goes_on = context.resumed_at && *context.resumed_at > 0;
-    return std::make_unique<TensorBoardSink>(context.run_dir,
-                                             goes_on ? context.resumed_at : std::nullopt);
+    return std::make_unique<TensorBoardSink>(context);
 }
 
 }  // namespace isoflop::run_log

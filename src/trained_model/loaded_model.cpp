@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "isoflop/base/error.hpp"
@@ -148,12 +151,30 @@ void export_model(LoadedModel& model, const fs::path& out_dir, DType dtype) {
     if (model.tokenizer) data::save_tokenizer(*model.tokenizer, out_dir);
 }
 
+namespace {
+
+/// Such weights never recover; training refuses them.
+void warn_of_non_finite(const LoadedModel& model) {
+    for (const cost::StateTensor& tensor : model.layout.tensors) {
+        const auto first = model.weights.begin() + static_cast<std::ptrdiff_t>(tensor.offset);
+        const auto count = std::count_if(first, first + tensor.spec.elements(),
+                                         [](float value) { return !std::isfinite(value); });
+        if (count > 0) {
+            std::cerr << fmt::format("warning: NaN or infinity in the weights: {}: {} values\n",
+                                     tensor.name, count);
+        }
+    }
+}
+
+}  // namespace
+
 fs::path import_model(const fs::path& hugging_face_dir, const fs::path& run_dir) {
     if (fs::exists(run_dir)) {
         throw ConfigError(
             fmt::format("{}: exists already and is not overwritten", run_dir.string()));
     }
     LoadedModel model = load_hugging_face(hugging_face_dir);
+    warn_of_non_finite(model);
     fs::create_directories(run_dir);
     std::vector<checkpoint::NamedTensor> weights;
     std::vector<checkpoint::NamedTensor> moments;

@@ -25,19 +25,23 @@ nlohmann::ordered_json metadata_of(const recipe::Recipe& config) {
 
 }  // namespace
 
-run_log::RunLog open_run_log(const RunSetup& setup, const Hardware& hardware,
-                             std::int64_t iteration, std::ostream& console, text::Colour colour) {
+run_log::RunLog open_run_log(const RunSetup& setup, const Hardware& hardware, const LogStart& start,
+                             std::ostream& console, text::Colour colour) {
     const recipe::RunKeys& keys = setup.plan.config.keys.run;
     run_log::RunLogOptions options;
     options.save_json = keys.save_log_to_json;
     options.log_save_interval = keys.log_save_interval;
-    options.keep_boundary = true;  // step_N and evaluation N are after N iterations
+    // step_N and evaluation N are after N iterations.
+    options.keep_boundary = !start.evaluates_checkpoint;
+    for (const recipe::KeyChange& change : setup.resumption.changes)
+        options.changes.push_back({change.key, change.before, change.now});
+    options.notes = setup.resumption.notes;
     options.tensorboard = keys.tensorboard;
     options.console = &console;
     options.progress = progress_options(setup.plan.config, colour);
     // A run that was lost before its first checkpoint left a log, which begins again.
     if (setup.resumed || std::filesystem::exists(setup.place.folder / "metrics.jsonl"))
-        return run_log::RunLog::resume(setup.place.folder, iteration, options);
+        return run_log::RunLog::resume(setup.place.folder, start.iteration, options);
     run_log::RunLog log = run_log::RunLog::create(
         setup.place.folder, setup.place.name, config_record(setup.plan),
         metadata_of(setup.plan.config), startup_record(setup.plan, hardware), options);

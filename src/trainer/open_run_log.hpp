@@ -10,10 +10,16 @@
 
 namespace isoflop::trainer {
 
-/// Begins the log, or continues that of a run resumed after `iteration`. Called on the first rank
-/// alone.
+struct LogStart {
+    std::int64_t iteration = 0;  ///< done so far
+    /// Whether the weights of the checkpoint are evaluated again, so that an earlier record of that
+    /// goes.
+    bool evaluates_checkpoint = false;
+};
+
+/// Begins the log, or continues that of a resumed run. Called on the first rank alone.
 [[nodiscard]] run_log::RunLog open_run_log(const RunSetup& setup, const Hardware& hardware,
-                                           std::int64_t iteration, std::ostream& console,
+                                           const LogStart& start, std::ostream& console,
                                            text::Colour colour);
 
 }  // namespace isoflop::trainer

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -38,8 +39,30 @@ void warn_of_damage(const fs::path& path, const std::string& why) {
               << '\n';
 }
 
+/// The checkpoints of one run: continued from another run's, this one would be neither.
+void check_lineages(const fs::path& run) {
+    const auto entries = checkpoint::undamaged_checkpoints(run);
+    const auto other = std::find_if(entries.begin(), entries.end(), [&](const auto& entry) {
+        return entry.lineage != entries.front().lineage;
+    });
+    if (other == entries.end()) return;
+    throw ConfigError(fmt::format(
+        "{}: its checkpoints are of different runs: {} is of run {}, {} of run {}. Move those of "
+        "one run elsewhere",
+        run.string(), entries.front().path.filename().string(),
+        entries.front().lineage.empty() ? "(unnamed)" : entries.front().lineage,
+        other->path.filename().string(), other->lineage.empty() ? "(unnamed)" : other->lineage));
+}
+
+/// `latest` is for people and other programs; the list of checkpoints decides.
+void repair_latest(const fs::path& run, std::int64_t step) {
+    if (!checkpoint::repair_latest(run, step)) return;
+    std::cerr << "note: " << (run / "latest").string() << " was missing or led elsewhere; it leads "
+              << "to checkpoints/" << checkpoint::checkpoint_name(step) << " again\n";
+}
+
 /// Every rank continues from the checkpoint that the first rank found.
-void open_resumed(RunSetup& setup, const recipe::RunKeys& keys, const World& world) {
+void open_resumed(RunSetup& setup, const recipe::RunKeys& keys, const World& world, bool dry_run) {
     const std::string run =
         world.from_first("run to resume", [&] { return existing_run(keys).folder.string(); });
     setup.place = {fs::path(run).filename().string(), run};
@@ -48,23 +71,48 @@ void open_resumed(RunSetup& setup, const recipe::RunKeys& keys, const World& wor
         setup.resumed = checkpoint::open_latest(run, warn_of_damage);
         if (!setup.resumed)
             throw ConfigError(fmt::format("{}: holds no checkpoint to resume from", run));
+        check_lineages(run);
+        if (!dry_run) repair_latest(run, setup.resumed->step());
         return setup.resumed->directory().string();
     });
     if (!setup.resumed) setup.resumed = checkpoint::CheckpointReader::open(checkpoint);
     setup.imported_model = imported_model_of(*setup.resumed);
 }
 
-void open_initial_state(RunSetup& setup, const recipe::RunKeys& keys, const World& world) {
+/// Whether the log of a run says that it had a checkpoint.
+bool logs_checkpoint(const fs::path& run) {
+    std::ifstream log(run / "metrics.jsonl");
+    std::string line;
+    while (std::getline(log, line)) {
+        if (line.starts_with(R"({"type":"checkpoint")")) return true;
+    }
+    return false;
+}
+
+/// A run begins at zero only where no checkpoint has ever been.
+bool has_run(const fs::path& run) {
+    if (checkpoint::has_checkpoints(run)) return true;
+    if (checkpoint::has_latest(run) || logs_checkpoint(run)) {
+        throw IoError(fmt::format(
+            "{}: this run had checkpoints, and none is left. Restore them, or begin a new run with "
+            "another run_name",
+            run.string()));
+    }
+    return false;
+}
+
+void open_initial_state(RunSetup& setup, const recipe::RunKeys& keys, const World& world,
+                        bool dry_run) {
     if (keys.init_from == "scratch") return;
-    if (keys.init_from == "resume") return open_resumed(setup, keys, world);
+    if (keys.init_from == "resume") return open_resumed(setup, keys, world, dry_run);
     if (keys.init_from == "auto") {
         if (keys.run_name.empty()) throw ConfigError("init_from=auto needs run_name");
         const std::string start = world.from_first("start", [&] {
             const fs::path run = fs::path(keys.out_dir) / keys.run_name;
             if (setup.writes) setup.lock = lock_run(run);
-            return std::string(fs::exists(run / "latest") ? "resume" : "scratch");
+            return std::string(has_run(run) ? "resume" : "scratch");
         });
-        if (start == "resume") open_resumed(setup, keys, world);
+        if (start == "resume") open_resumed(setup, keys, world, dry_run);
         return;
     }
     const fs::path path(keys.init_from);
@@ -134,6 +182,49 @@ std::optional<attention_lab::AttentionDecision> agree_on_attention(const RunSetu
     return attention_lab::attention_decision_from_json(nlohmann::ordered_json::parse(text));
 }
 
+/// Validation data may be missing where nothing asks for an evaluation.
+std::optional<data::TokenDataset> open_validation_data(const recipe::TrainKeys& keys) {
+    const bool only_training = !keys.data.train_data.empty() && keys.data.val_data.empty() &&
+                               keys.data.dataset == recipe::DataKeys{}.dataset;
+    const bool wanted = keys.run.eval_interval > 0 || keys.run.eval_only;
+    if (only_training && wanted) {
+        throw ConfigError(
+            "train_data is given and val_data is not: give val_data, or eval_interval=0 to train "
+            "without evaluations");
+    }
+    if (only_training) return std::nullopt;
+    try {
+        return open_data(keys.data, data::Split::validation);
+    } catch (const Error& error) {
+        if (wanted || !keys.data.val_data.empty()) {
+            throw Error(
+                error.exit_code(),
+                fmt::format("{}; eval_interval=0 trains without validation data", error.what()));
+        }
+        return std::nullopt;
+    }
+}
+
+/// Where the run starts, with the keys held to what a checkpoint fixes.
+void set_start(RunSetup& setup, const RecordedRun& recorded, recipe::Recipe& config) {
+    setup.data.training = describe_data(setup.train_data);
+    if (setup.validation_data) setup.data.validation = describe_data(*setup.validation_data);
+    setup.start.lr_decay_iters_of_keys = config.lr_decay_iters;
+    if (setup.resumed) {
+        setup.resumption = resume(recorded, config, setup.data, *setup.resumed);
+        setup.start = {setup.resumption.lr_decay_iters_of_keys,
+                       recorded.recipe ? recorded.samples
+                                       : recorded.iteration * config.global_micro_steps *
+                                             config.execution.micro_batch_size};
+        setup.lineage = setup.resumed->lineage();
+    } else if (setup.initial_weights) {
+        setup.start_note = new_run_note(*setup.initial_weights, config);
+    } else if (setup.hugging_face) {
+        setup.start_note = fmt::format("a new run from the weights of the Hugging Face folder {}",
+                                       config.keys.run.init_from);
+    }
+}
+
 }  // namespace
 
 RunSetup prepare_run(recipe::TrainKeys keys, const World& world, device::ThreadPool& pool,
@@ -141,12 +232,17 @@ RunSetup prepare_run(recipe::TrainKeys keys, const World& world, device::ThreadP
     RunSetup setup;
     setup.writes = !dry_run && !keys.run.eval_only;
     setup.train_data = open_data(keys.data, data::Split::train);
-    setup.validation_data = open_data(keys.data, data::Split::validation);
+    setup.validation_data = open_validation_data(keys);
     setup.tokenizer = setup.train_data.tokenizer();
-    open_initial_state(setup, keys.run, world);
+    open_initial_state(setup, keys.run, world, dry_run);
     const bool imported = !setup.imported_model.is_null();
     if (!keys.model.vocab_size && !imported && setup.train_data.vocab_size() > 0) {
         keys.model.vocab_size = setup.train_data.vocab_size();  // as the data say
+    }
+    RecordedRun recorded;
+    if (setup.resumed) {
+        recorded = recorded_run(*setup.resumed, setup.imported_model);
+        keep_global_batch(keys, recorded, world.size());
     }
     recipe::Recipe config =
         imported
@@ -154,7 +250,8 @@ RunSetup prepare_run(recipe::TrainKeys keys, const World& world, device::ThreadP
                                 machine::this_machine(world.size()))
             : machine::recipe_here(keys, world.size());
     setup.train_data.set_model_vocab_size(config.model.vocab_size);
-    setup.validation_data.set_model_vocab_size(config.model.vocab_size);
+    if (setup.validation_data) setup.validation_data->set_model_vocab_size(config.model.vocab_size);
+    set_start(setup, recorded, config);
     if (dry_run) {  // no device is opened or timed: the plan may be for another machine
         setup.plan = attention_lab::plan_with_attention(std::move(config));
         return setup;
@@ -164,6 +261,7 @@ RunSetup prepare_run(recipe::TrainKeys keys, const World& world, device::ThreadP
     setup.plan = attention_lab::plan_with_attention(std::move(config), setup.attention);
     check_memory(setup.plan, setup.device->memory_use());
     if (!setup.resumed && setup.writes) {
+        setup.lineage = checkpoint::new_lineage();
         const fs::path folder = world.from_first(
             "run", [&] { return new_run(setup.plan, setup.lock).folder.string(); });
         setup.place = {folder.filename().string(), folder};

@@ -13,6 +13,7 @@
 #include "isoflop/data/tokenizer.hpp"
 #include "isoflop/device/device.hpp"
 #include "isoflop/trainer/session.hpp"
+#include "resume.hpp"
 #include "run_lock.hpp"
 #include "run_place.hpp"
 #include "world.hpp"
@@ -22,14 +23,19 @@ namespace isoflop::trainer {
 struct RunSetup {
     std::unique_ptr<device::Device> device;  ///< null in a dry run
     data::TokenDataset train_data;
-    data::TokenDataset validation_data;
+    std::optional<data::TokenDataset> validation_data;  ///< absent where nothing is evaluated
+    DataOfRun data;
     std::shared_ptr<const data::Tokenizer> tokenizer;  ///< null if the data do not name it
     recipe::RunPlan plan;
     std::optional<attention_lab::AttentionDecision> attention;  ///< of auto
     RunPlace place;
     bool writes = false;  ///< into the folder of the run: neither a dry run nor an evaluation
     RunLock lock;         ///< of that folder, on the first rank
-    std::optional<checkpoint::CheckpointReader> resumed;          ///< init_from=resume
+    std::string lineage;                                  ///< of the run's checkpoints
+    std::optional<checkpoint::CheckpointReader> resumed;  ///< init_from=resume
+    Resumption resumption;
+    StateOfRun start;        ///< of the checkpoint; samples 0 for a new run
+    std::string start_note;  ///< where the weights of a new run come from; may be empty
     std::optional<checkpoint::CheckpointReader> initial_weights;  ///< init_from=<checkpoint>
     std::optional<checkpoint::HuggingFaceModel> hugging_face;  ///< init_from=<Hugging Face folder>
     /// The config.json of the model; checkpoints store it, as the keys of the run do not describe

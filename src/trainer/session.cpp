@@ -93,6 +93,16 @@ std::span<std::int32_t> Session::host_ids(std::int64_t index, std::size_t count)
                                    staged_ids_.at(static_cast<std::size_t>(index)));
 }
 
+std::int64_t Session::samples_before(std::int64_t iteration) const {
+    const recipe::Recipe& config = plan_.config;
+    return sample_offset_ +
+           iteration * config.global_micro_steps * config.execution.micro_batch_size;
+}
+
+void Session::continue_data(std::int64_t iteration, std::int64_t samples) {
+    sample_offset_ += samples - samples_before(iteration);
+}
+
 transformer::Batch Session::read_micro_batch(std::int64_t iteration, std::int64_t micro_batch,
                                              const data::BatchSampler& samples) {
     const recipe::Recipe& config = plan_.config;
@@ -102,12 +112,12 @@ transformer::Batch Session::read_micro_batch(std::int64_t iteration, std::int64_
     const std::span<std::int32_t> inputs = host_ids(0, T);
     const std::span<std::int32_t> targets = host_ids(1, T);
     const std::int64_t first_sequence = micro_batch * B;
-    const std::int64_t per_iteration = config.global_micro_steps * B;
+    const std::int64_t first_sample = samples_before(iteration) + first_sequence;
     for (std::int64_t b = 0; b < B; ++b) {
         const auto offset = static_cast<std::size_t>(b * S);
         const auto length = static_cast<std::size_t>(S);
-        samples.fill(static_cast<std::uint64_t>(iteration * per_iteration + first_sequence + b),
-                     inputs.subspan(offset, length), targets.subspan(offset, length));
+        samples.fill(static_cast<std::uint64_t>(first_sample + b), inputs.subspan(offset, length),
+                     targets.subspan(offset, length));
     }
     return {.tokens = inputs,
             .targets = targets,

@@ -1,6 +1,8 @@
 // A session's state as logical tensors: saved, loaded, gathered.
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "isoflop/base/checksum.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/device/arena.hpp"
@@ -111,6 +113,29 @@ void Session::fill_state(const Select& state, const Read& read) {
     }
 }
 
+namespace {
+
+std::int64_t count_non_finite(const TensorView& values) {
+    std::int64_t count = 0;
+    device::visit_dtype(values.dtype(), [&](auto zero) {
+        for (const auto value : values.as<decltype(zero)>()) count += std::isfinite(value) ? 0 : 1;
+    });
+    return count;
+}
+
+}  // namespace
+
+/// As fill_state of the weights, and notes those that are not finite.
+template <class Read>
+void Session::fill_weights(const Read& read) {
+    non_finite_weights_.clear();
+    fill_state(weights_of_record(), [&](const sharding::TensorPart& part, const TensorView& to) {
+        read(part, to);
+        const std::int64_t count = count_non_finite(to);
+        if (count > 0) non_finite_weights_.push_back({part.tensor->name, count});
+    });
+}
+
 void Session::clear_state() {
     for (const StateSlice& slice : strategy_->slices()) {
         std::vector<TensorView> all = slice.optimizer_state;
@@ -149,13 +174,13 @@ auto from_checkpoint(const checkpoint::CheckpointReader& reader, std::string_vie
 
 void Session::load_weights(const checkpoint::CheckpointReader& reader) {
     clear_state();
-    fill_state(weights_of_record(), from_checkpoint(reader, ""));
+    fill_weights(from_checkpoint(reader, ""));
     weights_set();
 }
 
 void Session::load_weights(const checkpoint::TensorReader& read) {
     clear_state();
-    fill_state(weights_of_record(), [&](const sharding::TensorPart& part, const TensorView& to) {
+    fill_weights([&](const sharding::TensorPart& part, const TensorView& to) {
         read(part.tensor->name, part.first, to.as<float>());
     });
     weights_set();
@@ -164,7 +189,7 @@ void Session::load_weights(const checkpoint::TensorReader& read) {
 void Session::load(const checkpoint::CheckpointReader& reader, std::int64_t updates) {
     updates_ = updates;
     clear_state();
-    fill_state(weights_of_record(), from_checkpoint(reader, ""));
+    fill_weights(from_checkpoint(reader, ""));
     weights_set();
     const auto states = optimizer_->state().tensors;
     for (std::size_t i = 0; i < states.size(); ++i)

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <ostream>
@@ -23,7 +23,9 @@
 #include "isoflop/trainer/sampling.hpp"
 #include "isoflop/trainer/schedule.hpp"
 #include "isoflop/trainer/startup_report.hpp"
+#include "iteration_records.hpp"
 #include "open_run_log.hpp"
+#include "run_checkpoints.hpp"
 #include "run_setup.hpp"
 #include "world.hpp"
 
@@ -34,7 +36,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::int64_t kWarmupIterations = 5;  ///< without utilisation figures
 constexpr std::int64_t kMostSkippedInARow = 10;
 /// Training samples for the train loss of an evaluation: far beyond the samples of any run, so that
 /// the windows differ.
@@ -67,7 +68,9 @@ public:
           hardware_(measure_all_ranks(session_)),
           train_samples_(setup_.train_data, config().execution.sequence_length,
                          static_cast<std::uint64_t>(config().keys.execution.seed)),
-          validation_samples_(setup_.validation_data, config().execution.sequence_length) {}
+          validation_samples_(validation_windows()),
+          checkpoints_(setup_, session_, world.is_first()),
+          records_(setup_, session_, hardware_) {}
 
     ExitCode execute() {
         setup_.plan.attention.run_by = session_.attention_run_by();
@@ -76,14 +79,18 @@ public:
                          << '\n';
         set_initial_state();
         if (config().keys.run.eval_only) {
-            environment_.out << run_log::evaluation_line(evaluate(), best_validation_loss_,
+            environment_.out << run_log::evaluation_line(evaluate(), checkpoints_.best(),
                                                          environment_.colour)
                              << '\n';
             return ExitCode::ok;
         }
+        (void)world_.from_first("free disk space", [&] {
+            check_disk_space(setup_, iteration_);
+            return std::string();
+        });
         if (world_.is_first()) {
-            log_ =
-                open_run_log(setup_, hardware_, iteration_, environment_.out, environment_.colour);
+            log_ = open_run_log(setup_, hardware_, {iteration_, evaluation_is_missing()},
+                                environment_.out, environment_.colour);
         }
         try {
             return iterate();
@@ -94,6 +101,16 @@ public:
     }
 
 private:
+    /// Too little validation data is as none where only the end asks for an evaluation.
+    [[nodiscard]] std::optional<data::EvalSampler> validation_windows() const {
+        if (!setup_.validation_data) return std::nullopt;
+        try {
+            return data::EvalSampler(*setup_.validation_data, config().execution.sequence_length);
+        } catch (const ConfigError&) {
+            if (run_keys().eval_interval > 0 || run_keys().eval_only) throw;
+            return std::nullopt;
+        }
+    }
     [[nodiscard]] const recipe::Recipe& config() const { return setup_.plan.config; }
     [[nodiscard]] const recipe::RunKeys& run_keys() const { return config().keys.run; }
 
@@ -102,14 +119,18 @@ private:
             const auto state = setup_.resumed->trainer_state();
             session_.load(*setup_.resumed, state.at("updates").get<std::int64_t>());
             iteration_ = state.at("iter").get<std::int64_t>();
+            session_.continue_data(iteration_, setup_.start.samples);
             session_.set_loss_scale(state.value("loss_scale", 1.0));
             session_.set_updates_at_loss_scale(
                 state.value("updates_at_loss_scale", std::int64_t{0}));
-            if (!state.at("best_val_loss").is_null())
-                best_validation_loss_ = state.at("best_val_loss").get<double>();
+            sound_until_ = iteration_ - 1;
             environment_.out << fmt::format("resumed {} at iteration {}\n",
-                                            printable(setup_.place.folder.string()), iteration_)
-                             << std::flush;
+                                            printable(setup_.place.folder.string()), iteration_);
+            for (const recipe::KeyChange& change : setup_.resumption.changes)
+                environment_.out << "changed " << printable(recipe::to_text(change)) << '\n';
+            for (const std::string& note : setup_.resumption.notes)
+                environment_.out << "note: " << printable(note) << '\n';
+            environment_.out << std::flush;
         } else if (setup_.hugging_face) {
             session_.load_weights(setup_.hugging_face->reader());
         } else if (setup_.initial_weights) {
@@ -117,17 +138,39 @@ private:
         } else {
             session_.initialize_from_scratch();
         }
+        if (!setup_.start_note.empty()) environment_.out << setup_.start_note << '\n';
+        check_weights();
+    }
+
+    /// Weights with NaN or infinity never recover.
+    void check_weights() {
+        const auto& found = session_.non_finite_weights();
+        if (!session_.any_rank(!found.empty())) return;
+        std::map<std::string, std::int64_t> counts;
+        for (const Session::NonFinite& part : found) counts[part.tensor] += part.count;
+        std::string text;
+        for (const auto& [tensor, count] : counts)
+            text += fmt::format("\n  {}: {} values", tensor, with_separators(count));
+        if (text.empty()) text = " (on another rank)";
+        const std::string message = "the weights contain NaN or infinity:" + text;
+        if (!run_keys().allow_nonfinite_weights) {
+            throw ConfigError(message +
+                              "\nallow_nonfinite_weights=true trains from them all the "
+                              "same");
+        }
+        environment_.out << "warning: " << message << '\n';
     }
 
     ExitCode iterate() {
         const Clock::time_point start = Clock::now();
         device::ProductRecorder recorder;
         const std::int64_t first = iteration_;
+        if (evaluation_is_missing()) evaluate_and_save(true);
         while (iteration_ < config().max_iters) {
             setup_.lock.check();
             session_.context().recorder = iteration_ == first ? &recorder : nullptr;
             if (iteration_ == first) counted_bytes_sent_ = bytes_sent();
-            train_one();
+            train_or_save();
             if (iteration_ == first + 1) {
                 counted_flops_ = static_cast<double>(recorder.total_flops());
                 flops_as_planned_ = static_cast<double>(recorder.flops_as_planned());
@@ -137,17 +180,51 @@ private:
             const bool out_of_time =
                 config().keys.batch.max_hours &&
                 milliseconds(start, Clock::now()) > *config().keys.batch.max_hours * 3.6e6;
-            if (session_.any_rank(stop_requested() || out_of_time)) {
-                save(last_validation_loss_);
-                log_.line(fmt::format("stopped after iteration {}; continue with init_from=resume",
-                                      iteration_ - 1));
-                log_.finish(run_log::EndState::stopped);
-                return ExitCode::ok;
-            }
+            if (session_.any_rank(stop_requested() || out_of_time)) return stop();
             after_iteration();
         }
-        finish();
+        return finish();
+    }
+
+    ExitCode stop() {
+        if (skipped_in_a_row_ == 0) {
+            checkpoints_.save(iteration_, log_);
+        } else {
+            log_.line(not_saved_text());
+        }
+        log_.line(fmt::format("stopped after iteration {}; continue with init_from=resume",
+                              iteration_ - 1));
+        log_.finish(run_log::EndState::stopped);
         return ExitCode::ok;
+    }
+
+    [[nodiscard]] std::string not_saved_text() const {
+        const auto newest = checkpoints_.newest();
+        return fmt::format(
+            "not saved: the gradients of the last {} iteration{} were not finite. The newest "
+            "checkpoint is {}",
+            skipped_in_a_row_, skipped_in_a_row_ == 1 ? "" : "s",
+            newest ? newest->string() : std::string("none"));
+    }
+
+    /// A run that ended between a checkpoint and its evaluation.
+    [[nodiscard]] bool evaluation_is_missing() const {
+        const std::int64_t interval = run_keys().eval_interval;
+        return setup_.resumed && validation_samples_ && iteration_ > 0 &&
+               !checkpoints_.evaluated(iteration_) &&
+               (iteration_ == config().max_iters || (interval > 0 && iteration_ % interval == 0));
+    }
+
+    /// An iteration whose data cannot be read leaves the weights as they were: they are saved. With
+    /// several ranks the others are in the middle of theirs.
+    void train_or_save() {
+        try {
+            train_one();
+        } catch (const IoError&) {
+            if (session_.communicator() == nullptr && iterations_here_ > 0 && is_sound())
+                checkpoints_.save(iteration_, log_);
+            throw;
+        }
     }
 
     void train_one() {
@@ -160,87 +237,34 @@ private:
         const double time_ms = milliseconds(start, Clock::now());
         const bool tells_of_divergence = !outcome.overflowed && !outcome.without_targets;
         if (tells_of_divergence) skipped_in_a_row_ = outcome.skipped ? skipped_in_a_row_ + 1 : 0;
+        if (!outcome.without_targets) judge(outcome.loss);
         ++iterations_here_;
-        log_.add(make_record(outcome, time_ms));
+        if (iterations_here_ > kWarmupIterations) timed_seconds_ += time_ms / 1000.0;
+        log_.add(records_.of_iteration({iteration_, iterations_here_, time_ms}, outcome));
         ++iteration_;
     }
 
-    [[nodiscard]] run_log::IterationRecord make_record(const IterationOutcome& outcome,
-                                                       double time_ms) {
-        run_log::IterationRecord record;
-        record.iter = iteration_;
-        record.loss = outcome.loss;
-        record.time_ms = time_ms;
-        record.lr = learning_rate(config(), iteration_);
-        record.grad_norm = outcome.grad_norm;
-        record.tokens = (iteration_ + 1) * config().tokens_per_iteration;
-        record.skipped = outcome.skipped;
-        record.gradients = outcome.gradients;
-        record.memory = memory_record();
-        record.communication = communication_record();
-        if (iterations_here_ > kWarmupIterations) {
-            record.utilisation = utilisation(time_ms / 1000.0);
-            timed_seconds_ += time_ms / 1000.0;
-        }
-        return record;
-    }
-
-    [[nodiscard]] std::optional<run_log::CommunicationRecord> communication_record() {
-        if (session_.communicator() == nullptr) return std::nullopt;
-        const comm::CommunicationTotals now = session_.communication_totals();
-        const comm::CommunicationTotals& before = communication_before_;
-        const run_log::CommunicationRecord record{
-            now.tensor_bytes_sent() - before.tensor_bytes_sent(),
-            1000.0 * (now.seconds - before.seconds),
-            1000.0 * (now.exposed_seconds - before.exposed_seconds)};
-        communication_before_ = now;
-        return record;
-    }
-
-    [[nodiscard]] run_log::MemoryRecord memory_record() {
-        const double resident = static_cast<double>(setup_.device->memory_use().used_bytes) / kGiB;
-        peak_resident_gib_ = std::max(peak_resident_gib_, resident);
-        const double arena = static_cast<double>(session_.memory().high_water_bytes()) / kGiB;
-        return {arena, resident, arena, peak_resident_gib_};
-    }
-
-    [[nodiscard]] run_log::UtilisationRecord utilisation(double seconds) const {
-        const recipe::RunPlan& plan = setup_.plan;
-        const double tokens_per_second =
-            static_cast<double>(config().tokens_per_iteration) / seconds;
-        run_log::UtilisationRecord record;
-        record.convention = to_string(run_keys().flop_convention);
-        record.flops_per_token = plan.model_flops_per_token;
-        record.tokens_per_sec = tokens_per_second;
-        record.flops_achieved = tokens_per_second * plan.model_flops_per_token;
-        record.hardware_peak_flops = hardware_.peak_flops;
-        if (hardware_.peak_flops > 0) {
-            record.mfu = record.flops_achieved / hardware_.peak_flops;
-            record.hfu = tokens_per_second * plan.executed_flops_per_token / hardware_.peak_flops;
-        }
-        record.attention_flops_per_layer = plan.attention_flops_per_layer;
-        record.ffn_flops_per_layer = plan.ffn_flops_per_layer;
-        record.attention_to_ffn_ratio =
-            plan.ffn_flops_per_layer > 0 ? plan.attention_flops_per_layer / plan.ffn_flops_per_layer
-                                         : 0;
-        record.gpu_name = hardware_.device_name();
-        record.precision = std::string(short_name(config().execution.dtype));
-        record.num_gpus = config().world_size;
-        record.architecture = model::summary_name(config().model);
-        return record;
+    /// A loss far over that of a uniform guess, or of the first iteration, is that of a model that
+    /// is lost; the weights that gave it are those after `iteration_` iterations.
+    void judge(double loss) {
+        constexpr double kFarOver = 2;
+        if (iterations_here_ == 0) first_loss_ = std::isfinite(loss) ? loss : 0;
+        const double guess = std::log(static_cast<double>(config().model.vocab_size));
+        loss_is_sound_ = std::isfinite(loss) && loss <= kFarOver * std::max(guess, first_loss_);
+        if (loss_is_sound_) sound_until_ = iteration_;
     }
 
     [[nodiscard]] run_log::EvalRecord evaluate() {
         const recipe::RunKeys& keys = run_keys();
         const auto micro_batch = static_cast<std::uint64_t>(config().execution.micro_batch_size);
-        const std::uint64_t all = validation_samples_.num_windows();
+        const std::uint64_t all = validation_samples_.value().num_windows();
         const std::uint64_t wanted =
             keys.eval_iters == 0 ? all : static_cast<std::uint64_t>(keys.eval_iters) * micro_batch;
         const std::uint64_t windows = std::min(all, wanted);
         run_log::EvalRecord record;
         record.iter = iteration_;
         record.lr = learning_rate(config(), std::max<std::int64_t>(iteration_ - 1, 0));
-        record.val_loss = session_.evaluate_windows(validation_samples_, 0, windows).mean();
+        record.val_loss = session_.evaluate_windows(*validation_samples_, 0, windows).mean();
         const std::uint64_t train_windows = std::min<std::uint64_t>(windows, 32 * micro_batch);
         record.train_loss =
             session_.evaluate_samples(train_samples_, kTrainEvaluationStart, train_windows).mean();
@@ -254,55 +278,50 @@ private:
         const auto due = [&](std::int64_t interval) {
             return interval > 0 && iteration_ % interval == 0;
         };
-        const bool last = iteration_ == config().max_iters;
         if (due(config().keys.execution.verify_replicas_interval)) session_.verify_replicas();
-        if (due(keys.eval_interval) && !last) evaluate_and_save();
-        if (keys.checkpoint_interval > 0 && due(keys.checkpoint_interval) && !last)
-            save(std::nullopt);
+        if (iteration_ < config().max_iters) {
+            const bool evaluates = due(keys.eval_interval) && validation_samples_;
+            const bool saves = keys.checkpoint_interval > 0
+                                   ? due(keys.checkpoint_interval)
+                                   : due(keys.eval_interval) && keys.always_save_checkpoint;
+            if (evaluates) {
+                evaluate_and_save(saves);
+            } else if (saves && is_sound()) {
+                checkpoints_.save(iteration_, log_);
+            }
+        }
         if (due(keys.sample_interval)) print_sample();
     }
 
-    void evaluate_and_save() {
+    /// Whether the weights may be saved: no update is being skipped, and the loss is not far worse
+    /// than that of a guess.
+    [[nodiscard]] bool is_sound() const { return skipped_in_a_row_ == 0 && loss_is_sound_; }
+
+    /// Saves before it evaluates, where that is due whatever the result; else only the best.
+    void evaluate_and_save(bool saves) {
         const Clock::time_point start = Clock::now();
-        run_log::EvalRecord record = evaluate();
+        if (saves && is_sound())
+            checkpoints_.save(iteration_, log_, RunCheckpoints::Record::after_evaluation);
+        run_log::EvalRecord record = evaluate_or_save();
         record.pause_ms = milliseconds(start, Clock::now());
-        const bool best = std::isfinite(record.val_loss) &&
-                          (!best_validation_loss_ || record.val_loss < *best_validation_loss_);
-        if (best) best_validation_loss_ = record.val_loss;
-        last_validation_loss_ = record.val_loss;
-        record.best_val_loss = best_validation_loss_;
+        const bool best = checkpoints_.note_loss(iteration_, record.val_loss);
+        record.best_val_loss = checkpoints_.best();
         log_.add(record);
-        const bool last = iteration_ == config().max_iters;
-        const bool with_evaluation = run_keys().checkpoint_interval == 0;
-        if (last || (with_evaluation && (best || run_keys().always_save_checkpoint)))
-            save(record.val_loss);
+        if (checkpoints_.has(iteration_)) {
+            checkpoints_.add_loss_to_checkpoint(iteration_, log_);
+        } else if (best && is_sound()) {
+            checkpoints_.save(iteration_, log_);
+        }
     }
 
-    void save(std::optional<double> validation_loss) {
-        const Clock::time_point start = Clock::now();
-        setup_.lock.check_now();
-        nlohmann::ordered_json state{{"iter", iteration_},
-                                     {"updates", session_.updates()},
-                                     {"loss_scale", session_.loss_scale()},
-                                     {"updates_at_loss_scale", session_.updates_at_loss_scale()},
-                                     {"best_val_loss", nullptr},
-                                     {"config", to_json(config().keys)}};
-        if (best_validation_loss_) state["best_val_loss"] = *best_validation_loss_;
-        if (setup_.attention) state[std::string(kAttentionKey)] = to_json(*setup_.attention);
-        if (!setup_.imported_model.is_null()) {
-            state[std::string(trained_model::kImportedModelKey)] = setup_.imported_model;
+    [[nodiscard]] run_log::EvalRecord evaluate_or_save() {
+        try {
+            return evaluate();
+        } catch (const IoError&) {
+            if (session_.communicator() == nullptr && is_sound())
+                checkpoints_.save(iteration_, log_);
+            throw;
         }
-        if (validation_loss && std::isfinite(*validation_loss)) {
-            state[std::string(checkpoint::kValidationLossKey)] = *validation_loss;
-        }
-        checkpoint::CheckpointOptions options;
-        options.keep_checkpoints = run_keys().keep_checkpoints;
-        const fs::path folder = session_.save(setup_.place.folder, iteration_, state, options);
-        log_.add(run_log::CheckpointRecord{.iter = iteration_,
-                                           .val_loss = validation_loss,
-                                           .path = folder.string(),
-                                           .timestamp = run_log::timestamp_now(),
-                                           .pause_ms = milliseconds(start, Clock::now())});
     }
 
     void print_sample() {
@@ -318,13 +337,17 @@ private:
     }
 
     ExitCode diverge() {
+        const auto intact = checkpoints_.keep_until(sound_until_);
         log_.finish(run_log::EndState::diverged);
         log_.line(fmt::format(
             "The run diverged: gradients were not finite {} iterations in a row (last iteration "
-            "{}). No update was made "
-            "from them; the last checkpoint is intact. Try a lower learning_rate or a longer "
-            "warmup_iters.",
-            kMostSkippedInARow, iteration_ - 1));
+            "{}). No update was made from them, and no checkpoint was written since. {}",
+            kMostSkippedInARow, iteration_ - 1,
+            intact ? fmt::format("{} is intact; init_from=resume continues from it. Try a lower "
+                                 "learning_rate or a longer warmup_iters.",
+                                 intact->string())
+                   : std::string("There is no checkpoint from before. Try a lower learning_rate "
+                                 "or a longer warmup_iters.")));
         return ExitCode::diverged;
     }
 
@@ -346,8 +369,20 @@ private:
         return static_cast<std::int64_t>(elements);
     }
 
-    void finish() {
-        evaluate_and_save();
+    ExitCode finish() {
+        if (skipped_in_a_row_ > 0) {
+            log_.finish(run_log::EndState::diverged);
+            log_.line(not_saved_text());
+            return ExitCode::diverged;
+        }
+        loss_is_sound_ = true;  // of the last weights it is the user who decides
+        if (validation_samples_ && !checkpoints_.evaluated(iteration_)) evaluate_and_save(true);
+        checkpoints_.save(iteration_, log_);
+        report();
+        return ExitCode::ok;
+    }
+
+    void report() {
         MeasuredRun measured;
         measured.parameters = parameters_of_all_ranks();
         if (!world_.is_first()) return;
@@ -357,7 +392,7 @@ private:
         measured.flops_as_planned = flops_as_planned_ * ranks;
         measured.arena_bytes = session_.memory().high_water_bytes();
         measured.bytes_sent = counted_bytes_sent_;
-        measured.resident_bytes = static_cast<std::uint64_t>(peak_resident_gib_ * kGiB);
+        measured.resident_bytes = static_cast<std::uint64_t>(records_.peak_resident_gib() * kGiB);
         const std::int64_t timed = iterations_here_ - kWarmupIterations;
         measured.seconds_per_iteration =
             timed > 0 ? timed_seconds_ / static_cast<double>(timed) : summary.avg_time_ms / 1000.0;
@@ -371,19 +406,20 @@ private:
     Session session_;
     Hardware hardware_;
     data::BatchSampler train_samples_;
-    data::EvalSampler validation_samples_;
+    std::optional<data::EvalSampler> validation_samples_;  ///< absent without validation data
+    RunCheckpoints checkpoints_;
+    IterationRecords records_;
     run_log::RunLog log_;               ///< of the first rank; without sinks on the others
     std::int64_t iteration_ = 0;        ///< iterations done
     std::int64_t iterations_here_ = 0;  ///< of them by this process
     std::int64_t skipped_in_a_row_ = 0;
-    std::optional<double> best_validation_loss_;
-    std::optional<double> last_validation_loss_;
-    double peak_resident_gib_ = 0;
+    bool loss_is_sound_ = true;
+    double first_loss_ = 0;          ///< of this process
+    std::int64_t sound_until_ = -1;  ///< the weights after as many iterations gave a sound loss
     double timed_seconds_ = 0;
     double counted_flops_ = 0;
     double flops_as_planned_ = 0;
     std::uint64_t counted_bytes_sent_ = 0;
-    comm::CommunicationTotals communication_before_;
 };
 
 }  // namespace

@@ -211,7 +211,7 @@ TEST_F(TensorBoard, AResumedRunSaysWhereItStarts) {
     const auto records = records_of(text_of(second.path()));
     ASSERT_EQ(records.size(), 2U);
     EXPECT_EQ(event_of(records[1]).session_status, 1U);
-    EXPECT_EQ(event_of(records[1]).step, 301);
+    EXPECT_EQ(event_of(records[1]).step, 300);
 }
 
 TEST_F(TensorBoard, TensorBoardItselfReadsEveryScalar) {

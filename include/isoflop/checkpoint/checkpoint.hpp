@@ -48,7 +48,13 @@ struct CheckpointOptions {
     std::int64_t keep_checkpoints = 3;  ///< number of newest checkpoints to keep; 0 keeps all
     /// also keep the checkpoint with the lowest validation loss
     bool keep_best = true;
+    /// Names the run that the checkpoint belongs to. Old checkpoints are removed only where they
+    /// have the same lineage; checkpoints of older programs have an empty one.
+    std::string lineage = {};
 };
+
+/// A name that no other run has.
+[[nodiscard]] std::string new_lineage();
 
 /// Writes <run>/checkpoints/step_NNNNNNNN, points `latest` at it, then removes old checkpoints. A
 /// checkpoint of the same step is replaced. On failure (full disk, ...) throws IoError: the partial
@@ -123,6 +129,8 @@ public:
     [[nodiscard]] const std::filesystem::path& directory() const;
     [[nodiscard]] std::int64_t step() const;
     [[nodiscard]] std::optional<double> validation_loss() const;
+    [[nodiscard]] const std::string& lineage() const;
+    [[nodiscard]] std::int64_t ranks() const;  ///< that wrote it
     [[nodiscard]] nlohmann::ordered_json trainer_state() const;
     [[nodiscard]] const std::vector<TensorDescription>& tensors() const;
     [[nodiscard]] const TensorDescription* find(
@@ -150,6 +158,35 @@ using CorruptCallback =
 /// some and all are damaged, since a new start would then hide the loss.
 [[nodiscard]] std::optional<CheckpointReader> open_latest(const std::filesystem::path& run_dir,
                                                           const CorruptCallback& on_corrupt = {});
+
+/// A checkpoint whose manifest is readable and whose files are complete; their content is not read.
+struct CheckpointEntry {
+    std::int64_t step = 0;
+    std::filesystem::path path;
+    std::string lineage;
+    std::optional<double> validation_loss;
+};
+/// Newest first.
+[[nodiscard]] std::vector<CheckpointEntry> undamaged_checkpoints(
+    const std::filesystem::path& run_dir);
+
+/// Whether there is any, damaged or not.
+[[nodiscard]] bool has_checkpoints(const std::filesystem::path& run_dir);
+/// Whether a run has ever had one, by its `latest`, which may lead nowhere.
+[[nodiscard]] bool has_latest(const std::filesystem::path& run_dir);
+/// Points `latest` at this checkpoint unless it leads there already; true when it did not.
+bool repair_latest(const std::filesystem::path& run_dir, std::int64_t step);
+
+/// Gives the checkpoint of this step another trainer state, such as one with the validation loss of
+/// its weights, in one step; the tensors stay. Then removes old checkpoints.
+void replace_state(const std::filesystem::path& run_dir, std::int64_t step,
+                   const nlohmann::ordered_json& trainer_state,
+                   const CheckpointOptions& options = {});
+
+/// Renames the checkpoints of this lineage after `step` to diverged_step_NNNNNNNN, so that the run
+/// resumes from `step`, to which `latest` then points. Returns their new folders.
+std::vector<std::filesystem::path> set_aside_after(const std::filesystem::path& run_dir,
+                                                   std::int64_t step, const std::string& lineage);
 
 /// "step_00000200"
 [[nodiscard]] std::string checkpoint_name(std::int64_t step);

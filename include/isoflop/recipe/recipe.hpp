@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "isoflop/cost/execution.hpp"
@@ -33,6 +34,12 @@ struct Machine {
 [[nodiscard]] const cost::OptimizerState& optimizer_of(const TrainKeys& keys);
 [[nodiscard]] const cost::OptimizerState& optimizer_of(const PlanKeys& keys);
 
+/// A second warm-up of a resumed run.
+struct Rewarm {
+    std::int64_t start = 0;  ///< iteration
+    double from = 0;         ///< learning rate before it
+};
+
 struct Recipe {
     /// The keys as given: batch, optimizer, schedule, data, run, and how the ranks execute.
     TrainKeys keys;
@@ -47,6 +54,7 @@ struct Recipe {
     std::int64_t tokens_per_iteration = 0;
     std::int64_t max_iters = 0;
     std::int64_t lr_decay_iters = 0;
+    std::optional<Rewarm> rewarm;
     double min_lr = 0;
     std::string
         dtype_note;  ///< why the run's precision differs from the requested one; may be empty

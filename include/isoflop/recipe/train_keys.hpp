@@ -18,6 +18,12 @@
 namespace isoflop::recipe {
 
 enum class LearningRateSchedule { cosine, linear, wsd, constant };
+/// How a resumed run goes on when the end of its learning-rate decay has moved.
+enum class ResumeSchedule {
+    keep,     ///< decays as the checkpoint's run would, then stays at min_lr
+    rewarm,   ///< warms up once more, then decays to the new end
+    stretch,  ///< as a run that was as long from its start
+};
 enum class DeviceChoice { automatic, cpu, cuda };
 enum class AttentionChoice { automatic, flash_attn_2, sdpa, manual };
 /// nullopt for automatic.
@@ -46,6 +52,7 @@ struct OptimizerKeys {
     LearningRateSchedule lr_schedule = LearningRateSchedule::cosine;
     double wsd_decay_fraction = 0.2;
     bool decay_lr = true;
+    ResumeSchedule resume_schedule = ResumeSchedule::keep;
     double weight_decay = 0.1;
     double beta1 = 0.9;
     double beta2 = 0.95;
@@ -100,10 +107,12 @@ struct RunKeys {
     std::int64_t log_interval = 1;
     std::int64_t log_save_interval = 100;
     std::int64_t gradient_log_interval = 10;
+    std::int64_t detail_log_interval = 100;
     double expected_mfu = 0.5;  ///< of the plan that is held against the run
     cost::Convention flop_convention = cost::Convention::exact;  ///< of the reported MFU
     bool save_log_to_json = true;
     bool tensorboard = true;
+    bool allow_nonfinite_weights = false;
     std::int64_t sample_interval = 0;
     std::string sample_prompt = "\n";
 };
@@ -157,6 +166,11 @@ inline constexpr auto enum_names<recipe::LearningRateSchedule> =
          {recipe::LearningRateSchedule::linear, "linear"},
          {recipe::LearningRateSchedule::wsd, "wsd"},
          {recipe::LearningRateSchedule::constant, "constant"}});
+template <>
+inline constexpr auto enum_names<recipe::ResumeSchedule> =
+    std::to_array<EnumName<recipe::ResumeSchedule>>({{recipe::ResumeSchedule::keep, "keep"},
+                                                     {recipe::ResumeSchedule::rewarm, "rewarm"},
+                                                     {recipe::ResumeSchedule::stretch, "stretch"}});
 template <>
 inline constexpr auto enum_names<recipe::DeviceChoice> =
     std::to_array<EnumName<recipe::DeviceChoice>>({{recipe::DeviceChoice::automatic, "auto"},

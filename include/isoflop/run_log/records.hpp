@@ -67,6 +67,9 @@ struct IterationRecord {
     double grad_norm = 0;     ///< global, before clipping
     std::int64_t tokens = 0;  ///< trained on, up to and including this iteration
     bool skipped = false;     ///< no update: gradients not finite, or no target
+    /// Whether files of the log get utilisation, memory and communication too, in about 700 bytes
+    /// beside 150.
+    bool detailed = true;
     std::optional<UtilisationRecord>
         utilisation;  ///< "mfu" in the JSON: null for the first five iterations
     std::optional<MemoryRecord> memory;

@@ -18,6 +18,7 @@
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "isoflop/run_log/progress.hpp"
 #include "isoflop/run_log/records.hpp"
@@ -31,6 +32,14 @@ struct RunLogOptions {
     /// evaluations and checkpoints by the iterations done before them (step_N has iter N): then
     /// those at N are kept as well.
     bool keep_boundary = false;
+    /// Of a resumed run, for the record of its resume.
+    struct Change {
+        std::string key;
+        std::string before;
+        std::string now;
+    };
+    std::vector<Change> changes = {};
+    std::vector<std::string> notes = {};
     bool tensorboard = false;         ///< whether event files are written
     std::ostream* console = nullptr;  ///< gets progress lines; null: none
     ProgressOptions progress = {};

@@ -25,8 +25,8 @@ struct TensorBoardScalar {
 class TensorBoardWriter {
 public:
     /// Creates events.out.tfevents.<time>.<host>.<pid> in the folder. From the first iteration of a
-    /// resumed run on, the viewer drops later values of earlier files. Values at that iteration
-    /// stay: an earlier evaluation is not repeated, and the iteration has the same values.
+    /// resumed run on, the viewer drops the values of earlier files: that iteration runs again. The
+    /// evaluation before it, which does not, has the same step and is to be added again.
     explicit TensorBoardWriter(const std::filesystem::path& run_dir,
                                std::optional<std::int64_t> resumed_at = std::nullopt);
     ~TensorBoardWriter();

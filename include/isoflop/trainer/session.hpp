@@ -71,6 +71,12 @@ public:
     void load_weights(const checkpoint::CheckpointReader& reader);
     void load_weights(const checkpoint::TensorReader& read);
 
+    /// The data go on after `samples` sequences at `iteration`, whatever the batch of earlier
+    /// iterations was; without this call iteration 0 begins with sample 0.
+    void continue_data(std::int64_t iteration, std::int64_t samples);
+    /// Sequences of all iterations before this one.
+    [[nodiscard]] std::int64_t samples_before(std::int64_t iteration) const;
+
     /// Forward, backward and update of one iteration over `samples`; `with_gradients` adds gradient
     /// statistics. The result is that of all ranks together.
     IterationOutcome train_iteration(std::int64_t iteration, const data::BatchSampler& samples,
@@ -95,6 +101,15 @@ public:
     std::filesystem::path save(const std::filesystem::path& run_dir, std::int64_t step,
                                const nlohmann::ordered_json& state,
                                const checkpoint::CheckpointOptions& options);
+
+    /// Weights that are NaN or infinite, as the last load found them on this rank.
+    struct NonFinite {
+        std::string tensor;
+        std::int64_t count = 0;
+    };
+    [[nodiscard]] const std::vector<NonFinite>& non_finite_weights() const {
+        return non_finite_weights_;
+    }
 
     /// Number of optimizer steps: iterations without those skipped for gradients that were not
     /// finite.
@@ -182,6 +197,8 @@ private:
     void clear_state();  ///< padding stays zero
     /// Calls read(tensor part, view to fill) for every part of the slices of `state`.
     template <class Read>
+    void fill_weights(const Read& read);
+    template <class Read>
     void fill_state(const Select& state, const Read& read);
 
     [[nodiscard]] sharding::RankGroups rank_groups() const;
@@ -198,6 +215,8 @@ private:
     std::unique_ptr<sharding::DataParallel> strategy_;
     std::unique_ptr<optimizer::Optimizer> optimizer_;
     std::int64_t updates_ = 0;
+    std::int64_t sample_offset_ = 0;  ///< of iteration 0
+    std::vector<NonFinite> non_finite_weights_;
     transformer::Transformer transformer_;
 };
 

@@ -1,0 +1,489 @@
+"""Runs that stop and go on: what a resumed run keeps, what it may change, and what its files say.
+
+usage: resume_test.py TRAIN SCALING_PLAN SOURCE_DIR [unittest arguments]
+"""
+
+import array
+import json
+import os
+import pathlib
+import re
+import shutil
+import struct
+import sys
+import unittest
+
+from train_test import TrainTest
+
+DONE = ("--max_iters=10",)
+
+
+class ResumeTest(TrainTest):
+    def folder_of(self, run):
+        return self.root / "out" / run
+
+    def steps(self, run):
+        return sorted(int(path.name[5:]) for path in (self.folder_of(run) / "checkpoints").glob("step_*"))
+
+    def state(self, run, step=None):
+        folder = "latest" if step is None else f"checkpoints/step_{step:08d}"
+        return json.loads((self.folder_of(run) / folder / "trainer_state.json").read_text())
+
+    def manifest(self, run, step):
+        return json.loads((self.folder_of(run) / f"checkpoints/step_{step:08d}/manifest.json").read_text())
+
+    def iterations(self, run):
+        return [r for r in self.records(run) if r["type"] == "iteration"]
+
+    def evaluations(self, run):
+        return [(r["iter"], r["val_loss"]) for r in self.records(run) if r["type"] == "eval"]
+
+    def train(self, run, *arguments, code=0):
+        return self.run_train(self.config, f"--run_name={run}", *arguments, code=code)
+
+    def resume(self, run, *arguments, code=0):
+        return self.train(run, "--init_from=resume", *arguments, code=code)
+
+    def copy(self, run, name):
+        shutil.copytree(self.folder_of(run), self.folder_of(name), symlinks=True)
+
+    def write_tokens(self, name, tokens, vocabulary=257):
+        """A file as nanoGPT writes it: 16-bit tokens without a header."""
+        path = self.root / name
+        path.write_bytes(array.array("H", tokens).tobytes())
+        return path
+
+
+class Lineage(ResumeTest):
+    def test_auto_goes_on_where_latest_is_lost_or_dangles(self):
+        self.train("whole", "--max_iters=20", "--lr_decay_iters=20")
+        self.train("a", *DONE, "--lr_decay_iters=20")
+        first = self.losses("a")
+        for case in ("lost", "dangles", "folder"):
+            with self.subTest(case):
+                self.copy("a", case)
+                latest = self.folder_of(case) / "latest"
+                target = latest.resolve()
+                latest.unlink()
+                if case == "dangles":
+                    latest.symlink_to("checkpoints/step_00000099")
+                if case == "folder":  # a copy that followed links
+                    shutil.copytree(target, latest)
+                result = self.train(case, "--init_from=auto", "--max_iters=20", "--lr_decay_iters=20")
+                self.assertIn(f"resumed out/{case} at iteration 10", result.stdout)
+                self.assertRegex(result.stderr, "note: .*latest.* leads to checkpoints/step_00000010 again")
+                self.assertEqual({i: self.losses(case)[i] for i in first}, first, "the old log stays")
+                self.assertEqual(self.losses(case), self.losses("whole"))
+                self.assertEqual(os.readlink(latest), "checkpoints/step_00000020")
+
+    def test_auto_never_begins_at_zero_over_a_run_whose_checkpoints_are_gone(self):
+        self.train("a", *DONE)
+        for with_link in (True, False):
+            shutil.rmtree(self.folder_of("a") / "checkpoints", ignore_errors=True)
+            if not with_link:
+                (self.folder_of("a") / "latest").unlink()
+            log = (self.folder_of("a") / "metrics.jsonl").read_bytes()
+            error = self.train("a", "--init_from=auto", code=3).stderr
+            self.assertIn("had checkpoints, and none is left", error)
+            self.assertEqual((self.folder_of("a") / "metrics.jsonl").read_bytes(), log)
+
+    def test_checkpoints_of_two_runs_are_not_mixed(self):
+        self.train("a", *DONE)
+        self.train("b", "--max_iters=5", "--seed=5")
+        shutil.copytree(self.folder_of("b") / "checkpoints/step_00000005",
+                        self.folder_of("a") / "checkpoints/step_00000007")
+        for choice in ("resume", "auto"):
+            error = self.train("a", f"--init_from={choice}", "--max_iters=20", code=2).stderr
+            self.assertIn("checkpoints are of different runs", error)
+            self.assertIn("step_00000007", error)
+
+    def test_rotation_only_touches_its_own(self):
+        self.train("a", *DONE)
+        self.train("b", "--max_iters=5", "--seed=5")
+        lineages = {self.manifest("a", 10)["lineage"], self.manifest("b", 5)["lineage"]}
+        self.assertEqual(len(lineages), 2)
+        self.resume("a", "--max_iters=20")
+        self.assertIn(self.manifest("a", 20)["lineage"], lineages, "a resumed run is the same run")
+
+
+class Keys(ResumeTest):
+    FIXED = {
+        "n_head": (8, "num_attention_heads (n_head): 4 in the checkpoint, 8 now"),
+        "rope_theta": (500000, "rope_theta: 10000 in the checkpoint, 500000 now"),
+        "norm_eps": (1e-6, "(norm_eps): 1e-05 in the checkpoint, 1e-06 now"),
+        "activation": ("gelu", "(activation): silu in the checkpoint, gelu now"),
+        "n_layer": (3, "(n_layer): 2 in the checkpoint, 3 now"),
+        "block_size": (16, "(block_size): 32 in the checkpoint, 16 now"),
+        "seed": (7, "seed: 1337 in the checkpoint, 7 now"),
+        "ignore_index": (-1, "ignore_index: -100 in the checkpoint, -1 now"),
+    }
+
+    def test_keys_that_the_checkpoint_fixes(self):
+        self.train("a", *DONE)
+        before = self.weights("a")
+        for key, (value, words) in self.FIXED.items():
+            with self.subTest(key):
+                error = self.resume("a", "--max_iters=12", f"--{key}={value}", code=2).stderr
+                self.assertIn(words, error)
+                self.assertIn("--init_from=out/a/checkpoints/step_00000010", error)
+        self.assertEqual(self.weights("a"), before)
+
+    def test_a_key_given_as_it_was_is_no_change(self):
+        self.train("a", *DONE)
+        output = self.resume("a", "--rope_theta=10000", "--norm_eps=1e-5", "--seed=1337", "--max_iters=10").stdout
+        self.assertNotIn("changed", output)
+
+    def test_data_are_what_they_are_not_where(self):
+        tokens = [i * i % 257 for i in range(4000)]
+        self.write_tokens("train.bin", tokens)
+        self.write_tokens("val.bin", tokens[:400])
+        data = ("--train_data=train.bin", "--val_data=val.bin", "--vocab_size=257")
+        self.train("a", *DONE, *data)
+        self.copy("a", "b")
+        (self.root / "elsewhere").mkdir()
+        (self.root / "train.bin").rename(self.root / "elsewhere/train.bin")
+        moved = ("--train_data=elsewhere/train.bin", *data[1:])
+        self.assertIn("changed train_data", self.resume("a", *moved, "--max_iters=12").stdout)
+        self.write_tokens("train.bin", tokens[:3900])
+        error = self.resume("b", *data, "--max_iters=12", code=2).stderr
+        self.assertIn("training data: 4000 tokens", error)
+        self.assertIn("3900 tokens", error)
+        self.assertIn("train_data: train.bin in the checkpoint, not set now",
+                      self.resume("b", "--max_iters=12", "--vocab_size=257", code=2).stderr)
+
+    def test_changes_that_may_be_are_said_and_logged(self):
+        self.train("a", *DONE)
+        output = self.resume("a", "--learning_rate=1e-3", "--weight_decay=0.2", "--max_iters=12",
+                             "--attention_backend=manual", "--log_interval=5").stdout
+        for words in ("changed learning_rate: 0.003 in the checkpoint, 0.001 now",
+                      "changed weight_decay: 0.1 in the checkpoint, 0.2 now",
+                      "changed max_iters: 10 in the checkpoint, 12 now",
+                      "changed attention_backend: auto in the checkpoint, manual now"):
+            self.assertIn(words, output)
+        self.assertNotIn("changed log_interval", output)
+        (resumed,) = [r for r in self.records("a") if r["type"] == "resume"]
+        self.assertEqual(resumed["changes"]["weight_decay"], {"before": "0.1", "now": "0.2"})
+
+    def test_a_new_run_from_the_weights_says_so(self):
+        self.train("a", *DONE)
+        output = self.train("b", "--init_from=out/a/checkpoints/step_00000010", "--n_head=8", "--n_kv_head=4",
+                            "--max_iters=5").stdout
+        self.assertIn("a new run from the weights of out/a/checkpoints/step_00000010", output)
+        self.assertIn("another model: num_attention_heads (n_head): 4 in the checkpoint, 8 now", output)
+        self.assertEqual(sorted(self.losses("b")), list(range(5)))
+
+
+class Cursor(ResumeTest):
+    """The data: every window of block_size + 1 tokens is numbered, and a constant token says which one it is."""
+
+    def test_another_batch_reads_on_where_the_last_one_ended(self):
+        self.train("a", *DONE)  # 10 iterations of 2 x 4 sequences
+        self.assertEqual(self.state("a")["samples"], 80)
+        for options, sequences in ((("--batch_size=2",), 4), (("--gradient_accumulation_steps=6",), 24),
+                                   (("--batch_size=8", "--gradient_accumulation_steps=1"), 8)):
+            with self.subTest(options):
+                name = f"b{sequences}{len(options)}"
+                self.copy("a", name)
+                self.resume(name, *options, "--max_iters=14")
+                self.assertEqual(self.state(name)["samples"], 80 + 4 * sequences)
+                tokens = [r["tokens"] for r in self.iterations(name)]
+                self.assertEqual(tokens[:10], [32 * 8 * (i + 1) for i in range(10)])
+                self.assertEqual(tokens[10:], [32 * (80 + sequences * (i + 1)) for i in range(4)])
+
+    def test_the_split_of_a_batch_is_no_matter(self):
+        self.train("a", *DONE, "--lr_decay_iters=20")
+        self.copy("a", "b")
+        self.resume("a", "--max_iters=20", "--lr_decay_iters=20")
+        self.resume("b", "--batch_size=2", "--gradient_accumulation_steps=4", "--max_iters=20", "--lr_decay_iters=20")
+        for iteration, loss in self.losses("a").items():
+            self.assertAlmostEqual(self.losses("b")[iteration] / loss, 1, delta=1e-5)
+
+    def test_an_older_checkpoint_counts_by_its_own_batch(self):
+        self.train("a", *DONE)
+        self.make_older("a", 10)
+        self.resume("a", "--batch_size=2", "--max_iters=12")
+        self.assertEqual(self.state("a")["samples"], 80 + 2 * 4)
+
+    def make_older(self, run, step):
+        """Takes out what older programs did not write."""
+        folder = self.folder_of(run) / f"checkpoints/step_{step:08d}"
+        state = json.loads((folder / "trainer_state.json").read_text())
+        for key in ("samples", "batch", "schedule", "data"):
+            del state[key]
+        text = json.dumps(state, indent=2) + "\n"
+        (folder / "trainer_state.json").write_text(text)
+        manifest = (folder / "manifest.json").read_text()
+        manifest = manifest[:manifest.rindex(',\n  "manifest_crc32c"')] + "\n}"
+        content = json.loads(manifest)
+        del content["lineage"]
+        for file in content["files"]:
+            if file["name"] == "trainer_state.json":
+                file.update(bytes=len(text), crc32c=crc32c(text.encode()))
+        body = json.dumps(content, indent=2)[:-len("\n}")]
+        (folder / "manifest.json").write_text(f'{body},\n  "manifest_crc32c": "{crc32c(body.encode())}"\n}}\n')
+        for path in (self.folder_of(run) / "checkpoints").glob("step_*"):
+            if path != folder:
+                shutil.rmtree(path)
+
+    def test_max_tokens_counts_what_was_read(self):
+        self.config.write_text(json.dumps({**json.loads(self.config.read_text()), "max_iters": None,
+                                           "max_tokens": 32 * 8 * 20, "lr_schedule": "constant"}
+                                          | {}).replace('"max_iters": null, ', ""))
+        self.train("a", "--max_tokens=2560")
+        self.resume("a", "--batch_size=2")
+        self.assertEqual(self.iterations("a")[-1]["tokens"], 32 * 8 * 20)
+        self.assertEqual(len(self.iterations("a")), 10 + 20)
+
+
+def crc32c(data):
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value >> 1) ^ (0x82F63B78 & -(value & 1))
+    return f"{value ^ 0xFFFFFFFF:08x}"
+
+
+class Facts(ResumeTest):
+    """A checkpoint says what was measured on exactly its weights."""
+
+    def check_losses(self, run):
+        """Every loss in a manifest is one of the log, of the same number."""
+        evaluated = dict(self.evaluations(run))
+        for step in self.steps(run):
+            loss = self.manifest(run, step)["val_loss"]
+            self.assertEqual(loss, evaluated.get(step), step)
+            self.assertEqual(self.state(run, step).get("val_loss"), loss)
+
+    def test_the_best_evaluated_weights_stay_whatever_the_intervals(self):
+        for name, options in (("unequal", ("--eval_interval=3", "--checkpoint_interval=5", "--keep_checkpoints=1")),
+                              ("only_best", ("--eval_interval=2", "--checkpoint_interval=0",
+                                             "--always_save_checkpoint=false", "--keep_checkpoints=1")),
+                              ("together", ("--eval_interval=4", "--checkpoint_interval=2", "--keep_checkpoints=1"))):
+            with self.subTest(name):
+                self.train(name, *options, "--max_iters=24", "--learning_rate=2", "--warmup_iters=40")
+                step, best = min(self.evaluations(name), key=lambda entry: entry[1])
+                self.assertLess(step, 24, "a run whose last weights are the best proves nothing")
+                self.assertEqual(self.manifest(name, step)["val_loss"], best)
+                self.assertEqual(self.state(name)["best_val_loss"], best)
+                self.check_losses(name)
+
+    def test_a_stopped_run_has_no_loss_of_other_weights(self):
+        process = self.start("a", "--max_iters=100000", "--eval_interval=2", "--checkpoint_interval=1000000")
+        self.stop_after(process, "a", 5)
+        self.check_losses("a")
+
+    def test_bad_validation_data_lose_nothing(self):
+        tokens = [i * i % 257 for i in range(4000)]
+        self.write_tokens("train.bin", tokens)
+        self.write_tokens("val.bin", tokens[:100] + [400] + tokens[:100])
+        for options, steps in ((("--eval_interval=4", "--checkpoint_interval=0"), [4]),
+                               (("--eval_interval=4", "--checkpoint_interval=0", "--always_save_checkpoint=false"), [4]),
+                               (("--eval_interval=0", "--checkpoint_interval=0"), [6])):
+            with self.subTest(options):
+                shutil.rmtree(self.root / "out", ignore_errors=True)
+                error = self.train("a", "--train_data=train.bin", "--val_data=val.bin", "--vocab_size=257",
+                                   "--max_iters=6", "--eval_iters=0", *options, code=3).stderr
+                self.assertIn("val.bin", error)
+                self.assertEqual(self.steps("a"), steps)
+                self.assertIsNone(self.manifest("a", steps[0])["val_loss"])
+
+    def test_bad_training_data_lose_nothing(self):
+        tokens = [i * i % 257 for i in range(4000)]
+        self.write_tokens("train.bin", tokens[:3000] + [400] + tokens[:999])
+        self.write_tokens("val.bin", tokens[:400])
+        self.train("a", "--train_data=train.bin", "--val_data=val.bin", "--vocab_size=257", "--max_iters=100",
+                   "--eval_interval=0", "--checkpoint_interval=0", code=3)
+        self.assertEqual(self.steps("a"), [len(self.iterations("a"))])
+
+    def start(self, run, *arguments):
+        import subprocess
+        return subprocess.Popen(self.command(self.config, f"--run_name={run}", *arguments), cwd=self.root,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def stop_after(self, process, run, iterations):
+        import signal
+        import time
+        metrics = self.folder_of(run) / "metrics.jsonl"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (
+                metrics.exists() and metrics.read_text().count('"type":"iteration"') >= iterations):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        output = process.communicate(timeout=120)[0]
+        self.assertEqual(process.returncode, 0, output)
+
+
+class Divergence(ResumeTest):
+    WILD = ("--learning_rate=100", "--grad_clip=0", "--weight_decay=100", "--warmup_iters=0")
+
+    def test_the_checkpoint_named_as_intact_resumes_well(self):
+        self.train("a", "--max_iters=20", "--lr_decay_iters=40")
+        good = self.losses("a")[19]
+        wild = self.resume("a", *self.WILD, "--max_iters=400", "--checkpoint_interval=1", "--keep_checkpoints=0",
+                           "--eval_interval=3", code=6).stdout
+        named = re.search(r"(out/a/checkpoints/step_(\d+)) is intact", wild)
+        self.assertIsNotNone(named, wild)
+        skipped = [r["iter"] for r in self.iterations("a") if r.get("skipped")]
+        self.assertEqual(len(skipped), 10)
+        self.assertLessEqual(max(self.steps("a")), skipped[0], "none is written while updates are skipped")
+        self.assertEqual(max(self.steps("a")), int(named.group(2)))
+        self.assertEqual((self.folder_of("a") / "latest").resolve(), self.root.resolve() / named.group(1))
+        self.resume("a", "--learning_rate=1e-3", "--max_iters=40")
+        losses = self.losses("a")
+        self.assertEqual(sorted(losses), list(range(40)))
+        self.assertLess(losses[39], good)
+
+    def poison(self, path):
+        """Writes NaN and infinity into the first tensor of a file without checksums; returns its name."""
+        data = bytearray(path.read_bytes())
+        (length,) = struct.unpack("<Q", data[:8])
+        header = json.loads(data[8:8 + length])
+        name = next(key for key in header if key != "__metadata__")
+        first = 8 + length + header[name]["data_offsets"][0]
+        data[first:first + 12] = struct.pack("<fff", float("nan"), 1.0, float("inf"))
+        path.write_bytes(data)
+        return name
+
+    def test_weights_that_are_not_finite_are_named(self):
+        self.train("a", "--max_iters=5")
+        self.run_train("export", "--checkpoint", "out/a", "--out", "exported")
+        name = self.poison(self.root / "exported/model.safetensors")
+        error = self.train("b", "--init_from=exported", "--max_iters=5", code=2).stderr
+        self.assertIn(f"{name}: 2 values", error)
+        self.assertIn("allow_nonfinite_weights=true", error)
+        self.assertFalse(self.folder_of("b").exists() and self.steps("b"))
+        imported = self.run_train("import", "exported", "--out", "out/c")
+        self.assertIn(f"{name}: 2 values", imported.stderr)
+        self.assertIn(f"{name}: 2 values", self.train("d", "--init_from=out/c", "--max_iters=5", code=2).stderr)
+        asked = self.train("e", "--init_from=exported", "--max_iters=1", "--allow_nonfinite_weights=true",
+                           "--eval_interval=0").stdout
+        self.assertIn(f"{name}: 2 values", asked)
+
+
+class Schedule(ResumeTest):
+    LONG = ("--warmup_iters=3", "--eval_interval=0", "--checkpoint_interval=5")
+
+    def rates(self, run):
+        return [r["lr"] for r in self.iterations(run)]
+
+    def extended(self, name, *options):
+        self.copy("a", name)
+        return self.resume(name, *self.LONG, "--max_iters=40", *options).stdout
+
+    def test_a_longer_cosine_run_does_not_jump(self):
+        self.train("a", *self.LONG, "--max_iters=20")
+        before = self.rates("a")
+        output = self.extended("keep")
+        self.assertIn("resume_schedule=rewarm", output)
+        self.assertIn("resume_schedule=stretch", output)
+        rates = self.rates("keep")
+        self.assertEqual(rates[:20], before)
+        self.assertEqual(len(set(rates[21:])), 1)
+        self.assertAlmostEqual(rates[39], 3e-4, delta=1e-12)
+        self.assertLessEqual(rates[20], before[19])
+        # Resumed once more, with nothing changed, it goes on so.
+        self.resume("keep", *self.LONG, "--max_iters=40")
+        self.extended("rewarm", "--resume_schedule=rewarm")
+        rewarmed = self.rates("rewarm")
+        self.assertEqual(rewarmed[:20], before)
+        self.assertLess(rewarmed[20], rewarmed[21])
+        self.assertAlmostEqual(rewarmed[23], 3e-3, delta=1e-9)
+        self.assertLess(rewarmed[39], 3.3e-4)
+        self.extended("stretch", "--resume_schedule=stretch")
+        self.train("whole", *self.LONG, "--max_iters=40")
+        self.assertEqual(self.rates("stretch")[20:], self.rates("whole")[20:])
+
+    def test_a_choice_survives_a_second_resume(self):
+        self.train("a", *self.LONG, "--max_iters=20")
+        for choice in ("keep", "rewarm", "stretch"):
+            options = (*self.LONG, "--max_iters=40", "--keep_checkpoints=0", f"--resume_schedule={choice}")
+            self.copy("a", choice)
+            self.resume(choice, *options)
+            whole = self.rates(choice)
+            shutil.rmtree(self.folder_of(choice))
+            self.copy("a", choice)
+            self.resume(choice, *options)
+            for step in (35, 40):  # killed after 30
+                shutil.rmtree(self.folder_of(choice) / f"checkpoints/step_{step:08d}", ignore_errors=True)
+            output = self.resume(choice, *options).stdout
+            self.assertEqual(self.rates(choice), whole, output)
+
+    def test_wsd_is_extended_before_its_decay(self):
+        options = ("--lr_schedule=wsd", "--wsd_decay_fraction=0.5", "--warmup_iters=2", "--eval_interval=0",
+                   "--checkpoint_interval=5", "--keep_checkpoints=0")
+        self.train("a", *options, "--max_iters=20")
+        for step in (15, 20):
+            shutil.rmtree(self.folder_of("a") / f"checkpoints/step_{step:08d}")
+        shutil.rmtree(self.folder_of("a") / "checkpoints/step_00000010")
+        self.resume("a", *options, "--max_iters=40")
+        self.train("whole", *options, "--max_iters=40")
+        self.assertEqual(self.rates("a"), self.rates("whole"))
+
+
+class Space(ResumeTest):
+    def test_checkpoints_that_do_not_fit_are_refused_before_the_first_iteration(self):
+        error = self.train("a", "--max_iters=1000000000000", "--keep_checkpoints=0", "--checkpoint_interval=1",
+                           code=3).stderr
+        self.assertRegex(error, r"1,000,000,000,000 checkpoints of \S+ \S+ need \S+ \S+, and \S+ \S+ are free")
+        self.assertFalse((self.folder_of("a") / "metrics.jsonl").exists())
+
+    def test_no_validation_data_are_needed_without_evaluations(self):
+        self.write_tokens("train.bin", [i * i % 257 for i in range(4000)])
+        data = ("--train_data=train.bin", "--vocab_size=257", "--max_iters=6")
+        self.train("a", *data, "--eval_interval=0")
+        self.assertEqual(self.evaluations("a"), [])
+        self.assertEqual(self.steps("a"), [5, 6])
+        self.assertIn("val_data", self.train("b", *data, code=2).stderr)
+        (self.root / "data/mine").mkdir(parents=True)
+        shutil.copy(self.root / "train.bin", self.root / "data/mine/train.bin")
+        mine = ("--dataset=mine", "--vocab_size=257", "--max_iters=6")
+        self.train("c", *mine, "--eval_interval=0")
+        self.assertIn("eval_interval=0", self.train("d", *mine, code=3).stderr)
+
+
+class Logs(ResumeTest):
+    def test_nothing_is_logged_twice(self):
+        self.train("a", "--max_iters=17", "--lr_decay_iters=30")
+        for _ in range(2):  # at its end, and once more with nothing left to do
+            self.resume("a", "--max_iters=30", "--lr_decay_iters=30")
+        self.resume("a", "--max_iters=30", "--lr_decay_iters=30")
+        for kind in ("iteration", "eval", "checkpoint"):
+            numbers = [r["iter"] for r in self.records("a") if r["type"] == kind]
+            self.assertEqual(numbers, sorted(set(numbers)), kind)
+        document = json.loads((self.folder_of("a") / "run_a.json").read_text())
+        self.assertEqual([r["iter"] for r in document["training_iterations"]], list(range(30)))
+        self.assertEqual([r["iter"] for r in document["eval_steps"]], [10, 17, 20, 30])
+
+    def test_an_evaluation_that_was_cut_off_is_made_once(self):
+        self.train("whole", "--max_iters=20")
+        self.train("a", "--max_iters=20", "--keep_checkpoints=0")
+        self.cut_off("a", 10)
+        self.resume("a", "--max_iters=20")
+        self.assertEqual(self.evaluations("a"), self.evaluations("whole"))
+        self.assertEqual(self.weights("a"), self.weights("whole"))
+
+    def cut_off(self, run, step):
+        """As a run that was killed between the checkpoint of `step` and its evaluation."""
+        checkpoints = self.folder_of(run) / "checkpoints"
+        folder = checkpoints / f"step_{step:08d}"
+        for path in checkpoints.glob("step_*"):
+            if path != folder:
+                shutil.rmtree(path)
+        manifest = (folder / "manifest.json").read_text()
+        body = re.sub(r'"val_loss": [0-9.e-]+', '"val_loss": null', manifest[:manifest.rindex(',\n  "manifest_crc32c"')])
+        (folder / "manifest.json").write_text(f'{body},\n  "manifest_crc32c": "{crc32c(body.encode())}"\n}}\n')
+
+    def test_an_iteration_takes_at_most_200_bytes(self):
+        self.run_train(self.config, "--run_name=a", "--max_iters=300", "--eval_interval=0", "--checkpoint_interval=0",
+                       "--n_layer=1", "--batch_size=1", "--gradient_accumulation_steps=1", "--log_interval=100")
+        lines = [line for line in (self.folder_of("a") / "metrics.jsonl").read_text().splitlines(True)
+                 if line.startswith('{"type":"iteration"')]
+        self.assertEqual(len(lines), 300)
+        self.assertLessEqual(sum(map(len, lines)) / 300, 200)
+        detailed = [r["iter"] for r in map(json.loads, lines) if "memory" in r]
+        self.assertEqual(detailed, [*range(8), 100, 200])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[4:]])
