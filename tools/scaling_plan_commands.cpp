@@ -2,12 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <cerrno>
-#include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
 #include "isoflop/base/printable.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/model/model_reader.hpp"
@@ -111,14 +110,8 @@ planner::compat::BackwardResult compat_backward(const PlanKeys& config, const Ba
 
 /// Writes a file that must not exist yet.
 void write_new_file(const std::string& path, const std::string& text) {
-    std::FILE* file =
-        std::fopen(path.c_str(), "wbx");  // x: fails if there is one, or a link to one
-    if (file == nullptr && errno == EEXIST) {
+    if (!write_new_text_file(path, text))
         throw ConfigError(fmt::format("{}: exists already and is not overwritten", path));
-    }
-    bool written = file != nullptr && std::fwrite(text.data(), 1, text.size(), file) == text.size();
-    if (file != nullptr && std::fclose(file) != 0) written = false;
-    if (!written) throw IoError(fmt::format("{}: could not be written", path));
 }
 
 /// Keys that describe the execution rather than the model, for `model FILE --batch_size=4`.

@@ -2,13 +2,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "isoflop/attention_lab/attention_choice.hpp"
 #include "isoflop/attention_lab/attention_comparison.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
 #include "isoflop/base/printable.hpp"
 #include "isoflop/device/context.hpp"
 #include "isoflop/device/device.hpp"
@@ -32,13 +32,6 @@ struct Workplace {
     std::unique_ptr<device::Device> device;
     device::Context context{pool, *device};
 };
-
-void write_page(const std::string& path, const std::string& page) {
-    std::ofstream file(path, std::ios::binary);
-    file << page;
-    file.close();
-    if (!file) throw IoError(fmt::format("{}: could not be written", path));
-}
 
 }  // namespace
 
@@ -83,7 +76,7 @@ int run_compare_attention(const TrainOptions& options) {
         std::cout << attention_lab::attention_comparison_text(comparison, options.colour);
     }
     if (!options.html.empty())
-        write_page(options.html, attention_lab::attention_comparison_html(comparison));
+        write_text_file(options.html, attention_lab::attention_comparison_html(comparison));
     return static_cast<int>(comparison.passed() ? ExitCode::ok : ExitCode::check_failed);
 }
 

@@ -11,6 +11,7 @@
 #include "isoflop/base/file.hpp"
 #include "isoflop/base/printable.hpp"
 #include "isoflop/base/version.hpp"
+#include "isoflop/config/json.hpp"
 #include "isoflop/device/device.hpp"
 
 namespace isoflop::attention_lab {
@@ -30,7 +31,7 @@ std::string program() {
 ordered_json read_cache(const std::filesystem::path& file) {
     if (!std::filesystem::exists(file)) return ordered_json::object();
     try {
-        ordered_json json = ordered_json::parse(read_text_file(file, kLargestCache));
+        ordered_json json = config::read_json_file(file, kLargestCache);
         if (json.at("program").get<std::string>() != program()) return ordered_json::object();
         if (!json.at("milliseconds").is_object()) throw IoError("milliseconds is no object");
         return json;

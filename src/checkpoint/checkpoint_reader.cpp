@@ -11,20 +11,29 @@
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/file.hpp"
 #include "isoflop/checkpoint/checkpoint.hpp"
+#include "isoflop/config/json.hpp"
 #include "manifest.hpp"
 
 namespace isoflop::checkpoint {
 namespace {
 
 constexpr std::uint64_t kMaxStateBytes = std::uint64_t{1} << 28U;
+constexpr std::size_t kPieceBytes = std::size_t{1} << 20U;
 
 void verify_file(const std::filesystem::path& path, const FileSummary& expected) {
-    const MappedFile file(path);
-    if (file.bytes().size() != expected.bytes) {
+    const RandomAccessFile file(path);
+    if (file.size() != expected.bytes) {
         throw IoError(fmt::format("'{}' is damaged: it has {} bytes instead of {}", path.string(),
-                                  file.bytes().size(), expected.bytes));
+                                  file.size(), expected.bytes));
     }
-    const std::uint32_t checksum = crc32c(file.bytes());
+    std::uint32_t checksum = 0;
+    std::vector<std::byte> piece(kPieceBytes);
+    for (std::uint64_t offset = 0; offset < file.size(); offset += piece.size()) {
+        piece.resize(
+            static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes, file.size() - offset)));
+        file.read(offset, piece);
+        checksum = crc32c(piece, checksum);
+    }
     if (checksum != expected.checksum) {
         throw IoError(fmt::format("'{}' is damaged: its checksum is {} instead of {}",
                                   path.string(), checksum_text(checksum),
@@ -167,12 +176,7 @@ std::int64_t CheckpointReader::ranks() const {
 }
 
 nlohmann::ordered_json CheckpointReader::trainer_state() const {
-    const auto path = state_->directory / kStateFile;
-    try {
-        return nlohmann::ordered_json::parse(read_text_file(path, kMaxStateBytes));
-    } catch (const nlohmann::ordered_json::exception& error) {
-        throw IoError(fmt::format("'{}' is damaged: {}", path.string(), error.what()));
-    }
+    return config::read_json_file(state_->directory / kStateFile, kMaxStateBytes);
 }
 
 const std::vector<TensorDescription>& CheckpointReader::tensors() const {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/config/json.hpp"
 
 namespace isoflop::checkpoint {
 namespace {
@@ -247,17 +248,17 @@ void check_importable(const ModelConfig& config, const std::string& config_json,
             config.model_type, fmt::join(kImportable, ", ")));
     }
     // Read before as JSONC, which allows comments; transformers does not write such files.
-    const auto json = ordered_json::parse(config_json, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_object()) refuse("it is not plain JSON");
+    const auto json = config::try_parse_json(config_json);
+    if (!json || !json->is_object()) refuse("it is not plain JSON");
     const auto is = [&](const char* key, bool value) {
-        const auto found = json.find(key);
-        return found != json.end() && found->is_boolean() && found->get<bool>() == value;
+        const auto found = json->find(key);
+        return found != json->end() && found->is_boolean() && found->get<bool>() == value;
     };
     if (is("scale_attn_weights", false)) refuse("scale_attn_weights false is not supported");
     if (is("scale_attn_by_inverse_layer_idx", true))
         refuse("scale_attn_by_inverse_layer_idx true is not supported");
-    const auto quantized = json.find("quantization_config");
-    if (quantized != json.end() && !quantized->is_null()) {
+    const auto quantized = json->find("quantization_config");
+    if (quantized != json->end() && !quantized->is_null()) {
         refuse(
             "its weights are quantized (quantization_config); import the original float weights");
     }

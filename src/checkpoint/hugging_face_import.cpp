@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -12,6 +11,7 @@
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/file.hpp"
 #include "isoflop/checkpoint/hugging_face.hpp"
+#include "isoflop/config/json.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/model/parameter_layout.hpp"
 #include "tokenizer_files.hpp"
@@ -20,6 +20,7 @@ namespace isoflop::checkpoint {
 namespace {
 
 constexpr std::uint64_t kMaxJsonBytes = std::uint64_t{1} << 27U;
+constexpr std::uint64_t kPieceBytes = std::uint64_t{1} << 20U;
 constexpr std::size_t kNamesInErrors = 5;
 
 struct Source {
@@ -56,10 +57,10 @@ std::string some_of(const std::vector<std::string>& names) {
 std::set<std::string> indexed_files(const std::filesystem::path& index) {
     std::set<std::string> files;
     try {
-        const auto json = nlohmann::json::parse(read_text_file(index, kMaxJsonBytes));
+        const auto json = config::read_json_file(index, kMaxJsonBytes);
         for (const auto& [tensor, file] : json.at("weight_map").items())
             files.insert(file.get<std::string>());
-    } catch (const nlohmann::json::exception& error) {
+    } catch (const nlohmann::ordered_json::exception& error) {
         throw IoError(fmt::format("'{}' is damaged: {}", index.string(), error.what()));
     }
     for (const std::string& file : files) {
@@ -90,10 +91,18 @@ std::vector<SafetensorsFile> open_files(const std::filesystem::path& directory) 
 }
 
 bool have_equal_values(const Source& a, const Source& b) {
-    const auto left = a.file->bytes(*a.entry);
-    const auto right = b.file->bytes(*b.entry);
-    return a.entry->type == b.entry->type && left.size() == right.size() &&
-           (left.empty() || std::memcmp(left.data(), right.data(), left.size()) == 0);
+    const std::uint64_t bytes = a.entry->end - a.entry->begin;
+    if (a.entry->type != b.entry->type || b.entry->end - b.entry->begin != bytes) return false;
+    std::vector<std::byte> left(static_cast<std::size_t>(std::min(bytes, kPieceBytes)));
+    std::vector<std::byte> right(left.size());
+    for (std::uint64_t first = 0; first < bytes; first += left.size()) {
+        left.resize(static_cast<std::size_t>(std::min(bytes - first, kPieceBytes)));
+        right.resize(left.size());
+        a.file->read_bytes(*a.entry, first, left);
+        b.file->read_bytes(*b.entry, first, right);
+        if (left != right) return false;
+    }
+    return true;
 }
 
 }  // namespace
@@ -112,8 +121,9 @@ struct HuggingFaceModel::State {
             throw IoError(fmt::format("'{}' is not a Hugging Face model: it has no config.json",
                                       directory.string()));
         }
-        config = model::read_model_file(config_path).config;
-        check_importable(config, read_text_file(config_path, kMaxJsonBytes), config_path);
+        const std::string config_json = read_text_file(config_path, kMaxJsonBytes);
+        config = model::parse_model(config_json, config_path.string()).config;
+        check_importable(config, config_json, config_path);
         files = open_files(directory);
         collect();
         match();

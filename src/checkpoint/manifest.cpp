@@ -9,6 +9,7 @@
 #include "isoflop/base/checksum.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/file.hpp"
+#include "isoflop/config/json.hpp"
 
 namespace isoflop::checkpoint {
 namespace {
@@ -55,10 +56,13 @@ std::string_view guarded_text(std::string_view text, const std::filesystem::path
     return guarded;
 }
 
-std::int64_t natural(const ordered_json& value) {
-    const auto number = value.get<std::int64_t>();
-    if (number < 0) throw std::out_of_range(fmt::format("{} is negative", number));
-    return number;
+constexpr std::uint64_t kMaxCount = std::uint64_t{1} << 62U;
+
+std::int64_t natural(const ordered_json& value, std::uint64_t most = kMaxCount) {
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() > most) {
+        throw std::out_of_range(fmt::format("{} is no count of at most {}", value.dump(), most));
+    }
+    return value.get<std::int64_t>();
 }
 
 FileRecord file_from_json(const ordered_json& object) {
@@ -82,10 +86,11 @@ TensorRecord tensor_from_json(const ordered_json& object) {
     tensor.description.type = *type;
     for (const ordered_json& extent : object.at("shape"))
         tensor.description.shape.push_back(natural(extent));
+    const auto elements = element_count(tensor.description.shape);  // throws on overflow
     for (const ordered_json& slice : object.at("slices")) {
         tensor.slices.push_back({.file = slice.at("file").get<std::string>(),
-                                 .first = natural(slice.at("first")),
-                                 .count = natural(slice.at("count"))});
+                                 .first = natural(slice.at("first"), elements),
+                                 .count = natural(slice.at("count"), elements)});
     }
     return tensor;
 }
@@ -126,13 +131,15 @@ Manifest read_manifest(const std::filesystem::path& path) {
     const std::string text = read_text_file(path, kMaxManifestBytes);
     const std::string_view guarded = guarded_text(text, path);
     try {
-        const auto object = ordered_json::parse(fmt::format("{}\n}}", guarded));
+        const ordered_json object = config::parse_json(fmt::format("{}\n}}", guarded));
         const auto version = object.at("format_version").get<std::int64_t>();
         if (object.at("format") != kFormat || version != kFormatVersion) {
             throw IoError(fmt::format("'{}' has format version {}; this program reads version {}",
                                       path.string(), version, kFormatVersion));
         }
         return from_json(object);
+    } catch (const config::JsonFault& fault) {
+        refuse(path, fault.what());
     } catch (const ordered_json::exception& error) {
         refuse(path, error.what());
     } catch (const std::logic_error& error) {  // out_of_range, invalid_argument

@@ -1,8 +1,9 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
-#include <cstring>
 #include <stdexcept>
+#include <type_traits>
 #include <unordered_map>
 
 #include "isoflop/base/error.hpp"
@@ -17,30 +18,42 @@ namespace {
 static_assert(std::endian::native == std::endian::little,
               "the format is little-endian; so must the machine be");
 
-std::string_view header_of(std::span<const std::byte> file, const std::filesystem::path& path) {
+std::string header_of(const RandomAccessFile& file) {
     if (file.size() < kLengthBytes) {
         throw IoError(fmt::format("'{}' is not a valid safetensors file: it has {} bytes",
-                                  path.string(), file.size()));
+                                  file.path().string(), file.size()));
     }
     std::uint64_t length = 0;
-    std::memcpy(&length, file.data(), sizeof length);
+    file.read(0, std::as_writable_bytes(std::span(&length, 1)));
     if (length > kMaxHeaderBytes || length > file.size() - kLengthBytes) {
         throw IoError(fmt::format(
             "'{}' is not a valid safetensors file: its header claims {} bytes and {} follow "
             "(truncated, or another format)",
-            path.string(), length, file.size() - kLengthBytes));
+            file.path().string(), length, file.size() - kLengthBytes));
     }
-    return {reinterpret_cast<const char*>(file.data() + kLengthBytes),
-            static_cast<std::size_t>(length)};
+    std::string header(static_cast<std::size_t>(length), '\0');
+    file.read(kLengthBytes, std::as_writable_bytes(std::span(header)));
+    return header;
 }
 
-/// Values in a file need not be aligned.
+constexpr std::size_t kPieceValues = std::size_t{1} << 15U;
+
+/// Values from `offset` on, a piece at a time; of the type that is stored, straight into place.
 template <class Stored, class T, class Convert>
-void convert_range(std::span<const std::byte> stored, std::span<T> values, Convert convert) {
-    for (std::size_t i = 0; i < values.size(); ++i) {
-        Stored element{};
-        std::memcpy(&element, stored.data() + i * sizeof(Stored), sizeof(Stored));
-        values[i] = static_cast<T>(convert(element));
+void read_range(const RandomAccessFile& file, std::uint64_t offset, std::span<T> values,
+                Convert convert) {
+    if constexpr (std::is_same_v<Stored, T>) {
+        file.read(offset, std::as_writable_bytes(values));
+        return;
+    }
+    std::vector<Stored> stored(std::min(values.size(), kPieceValues));
+    while (!values.empty()) {
+        const auto piece = std::span(stored).first(std::min(values.size(), stored.size()));
+        file.read(offset, std::as_writable_bytes(piece));
+        for (std::size_t i = 0; i < piece.size(); ++i)
+            values[i] = static_cast<T>(convert(piece[i]));
+        values = values.subspan(piece.size());
+        offset += piece.size_bytes();
     }
 }
 
@@ -87,16 +100,15 @@ std::uint64_t element_count(std::span<const std::int64_t> shape) {
 }
 
 struct SafetensorsFile::State {
-    explicit State(const std::filesystem::path& file_path) : path(file_path), file(file_path) {
-        const std::string_view text = header_of(file.bytes(), path);
-        data = file.bytes().subspan(kLengthBytes + text.size());
-        header = parse_header(text, data.size(), path);
+    explicit State(const std::filesystem::path& path) : file(path) {
+        const std::string text = header_of(file);
+        data_begin = kLengthBytes + text.size();
+        header = parse_header(text, file.size() - data_begin, path);
         for (const TensorEntry& tensor : header.tensors) by_name.emplace(tensor.name, &tensor);
     }
 
-    std::filesystem::path path;
-    MappedFile file;
-    std::span<const std::byte> data = {};
+    RandomAccessFile file;
+    std::uint64_t data_begin = 0;
     Header header = {};
     std::unordered_map<std::string_view, const TensorEntry*> by_name = {};
 
@@ -106,25 +118,24 @@ struct SafetensorsFile::State {
         const auto begin = static_cast<std::uint64_t>(first);
         if (first < 0 || begin > elements || values.size() > elements - begin) {
             throw std::out_of_range(fmt::format("tensor '{}' of '{}': elements {} to {} of {}",
-                                                tensor.name, path.string(), first,
+                                                tensor.name, file.path().string(), first,
                                                 begin + values.size(), elements));
         }
         if (values.empty()) return;
-        const std::uint64_t width = size_in_bytes(tensor.type);
-        const auto stored = data.subspan(tensor.begin + begin * width, values.size() * width);
+        const std::uint64_t offset = data_begin + tensor.begin + begin * size_in_bytes(tensor.type);
         switch (tensor.type) {
             case ElementType::f64:
-                return convert_range<double>(stored, values, [](double x) { return x; });
+                return read_range<double>(file, offset, values, [](double x) { return x; });
             case ElementType::f32:
-                return convert_range<float>(stored, values, [](float x) { return x; });
+                return read_range<float>(file, offset, values, [](float x) { return x; });
             case ElementType::bf16:
-                return convert_range<std::uint16_t>(stored, values, bfloat16_to_float);
+                return read_range<std::uint16_t>(file, offset, values, bfloat16_to_float);
             case ElementType::f16:
-                return convert_range<std::uint16_t>(stored, values, float16_to_float);
+                return read_range<std::uint16_t>(file, offset, values, float16_to_float);
             default:
                 throw IoError(
                     fmt::format("tensor '{}' of '{}' holds {}; floating-point values are needed",
-                                tensor.name, path.string(), to_string(tensor.type)));
+                                tensor.name, file.path().string(), to_string(tensor.type)));
         }
     }
 };
@@ -136,7 +147,7 @@ SafetensorsFile::SafetensorsFile(SafetensorsFile&&) noexcept = default;
 SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&&) noexcept = default;
 
 const std::filesystem::path& SafetensorsFile::path() const {
-    return state_->path;
+    return state_->file.path();
 }
 
 const std::vector<TensorEntry>& SafetensorsFile::tensors() const {
@@ -152,8 +163,15 @@ const TensorEntry* SafetensorsFile::find(std::string_view name) const {
     return found == state_->by_name.end() ? nullptr : found->second;
 }
 
-std::span<const std::byte> SafetensorsFile::bytes(const TensorEntry& tensor) const {
-    return state_->data.subspan(tensor.begin, tensor.end - tensor.begin);
+void SafetensorsFile::read_bytes(const TensorEntry& tensor, std::uint64_t first,
+                                 std::span<std::byte> bytes) const {
+    const std::uint64_t held = tensor.end - tensor.begin;
+    if (first > held || bytes.size() > held - first) {
+        throw std::out_of_range(fmt::format("tensor '{}' of '{}': bytes {} to {} of {}",
+                                            tensor.name, path().string(), first,
+                                            first + bytes.size(), held));
+    }
+    state_->file.read(state_->data_begin + tensor.begin + first, bytes);
 }
 
 void SafetensorsFile::read(const TensorEntry& tensor, std::int64_t first,

@@ -6,14 +6,14 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <stdexcept>
-#include <unordered_set>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/config/json.hpp"
 
 namespace isoflop::checkpoint {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 constexpr std::string_view kMetadataKey = "__metadata__";
 constexpr std::uint64_t kMaxSize = std::uint64_t{1} << 62U;
@@ -22,30 +22,13 @@ constexpr std::uint64_t kMaxSize = std::uint64_t{1} << 62U;
     throw IoError(fmt::format("'{}' is not a valid safetensors file: {}", path.string(), what));
 }
 
-/// The library keeps the last of two equal keys; here they are an error, and so is deep nesting.
 json parse_json(std::string_view text, const std::filesystem::path& path) {
-    std::vector<std::unordered_set<std::string>> keys;
-    const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
-        if (depth > 4) refuse(path, "its header is nested too deeply");
-        if (event == json::parse_event_t::object_start) {
-            keys.resize(static_cast<std::size_t>(depth));
-            keys.emplace_back();
-        } else if (event == json::parse_event_t::key) {
-            const auto& key = parsed.get_ref<const std::string&>();
-            if (!keys.back().insert(key).second) {
-                refuse(path, fmt::format("its header has '{}' twice", key));
-            }
-        } else if (event == json::parse_event_t::object_end) {
-            keys.pop_back();
-        }
-        return true;
-    };
     try {
-        json header = json::parse(text, check);
+        json header = config::parse_json(text);
         if (!header.is_object()) refuse(path, "its header is not a JSON object");
         return header;
-    } catch (const json::exception& error) {
-        refuse(path, fmt::format("its header is not JSON ({})", error.what()));
+    } catch (const config::JsonFault& fault) {
+        refuse(path, fmt::format("its header is not JSON as it should be ({})", fault.what()));
     }
 }
 
@@ -153,17 +136,19 @@ bool count_elements(std::span<const std::int64_t> shape, std::uint64_t& elements
 std::string header_text(std::span<const TensorEntry> tensors, const Metadata& metadata) {
     nlohmann::ordered_json header = nlohmann::ordered_json::object();
     std::set<std::string_view> names;
-    if (!metadata.empty()) header[std::string(kMetadataKey)] = metadata;
+    nlohmann::ordered_json::object_t::Container& members =
+        header.get_ref<nlohmann::ordered_json::object_t&>();
+    if (!metadata.empty()) members.emplace_back(std::string(kMetadataKey), metadata);
     for (const TensorEntry& tensor : tensors) {
         if (tensor.name == kMetadataKey || !names.insert(tensor.name).second) {
             throw std::logic_error(
                 fmt::format("safetensors: tensor name '{}' twice or reserved", tensor.name));
         }
-        // push_back, since operator[] of an ordered object searches it.
-        header.push_back({tensor.name,
-                          {{"dtype", to_string(tensor.type)},
-                           {"shape", tensor.shape},
-                           {"data_offsets", {tensor.begin, tensor.end}}}});
+        // As a list of members, since an ordered object is searched for every key that it gets.
+        members.emplace_back(
+            tensor.name, nlohmann::ordered_json({{"dtype", to_string(tensor.type)},
+                                                 {"shape", tensor.shape},
+                                                 {"data_offsets", {tensor.begin, tensor.end}}}));
     }
     std::string json_text = header.dump();
     json_text.append((kLengthBytes - json_text.size() % kLengthBytes) % kLengthBytes, ' ');

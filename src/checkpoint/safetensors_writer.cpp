@@ -1,7 +1,7 @@
-#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <array>
+#include <optional>
 #include <stdexcept>
 
 #include "isoflop/base/checksum.hpp"
@@ -45,13 +45,13 @@ struct SafetensorsWriter::State {
     std::size_t current = 0;     ///< tensor that is being written
     std::uint64_t position = 0;  ///< bytes of values written
     FileSummary summary = {};
-    FileDescriptor file = {};
+    std::optional<NewFile> file = std::nullopt;
 
     void put(std::span<const std::byte> bytes) {
         while (!bytes.empty()) {
             const auto piece = bytes.first(std::min(bytes.size(), kPieceBytes));
             summary.checksum = crc32c(piece, summary.checksum);
-            write_all(file, piece, path);
+            file.value().append(piece);
             summary.bytes += piece.size();
             bytes = bytes.subspan(piece.size());
         }
@@ -100,22 +100,12 @@ SafetensorsWriter::SafetensorsWriter(std::filesystem::path path,
     state_->path = std::move(path);
     state_->tensors = place_tensors(tensors);
     const std::string header = header_text(state_->tensors, metadata);
-    state_->file = open_file(writing_name(state_->path), O_WRONLY | O_CREAT | O_TRUNC, "write");
-    try {
-        state_->put(std::as_bytes(std::span(header)));
-    } catch (const IoError&) {
-        std::error_code ignored;
-        std::filesystem::remove(writing_name(state_->path), ignored);
-        throw;
-    }
+    state_->file.emplace(state_->path);
+    state_->put(std::as_bytes(std::span(header)));
     state_->skip_complete();
 }
 
-SafetensorsWriter::~SafetensorsWriter() {
-    if (!state_->file.is_open()) return;
-    std::error_code ignored;
-    std::filesystem::remove(writing_name(state_->path), ignored);
-}
+SafetensorsWriter::~SafetensorsWriter() = default;
 
 void SafetensorsWriter::write(std::span<const float> values) {
     if (values.empty()) return;
@@ -151,9 +141,7 @@ FileSummary SafetensorsWriter::finish() {
         throw std::logic_error(fmt::format("safetensors: values of '{}' are missing",
                                            state_->tensors[state_->current].name));
     }
-    synchronize(state_->file, state_->path);
-    rename_path(writing_name(state_->path), state_->path);
-    close_file(state_->file, state_->path);
+    state_->file.value().commit();
     return state_->summary;
 }
 

@@ -117,13 +117,6 @@ ordered_json vocabulary_of(const TokenizerInformation& tokenizer) {
     return vocabulary;
 }
 
-void copy_one(const std::filesystem::path& from, const std::filesystem::path& to) {
-    std::error_code error;
-    if (std::filesystem::equivalent(from, to, error)) return;
-    std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing, error);
-    if (error) throw_system_error("copy", from, error.value());
-}
-
 }  // namespace
 
 void write_tokenizer_files(const TokenizerInformation& tokenizer,
@@ -139,12 +132,13 @@ void write_tokenizer_files(const TokenizerInformation& tokenizer,
                             tokenizer_config(tokenizer, "PreTrainedTokenizerFast").dump(2) + "\n");
             return;
         case Kind::sentencepiece:
-            copy_one(tokenizer.model_file, directory / "tokenizer.model");
+            copy_regular_file(tokenizer.model_file, directory / "tokenizer.model");
             write_text_file(directory / "tokenizer_config.json",
                             tokenizer_config(tokenizer, "LlamaTokenizer").dump(2) + "\n");
             return;
         case Kind::files:
-            for (const auto& file : tokenizer.files) copy_one(file, directory / file.filename());
+            for (const auto& file : tokenizer.files)
+                copy_regular_file(file, directory / file.filename());
             return;
     }
 }

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -59,14 +60,6 @@ FileDescriptor open_for_reading(const fs::path& path) {
     return descriptor;
 }
 
-FileDescriptor create_file(const fs::path& path) {
-    constexpr mode_t kReadableByAll = 0666;  // less the umask
-    FileDescriptor descriptor(
-        ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, kReadableByAll));
-    if (descriptor.get() < 0) fail_system(path, "cannot be created", errno);
-    return descriptor;
-}
-
 void close_synced(FileDescriptor descriptor, const fs::path& path) {
     // EINVAL: a pipe or device, which cannot be synchronised.
     if (::fsync(descriptor.get()) != 0 && errno != EINVAL)
@@ -102,17 +95,6 @@ std::size_t read_some_or_stop(int descriptor, std::span<char> buffer, const fs::
     }
 }
 
-void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path& path) {
-    while (!bytes.empty()) {
-        const ssize_t count = ::write(descriptor, bytes.data(), bytes.size());
-        if (count >= 0) {
-            bytes = bytes.subspan(static_cast<std::size_t>(count));
-        } else if (errno != EINTR) {
-            fail_system(path, "cannot be written", errno);
-        }
-    }
-}
-
 void write_all_at(int descriptor, std::span<const std::byte> bytes, std::size_t offset,
                   const fs::path& path) {
     while (!bytes.empty()) {
@@ -127,23 +109,11 @@ void write_all_at(int descriptor, std::span<const std::byte> bytes, std::size_t 
     }
 }
 
-std::string read_whole_file(const fs::path& path, std::size_t max_bytes) {
-    const FileDescriptor descriptor = open_for_reading(path);
-    std::string text;
-    std::vector<char> buffer(1U << 16U);
-    while (const std::size_t count = read_some(descriptor.get(), buffer, path)) {
-        if (text.size() + count > max_bytes) {
-            fail(path, fmt::format("larger than {} bytes, which it should never be", max_bytes));
-        }
-        text.append(buffer.data(), count);
-    }
-    return text;
-}
-
-void write_whole_file(const fs::path& path, std::string_view text) {
-    FileDescriptor descriptor = create_file(path);
-    write_all(descriptor.get(), std::as_bytes(std::span(text)), path);
-    close_synced(std::move(descriptor), path);
+RandomAccessFile open_regular(const fs::path& path) {
+    std::error_code error;
+    const fs::file_type type = fs::status(path, error).type();
+    if (type == fs::file_type::not_found) fail_missing(path);
+    return RandomAccessFile(path);
 }
 
 }  // namespace isoflop::data

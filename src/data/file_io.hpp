@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "isoflop/base/file.hpp"
 #include "isoflop/base/file_descriptor.hpp"
 
 namespace isoflop::data {
@@ -20,8 +21,10 @@ namespace isoflop::data {
 /// "no such file", with the nearest name in its folder.
 [[noreturn]] void fail_missing(const std::filesystem::path& path);
 
+/// A file, a named pipe or a device.
 [[nodiscard]] FileDescriptor open_for_reading(const std::filesystem::path& path);
-[[nodiscard]] FileDescriptor create_file(const std::filesystem::path& path);
+/// A regular file only; a missing one with the nearest name.
+[[nodiscard]] RandomAccessFile open_regular(const std::filesystem::path& path);
 /// Flushes to disk and closes; `path` is for the message.
 void close_synced(FileDescriptor descriptor, const std::filesystem::path& path);
 /// Writes new and renamed entries of this folder to disk.
@@ -33,11 +36,7 @@ void sync_folder(const std::filesystem::path& folder);
 /// The same for a pipe, which may let its reader wait: throws Stopped when this process is to stop.
 [[nodiscard]] std::size_t read_some_or_stop(int descriptor, std::span<char> buffer,
                                             const std::filesystem::path& path);
-void write_all(int descriptor, std::span<const std::byte> bytes, const std::filesystem::path& path);
 void write_all_at(int descriptor, std::span<const std::byte> bytes, std::size_t offset,
                   const std::filesystem::path& path);
-
-[[nodiscard]] std::string read_whole_file(const std::filesystem::path& path, std::size_t max_bytes);
-void write_whole_file(const std::filesystem::path& path, std::string_view text);
 
 }  // namespace isoflop::data

@@ -41,7 +41,7 @@ void spool(TextInput& input, const fs::path& folder, const PrepareOptions& optio
     FileDescriptor file = create_file(path);
     ProgressMeter meter(options, "reading the input", std::nullopt);
     read_document(document, [&](std::string_view piece) {
-        write_all(file.get(), std::as_bytes(std::span(piece)), path);
+        write_all(file, std::as_bytes(std::span(piece)), path);
         meter.advance(piece.size());
     });
     meter.finish();
@@ -139,10 +139,10 @@ void write_meta(const fs::path& folder, const PrepareReport& report, const TextI
     };
     if (tokenizer.end_of_text()) meta["end_of_text"] = *tokenizer.end_of_text();
     if (!tokenizer.model_bytes().empty())
-        write_whole_file(folder / kModelFileName, tokenizer.model_bytes());
+        write_text_file(folder / kModelFileName, tokenizer.model_bytes());
     // A path may hold bytes that are no UTF-8.
-    write_whole_file(folder / kMetaFileName,
-                     meta.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    write_text_file(folder / kMetaFileName,
+                    meta.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 void split_tokens(const fs::path& folder, const PrepareOptions& options, ShardInfo info,

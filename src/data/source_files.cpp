@@ -9,6 +9,7 @@
 
 #include "data/file_io.hpp"
 #include "data/tokenizer_kinds.hpp"
+#include "isoflop/config/json.hpp"
 
 namespace isoflop::data {
 namespace fs = std::filesystem;
@@ -55,12 +56,11 @@ std::string escaped(const std::string& text) {
 
 SourceFiles from_meta(const fs::path& folder, Split split) {
     const fs::path meta_file = folder / kMetaFileName;
-    const std::string text = read_whole_file(meta_file, kLargestMeta);
+    const nlohmann::ordered_json meta = config::read_json_file(meta_file, kLargestMeta);
     SourceFiles result{.tokenizer_folder = folder};
     try {
-        const nlohmann::json meta = nlohmann::json::parse(text);
-        const nlohmann::json& part = meta.at(file_prefix(split));
-        for (const nlohmann::json& shard : part.at("shards")) {
+        const nlohmann::ordered_json& part = meta.at(file_prefix(split));
+        for (const nlohmann::ordered_json& shard : part.at("shards")) {
             const auto name = shard.at("file").get<std::string>();
             if (fs::path(name).filename() != name)
                 fail(meta_file, fmt::format("shard '{}' is not a plain file name", name));
@@ -69,7 +69,7 @@ SourceFiles from_meta(const fs::path& folder, Split split) {
         }
         result.tokenizer_hash =
             std::stoull(meta.at("tokenizer_hash").get<std::string>(), nullptr, 16);
-    } catch (const nlohmann::json::exception& error) {
+    } catch (const nlohmann::ordered_json::exception& error) {
         fail(meta_file, fmt::format("damaged: {}", error.what()));
     } catch (const std::logic_error& error) {  // of stoull
         fail(meta_file, "damaged: tokenizer_hash is not a hexadecimal number");

@@ -5,13 +5,13 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <type_traits>
 
 namespace isoflop::data::layout {
 
-static_assert(std::endian::native == std::endian::little, "token files are mapped, not converted");
+static_assert(std::endian::native == std::endian::little,
+              "numbers of token files are not converted");
 
 inline constexpr std::array<char, 8> kMagic = {'I', 'S', 'O', 'F', 'L', 'O', 'P', 'T'};
 inline constexpr std::uint32_t kVersion = 1;
@@ -47,13 +47,5 @@ inline constexpr std::uint32_t kLlmcUint16Magic = 20240520;
 inline constexpr std::uint32_t kLlmcUint16Version = 1;
 inline constexpr std::uint32_t kLlmcUint32Magic = 20240801;
 inline constexpr std::uint32_t kLlmcUint32Version = 7;
-
-/// A value at any offset, aligned or not.
-template <typename T>
-[[nodiscard]] T load(const std::byte* address) {
-    T value{};
-    std::memcpy(&value, address, sizeof value);
-    return value;
-}
 
 }  // namespace isoflop::data::layout

@@ -22,7 +22,7 @@ struct TokenFileWriter::State {
 
     void flush_block() {
         if (block.empty()) return;
-        write_all(file.get(), block, path);
+        write_all(file, block, path);
         checksums.push_back(crc32c(block));
         block.clear();
     }
@@ -51,7 +51,7 @@ TokenFileWriter::TokenFileWriter(std::filesystem::path path, ShardInfo info)
     state_->bytes_per_token = info.vocab_size <= layout::kLargestUint16Vocabulary ? 2 : 4;
     state_->block.reserve(layout::kBlockBytes);
     const std::vector<std::byte> no_header_yet(sizeof(layout::Header));
-    write_all(state_->file.get(), no_header_yet, state_->path);
+    write_all(state_->file, no_header_yet, state_->path);
 }
 
 TokenFileWriter::TokenFileWriter(TokenFileWriter&&) noexcept = default;
@@ -73,7 +73,7 @@ void TokenFileWriter::append(std::span<const std::int32_t> tokens) {
 void TokenFileWriter::finish() {
     state_->flush_block();
     const auto table = std::as_bytes(std::span(state_->checksums));
-    write_all(state_->file.get(), table, state_->path);
+    write_all(state_->file, table, state_->path);
     layout::Header header{
         .bytes_per_token = static_cast<std::uint32_t>(state_->bytes_per_token),
         .token_count = state_->size,

@@ -9,6 +9,7 @@
 #include "data/tokenizer_kinds.hpp"
 #include "data/utf8_stream.hpp"
 #include "isoflop/base/fnv1a.hpp"
+#include "isoflop/config/json.hpp"
 #include "isoflop/config/utf8.hpp"
 
 namespace isoflop::data {
@@ -52,12 +53,7 @@ private:
 };
 
 nlohmann::json read_json(const fs::path& path) {
-    const std::string text = read_whole_file(path, kLargestJson);
-    try {
-        return nlohmann::json::parse(text);
-    } catch (const nlohmann::json::exception& error) {
-        fail(path, fmt::format("damaged: {}", error.what()));
-    }
+    return nlohmann::json(config::read_json_file(path, kLargestJson));
 }
 
 }  // namespace
@@ -114,8 +110,8 @@ std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder) {
 
 void save_tokenizer(const Tokenizer& tokenizer, const fs::path& folder) {
     if (!tokenizer.model_bytes().empty())
-        write_whole_file(folder / kModelFileName, tokenizer.model_bytes());
-    write_whole_file(folder / kTokenizerFileName, tokenizer.to_json().dump(2) + "\n");
+        write_text_file(folder / kModelFileName, tokenizer.model_bytes());
+    write_text_file(folder / kTokenizerFileName, tokenizer.to_json().dump(2) + "\n");
 }
 
 std::string StreamDecoder::push(std::int32_t token) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <unordered_map>
 #include <utility>
 
@@ -99,8 +100,11 @@ public:
 private:
     [[nodiscard]] std::string piece_text(std::int32_t token) const {
         const std::string& piece = processor_.IdToPiece(token);
-        if (processor_.IsByte(token)) {  // <0x0A>
-            return {static_cast<char>(std::stoi(piece.substr(3, 2), nullptr, 16))};
+        if (processor_.IsByte(token) && piece.size() == 6) {  // <0x0A>
+            unsigned value = 0;
+            const auto* const digits = piece.data() + 3;
+            if (std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2)
+                return {static_cast<char>(value)};
         }
         if (processor_.IsUnknown(token)) return "\xEF\xBF\xBD";
         std::string text;
@@ -141,7 +145,7 @@ bool has_sentencepiece() {
 
 std::unique_ptr<Tokenizer> load_sentencepiece(const std::filesystem::path& model_file) {
     constexpr std::size_t kLargestModel = 512U << 20U;
-    return std::make_unique<SentencePieceTokenizer>(read_whole_file(model_file, kLargestModel),
+    return std::make_unique<SentencePieceTokenizer>(read_text_file(model_file, kLargestModel),
                                                     model_file.string());
 }
 

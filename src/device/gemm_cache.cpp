@@ -5,18 +5,19 @@
 
 #include <algorithm>
 #include <cctype>
-#include <fstream>
-#include <iterator>
 #include <sstream>
 #include <utility>
 
 #include "isoflop/base/checksum.hpp"
+#include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
 
 namespace isoflop::device {
 namespace {
 
 constexpr const char* kTitle = "isoflop gemm cache, version 1";
 constexpr const char* kChecksum = "checksum ";
+constexpr std::uint64_t kLargestCache = std::uint64_t{1} << 28U;
 
 std::uint32_t common_alignment(const void* pointer, std::int64_t stride_bytes,
                                std::int64_t distance_bytes) {
@@ -124,14 +125,19 @@ std::string GemmCache::head() const {
 }
 
 void GemmCache::read() {
-    std::ifstream in(path_, std::ios::binary);
-    if (!in) return;
-    const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+    std::error_code unknown;
+    if (!std::filesystem::exists(path_, unknown)) return;
     const auto damaged = [&](const char* what) {
         entries_.clear();
         complaint_ =
             fmt::format("{} is ignored: {}; products are measured again", path_.string(), what);
     };
+    std::string text;
+    try {
+        text = read_text_file(path_, kLargestCache);
+    } catch (const IoError&) {
+        return damaged("it cannot be read");
+    }
     const std::size_t end = text.rfind(kChecksum);
     if (text.compare(0, std::string(kTitle).size(), kTitle) != 0)
         return damaged("it is not a cache of matrix products");
@@ -157,16 +163,14 @@ void GemmCache::write() {
     }
     text += kChecksum + checksum_text(crc32c(text)) + "\n";
     // Ranks on one machine share the file: each writes its own and then puts it in place.
-    const std::filesystem::path temporary = fmt::format("{}.{}.tmp", path_.string(), getpid());
-    std::ofstream out(temporary, std::ios::binary);
-    out << text;
-    out.close();
-    std::error_code error;
-    if (out) std::filesystem::rename(temporary, path_, error);
-    if (out && !error) return;
-    std::filesystem::remove(temporary, error);
-    complaint_ = fmt::format("{} cannot be written; products will be measured again next time",
-                             path_.string());
+    try {
+        NewFile file(path_, fmt::format("{}.{}.tmp", path_.string(), getpid()));
+        file.append(text);
+        file.commit(false);
+    } catch (const IoError&) {
+        complaint_ = fmt::format("{} cannot be written; products will be measured again next time",
+                                 path_.string());
+    }
 }
 
 }  // namespace isoflop::device

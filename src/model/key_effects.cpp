@@ -7,6 +7,7 @@
 #include "isoflop/base/text.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/model/parameter_layout.hpp"
+#include "unknown_keys.hpp"
 
 namespace isoflop::model {
 namespace {
@@ -131,17 +132,23 @@ std::vector<std::string> warnings_of(const ModelKeys& keys, const ModelConfig& c
                                      std::span<const std::string> unknown,
                                      const config::Value& object) {
     std::vector<std::string> warnings;
+    constexpr std::size_t kMostListed = 64;
+    const UnknownKeys unknown_keys(unknown);
     std::vector<std::string_view> sizes;
+    std::size_t not_listed = 0;
     for (const config::Member& member : object.as_object()) {
-        const bool is_unknown =
-            std::any_of(unknown.begin(), unknown.end(), [&](std::string_view path) {
-                return path == member.key || path.ends_with("." + member.key);
-            });
-        if (is_unknown && describes_a_size(member.key, member.value)) sizes.push_back(member.key);
+        const bool has_size =
+            unknown_keys.contains(member.key) && describes_a_size(member.key, member.value);
+        if (has_size && sizes.size() < kMostListed) {
+            sizes.push_back(member.key);
+        } else if (has_size) {
+            ++not_listed;
+        }
     }
     if (!sizes.empty()) {
         warnings.push_back(
-            fmt::format("keys that are not known here and have no effect: {}", join(sizes)));
+            fmt::format("keys that are not known here and have no effect: {}{}", join(sizes),
+                        not_listed > 0 ? fmt::format(" and {} more", not_listed) : ""));
     }
     const std::vector<std::string> unused = unused_keys(keys, config);
     if (!unused.empty()) {

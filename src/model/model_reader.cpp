@@ -8,6 +8,7 @@
 #include "isoflop/base/text.hpp"
 #include "isoflop/model/model_fields.hpp"
 #include "isoflop/model/model_format.hpp"
+#include "unknown_keys.hpp"
 
 namespace isoflop::model {
 namespace {
@@ -85,16 +86,19 @@ std::string_view ffn_name(const ModelConfig& config) {
 void refuse_unknown_keys(const config::SchemaBase& schema, const config::ReadNotes& notes,
                          const config::Document& document, const config::Value& object) {
     if (!object.is_object()) return;
+    constexpr std::size_t kMostListed = 64;
     const std::vector<std::string_view> known = known_keys(schema);
+    const UnknownKeys unknown_keys(notes.unknown_keys);
     const config::Member* first = nullptr;
     std::vector<std::string> unknown;
+    std::size_t not_listed = 0;
     for (const config::Member& member : object.as_object()) {
-        const bool is_unknown = std::any_of(
-            notes.unknown_keys.begin(), notes.unknown_keys.end(), [&](const std::string& path) {
-                return path == member.key || path.ends_with("." + member.key);
-            });
-        if (!is_unknown) continue;
+        if (!unknown_keys.contains(member.key)) continue;
         if (first == nullptr) first = &member;
+        if (unknown.size() == kMostListed) {
+            ++not_listed;
+            continue;
+        }
         const std::string_view ours = our_name_of(member.key);
         const std::string hint = ours.empty() ? suggestion(member.key, known)
                                               : fmt::format("; the key is '{}' here", ours);
@@ -103,8 +107,9 @@ void refuse_unknown_keys(const config::SchemaBase& schema, const config::ReadNot
     if (first == nullptr) return;
     std::string message = fmt::format("unknown key {}", unknown.front());
     if (unknown.size() > 1) {
-        message = fmt::format("{} unknown keys:", unknown.size());
+        message = fmt::format("{} unknown keys:", unknown.size() + not_listed);
         for (const std::string& line : unknown) message += "\n  " + line;
+        if (not_listed > 0) message += fmt::format("\n  and {} more", not_listed);
     }
     throw ConfigError(document.describe(first->key_location, message));
 }

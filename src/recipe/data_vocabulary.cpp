@@ -11,12 +11,14 @@
 #include <bit>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
+#include "isoflop/config/json.hpp"
 
 namespace isoflop::recipe {
 namespace fs = std::filesystem;
@@ -24,6 +26,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t kBuiltinVocabSize = 257;  ///< bytes, and the end of text
+constexpr std::uint64_t kLargestMeta = 256U << 20U;
 
 std::string trimmed(std::string_view text) {
     constexpr std::string_view kSpaces = " \t\n";
@@ -56,14 +59,14 @@ std::vector<fs::path> matching(const std::string& pattern) {
 
 std::vector<fs::path> files_of_folder(const fs::path& folder) {
     std::vector<fs::path> files;
-    if (std::ifstream meta(folder / "meta.json"); meta) {
+    const fs::path meta = folder / "meta.json";
+    if (fs::exists(meta)) {
         try {
-            const auto document = nlohmann::json::parse(meta);
+            const auto document = config::read_json_file(meta, kLargestMeta);
             for (const auto& shard : document.at("train").at("shards"))
                 files.push_back(folder / shard.at("file").get<std::string>());
-        } catch (const nlohmann::json::exception& error) {
-            throw IoError(fmt::format("{}: error: damaged: {}", (folder / "meta.json").string(),
-                                      error.what()));
+        } catch (const nlohmann::ordered_json::exception& error) {
+            throw IoError(fmt::format("{}: error: damaged: {}", meta.string(), error.what()));
         }
         return files;
     }
@@ -83,10 +86,10 @@ std::int64_t vocab_size_of(const fs::path& path) {
     constexpr std::array<char, 8> kMagic = {'I', 'S', 'O', 'F', 'L', 'O', 'P', 'T'};
     constexpr std::size_t kVocabularyOffset = 24;
     std::array<char, kVocabularyOffset + sizeof(std::uint64_t)> header{};
-    std::ifstream file(path, std::ios::binary);
-    if (!file) throw IoError(fmt::format("{}: error: no such file", path.string()));
-    file.read(header.data(), header.size());
-    if (file.gcount() != static_cast<std::streamsize>(header.size())) return 0;
+    if (!fs::exists(path)) throw IoError(fmt::format("{}: error: no such file", path.string()));
+    const RandomAccessFile file(path);
+    if (file.size() < header.size()) return 0;
+    file.read(0, std::as_writable_bytes(std::span(header)));
     if (!std::equal(kMagic.begin(), kMagic.end(), header.begin())) return 0;
     static_assert(std::endian::native == std::endian::little);
     std::uint64_t size = 0;

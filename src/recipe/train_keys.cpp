@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/config/json.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/recipe/file_kind.hpp"
 
@@ -29,7 +30,7 @@ constexpr std::array<RetiredKey, 12> kRetiredKeys = {{
     {"residual_dropout", "use dropout"},
     {"use_cuda_graphs", "use cuda_graphs"},
     {"use_sparse_specs", "peaks are dense; sparse figures exist nowhere here"},
-    {"use_dataloader", "data are memory-mapped; leave it out"},
+    {"use_dataloader", "data need no loader; leave it out"},
     {"eval_at_start", "use eval_only for the loss before training"},
     {"keep_all_checkpoints", "use keep_checkpoints=0"},
 }};
@@ -150,7 +151,7 @@ nlohmann::ordered_json to_json(const TrainKeys& keys) {
                         entry = nullptr;
                     } else if constexpr (std::is_same_v<V, config::Value>) {
                         entry = value.is_null() ? nlohmann::ordered_json(nullptr)
-                                                : nlohmann::ordered_json::parse(value.to_text());
+                                                : config::parse_json(value.to_text());
                     } else {
                         entry = value;
                     }

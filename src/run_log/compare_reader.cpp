@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <fstream>
 #include <functional>
 #include <istream>
 #include <nlohmann/json.hpp>
@@ -13,6 +11,8 @@
 #include <system_error>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
+#include "isoflop/config/json.hpp"
 #include "run_log_document.hpp"
 #include "run_log_json.hpp"
 
@@ -128,12 +128,7 @@ ComparedRun read_metrics_run(const std::filesystem::path& log) {
 /// become null. The file is read in pieces.
 class JsonCharacters : public std::streambuf {
 public:
-    explicit JsonCharacters(const std::filesystem::path& path) : file_(path, std::ios::binary) {
-        if (!file_) {
-            throw IoError(fmt::format("cannot read '{}': {}", path.string(),
-                                      std::generic_category().message(errno)));
-        }
-    }
+    explicit JsonCharacters(const std::filesystem::path& path) : file_(path) {}
 
 protected:
     int_type underflow() override {
@@ -147,9 +142,9 @@ private:
 
     void refill() {
         while (converted_.empty() || gptr() == egptr()) {
-            std::string piece(kPiece, '\0');
-            file_.read(piece.data(), static_cast<std::streamsize>(piece.size()));
-            piece.resize(static_cast<std::size_t>(file_.gcount()));
+            std::string piece(std::min<std::uint64_t>(kPiece, file_.size() - read_), '\0');
+            file_.read(read_, std::as_writable_bytes(std::span(piece)));
+            read_ += piece.size();
             const bool last = piece.empty();
             pending_ += piece;
             convert(last);
@@ -186,7 +181,8 @@ private:
         return 1;
     }
 
-    std::ifstream file_;
+    RandomAccessFile file_;
+    std::uint64_t read_ = 0;
     std::string pending_;
     std::string converted_;
     bool quoted_ = false;
@@ -199,16 +195,17 @@ ordered_json read_document(
     const std::function<void(std::string_view list, const ordered_json& record)>& use) {
     JsonCharacters characters(log);
     std::istream stream(&characters);
-    std::string list;
-    const auto filter = [&](int depth, ordered_json::parse_event_t event, ordered_json& parsed) {
-        if (event == ordered_json::parse_event_t::key && depth == 1)
-            list = parsed.get<std::string>();
-        const bool listed = list == kIterations || list == kEvaluations;
-        if (!listed || depth != 2 || event != ordered_json::parse_event_t::object_end) return true;
-        use(list, parsed);
-        return false;
-    };
-    return ordered_json::parse(stream, filter, false);
+    try {
+        return config::parse_json_stream(
+            stream, [&](std::string_view list, const ordered_json& item) {
+                if (list != kIterations && list != kEvaluations) return false;
+                use(list, item);
+                return true;
+            });
+    } catch (const config::JsonFault& fault) {
+        throw IoError(
+            fmt::format("'{}' is not JSON, or is cut short: {}", log.string(), fault.what()));
+    }
 }
 
 ComparedRun read_document_run(const std::filesystem::path& log) {
@@ -221,9 +218,6 @@ ComparedRun read_document_run(const std::filesystem::path& log) {
                 reader.evaluation(record);
             }
         });
-    if (document.is_discarded()) {
-        throw IoError(fmt::format("'{}' is not JSON, or is cut short", log.string()));
-    }
     if (!document.is_object() || !document.contains(kIterations)) {
         throw IoError(fmt::format("'{}' is not the log of a run: it has no training_iterations",
                                   log.string()));

@@ -1,6 +1,4 @@
 // metrics.jsonl: every record is a line, appended when it exists.
-#include <fcntl.h>
-
 #include "metrics_file.hpp"
 #include "run_log_json.hpp"
 #include "sink.hpp"
@@ -11,7 +9,7 @@ namespace {
 class JsonlSink : public Sink {
 public:
     explicit JsonlSink(const std::filesystem::path& run_dir)
-        : path_(metrics_path_of(run_dir)), file_(open_file(path_, O_WRONLY | O_APPEND, "write")) {}
+        : path_(metrics_path_of(run_dir)), file_(continue_log(path_)) {}
 
     void iteration(const IterationRecord& record) override { append(iteration_json(record)); }
     void evaluation(const EvalRecord& record) override { append(eval_json(record)); }

@@ -1,6 +1,5 @@
 #include "metrics_file.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <span>
@@ -46,7 +45,7 @@ RunDocument begin_metrics(const std::filesystem::path& run_dir, const ordered_js
             run_dir.string(), text_at(header, "run_name")));
     }
     make_directories(run_dir);
-    const FileDescriptor file = open_file(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND, "write");
+    const FileDescriptor file = create_log(path);
     append_line(file, header, path);
     RunDocument document;
     document.add_line(header);

@@ -9,6 +9,8 @@
 #include <system_error>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
+#include "isoflop/config/json.hpp"
 #include "run_log_json.hpp"
 
 namespace isoflop::run_log {
@@ -22,12 +24,9 @@ constexpr std::int64_t kWarmUpIterations = 5;
 constexpr std::string_view kIterationStart = R"({"type":"iteration",)";
 
 std::ifstream open_metrics(const std::filesystem::path& path) {
+    (void)open_regular_file(path);  // refuses anything else, which reading might wait for
     std::ifstream file(path, std::ios::binary);
-    if (!file || std::filesystem::is_directory(path)) {
-        const int reason = std::filesystem::is_directory(path) ? EISDIR : errno;
-        throw IoError(fmt::format("cannot read '{}': {}", path.string(),
-                                  std::generic_category().message(reason)));
-    }
+    if (!file) throw_system_error("read", path, errno);
     return file;
 }
 
@@ -113,13 +112,18 @@ std::uint64_t read_metrics(const std::filesystem::path& metrics_path,
         }
         if (!complete) break;
         ++number;
-        const ordered_json json = ordered_json::parse(line, nullptr, false);
+        const ordered_json json = config::try_parse_json(line).value_or(ordered_json());
         const std::string type = type_of(json);
         if (type.empty() || (type == line_type::kHeader) != (number == 1)) {
             damaged = number;
             continue;
         }
-        use({line, json});
+        try {
+            use({line, json});
+        } catch (const ordered_json::exception& error) {
+            throw IoError(fmt::format("'{}' is damaged in line {}: {}", metrics_path.string(),
+                                      number, error.what()));
+        }
         used += line.size() + 1;
     }
     if (used == 0) {

@@ -1,6 +1,5 @@
 #include "isoflop/run_log/tensorboard.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -57,7 +56,7 @@ TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& run_dir,
     make_directories(run_dir);
     const double now = seconds_since_epoch();
     state_->path = unused_path(run_dir, now);
-    state_->file = open_file(state_->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND, "write");
+    state_->file = create_log(state_->path);
     state_->write(version_event(now));
     if (resumed_at) state_->write(restart_event(now, *resumed_at));
 }

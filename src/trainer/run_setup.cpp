@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/printable.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/config/json.hpp"
 #include "isoflop/device/rank_gpu.hpp"
 #include "isoflop/machine/this_machine.hpp"
 #include "isoflop/recipe/data_vocabulary.hpp"
@@ -20,6 +20,8 @@ namespace isoflop::trainer {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr std::uint64_t kLargestConfig = std::uint64_t{1} << 27U;
 
 data::TokenDataset open_data(const recipe::DataKeys& keys, data::Split split) {
     const std::string& given = split == data::Split::train ? keys.train_data : keys.val_data;
@@ -127,8 +129,7 @@ void open_initial_state(RunSetup& setup, const recipe::RunKeys& keys, const Worl
     }
     if (fs::exists(path / "config.json")) {
         setup.hugging_face = checkpoint::import_hugging_face(path);
-        std::ifstream file(path / "config.json");
-        setup.imported_model = nlohmann::ordered_json::parse(file);
+        setup.imported_model = config::read_json_file(path / "config.json", kLargestConfig);
     } else {
         setup.initial_weights = checkpoint::CheckpointReader::open(path);
         setup.imported_model = imported_model_of(*setup.initial_weights);
@@ -179,7 +180,8 @@ std::optional<attention_lab::AttentionDecision> agree_on_attention(const RunSetu
         };
         return to_json(attention_lab::decide_attention(config, context, earlier, fits)).dump();
     });
-    return attention_lab::attention_decision_from_json(nlohmann::ordered_json::parse(text));
+    return attention_lab::attention_decision_from_json(
+        config::parse_json(text, "attention backend of rank 0"));
 }
 
 /// Validation data may be missing where nothing asks for an evaluation.

@@ -34,9 +34,11 @@ std::string encode(ExitCode code, std::string_view text) {
 }
 
 std::string decode(const std::string& answer) {
-    const std::size_t space = answer.find(' ');
-    const auto code = static_cast<ExitCode>(std::stoi(answer.substr(0, space)));
-    std::string text = answer.substr(space + 1);
+    const auto last = static_cast<char>('0' + static_cast<int>(ExitCode::diverged));
+    if (answer.size() < 2 || answer[0] < '0' || answer[0] > last || answer[1] != ' ')
+        throw IoError("what rank 0 answered through the store is damaged");
+    const auto code = static_cast<ExitCode>(answer[0] - '0');
+    std::string text = answer.substr(2);
     if (code != ExitCode::ok) throw Error(code, text);
     return text;
 }

@@ -445,7 +445,7 @@ TEST(PreparedFolder, DamageIsFound) {
     EXPECT_EQ(refusal().exit_code, 0);
 
     test::write_file(out / "meta.json", meta.substr(0, meta.size() / 2));
-    EXPECT_THAT(refusal().message, HasSubstr("meta.json: error: damaged"));
+    EXPECT_THAT(refusal().message, HasSubstr("meta.json' is damaged"));
     auto changed = nlohmann::json::parse(meta);
     changed["train"]["shards"][0]["tokens"] = 999;
     test::write_file(out / "meta.json", changed.dump());

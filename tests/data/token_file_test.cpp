@@ -3,8 +3,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <csignal>
 #include <thread>
 
 #include "data/data_test_support.hpp"
@@ -226,17 +229,66 @@ TEST(TokenFile, OtherFilesAreRefusedWithAReason) {
     EXPECT_THAT(refusal_to_open(folder / "missing/x.bin").message, HasSubstr("there is no folder"));
 }
 
+TEST(TokenFile, PipesAndDevicesAreRefusedWithoutWaiting) {
+    const TemporaryDirectory folder;
+    ASSERT_EQ(::mkfifo((folder / "pipe.bin").c_str(), 0600), 0);
+    std::filesystem::create_symlink("/dev/zero", folder / "zero.bin");
+    for (const auto& [name, kind] :
+         {std::pair("pipe.bin", "pipe"), std::pair("zero.bin", "device")}) {
+        const auto refusal = refusal_to_open(folder / name);
+        EXPECT_EQ(refusal.exit_code, kIo);
+        EXPECT_THAT(refusal.message, HasSubstr(name));
+        EXPECT_THAT(refusal.message, HasSubstr(kind));
+    }
+}
+
+/// As when the file is prepared again below a run; a mapping would end the process by SIGBUS.
+TEST(TokenFile, TruncatedWhileInUseIsAnIoErrorNamingTheFile) {
+    const TemporaryDirectory folder;
+    const auto tokens = test::random_tokens(100'000, 50);
+    test::write_shard(folder / "own.bin", tokens, 50);
+    test::write_file(folder / "bare.bin", test::bytes_of<std::uint16_t>(tokens));
+    for (const char* name : {"own.bin", "bare.bin"}) {
+        const TokenFile file = TokenFile::open(folder / name);
+        std::filesystem::resize_file(folder / name, 4096);
+        const auto refusal = refusal_of([&] { return test::all_tokens(file).size(); });
+        EXPECT_EQ(refusal.exit_code, kIo);
+        EXPECT_THAT(refusal.message, HasSubstr(name));
+        EXPECT_THAT(refusal.message, HasSubstr("truncated while it was in use"));
+    }
+}
+
+/// A limit on the size of a file fails the write as a full disk does.
 TEST(TokenFileWriter, FullDiskIsAnIoErrorNamingTheFile) {
-    if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "this system has no /dev/full";
-    const auto refusal = refusal_of([] {
-        TokenFileWriter writer("/dev/full", {.vocab_size = 10});
+    const TemporaryDirectory folder;
+    struct rlimit before {};
+    ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+    auto* const old_handler = std::signal(SIGXFSZ, SIG_IGN);
+    const struct rlimit limited = {.rlim_cur = 100'000, .rlim_max = before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limited), 0);
+    const auto refusal = refusal_of([&] {
+        TokenFileWriter writer(folder / "x.bin", {.vocab_size = 10});
         writer.append(test::random_tokens(100000, 10));
         writer.finish();
         return 0;
     });
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+    std::signal(SIGXFSZ, old_handler);
     EXPECT_EQ(refusal.exit_code, kIo);
-    EXPECT_THAT(refusal.message,
-                HasSubstr("/dev/full: error: cannot be written: No space left on device"));
+    EXPECT_THAT(refusal.message, HasSubstr("x.bin"));
+    EXPECT_THAT(refusal.message, HasSubstr("File too large"));
+}
+
+TEST(TokenFileWriter, WritesNeitherThroughLinksNorToDevices) {
+    const TemporaryDirectory folder;
+    test::write_file(folder / "precious", "precious");
+    std::filesystem::create_symlink(folder / "precious", folder / "x.bin");
+    test::write_shard(folder / "x.bin", test::random_tokens(100, 10), 10);
+    EXPECT_EQ(test::read_file(folder / "precious"), "precious");
+    EXPECT_EQ(TokenFile::open(folder / "x.bin").size(), 100U);
+    EXPECT_THAT(
+        refusal_of([] { return TokenFileWriter("/dev/null", {.vocab_size = 10}).size(); }).message,
+        HasSubstr("device"));
 }
 
 TEST(TokenFileWriter, RefusesTokensOutsideTheVocabulary) {

@@ -57,6 +57,13 @@ class CheckIncludes(unittest.TestCase):
         result = self.check()
         self.assertEqual((result.returncode, result.stderr), (0, ""))
 
+    def test_files_and_json_have_one_entrance(self):
+        self.plant("src/ops/rope.cpp", "// std::ofstream\nstd::ofstream file(path);\nordered_json::parse(text);\n"
+                                       "::open(path, O_WRONLY | O_CREAT);\nfopen(path, \"rb\");\n")
+        self.plant("src/base/file.cpp", "::open(path, O_WRONLY | O_CREAT);\n")
+        self.expect_findings(("src/ops/rope.cpp:2", "creates"), ("src/ops/rope.cpp:3", "parses JSON"),
+                             ("src/ops/rope.cpp:4", "creates"))
+
     def test_an_upward_arrow_is_found(self):
         self.plant("src/ops/upward.cpp", '// as below\n#include "isoflop/trainer/loop.hpp"\n')
         self.expect_findings(("src/ops/upward.cpp:2", "isoflop/trainer/loop.hpp", "ops (row 1)", "trainer (row 2)"))

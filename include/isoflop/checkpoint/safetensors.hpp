@@ -1,7 +1,7 @@
 // The safetensors file format (https://huggingface.co/docs/safetensors): an 8-byte little-endian
 // header length, a JSON header {"name": {"dtype", "shape", "data_offsets": [begin, end]},
-// "__metadata__": {...}}, then the tensors, row-major and without gaps. Files are read through a
-// memory mapping and written in one pass.
+// "__metadata__": {...}}, then the tensors, row-major and without gaps. Files are written in one
+// pass.
 #pragma once
 
 #include <cstddef>
@@ -114,7 +114,10 @@ public:
     [[nodiscard]] const std::vector<TensorEntry>& tensors() const;  ///< in file order
     [[nodiscard]] const Metadata& metadata() const;
     [[nodiscard]] const TensorEntry* find(std::string_view name) const;  ///< nullptr when absent
-    [[nodiscard]] std::span<const std::byte> bytes(const TensorEntry& tensor) const;
+    /// Bytes first, first + 1, ... of the tensor as it is stored; throws std::out_of_range when they
+    /// do not fit.
+    void read_bytes(const TensorEntry& tensor, std::uint64_t first,
+                    std::span<std::byte> bytes) const;
 
     /// Elements [first, first + values.size()) converted to the type asked for. Throws IoError when
     /// the tensor is not floating point, std::out_of_range when the range does not fit.

@@ -1,4 +1,5 @@
-// A file of tokens, memory-mapped. Three formats are read, distinguished by their first bytes:
+// A file of tokens, read where a window needs them. Three formats are read, distinguished by their
+// first bytes:
 //  - our shard (magic "ISOFLOPT"), which prepare-data writes: it knows its vocabulary and
 //    tokenizer, and every 64 KiB of tokens has a checksum, verified when a token of that block is
 //    first read. So opening costs nothing even for a huge shard, and a damaged block never reaches
@@ -58,10 +59,10 @@ public:
     void verify() const;
 
 private:
-    struct Mapping;
-    explicit TokenFile(std::unique_ptr<Mapping> mapping);
+    struct State;
+    explicit TokenFile(std::unique_ptr<State> state);
 
-    std::unique_ptr<Mapping> mapping_;
+    std::unique_ptr<State> state_;
 };
 
 }  // namespace isoflop::data

@@ -16,8 +16,8 @@ struct ShardInfo {
 
 class TokenFileWriter {
 public:
-    /// Creates (or truncates) the file. Throws IoError when that fails, as do the functions below
-    /// on a full disk.
+    /// Creates the file, in place of one that has the name. Throws IoError when that fails, as do
+    /// the functions below on a full disk.
     TokenFileWriter(std::filesystem::path path, ShardInfo info);
     TokenFileWriter(TokenFileWriter&&) noexcept;
     TokenFileWriter& operator=(TokenFileWriter&&) noexcept;

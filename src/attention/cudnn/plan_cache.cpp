@@ -3,12 +3,16 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <fstream>
-#include <iterator>
-
 #include "isoflop/base/checksum.hpp"
+#include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
 
 namespace isoflop::attention::cudnn {
+namespace {
+
+constexpr std::uint64_t kLargestPlan = std::uint64_t{1} << 30U;
+
+}  // namespace
 
 std::string PlanCache::head(const std::string& key) const {
     return fmt::format("isoflop cudnn plan, version 1\n{}\n{}\n", origin_, key);
@@ -21,8 +25,12 @@ std::filesystem::path PlanCache::file_of(const std::string& key) const {
 
 std::optional<std::string> PlanCache::find(const std::string& key) const {
     if (!enabled()) return std::nullopt;
-    std::ifstream in(file_of(key), std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+    std::string text;
+    try {
+        text = read_text_file(file_of(key), kLargestPlan);
+    } catch (const IoError&) {
+        return std::nullopt;
+    }
     const std::string expected = head(key);
     if (!text.starts_with(expected)) return std::nullopt;
     const std::size_t end_of_checksum = text.find('\n', expected.size());
@@ -35,16 +43,17 @@ std::optional<std::string> PlanCache::find(const std::string& key) const {
 
 void PlanCache::put(const std::string& key, const std::string& plan) const {
     if (!enabled()) return;
-    std::error_code error;
-    std::filesystem::create_directories(folder_, error);
-    // Ranks on one machine share the folder: each writes its own file and then puts it in place.
-    const std::filesystem::path file = file_of(key);
-    const std::filesystem::path temporary = fmt::format("{}.{}.tmp", file.string(), getpid());
-    std::ofstream out(temporary, std::ios::binary);
-    out << head(key) << checksum_text(crc32c(plan)) << '\n' << plan;
-    out.close();
-    if (out) std::filesystem::rename(temporary, file, error);
-    if (!out || error) std::filesystem::remove(temporary, error);
+    const std::filesystem::path path = file_of(key);
+    try {
+        make_directories(folder_);
+        // Ranks on one machine share the folder: each writes its own file and puts it in place.
+        NewFile file(path, fmt::format("{}.{}.tmp", path.string(), getpid()));
+        file.append(fmt::format("{}{}\n", head(key), checksum_text(crc32c(plan))));
+        file.append(plan);
+        file.commit(false);
+    } catch (const IoError&) {
+        return;  // the plan is made again next time
+    }
 }
 
 }  // namespace isoflop::attention::cudnn
