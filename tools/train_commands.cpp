@@ -147,10 +147,14 @@ int run_sample(const TrainOptions& options) {
     trained_model::LoadedModel model =
         trained_model::load_model(options.checkpoint, options.tokenizer_folder);
     if (!model.tokenizer) {
+        const bool has_other = std::filesystem::exists(model.companions / "tokenizer.json");
         throw ConfigError(fmt::format(
-            "{}: no tokenizer was found beside the model; give --tokenizer FOLDER (a data folder "
-            "made by prepare-data)",
-            model.directory.string()));
+            "{}: {}; give --tokenizer FOLDER (a data folder made by prepare-data, or a folder with "
+            "a tokenizer.model)",
+            model.directory.string(),
+            has_other ? "its tokenizer.json is kept for training and export, but sample encodes "
+                        "only by byte, char and SentencePiece tokenizers"
+                      : "no tokenizer was found beside the model"));
     }
     device::ThreadPool pool;
     device::Context context(pool);
@@ -158,6 +162,9 @@ int run_sample(const TrainOptions& options) {
     request.prompt = options.prompt;
     request.max_new_tokens = options.tokens;
     request.sampling = {options.temperature, options.top_k, options.seed};
+    if (model.special_tokens.begins_texts)
+        request.beginning = static_cast<std::int32_t>(*model.special_tokens.beginning);
+    request.ends.assign(model.special_tokens.ends.begin(), model.special_tokens.ends.end());
     // What a model writes may hold anything; a pipe or a file gets it as it is.
     const bool terminal = isatty(STDOUT_FILENO) != 0;
     const auto write = [&](std::string_view text) {

@@ -8,6 +8,7 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/config/json.hpp"
+#include "isoflop/model/trainable.hpp"
 
 namespace isoflop::checkpoint {
 namespace {
@@ -177,6 +178,17 @@ void add_llama_keys(ordered_json& json, const ModelConfig& config, const Hugging
     }
 }
 
+/// The ids as the imported config.json has them: null, one, or a list.
+void keep_special_tokens(ordered_json& json, const std::string& imported) {
+    if (imported.empty()) return;
+    const ordered_json config = config::parse_json(imported, "config.json of the imported model");
+    if (!config.is_object()) return;
+    for (const char* key :
+         {"bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id"}) {
+        if (const auto found = config.find(key); found != config.end()) json[key] = *found;
+    }
+}
+
 }  // namespace
 
 HuggingFaceClass hugging_face_class(const ModelConfig& config) {
@@ -232,6 +244,7 @@ ordered_json hugging_face_config(const ModelConfig& config, ElementType type,
     json["bos_token_id"] = id_or_null(tokenizer.beginning_of_text);
     json["eos_token_id"] = id_or_null(tokenizer.end_of_text);
     json["pad_token_id"] = nullptr;
+    keep_special_tokens(json, tokenizer.config_json);
     json["torch_dtype"] = torch_type(type);
     json["use_cache"] = true;
     return json;
@@ -246,6 +259,15 @@ void check_importable(const ModelConfig& config, const std::string& config_json,
         refuse(fmt::format(
             "model_type {} computes something else than the trainer's blocks; importable are {}",
             config.model_type, fmt::join(kImportable, ", ")));
+    }
+    if (config.rope_scaling) {
+        if (const std::string reason = model::untrainable_rope_scaling(*config.rope_scaling);
+            !reason.empty()) {
+            refuse(
+                fmt::format("rope_scaling: {} is not computed by the trainer, so that nothing "
+                            "could use the model; rope_type llama3, linear and default are",
+                            reason));
+        }
     }
     // Read before as JSONC, which allows comments; transformers does not write such files.
     const auto json = config::try_parse_json(config_json);

@@ -67,6 +67,13 @@ nlohmann::ordered_json generation_config(const TokenizerInformation& tokenizer) 
     return json;
 }
 
+bool brings_generation_config(const TokenizerInformation& tokenizer) {
+    return tokenizer.kind == TokenizerInformation::Kind::files &&
+           std::any_of(tokenizer.files.begin(), tokenizer.files.end(), [](const auto& file) {
+               return file.filename() == "generation_config.json";
+           });
+}
+
 }  // namespace
 
 void export_hugging_face(const model::ModelConfig& config, const TensorReader& tensors,
@@ -82,8 +89,10 @@ void export_hugging_face(const model::ModelConfig& config, const TensorReader& t
     make_directories(out_dir);
     write_weights(config, tensors, options.type, out_dir / "model.safetensors");
     write_tokenizer_files(options.tokenizer, out_dir);
-    write_text_file(out_dir / "generation_config.json",
-                    generation_config(options.tokenizer).dump(2) + "\n");
+    if (!brings_generation_config(options.tokenizer)) {
+        write_text_file(out_dir / "generation_config.json",
+                        generation_config(options.tokenizer).dump(2) + "\n");
+    }
     // Last: a folder with a config.json is complete. The index of an earlier, sharded model would
     // override the new file.
     std::error_code ignored;

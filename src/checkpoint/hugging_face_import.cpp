@@ -10,11 +10,11 @@
 #include "hugging_face_config.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/file.hpp"
+#include "isoflop/checkpoint/companion_files.hpp"
 #include "isoflop/checkpoint/hugging_face.hpp"
 #include "isoflop/config/json.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/model/parameter_layout.hpp"
-#include "tokenizer_files.hpp"
 
 namespace isoflop::checkpoint {
 namespace {
@@ -127,7 +127,7 @@ struct HuggingFaceModel::State {
         files = open_files(directory);
         collect();
         match();
-        tokenizer_files = find_tokenizer_files(directory);
+        tokenizer_files = companion_files(directory);
     }
 
     [[noreturn]] void refuse(const std::string& what) const {
@@ -229,6 +229,10 @@ void HuggingFaceModel::read(const std::string& name, std::int64_t first,
 TensorReader HuggingFaceModel::reader() const {
     return [state = state_.get()](const std::string& name, std::int64_t first,
                                   std::span<float> values) { state->read(name, first, values); };
+}
+
+const std::filesystem::path& HuggingFaceModel::directory() const {
+    return state_->directory;
 }
 
 const std::vector<std::filesystem::path>& HuggingFaceModel::tokenizer_files() const {

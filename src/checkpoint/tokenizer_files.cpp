@@ -143,14 +143,4 @@ void write_tokenizer_files(const TokenizerInformation& tokenizer,
     }
 }
 
-std::vector<std::filesystem::path> find_tokenizer_files(const std::filesystem::path& directory) {
-    std::vector<std::filesystem::path> files;
-    for (const char* name :
-         {"tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
-          "added_tokens.json", "vocab.json", "merges.txt"}) {
-        if (std::filesystem::is_regular_file(directory / name)) files.push_back(directory / name);
-    }
-    return files;
-}
-
 }  // namespace isoflop::checkpoint

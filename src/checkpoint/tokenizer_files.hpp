@@ -2,7 +2,6 @@
 #pragma once
 
 #include <filesystem>
-#include <vector>
 
 #include "isoflop/checkpoint/hugging_face.hpp"
 
@@ -11,9 +10,5 @@ namespace isoflop::checkpoint {
 /// Throws IoError when a file cannot be copied, ConfigError for a characters table with duplicates.
 void write_tokenizer_files(const TokenizerInformation& tokenizer,
                            const std::filesystem::path& directory);
-
-/// The tokenizer files of a Hugging Face folder.
-[[nodiscard]] std::vector<std::filesystem::path> find_tokenizer_files(
-    const std::filesystem::path& directory);
 
 }  // namespace isoflop::checkpoint

@@ -60,16 +60,20 @@ struct Encoded {
 void encode_document(InputDocument& document, const Tokenizer& tokenizer, ShardSequence& shards,
                      Encoded& encoded, ProgressMeter& meter) {
     const bool counts_replaced = tokenizer.name() == "sentencepiece";
-    std::string text;  // what is not encoded yet
+    constexpr std::size_t kContext = 64;
+    std::string text;    // what is not encoded yet
+    std::string before;  // the end of what is encoded
     std::uint64_t text_offset = 0;
     const auto encode = [&](std::size_t length) {
         const std::string_view part = std::string_view(text).substr(0, length);
         if (counts_replaced) static_cast<void>(replace_invalid_utf8(part, &encoded.replaced_bytes));
         try {
-            shards.append(tokenizer.encode(part));
+            shards.append(tokenizer.encode_after(before, part));
         } catch (const EncodeError& error) {
             fail_encoding(document, error.reason(), text_offset + error.byte_offset());
         }
+        before.append(part.substr(part.size() - std::min(part.size(), kContext)));
+        before.erase(0, before.size() - std::min(before.size(), kContext));
         text.erase(0, length);
         text_offset += length;
     };

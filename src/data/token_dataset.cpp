@@ -9,6 +9,7 @@
 
 #include "data/file_io.hpp"
 #include "data/source_files.hpp"
+#include "data/tokenizer_kinds.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/data/builtin_corpus.hpp"
 
@@ -48,6 +49,19 @@ void check_same_tokenizer(std::uint64_t& known, std::uint64_t hash, const std::s
             "{}: error: made with another tokenizer than the data before it ({:016x}, not {:016x})",
             name, hash, known));
     }
+}
+
+/// nanoGPT's data folders have the vocabulary and its characters in a pickle, which is a program.
+std::string pickle_note(const std::filesystem::path& folder) {
+    const std::filesystem::path pickle = folder / "meta.pkl";
+    std::error_code unknown;
+    if (!std::filesystem::exists(pickle, unknown) ||
+        std::filesystem::exists(folder / kMetaFileName, unknown))
+        return {};
+    return fmt::format(
+        "{} is not read, as reading a pickle runs what is in it: set vocab_size, or prepare the "
+        "text again with train prepare-data, by which sample knows the characters too",
+        pickle.string());
 }
 
 }  // namespace
@@ -93,6 +107,7 @@ TokenSource TokenSource::open(const std::string& location, Split split) {
         source.size_ += file.size();
         source.files_.push_back(std::move(file));
     }
+    source.note_ = pickle_note(found.files.front().parent_path());
     if (source.tokenizer_hash_ == 0)
         source.tokenizer_folder_.clear();  // files from elsewhere beside a meta.json
     return source;

@@ -56,6 +56,7 @@ struct TokenFile::State {
     void read_isoflop_header();
     void read_llmc_header(std::uint32_t magic);
     void read_bare_tokens();
+    [[nodiscard]] int bare_width() const;
     void check_length(std::uint64_t expected, std::uint64_t count) const;
     void verify_block(std::uint64_t block) const;
     void verify_blocks_of(std::uint64_t first, std::uint64_t count) const;
@@ -187,6 +188,63 @@ void TokenFile::State::read_llmc_header(std::uint32_t magic) {
     check_length(layout::kLlmcHeaderBytes + token_bytes(), size);
 }
 
+namespace {
+
+/// What words of 16 bits look like, in groups of four from places all over a file.
+struct WordCounts {
+    std::uint64_t groups = 0;      ///< of four words
+    std::uint64_t low_large = 0;   ///< groups in which word 0 or 2 could not be the high half
+    std::uint64_t high_large = 0;  ///< groups in which word 1 or 3 could not be
+    std::uint64_t high_any = 0;    ///< groups in which word 1 or 3 is not zero
+    std::uint64_t third_any = 0;   ///< groups in which word 2 is not zero
+};
+
+/// 2^20 tokens, more than any vocabulary has: the high half of a 32-bit token is below 16.
+constexpr std::uint16_t kLargestHighHalf = 15;
+
+}  // namespace
+
+/// Bytes per token of a file without a header. In text of any tokenizer small numbers do not stand
+/// at every second place only, so both widths are told apart by a few thousand tokens; what is
+/// neither is asked for.
+int TokenFile::State::bare_width() const {
+    constexpr std::uint64_t kFewest = 32;  // groups; smaller files are nanoGPT's
+    constexpr std::uint64_t kPlaces = 64;
+    constexpr std::uint64_t kGroupsPerPlace = 64;
+    using Group = std::array<std::uint16_t, 4>;
+    const std::uint64_t all = length() / sizeof(Group);
+    if (length() % 4 != 0 || all < kFewest) return 2;
+    WordCounts counts;
+    std::vector<Group> groups(std::min(all, kGroupsPerPlace));
+    const std::uint64_t places = std::min(kPlaces, all / groups.size());
+    for (std::uint64_t place = 0; place < places; ++place) {
+        const std::uint64_t last_place = std::max<std::uint64_t>(places - 1, 1);
+        const std::uint64_t first = (all - groups.size()) * place / last_place;
+        file.read(first * sizeof(Group), std::as_writable_bytes(std::span(groups)));
+        for (const Group& group : groups) {
+            ++counts.groups;
+            if (std::max(group[0], group[2]) > kLargestHighHalf) ++counts.low_large;
+            if (std::max(group[1], group[3]) > kLargestHighHalf) ++counts.high_large;
+            if (group[1] != 0 || group[3] != 0) ++counts.high_any;
+            if (group[2] != 0) ++counts.third_any;
+        }
+    }
+    const auto convert = [&](std::string_view what) {
+        fail(path(), fmt::format("{}: write the tokens as uint16 or uint32, as numpy's "
+                                 "astype(numpy.uint32).tofile does, or with llm.c's header",
+                                 what));
+    };
+    // Small numbers at most places are a small vocabulary in 16 bits.
+    if (counts.low_large < counts.groups / 2) return 2;
+    if (counts.high_any == 0 && counts.third_any == 0 && length() % 8 == 0)
+        convert("this looks like tokens of 64 bits");
+    if (counts.high_large == 0) return 4;
+    // Some large numbers there: negative or wrong 32-bit tokens, where 16 bits have many.
+    if (counts.high_large * 8 < counts.low_large)
+        convert("this has neither the look of 16-bit tokens nor of valid 32-bit tokens");
+    return 2;
+}
+
 void TokenFile::State::read_bare_tokens() {
     if (length() % 2 != 0) {
         fail(path(), fmt::format("{} bytes are not a whole number of uint16 tokens: truncated, or "
@@ -195,8 +253,8 @@ void TokenFile::State::read_bare_tokens() {
     }
     format = TokenFormat::nanogpt;
     tokens_begin = 0;
-    size = length() / 2;
-    bytes_per_token = 2;
+    bytes_per_token = bare_width();
+    size = length() / static_cast<std::uint64_t>(bytes_per_token);
 }
 
 TokenFile::TokenFile(std::unique_ptr<State> state) : state_(std::move(state)) {}

@@ -63,6 +63,11 @@ EncodeError::EncodeError(std::string reason, std::size_t byte_offset)
       reason_(std::move(reason)),
       byte_offset_(byte_offset) {}
 
+std::vector<std::int32_t> Tokenizer::encode_after(std::string_view /*before*/,
+                                                  std::string_view text) const {
+    return encode(text);
+}
+
 std::string Tokenizer::decode(std::span<const std::int32_t> tokens) const {
     return replace_invalid_utf8(decode_bytes(tokens));
 }
@@ -97,6 +102,9 @@ std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder) {
         return tokenizer_from_json(read_json(tokenizer_file), folder, tokenizer_file.string());
     }
     const fs::path meta_file = folder / kMetaFileName;
+    // The folder of a published model has its SentencePiece model alone.
+    if (!fs::exists(meta_file, error) && fs::exists(folder / kModelFileName, error))
+        return load_sentencepiece(folder / kModelFileName);
     if (!fs::exists(meta_file, error)) {
         fail(folder, fmt::format("holds no tokenizer: neither {} nor {}", kMetaFileName,
                                  kTokenizerFileName));

@@ -5,12 +5,17 @@
 
 #include <algorithm>
 #include <charconv>
+#include <mutex>
+#include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "data/file_io.hpp"
 #include "data/tokenizer_kinds.hpp"
 #include "data/utf8_stream.hpp"
+#include "isoflop/base/file.hpp"
+#include "isoflop/config/utf8.hpp"
 
 #ifdef ISOFLOP_HAVE_SENTENCEPIECE
 #include <sentencepiece_processor.h>
@@ -32,7 +37,47 @@ namespace {
 
 constexpr std::string_view kSpaceMark =
     "\xE2\x96\x81";  // U+2581, which stands for a space in pieces
-constexpr std::size_t kLongestChunk = 65536;
+/// A text is cut when so much has come; where it has no place to be cut in its last bytes of this
+/// number, more is awaited, up to the second number.
+constexpr std::size_t kChunk = 65536;
+constexpr std::size_t kLongestChunk = std::size_t{16} << 20U;
+/// Bytes on either side with which a place to cut is tried.
+constexpr std::size_t kTried = 256;
+
+/// The last code point of a text, as bytes; empty when it ends in something else.
+std::string_view last_code_point(std::string_view text) {
+    std::size_t begin = text.size() - std::min<std::size_t>(text.size(), 1);
+    while (begin > 0 && text.size() - begin < 4 && config::is_continuation_byte(text[begin]))
+        --begin;
+    const auto last = text.substr(begin);
+    if (last.empty() || config::decode_utf8(last, 0).length != last.size()) return {};
+    return last;
+}
+
+/// Pairs of neighbouring characters within the pieces of a model. Between two characters that are
+/// no such pair no piece goes on, so the text on either side is encoded independently of the other.
+class InnerPairs {
+public:
+    void add(std::string_view piece) {
+        std::optional<char32_t> left;
+        for (std::size_t offset = 0; offset < piece.size();) {
+            const config::CodePoint right = config::decode_utf8(piece, offset);
+            if (left) pairs_.insert(key(*left, right.value));
+            left = right.value;
+            offset += right.length;
+        }
+    }
+    [[nodiscard]] bool contains(char32_t left, char32_t right) const {
+        const auto as_in_pieces = [](char32_t c) { return c == U' ' ? U'\u2581' : c; };
+        return pairs_.contains(key(as_in_pieces(left), as_in_pieces(right)));
+    }
+
+private:
+    static std::uint64_t key(char32_t left, char32_t right) {
+        return (static_cast<std::uint64_t>(left) << 32U) | right;
+    }
+    std::unordered_set<std::uint64_t> pairs_;
+};
 
 class SentencePieceTokenizer final : public Tokenizer {
 public:
@@ -64,6 +109,18 @@ public:
         return ids;
     }
 
+    // The library may put a space before a text and drop those at its ends, so the text is encoded
+    // behind the character before it, whose tokens are then left out.
+    [[nodiscard]] std::vector<std::int32_t> encode_after(std::string_view before,
+                                                         std::string_view text) const override {
+        if (before.empty()) return encode(text);
+        for (const std::string_view context :
+             {last_code_point(before), std::string_view("\n"), std::string_view("\xE3\x80\x82")}) {
+            if (auto tokens = encode_behind(context, text)) return *std::move(tokens);
+        }
+        return encode(text);
+    }
+
     [[nodiscard]] std::string decode_bytes(std::span<const std::int32_t> tokens) const override {
         std::string text;
         bool is_document_start = true;
@@ -82,14 +139,18 @@ public:
         return text;
     }
 
-    // Cuts after a line where possible: no piece of our own models crosses the end of a line.
+    // Cuts between two characters that no piece of the model joins, and tries there whether the
+    // model, with its normalisation, gives the same tokens.
     [[nodiscard]] std::size_t stream_boundary(std::string_view text) const override {
-        const std::size_t newline = text.rfind('\n');
-        if (newline != std::string_view::npos) return newline + 1;
-        if (text.size() < kLongestChunk) return 0;
-        const std::size_t space = text.rfind(' ');
-        if (space != std::string_view::npos && space > 0) return space;
-        return text.size() - incomplete_suffix(text);
+        if (text.size() < kChunk) return 0;
+        std::call_once(pairs_made_, [this] { make_pairs(); });
+        std::size_t place = text.size() - kTried;
+        const std::size_t last_tried = text.size() - std::min(text.size(), kChunk) + 1;
+        for (; place >= last_tried; --place) {
+            if (config::is_continuation_byte(text[place])) continue;
+            if (may_cut(text, place) && cut_changes_nothing(text, place)) return place;
+        }
+        return text.size() < kLongestChunk ? 0 : text.size() - incomplete_suffix(text);
     }
 
     [[nodiscard]] nlohmann::json to_json() const override {
@@ -98,6 +159,46 @@ public:
     [[nodiscard]] std::string_view model_bytes() const override { return model_; }
 
 private:
+    void make_pairs() const {
+        for (int token = 0; token < processor_.GetPieceSize(); ++token) {
+            if (!processor_.IsControl(token) && !processor_.IsUnknown(token) &&
+                !processor_.IsByte(token))
+                pairs_.add(processor_.IdToPiece(token));
+        }
+    }
+
+    [[nodiscard]] bool may_cut(std::string_view text, std::size_t place) const {
+        const std::string_view left = last_code_point(text.substr(0, place));
+        const config::CodePoint right = config::decode_utf8(text, place);
+        return !left.empty() && right.valid &&
+               !pairs_.contains(config::decode_utf8(left, 0).value, right.value);
+    }
+
+    [[nodiscard]] bool cut_changes_nothing(std::string_view text, std::size_t place) const {
+        std::size_t begin = place - std::min(place, kTried);
+        while (begin < place && config::is_continuation_byte(text[begin])) ++begin;
+        const std::string_view before = text.substr(begin, place - begin);
+        std::string_view after = text.substr(place, kTried);
+        after.remove_suffix(incomplete_suffix(after));
+        const auto behind = encode_behind(last_code_point(before), after);
+        if (!behind) return false;
+        std::vector<std::int32_t> tokens = encode(before);
+        tokens.insert(tokens.end(), behind->begin(), behind->end());
+        return tokens == encode(text.substr(begin, before.size() + after.size()));
+    }
+
+    /// nullopt when the tokens of the context change by what follows.
+    [[nodiscard]] std::optional<std::vector<std::int32_t>> encode_behind(
+        std::string_view context, std::string_view text) const {
+        if (context.empty()) return std::nullopt;
+        const std::vector<std::int32_t> alone = encode(context);
+        std::vector<std::int32_t> tokens = encode(std::string(context).append(text));
+        if (tokens.size() < alone.size() || !std::equal(alone.begin(), alone.end(), tokens.begin()))
+            return std::nullopt;
+        tokens.erase(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(alone.size()));
+        return tokens;
+    }
+
     [[nodiscard]] std::string piece_text(std::int32_t token) const {
         const std::string& piece = processor_.IdToPiece(token);
         if (processor_.IsByte(token) && piece.size() == 6) {  // <0x0A>
@@ -122,6 +223,8 @@ private:
     sentencepiece::SentencePieceProcessor processor_;
     std::string model_;
     bool adds_leading_space_ = false;
+    mutable std::once_flag pairs_made_;
+    mutable InnerPairs pairs_;
 };
 
 class SentenceList final : public sentencepiece::SentenceIterator {

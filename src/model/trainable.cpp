@@ -16,6 +16,11 @@ std::string position_reason(const ModelConfig& config, std::int64_t sequence_len
             return fmt::format("a context of {} with {} learned positions", sequence_length,
                                config.max_position_embeddings);
         case PositionEncoding::rope:
+            if (config.rope_scaling) {
+                if (std::string reason = untrainable_rope_scaling(*config.rope_scaling);
+                    !reason.empty())
+                    return "rope_scaling." + reason;
+            }
             if (config.rotary_dim() == config.head_dim) return {};
             return fmt::format("rotary positions on {} of {} head dimensions", config.rotary_dim(),
                                config.head_dim);
@@ -39,6 +44,19 @@ std::string untrainable_reason(const ModelConfig& config, std::int64_t sequence_
         return "models of type " + config.model_type;
     }
     return position_reason(config, sequence_length);
+}
+
+std::string untrainable_rope_scaling(const RopeScaling& scaling) {
+    if (scaling.type != "llama3" && scaling.type != "linear" && scaling.type != "default")
+        return "rope_type " + scaling.type;
+    if (!(scaling.factor > 0)) return fmt::format("factor {}", scaling.factor);
+    if (scaling.type == "llama3" && !(scaling.low_freq_factor > 0))
+        return fmt::format("low_freq_factor {}", scaling.low_freq_factor);
+    if (scaling.type == "llama3" && !(scaling.high_freq_factor > scaling.low_freq_factor)) {
+        return fmt::format("high_freq_factor {} with low_freq_factor {}", scaling.high_freq_factor,
+                           scaling.low_freq_factor);
+    }
+    return {};
 }
 
 }  // namespace isoflop::model

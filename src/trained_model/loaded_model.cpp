@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
 #include "isoflop/checkpoint/checkpoint.hpp"
 #include "isoflop/checkpoint/hugging_face.hpp"
 #include "isoflop/model/model_reader.hpp"
@@ -17,6 +18,10 @@ namespace isoflop::trained_model {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr const char* kSentencePieceModel = "tokenizer.model";
+constexpr std::uint64_t kLargestModel = std::uint64_t{512} << 20U;
+constexpr std::uint64_t kLargestConfig = std::uint64_t{1} << 27U;
 
 void prepare_layout(LoadedModel& model) {
     model.layout = cost::state_layout(model::parameter_layout(model.config), 1);
@@ -44,11 +49,17 @@ LoadedModel load_checkpoint(const fs::path& path) {
             fmt::format("{}: trainer_state.json has no config", reader.directory().string()));
     }
     LoadedModel model;
-    model.keys = recipe::train_keys_from_json(state.at("config"),
-                                              (reader.directory() / "trainer_state.json").string());
-    const auto imported = state.find(kImportedModelKey);
-    model.config = imported != state.end() ? imported_model_config(*imported)
-                                           : recipe::recipe_of(model.keys).model;
+    const std::string state_file = (reader.directory() / "trainer_state.json").string();
+    try {
+        model.keys = recipe::train_keys_from_json(state.at("config"), state_file);
+        const auto imported = state.find(kImportedModelKey);
+        model.config = imported != state.end() && !imported->is_null()
+                           ? imported_model_config(*imported)
+                           : recipe::recipe_of(model.keys).model;
+    } catch (const ConfigError& error) {  // what a program wrote is data, not a configuration
+        throw IoError(fmt::format("'{}' is damaged: {}", state_file, error.what()));
+    }
+    model.companions = checkpoint::companion_folder(reader.directory());
     model.directory = reader.directory();
     model.step = reader.step();
     prepare_layout(model);
@@ -65,6 +76,7 @@ LoadedModel load_hugging_face(const fs::path& path) {
     model.keys.model = model::read_model_file(path / "config.json").keys;
     model.config = source.config();
     model.directory = path;
+    model.companions = path;
     prepare_layout(model);
     read_weights(model, [&](const cost::StateTensor& tensor, std::span<float> values) {
         source.read(tensor.name, 0, values);
@@ -72,19 +84,36 @@ LoadedModel load_hugging_face(const fs::path& path) {
     return model;
 }
 
-/// The folder itself, the run it belongs to (<run>/checkpoints/step_N), or the data it was trained
-/// on.
-std::shared_ptr<const data::Tokenizer> find_tokenizer(const LoadedModel& model) {
+/// The folder itself, the run it belongs to (<run>/checkpoints/step_N), or what came with the
+/// model. Empty when there is no tokenizer that this build reads.
+fs::path find_tokenizer(const LoadedModel& model) {
     const fs::path run = model.directory.parent_path().parent_path();
     for (const fs::path& folder : {model.directory, run}) {
-        if (fs::exists(folder / "tokenizer_isoflop.json")) return data::load_tokenizer(folder);
+        if (fs::exists(folder / "tokenizer_isoflop.json")) return folder;
     }
-    return nullptr;
+    const bool has_model = fs::exists(model.companions / kSentencePieceModel);
+    return has_model && data::has_sentencepiece() ? model.companions : fs::path();
+}
+
+/// Whether the tokenizer is the one that came with the model: the ids of special tokens are then
+/// its own.
+bool has_own_tokenizer(const LoadedModel& model) {
+    if (model.companions.empty()) return false;
+    if (!model.tokenizer) return true;
+    const fs::path file = model.companions / kSentencePieceModel;
+    return !model.tokenizer->model_bytes().empty() && fs::exists(file) &&
+           model.tokenizer->model_bytes() == read_text_file(file, kLargestModel);
 }
 
 checkpoint::TokenizerInformation tokenizer_information(const LoadedModel& model) {
     using Kind = checkpoint::TokenizerInformation::Kind;
     checkpoint::TokenizerInformation information;
+    if (has_own_tokenizer(model)) {
+        information.kind = Kind::files;
+        information.files = checkpoint::companion_files(model.companions);
+        information.config_json = read_text_file(model.companions / "config.json", kLargestConfig);
+        return information;
+    }
     if (!model.tokenizer) return information;
     information.end_of_text = model.tokenizer->end_of_text();
     const std::string name = model.tokenizer->name();
@@ -96,6 +125,9 @@ checkpoint::TokenizerInformation tokenizer_information(const LoadedModel& model)
             if (token == information.end_of_text) continue;
             information.characters.push_back(model.tokenizer->decode_bytes({&token, 1}));
         }
+    } else {
+        information.kind = Kind::sentencepiece;
+        information.model_file = model.tokenizer_folder / kSentencePieceModel;
     }
     return information;
 }
@@ -115,14 +147,15 @@ LoadedModel load_model(const fs::path& path, const fs::path& tokenizer_folder) {
     LoadedModel model = fs::is_directory(path) && fs::exists(path / "config.json")
                             ? load_hugging_face(path)
                             : load_checkpoint(path);
-    model.tokenizer =
-        tokenizer_folder.empty()
-            ? find_tokenizer(model)
-            : std::shared_ptr<const data::Tokenizer>(data::load_tokenizer(tokenizer_folder));
+    model.tokenizer_folder = tokenizer_folder.empty() ? find_tokenizer(model) : tokenizer_folder;
+    if (!model.tokenizer_folder.empty())
+        model.tokenizer = data::load_tokenizer(model.tokenizer_folder);
     if (model.tokenizer && model.tokenizer->vocab_size() > model.config.vocab_size) {
         throw ConfigError(fmt::format("the tokenizer has {} tokens and the model {}",
                                       model.tokenizer->vocab_size(), model.config.vocab_size));
     }
+    if (has_own_tokenizer(model))
+        model.special_tokens = checkpoint::special_tokens(model.companions);
     return model;
 }
 
@@ -200,6 +233,7 @@ fs::path import_model(const fs::path& hugging_face_dir, const fs::path& run_dir)
     if (fs::exists(hugging_face_dir / "tokenizer_isoflop.json")) {
         data::save_tokenizer(*data::load_tokenizer(hugging_face_dir), run_dir);
     }
+    checkpoint::copy_companion_files(hugging_face_dir, run_dir / checkpoint::kCompanionFolder);
     return checkpoint::write_checkpoint(run_dir, 0, weights, moments, state);
 }
 

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "isoflop/checkpoint/companion_files.hpp"
+
 namespace isoflop::trainer {
 namespace {
 
@@ -21,6 +23,14 @@ nlohmann::ordered_json metadata_of(const recipe::Recipe& config) {
             {"compile", false},
             {"use_zero1", config.keys.execution.use_zero1},
             {"use_fsdp", config.keys.execution.use_fsdp}};
+}
+
+/// What came with the model that the run starts from; empty for one from scratch.
+std::filesystem::path companions_of(const RunSetup& setup) {
+    if (setup.hugging_face) return setup.hugging_face->directory();
+    if (setup.initial_weights)
+        return checkpoint::companion_folder(setup.initial_weights->directory());
+    return {};
 }
 
 }  // namespace
@@ -46,6 +56,10 @@ run_log::RunLog open_run_log(const RunSetup& setup, const Hardware& hardware, co
         setup.place.folder, setup.place.name, config_record(setup.plan),
         metadata_of(setup.plan.config), startup_record(setup.plan, hardware), options);
     if (setup.tokenizer) data::save_tokenizer(*setup.tokenizer, setup.place.folder);
+    if (const auto companions = companions_of(setup); !companions.empty()) {
+        checkpoint::copy_companion_files(companions,
+                                         setup.place.folder / checkpoint::kCompanionFolder);
+    }
     return log;
 }
 

@@ -235,6 +235,10 @@ RunSetup prepare_run(recipe::TrainKeys keys, const World& world, device::ThreadP
     setup.writes = !dry_run && !keys.run.eval_only;
     setup.train_data = open_data(keys.data, data::Split::train);
     setup.validation_data = open_validation_data(keys);
+    for (const data::TokenSource& source : setup.train_data.sources()) {
+        if (world.is_first() && !source.note().empty())
+            std::cerr << "warning: " << printable(source.note()) << '\n';
+    }
     setup.tokenizer = setup.train_data.tokenizer();
     open_initial_state(setup, keys.run, world, dry_run);
     const bool imported = !setup.imported_model.is_null();

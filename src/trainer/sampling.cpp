@@ -12,6 +12,7 @@ std::string generate_text(const model::ModelConfig& config, const cost::StateLay
                           const device::TensorView& weights, device::Context& context,
                           const data::Tokenizer& tokenizer, const SampleRequest& request) {
     std::vector<std::int32_t> prompt = tokenizer.encode(request.prompt);
+    if (request.beginning) prompt.insert(prompt.begin(), *request.beginning);
     if (prompt.empty() && tokenizer.end_of_text()) prompt.push_back(*tokenizer.end_of_text());
     if (prompt.empty()) throw ConfigError("the prompt is empty; give at least one character");
     auto total = static_cast<std::int64_t>(prompt.size()) + request.max_new_tokens;
@@ -24,11 +25,14 @@ std::string generate_text(const model::ModelConfig& config, const cost::StateLay
             prompt.size(), config.max_position_embeddings));
     }
     transformer::Generator generator(config, layout, weights, context, total);
-    data::StreamDecoder decoder(tokenizer);
+    data::StreamDecoder decoder(tokenizer, prompt.back());
     std::string text;
     const auto emit = [&](const std::string& piece) {
         text += piece;
         if (request.on_text && !piece.empty()) request.on_text(piece);
+    };
+    const auto is_end = [&](std::int32_t token) {
+        return std::find(request.ends.begin(), request.ends.end(), token) != request.ends.end();
     };
     // In pieces, as the scores of a whole prompt grow with the square of its length.
     constexpr std::size_t kPiece = 1024;
@@ -40,7 +44,7 @@ std::string generate_text(const model::ModelConfig& config, const cost::StateLay
     }
     for (std::uint64_t draw = 0; generator.length() < total; ++draw) {
         const std::int32_t token = transformer::sample_token(logits, request.sampling, draw);
-        if (tokenizer.end_of_text() == token) break;
+        if (tokenizer.end_of_text() == token || is_end(token)) break;
         emit(decoder.push(token));
         logits = generator.feed({&token, 1});
     }

@@ -134,7 +134,7 @@ TEST(HuggingFaceExport, WritesTokenizersOfBytesAndCharacters) {
     EXPECT_EQ(json["model"]["vocab"]["\xC3\xA9"], 2);
 
     const HuggingFaceModel imported = import_hugging_face(folder.path());
-    ASSERT_EQ(imported.tokenizer_files().size(), 2U);
+    ASSERT_EQ(imported.tokenizer_files().size(), 3U);  // with generation_config.json
     tokenizer = {};
     tokenizer.kind = TokenizerInformation::Kind::files;
     tokenizer.files = imported.tokenizer_files();

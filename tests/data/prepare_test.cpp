@@ -336,7 +336,7 @@ TEST(PrepareData, FullDiskLeavesNothingBehind) {
             });
         }
         EXPECT_EQ(refusal.exit_code, 3) << bytes;
-        EXPECT_THAT(refusal.message, HasSubstr("train_000.bin: error: cannot be written"));
+        EXPECT_THAT(refusal.message, HasSubstr("train_000.bin': File too large"));
         EXPECT_EQ(folder.num_entries(), 1U);
     }
 }

@@ -85,6 +85,19 @@ TEST(TokenSource, ReadsFoldersOfNanoGptAndLlmC) {
     EXPECT_EQ(TokenSource::open(llmc.path().string(), Split::validation).size(), 5U);
 }
 
+TEST(TokenSource, APickleIsMentionedAndNotRead) {
+    const TemporaryDirectory folder;
+    const auto tokens = test::random_tokens(200, 65);
+    test::write_file(folder / "train.bin", test::bytes_of<std::uint16_t>(tokens));
+    const auto note = [&] {
+        return TokenSource::open(folder.path().string(), Split::train).note();
+    };
+    EXPECT_EQ(note(), "");
+    test::write_file(folder / "meta.pkl", "cos\nsystem\n(S'false'\ntR.");
+    EXPECT_THAT(note(), HasSubstr("meta.pkl is not read"));
+    EXPECT_THAT(note(), HasSubstr("vocab_size"));
+}
+
 TEST(TokenSource, NothingToReadIsAnIoErrorThatHelps) {
     const TemporaryDirectory folder;
     const auto message_for = [](const std::filesystem::path& path) {

@@ -115,6 +115,41 @@ TEST(TokenFile, ReadsNanoGptFiles) {
     }
 }
 
+TEST(TokenFile, RecognisesTokensOf32BitsWithoutAHeader) {
+    const TemporaryDirectory folder;
+    for (const std::int32_t vocab_size : {300, 32000, 50257, 128256, 256000}) {
+        for (const std::size_t count : {100U, 5000U, 200'000U}) {
+            const auto tokens = test::random_tokens(count, vocab_size);
+            test::write_file(folder / "wide.bin", test::bytes_of<std::uint32_t>(tokens));
+            const TokenFile wide = TokenFile::open(folder / "wide.bin");
+            EXPECT_EQ(wide.bytes_per_token(), 4) << vocab_size << ", " << count;
+            EXPECT_EQ(test::all_tokens(wide), tokens);
+        }
+    }
+    for (const std::int32_t vocab_size : {2, 10, 17, 65, 257, 50257, 65536}) {
+        for (const std::size_t count : {100U, 128U, 5000U, 200'000U}) {
+            const auto tokens = test::random_tokens(count, vocab_size);
+            test::write_file(folder / "narrow.bin", test::bytes_of<std::uint16_t>(tokens));
+            const TokenFile narrow = TokenFile::open(folder / "narrow.bin");
+            EXPECT_EQ(narrow.bytes_per_token(), 2) << vocab_size << ", " << count;
+            EXPECT_EQ(test::all_tokens(narrow), tokens);
+        }
+    }
+}
+
+TEST(TokenFile, AsksForTheWidthOfTokensThatLookLikeNone) {
+    const TemporaryDirectory folder;
+    auto tokens = test::random_tokens(5000, 50257);
+    test::write_file(folder / "int64.bin", test::bytes_of<std::int64_t>(tokens));
+    EXPECT_THAT(refusal_to_open(folder / "int64.bin").message, HasSubstr("64 bits"));
+    // As labels with an ignored index.
+    for (std::size_t i = 0; i < tokens.size(); i += 40) tokens[i] = -100;
+    test::write_file(folder / "ignored.bin", test::bytes_of<std::int32_t>(tokens));
+    const auto refusal = refusal_to_open(folder / "ignored.bin");
+    EXPECT_EQ(refusal.exit_code, kIo);
+    EXPECT_THAT(refusal.message, HasSubstr("astype(numpy.uint32)"));
+}
+
 // The earlier trainer read any number and failed, or did not, inside the embedding.
 TEST(TokenFile, TokenOutsideTheVocabularyIsNamedWithFileAndPosition) {
     const TemporaryDirectory folder;

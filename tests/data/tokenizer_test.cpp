@@ -150,7 +150,7 @@ TEST(Tokenizer, DamagedFilesAreIoErrorsNamingTheFile) {
         test::write_file(folder / "tokenizer_isoflop.json", text);
         const auto refusal = refusal_of([&] { return load_tokenizer(folder.path()); });
         EXPECT_EQ(refusal.exit_code, 3) << text;
-        EXPECT_THAT(refusal.message, HasSubstr("tokenizer_isoflop.json: error: ")) << text;
+        EXPECT_THAT(refusal.message, HasSubstr("tokenizer_isoflop.json")) << text;
     }
 }
 

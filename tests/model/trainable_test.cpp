@@ -30,6 +30,17 @@ TEST(Trainable, LookalikesAreNot) {
     EXPECT_NE(reason(R"("model_type": "gpt_neox")").find("parallel"), std::string::npos);
 }
 
+TEST(Trainable, OnlyRopeScalingsThatAreComputedAre) {
+    const auto scaled = [](const std::string& scaling) {
+        return reason(R"("model_type": "llama", "rope_scaling": )" + scaling);
+    };
+    EXPECT_EQ(scaled(R"({"rope_type": "linear", "factor": 2.0})"), "");
+    EXPECT_EQ(scaled(R"({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                         "high_freq_factor": 4.0, "original_max_position_embeddings": 32})"),
+              "");
+    EXPECT_EQ(scaled(R"({"rope_type": "yarn", "factor": 4.0})"), "rope_scaling.rope_type yarn");
+}
+
 TEST(Trainable, WindowsAndPositionsMatterOnlyWhenShorterThanTheContext) {
     const std::string mistral =
         R"("model_type": "mistral", "num_key_value_heads": 4, "sliding_window": 32)";

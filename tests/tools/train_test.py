@@ -4,6 +4,7 @@ usage: train_test.py TRAIN SCALING_PLAN SOURCE_DIR [unittest arguments]
 """
 
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -164,6 +165,61 @@ class Models(TrainTest):
         self.run_train(self.config, "--run_name=b", "--init_from=exported", "--max_iters=1")
         self.run_train("export", "--checkpoint", "out/a", "--out", "exported", code=2)
 
+    def test_what_came_with_a_model_stays_with_it(self):
+        self.run_train(self.config, "--run_name=first", "--max_iters=5")
+        self.run_train("export", "--checkpoint", "out/first", "--out", "published")
+        published = self.root / "published"
+        # As a published model: a tokenizer that this program does not read, and several ends.
+        for name in ("tokenizer_isoflop.json", "tokenizer.json", "tokenizer_config.json"):
+            (published / name).unlink(missing_ok=True)
+        config = json.loads((published / "config.json").read_text())
+        config |= {"bos_token_id": 1, "eos_token_id": [2, 7], "pad_token_id": 0}
+        (published / "config.json").write_text(json.dumps(config))
+        carried = {"tokenizer.json": '{"model": {"type": "BPE"}}', "special_tokens_map.json": '{"pad_token": "<pad>"}',
+                   "tokenizer_config.json": '{"tokenizer_class": "PreTrainedTokenizerFast"}',
+                   "generation_config.json": '{"eos_token_id": [2, 7], "temperature": 0.6}'}
+        for name, text in carried.items():
+            (published / name).write_text(text)
+        tokens = self.root / "tokens"
+        tokens.mkdir()
+        for part in ("train", "val"):
+            (tokens / f"{part}.bin").write_bytes(bytes(b for i in range(3000) for b in (i * 37 % 250, 0)))
+        data = ["--dataset=tokens", "--eval_iters=1", "--max_iters=5"]
+        self.run_train("import", "published", "--out", "out/imported")
+        self.run_train(self.config, "--run_name=tuned", "--init_from=published", *data)
+        self.run_train(self.config, "--run_name=again", "--init_from=out/tuned", *data)
+        for run in ("imported", "tuned", "again"):
+            self.run_train("export", "--checkpoint", f"out/{run}", "--out", f"exported_{run}")
+            exported = self.root / f"exported_{run}"
+            for name, text in carried.items():
+                self.assertEqual((exported / name).read_text(), text, (run, name))
+            written = json.loads((exported / "config.json").read_text())
+            self.assertEqual([written[f"{name}_token_id"] for name in ("bos", "eos", "pad")], [1, [2, 7], 0], run)
+        refusal = self.run_train("sample", "--checkpoint", "out/again", "--prompt", "a", code=2)
+        self.assertIn("tokenizer.json is kept", refusal.stderr)
+
+    def test_a_tokenizer_of_the_data_replaces_that_of_the_import(self):
+        self.run_train(self.config, "--run_name=first", "--max_iters=5")
+        self.run_train("export", "--checkpoint", "out/first", "--out", "published")
+        for name in ("tokenizer_isoflop.json", "tokenizer.json"):
+            (self.root / "published" / name).unlink()
+        (self.root / "published" / "tokenizer.json").write_text("{}")
+        self.run_train(self.config, "--run_name=tuned", "--init_from=published", "--max_iters=5")
+        self.run_train("export", "--checkpoint", "out/tuned", "--out", "exported")
+        self.assertIn("<|endoftext|>", (self.root / "exported" / "tokenizer.json").read_text())
+
+    def test_a_rope_scaling_that_nothing_computes_is_not_imported(self):
+        self.run_train(self.config, "--run_name=first", "--max_iters=5")
+        self.run_train("export", "--checkpoint", "out/first", "--out", "published")
+        path = self.root / "published" / "config.json"
+        config = json.loads(path.read_text()) | {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}
+        path.write_text(json.dumps(config))
+        refusal = self.run_train("import", "published", "--out", "out/imported", code=2)
+        self.assertIn("rope_type yarn", refusal.stderr)
+        self.assertFalse((self.root / "out" / "imported").exists())
+        self.run_train(self.config, "--run_name=tuned", "--init_from=published", code=2)
+        self.assertFalse((self.root / "out" / "tuned").exists())
+
     def test_selfcheck_and_doctor(self):
         self.assertIn("ok", self.run_train("--selfcheck", self.config).stdout)
         doctor = self.run_train("--doctor").stdout
@@ -321,6 +377,50 @@ class Generated(TrainTest):
         for form, path in (("schema", "configs/schema/train.schema.json"), ("markdown", "docs/training.md")):
             self.assertEqual(self.run_train("--print-keys", form).stdout, (SOURCE / path).read_text(),
                              f"regenerate with: train --print-keys {form} > {path}")
+
+
+class Files(TrainTest):
+    """Hostile files, and files that change under a run."""
+
+    def test_deep_nesting_is_refused_by_compare_and_sample(self):
+        self.run_train(self.config, "--run_name=a", "--max_iters=5")
+        deep = "[" * 105_000 + "]" * 105_000
+        (self.root / "run_deep.json").write_text('{"run_name": "x", "training_iterations": [], "config": ' + deep + "}")
+        self.assertIn("run_deep.json", self.run_train("compare", "run_deep.json", code=3).stderr)
+        log = self.root / "deep.jsonl"
+        log.write_text('{"type":"header","config":' + deep + "}\n" + '{"type":"end"}\n')
+        self.assertIn("deep.jsonl", self.run_train("compare", "deep.jsonl", code=3).stderr)
+        tokenizer = self.root / "out" / "a" / "tokenizer_isoflop.json"
+        tokenizer.write_text('{"type": "byte", "more": ' + deep + "}")
+        refusal = self.run_train("sample", "--checkpoint", "out/a", "--prompt", "a", code=3)
+        self.assertIn("tokenizer_isoflop.json", refusal.stderr)
+
+    def test_many_keys_in_one_object_are_read(self):
+        keys = ",".join(f'"key{number}":{number}' for number in range(150_000))
+        (self.root / "run_many.json").write_text('{"run_name": "x", "training_iterations": [], "config": {' + keys + "}}")
+        self.run_train("compare", "run_many.json")
+
+    def test_pipes_in_the_place_of_files_are_refused_at_once(self):
+        self.run_train(self.config, "--run_name=a", "--max_iters=5")
+        for file in ("metrics.jsonl", "latest/manifest.json", "latest/model.safetensors"):
+            path = self.root / "out" / "a" / file
+            path.unlink()
+            os.mkfifo(path)
+        self.assertIn("pipe", self.run_train("compare", "out/a", code=3).stderr)
+        self.assertIn("pipe", self.run_train("sample", "--checkpoint", "out/a/latest", "--prompt", "a", code=3).stderr)
+        (self.root / "tokens").mkdir()
+        os.mkfifo(self.root / "tokens" / "train.bin")
+        self.assertIn("pipe", self.run_train(self.config, "--dataset=tokens", code=3).stderr)
+
+    def test_a_pickle_is_mentioned_and_not_read(self):
+        tokens = self.root / "tokens"
+        tokens.mkdir()
+        for part in ("train", "val"):
+            (tokens / f"{part}.bin").write_bytes(bytes(b for i in range(3000) for b in (i * 37 % 250, 0)))
+        (tokens / "meta.pkl").write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
+        result = self.run_train(self.config, "--dataset=tokens", "--max_iters=2", "--eval_iters=1")
+        self.assertIn("meta.pkl is not read", result.stderr)
+        self.assertFalse((self.root / "ran").exists())
 
 
 class Errors(TrainTest):

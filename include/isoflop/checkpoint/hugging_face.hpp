@@ -39,6 +39,8 @@ struct TokenizerInformation {
     std::vector<std::filesystem::path> files = {};
     std::optional<std::int64_t> beginning_of_text = {};
     std::optional<std::int64_t> end_of_text = {};  ///< generation stops here
+    /// The text of the config.json that came with `files`: its ids of special tokens are kept.
+    std::string config_json = {};
 };
 
 struct ExportOptions {
@@ -74,7 +76,8 @@ public:
     /// For interfaces that take a TensorReader; valid during the life of this model, also after a
     /// move.
     [[nodiscard]] TensorReader reader() const;
-    /// Tokenizer files that the folder holds.
+    [[nodiscard]] const std::filesystem::path& directory() const;
+    /// Tokenizer and generation files that the folder holds.
     [[nodiscard]] const std::vector<std::filesystem::path>& tokenizer_files() const;
 
 private:

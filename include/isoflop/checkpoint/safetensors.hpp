@@ -114,8 +114,8 @@ public:
     [[nodiscard]] const std::vector<TensorEntry>& tensors() const;  ///< in file order
     [[nodiscard]] const Metadata& metadata() const;
     [[nodiscard]] const TensorEntry* find(std::string_view name) const;  ///< nullptr when absent
-    /// Bytes first, first + 1, ... of the tensor as it is stored; throws std::out_of_range when they
-    /// do not fit.
+    /// Bytes first, first + 1, ... of the tensor as it is stored. Throws std::out_of_range when
+    /// they do not fit.
     void read_bytes(const TensorEntry& tensor, std::uint64_t first,
                     std::span<std::byte> bytes) const;
 

@@ -52,6 +52,9 @@ public:
     /// does not).
     [[nodiscard]] std::shared_ptr<const Tokenizer> tokenizer() const;
 
+    /// What a person should know about this data; empty for most.
+    [[nodiscard]] const std::string& note() const { return note_; }
+
     /// As TokenFile::copy, across shards.
     void copy(std::uint64_t first, std::span<std::int32_t> tokens,
               std::int64_t vocab_limit = 0) const;
@@ -65,6 +68,7 @@ private:
     std::int64_t vocab_size_ = 0;
     std::uint64_t tokenizer_hash_ = 0;
     std::filesystem::path tokenizer_folder_;  ///< with the meta.json; empty when there is none
+    std::string note_;
 };
 
 class TokenDataset {

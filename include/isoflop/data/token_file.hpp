@@ -6,7 +6,8 @@
 //    a training step;
 //  - llm.c .bin: 256 int32 (magic, version, token count), then uint16 (magic 20240520) or uint32
 //    (magic 20240801);
-//  - nanoGPT .bin: bare uint16, no header; recognised by the name's ending only.
+//  - nanoGPT .bin: bare uint16 or uint32, no header; recognised by the name's ending, and its width
+//    by the values: of 32-bit tokens every second 16-bit word is small.
 // All numbers are little-endian. Layout of our shard:
 //   offset 0  char[8]  "ISOFLOPT"             offset 32  u64  tokenizer hash (0 unknown)
 //          8  u32      version, 1                    40  u32  CRC-32C of the checksum table

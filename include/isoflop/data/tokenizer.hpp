@@ -47,6 +47,11 @@ public:
 
     /// Throws EncodeError on text it cannot represent.
     [[nodiscard]] virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
+    /// The tokens of `text` behind `before`, where the two were cut at a stream_boundary: encode()
+    /// of both without the tokens of `before`, of which the last bytes suffice. Empty: a text
+    /// begins.
+    [[nodiscard]] virtual std::vector<std::int32_t> encode_after(std::string_view before,
+                                                                 std::string_view text) const;
     /// The bytes of these tokens as they are: decode_bytes(encode(x)) == x for byte and char. End
     /// of text and ids outside the vocabulary give nothing.
     [[nodiscard]] virtual std::string decode_bytes(std::span<const std::int32_t> tokens) const = 0;
@@ -54,8 +59,9 @@ public:
     /// to put in JSON.
     [[nodiscard]] std::string decode(std::span<const std::int32_t> tokens) const;
 
-    /// How many leading bytes of `text` can be encoded now, without changing what follows: how a
-    /// stream is cut.
+    /// How many leading bytes of `text` can be encoded now, such that encode() of them and
+    /// encode_after() of the rest give the tokens of the whole: how a stream is cut. 0: more text
+    /// is needed.
     [[nodiscard]] virtual std::size_t stream_boundary(std::string_view text) const = 0;
 
     /// The data from which the tokenizer can be made again, except the model file of sentencepiece,
@@ -86,7 +92,8 @@ public:
                                                              const std::filesystem::path& folder,
                                                              const std::string& file_name);
 
-/// From a data folder (meta.json) or a checkpoint folder (tokenizer_isoflop.json). Throws IoError.
+/// From a data folder (meta.json), a checkpoint folder (tokenizer_isoflop.json) or the folder of a
+/// published model (tokenizer.model). Throws IoError.
 [[nodiscard]] std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 /// Writes tokenizer_isoflop.json, and the model file if there is one, into an existing folder.
 void save_tokenizer(const Tokenizer& tokenizer, const std::filesystem::path& folder);
@@ -95,7 +102,9 @@ void save_tokenizer(const Tokenizer& tokenizer, const std::filesystem::path& fol
 /// character is complete.
 class StreamDecoder {
 public:
-    explicit StreamDecoder(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
+    /// `previous`: the token before the first one, for text that goes on from a prompt.
+    explicit StreamDecoder(const Tokenizer& tokenizer, std::optional<std::int32_t> previous = {})
+        : tokenizer_(&tokenizer), previous_(previous) {}
     /// Text that became complete with this token, maybe empty.
     [[nodiscard]] std::string push(std::int32_t token);
     /// The remaining bytes, with U+FFFD for each byte of an incomplete character.

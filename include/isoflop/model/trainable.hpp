@@ -14,4 +14,8 @@ namespace isoflop::model {
 [[nodiscard]] std::string untrainable_reason(const ModelConfig& config,
                                              std::int64_t sequence_length);
 
+/// What the trainer cannot compute of a rope_scaling, beginning with its key: "rope_type yarn";
+/// empty when it computes all of it.
+[[nodiscard]] std::string untrainable_rope_scaling(const RopeScaling& scaling);
+
 }  // namespace isoflop::model

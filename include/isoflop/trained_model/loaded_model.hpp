@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "isoflop/checkpoint/companion_files.hpp"
 #include "isoflop/cost/state_layout.hpp"
 #include "isoflop/data/tokenizer.hpp"
 #include "isoflop/device/tensor_view.hpp"
@@ -26,7 +27,12 @@ struct LoadedModel {
     cost::StateLayout layout;
     std::vector<float> weights;                        ///< flat, in the order of `layout`
     std::shared_ptr<const data::Tokenizer> tokenizer;  ///< null when none was found
-    std::filesystem::path directory;                   ///< what was read
+    std::filesystem::path tokenizer_folder;            ///< where it was found
+    /// What came with the Hugging Face model that this one began as; empty for others.
+    std::filesystem::path companions;
+    /// As the companions say; none where the tokenizer is another than theirs.
+    checkpoint::SpecialTokens special_tokens;
+    std::filesystem::path directory;  ///< what was read
     std::int64_t step = 0;
 
     [[nodiscard]] device::TensorView view();

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "isoflop/cost/state_layout.hpp"
 #include "isoflop/data/tokenizer.hpp"
@@ -19,6 +21,8 @@ struct SampleRequest {
     std::string prompt;
     std::int64_t max_new_tokens = 200;
     transformer::SamplingOptions sampling;
+    std::optional<std::int32_t> beginning = {};  ///< before the prompt, as the model was trained
+    std::vector<std::int32_t> ends = {};  ///< end the text, beside the tokenizer's end of text
     /// Called with text as it becomes complete; may be empty.
     std::function<void(std::string_view)> on_text;
 };
