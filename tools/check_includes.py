@@ -21,13 +21,14 @@ BEGIN = "<!-- The table is written by tools/check_includes.py from cmake/layers.
 END = "<!-- End of the table. -->\n"
 LIBRARIES = {"both": "`isoflop_plan`, for both tools", "plan": "`isoflop_plan`, for `scaling-plan`",
              "train": "`isoflop_train`", "plugin": "a plug-in"}
-# What only one source may do, and what the others call.
-ONE_PLACE = {
-    "src/base/file.cpp": (re.compile(r"\bo?fstream\b|fopen\([^)]*\"[wa]|\bO_(CREAT|TRUNC)\b|\b(mkstemp|copy_file)\("),
-                          "creates a file: isoflop/base/file.hpp does that"),
-    "src/config/json.cpp": (re.compile(r"json::(parse|sax_parse|accept)\(|json::from_\w+\("),
-                            "parses JSON: isoflop/config/json.hpp does that"),
-}
+# What only some sources may do, and what the others call.
+ONE_PLACE = [
+    (("src/base/file.cpp", "src/trainer/run_lock_file.cpp"),
+     re.compile(r"\bo?fstream\b|fopen\([^)]*\"[wa]|\bO_(CREAT|TRUNC)\b|\b(mkstemp|copy_file)\("),
+     "creates a file: isoflop/base/file.hpp does that"),
+    (("src/config/json.cpp",), re.compile(r"json::(parse|sax_parse|accept)\(|json::from_\w+\("),
+     "parses JSON: isoflop/config/json.hpp does that"),
+]
 
 
 def one_place_violations(root: pathlib.Path) -> list[str]:
@@ -35,8 +36,8 @@ def one_place_violations(root: pathlib.Path) -> list[str]:
     for file in sources(root):
         for number, line in enumerate((root / file).read_text(errors="replace").splitlines(), 1):
             code = "" if line.startswith("#") else line.split("//", 1)[0]
-            findings += [f"{file}:{number} {message}" for place, (pattern, message) in ONE_PLACE.items()
-                         if str(file) != place and pattern.search(code)]
+            findings += [f"{file}:{number} {message}" for places, pattern, message in ONE_PLACE
+                         if str(file) not in places and pattern.search(code)]
     return findings
 
 

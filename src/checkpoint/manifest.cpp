@@ -177,6 +177,7 @@ void check_slices(Manifest& manifest, const std::filesystem::path& path) {
         auto& slices = tensor.slices;
         std::sort(slices.begin(), slices.end(),
                   [](const SliceRecord& a, const SliceRecord& b) { return a.first < b.first; });
+        const auto elements = static_cast<std::int64_t>(element_count(tensor.description.shape));
         std::int64_t next = 0;
         for (const SliceRecord& slice : slices) {
             if (slice.first != next) {
@@ -185,9 +186,12 @@ void check_slices(Manifest& manifest, const std::filesystem::path& path) {
                                    slice.first < next ? "two values for" : "no values for",
                                    std::min(slice.first, next), std::max(slice.first, next)));
             }
+            if (slice.count > elements - next) {
+                refuse(path, fmt::format("tensor '{}' has values for more than {} elements",
+                                         tensor.description.name, elements));
+            }
             next = slice.first + slice.count;
         }
-        const auto elements = static_cast<std::int64_t>(element_count(tensor.description.shape));
         if (next != elements) {
             refuse(path, fmt::format("tensor '{}' has values for {} of {} elements",
                                      tensor.description.name, next, elements));

@@ -228,7 +228,7 @@ void RunDocument::write(const std::filesystem::path& metrics_path, std::uint64_t
     write_text(",\n" + list_member("resumes", resumes_));
     const ordered_json metadata = header.value("metadata", ordered_json::object());
     write_text(",\n" + member("metadata", metadata));
-    write_text(",\n" + member("end_state", end_ ? end_->value("state", "") : "running"));
+    write_text(",\n" + member("end_state", end_ ? text_at(*end_, "state") : "running"));
     write_text(",\n" +
                member("end_time", end_ ? end_->value("end_time", ordered_json()) : ordered_json()));
     write_text(",\n" + member("summary", summary_json(summary())));
