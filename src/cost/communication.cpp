@@ -9,12 +9,14 @@ namespace isoflop::cost {
 std::vector<Unit> padded_units(const model::ParameterLayout& layout, std::int64_t world_size) {
     std::vector<Unit> units;
     units.reserve(layout.blocks.size() + 2);
-    units.push_back({"embedding", place_unit(layout.embedding, world_size).elements, 1});
+    units.push_back(
+        {"embedding", place_unit(layout.embedding, world_size).elements, 1, &layout.embedding});
     for (const model::BlockLayout& block : layout.blocks) {
         units.push_back({block.is_moe ? "moe_block" : "block",
-                         place_unit(block.tensors, world_size).elements, block.count()});
+                         place_unit(block.tensors, world_size).elements, block.count(),
+                         &block.tensors});
     }
-    units.push_back({"head", place_unit(layout.head, world_size).elements, 1});
+    units.push_back({"head", place_unit(layout.head, world_size).elements, 1, &layout.head});
     return units;
 }
 

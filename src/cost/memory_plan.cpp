@@ -10,6 +10,7 @@
 #include "cost/activations.hpp"
 #include "cost/unit_sizes.hpp"
 #include "isoflop/cost/device_overhead.hpp"
+#include "isoflop/cost/state_coverage.hpp"
 
 namespace isoflop::cost {
 namespace {
@@ -65,9 +66,9 @@ private:
     void add_optimizer_state(bool shard) {
         for (const OptimizerTensor& tensor : optimizer_.tensors) {
             for (const Unit& unit : units_) {
-                if (!tensor.covers(unit.name)) continue;
                 const std::uint64_t bytes =
-                    held_elements(unit, shard) * element_bytes(tensor.elements, execution_);
+                    held_elements(unit, shard, tensor) * element_bytes(tensor.elements, execution_);
+                if (bytes == 0) continue;
                 plan_.buffers.push_back({.id = BufferId::optimizer_state,
                                          .lifetime = Lifetime::persistent,
                                          .bytes_each = round_up(bytes, kBufferAlignment),
@@ -76,10 +77,20 @@ private:
             }
         }
     }
+    [[nodiscard]] std::int64_t sharers(bool shard) const {
+        if (!shard) return 1;
+        return sharded(Parallelism::fsdp) ? execution_.shard_ranks() : execution_.world_size;
+    }
     [[nodiscard]] std::uint64_t held_elements(const Unit& unit, bool shard) const {
-        const std::int64_t sharers =
-            sharded(Parallelism::fsdp) ? execution_.shard_ranks() : execution_.world_size;
-        return unit.elements / static_cast<std::uint64_t>(shard ? sharers : 1);
+        return unit.elements / static_cast<std::uint64_t>(sharers(shard));
+    }
+    /// Of the weights that the state covers; where ranks hold different numbers of them, the most.
+    [[nodiscard]] std::uint64_t held_elements(const Unit& unit, bool shard,
+                                              const OptimizerTensor& tensor) const {
+        if (tensor.kept_for == nullptr) return held_elements(unit, shard);
+        const UnitLayout places = place_unit(*unit.tensors, execution_.world_size);
+        return covered_ranges(tensor, *unit.tensors, places)
+            .largest_part({0, unit.elements}, sharers(shard));
     }
 
     void add_model_state() {

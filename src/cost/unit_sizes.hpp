@@ -17,8 +17,10 @@ struct Unit {
     std::string_view name;       ///< "embedding", "block", "moe_block", "head"
     std::uint64_t elements = 0;  ///< padded, a multiple of shard_parts() * kTensorAlignment
     std::int64_t count = 1;      ///< equal units (layers)
+    const std::vector<model::TensorSpec>* tensors = nullptr;  ///< of one unit, in the layout
 };
 
+/// `layout` must outlive the result.
 [[nodiscard]] std::vector<Unit> padded_units(const model::ParameterLayout& layout,
                                              std::int64_t world_size);
 

@@ -65,9 +65,11 @@ TensorView PlannedMemory::flat_state(cost::BufferId id) const {
 }
 
 TensorView PlannedMemory::optimizer_state(const cost::OptimizerTensor& tensor) const {
-    return flat(
-        [&tensor](const cost::Buffer& buffer) { return buffer.optimizer_tensor == &tensor; },
-        tensor.name, tensor.elements);
+    const auto is_part = [&tensor](const cost::Buffer& buffer) {
+        return buffer.optimizer_tensor == &tensor;
+    };
+    if (std::none_of(plan_.buffers.begin(), plan_.buffers.end(), is_part)) return {};
+    return flat(is_part, tensor.name, tensor.elements);
 }
 
 TensorView PlannedMemory::flat(const std::function<bool(const cost::Buffer&)>& is_part,

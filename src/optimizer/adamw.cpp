@@ -1,4 +1,4 @@
-#include "optimizer/adamw.hpp"
+#include "isoflop/optimizer/adamw.hpp"
 
 #include "isoflop/ops/adamw.hpp"
 
@@ -7,18 +7,20 @@ namespace {
 
 class AdamW final : public Optimizer {
 public:
+    explicit AdamW(const AdamWOptions& options) : options_(options) {}
+
     [[nodiscard]] const cost::OptimizerState& state() const override { return cost::kAdamW; }
 
     void update(device::Context& context, const Update& update, const Slice& slice) const override {
         const ops::AdamWOptions options{.learning_rate = update.learning_rate,
-                                        .beta1 = update.beta1,
-                                        .beta2 = update.beta2,
-                                        .eps = update.eps,
-                                        .weight_decay = update.weight_decay,
+                                        .beta1 = options_.beta1,
+                                        .beta2 = options_.beta2,
+                                        .eps = options_.eps,
+                                        .weight_decay = options_.weight_decay,
                                         .step = update.step,
                                         .gradient_scale = update.gradient_scale,
-                                        .stochastic_rounding = update.stochastic_rounding,
-                                        .rounding_seed = update.rounding_seed,
+                                        .stochastic_rounding = options_.stochastic_rounding,
+                                        .rounding_seed = options_.rounding_seed,
                                         .first_element = slice.first_element};
         std::vector<ops::AdamWSegment> segments;
         for (const cost::TensorPart& part : slice.parts)
@@ -26,16 +28,19 @@ public:
         ops::adamw(context, options, segments,
                    {.weights = slice.weights,
                     .gradients = slice.gradients,
-                    .first_moment = slice.state[0],
-                    .second_moment = slice.state[1],
+                    .first_moment = slice.state[0].values,
+                    .second_moment = slice.state[1].values,
                     .master_weights = slice.master_weights});
     }
+
+private:
+    AdamWOptions options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Optimizer> make_adamw() {
-    return std::make_unique<AdamW>();
+std::unique_ptr<Optimizer> make_adamw(const AdamWOptions& options) {
+    return std::make_unique<AdamW>(options);
 }
 
 }  // namespace isoflop::optimizer

@@ -18,8 +18,8 @@ StateSlice part_of(const StateSlice& slice, std::int64_t index, std::int64_t par
     };
     StateSlice result{slice.unit, slice.first + static_cast<std::uint64_t>(index * count),
                       part(slice.weights), part(slice.gradients), part(slice.master_weights)};
-    for (const TensorView& state : slice.optimizer_state)
-        result.optimizer_state.push_back(part(state));
+    for (const optimizer::StateView& state : slice.optimizer_state)
+        result.optimizer_state.push_back(state.interval(result.first, count));
     return result;
 }
 

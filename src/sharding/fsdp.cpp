@@ -3,7 +3,6 @@
 #include <stdexcept>
 
 #include "isoflop/ops/reduction.hpp"
-#include "sharding/optimizer_states.hpp"
 
 namespace isoflop::sharding {
 
@@ -15,9 +14,9 @@ Fsdp::Fsdp(const DataParallelOptions& options, const cost::StateLayout& layout,
       context_(context),
       communicator_(*groups.shard),
       copies_(groups.copies),
-      tree_(context, execution_, memory) {
+      tree_(context, execution_, memory),
+      optimizer_states_(*options.optimizer, layout, memory, groups.shard->size()) {
     const TensorView weights = memory.flat_state(cost::BufferId::weights);
-    const OptimizerStates optimizer_states(*options.optimizer, layout_, memory);
     TensorView master_weights;
     if (execution_.has_master_weights())
         master_weights = memory.flat_state(cost::BufferId::master_weights);
@@ -32,7 +31,7 @@ Fsdp::Fsdp(const DataParallelOptions& options, const cost::StateLayout& layout,
         };
         slices_.push_back({unit, place.offset + rank * (place.elements / size), range(weights),
                            range(tree_.sum()), range(master_weights),
-                           optimizer_states.of_unit(unit, communicator_.size())});
+                           optimizer_states_.of_unit(unit, communicator_.rank())});
     }
     make_weight_slots(memory);
     make_gradient_slots(memory);
@@ -114,7 +113,7 @@ TensorView Fsdp::acquire_weights(std::size_t unit) {
 void Fsdp::release_weights(std::size_t unit) {
     Slot* slot = find(weight_slots_, unit);
     if (slot == nullptr || slot->holders == 0)
-        throw std::logic_error("fsdp: released weights that nobody holds");
+        throw std::logic_error("fsdp: released weights that were not acquired");
     --slot->holders;
 }
 
@@ -156,7 +155,7 @@ TensorView Fsdp::acquire_gradients(std::size_t unit) {
 
 void Fsdp::gradients_ready(std::size_t unit) {
     Slot* slot = find(gradient_slots_, unit);
-    if (slot == nullptr) throw std::logic_error("fsdp: gradients ready that nobody computed");
+    if (slot == nullptr) throw std::logic_error("fsdp: gradients ready that were not acquired");
     slot->pending = communicator_.reduce_scatter(slot->memory.flat_range(0, elements(unit)));
     slot->reducing = true;
     slot->last_use = ++uses_;
@@ -216,8 +215,9 @@ void Fsdp::weights_changed() {
     forget_gathered();
 }
 
-TensorView Fsdp::gather(std::size_t /*unit*/, const TensorView& part) {
-    return gather_in_planned_memory(context_, memory_, communicator_, part);
+optimizer::StateView Fsdp::gather(const StateSlice& slice, std::size_t state) {
+    return gather_in_planned_memory(context_, memory_, communicator_, layout_.units.at(slice.unit),
+                                    slice.optimizer_state.at(state));
 }
 
 void Fsdp::synchronize() {

@@ -5,6 +5,7 @@
 
 #include "isoflop/sharding/data_parallel.hpp"
 #include "sharding/gradient_tree.hpp"
+#include "sharding/optimizer_states.hpp"
 
 namespace isoflop::sharding {
 
@@ -26,7 +27,7 @@ public:
     [[nodiscard]] std::vector<StateSlice> disjoint_slices() const override;
     void weights_changed() override;
     void synchronize() override;
-    [[nodiscard]] TensorView gather(std::size_t unit, const TensorView& part) override;
+    [[nodiscard]] optimizer::StateView gather(const StateSlice& slice, std::size_t state) override;
 
 private:
     /// A buffer for one whole unit.
@@ -64,6 +65,7 @@ private:
     std::vector<Slot> weight_slots_;
     std::vector<Slot> gradient_slots_;
     GradientTree tree_;
+    OptimizerStates optimizer_states_;
     std::uint64_t uses_ = 0;
 };
 

@@ -5,7 +5,7 @@
 namespace isoflop::sharding {
 Replicated::Replicated(const DataParallelOptions& options, const cost::StateLayout& layout,
                        const device::PlannedMemory& memory, device::Context& context,
-                       comm::Communicator* communicator)
+                       comm::Communicator* communicator, std::int64_t sharers)
     : execution_(options.execution),
       layout_(layout),
       memory_(memory),
@@ -14,7 +14,7 @@ Replicated::Replicated(const DataParallelOptions& options, const cost::StateLayo
       weights_(memory.flat_state(cost::BufferId::weights)),
       tree_(context, execution_, memory),
       gradients_(tree_.sum()),
-      optimizer_states_(*options.optimizer, layout, memory) {
+      optimizer_states_(*options.optimizer, layout, memory, sharers) {
     if (execution_.has_master_weights())
         master_weights_ = memory.flat_state(cost::BufferId::master_weights);
 }
@@ -52,14 +52,14 @@ void Replicated::finish_gradients() {
 Ddp::Ddp(const DataParallelOptions& options, const cost::StateLayout& layout,
          const device::PlannedMemory& memory, device::Context& context,
          comm::Communicator* communicator)
-    : Replicated(options, layout, memory, context, communicator),
+    : Replicated(options, layout, memory, context, communicator, 1),
       bucket_bytes_(options.ddp_bucket_bytes) {
     for (std::size_t unit = 0; unit < layout_.units.size(); ++unit) {
         slices_.push_back(
             {unit, layout_.units[unit].offset, unit_range(layout_, weights_, unit),
              unit_range(layout_, gradients_, unit),
              master_weights_.empty() ? TensorView() : unit_range(layout_, master_weights_, unit),
-             optimizer_states_.of_unit(unit, 1)});
+             optimizer_states_.of_unit(unit, 0)});
     }
 }
 
@@ -87,7 +87,8 @@ void Ddp::reduce(std::size_t unit) {
 Zero1::Zero1(const DataParallelOptions& options, const cost::StateLayout& layout,
              const device::PlannedMemory& memory, device::Context& context,
              comm::Communicator* communicator)
-    : Replicated(options, layout, memory, context, communicator), gathers_(layout.units.size()) {
+    : Replicated(options, layout, memory, context, communicator, communicator->size()),
+      gathers_(layout.units.size()) {
     const auto rank = static_cast<std::uint64_t>(communicator_->rank());
     const auto size = static_cast<std::uint64_t>(communicator_->size());
     for (std::size_t unit = 0; unit < layout_.units.size(); ++unit) {
@@ -101,7 +102,7 @@ Zero1::Zero1(const DataParallelOptions& options, const cost::StateLayout& layout
         slices_.push_back(
             {unit, first, range(weights_, first), range(gradients_, first),
              master_weights_.empty() ? TensorView() : range(master_weights_, place.offset / size),
-             optimizer_states_.of_unit(unit, communicator_->size())});
+             optimizer_states_.of_unit(unit, communicator_->rank())});
     }
 }
 
@@ -115,8 +116,9 @@ void Zero1::weights_changed() {
         gathers_[unit] = communicator_->all_gather(unit_range(layout_, weights_, unit));
 }
 
-TensorView Zero1::gather(std::size_t /*unit*/, const TensorView& part) {
-    return gather_in_planned_memory(context_, memory_, *communicator_, part);
+optimizer::StateView Zero1::gather(const StateSlice& slice, std::size_t state) {
+    return gather_in_planned_memory(context_, memory_, *communicator_, layout_.units.at(slice.unit),
+                                    slice.optimizer_state.at(state));
 }
 
 void Zero1::synchronize() {

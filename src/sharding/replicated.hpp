@@ -7,13 +7,14 @@
 
 namespace isoflop::sharding {
 
-/// The common part: rank r computes the micro-batches [r m, (r+1) m), so that the tree over
-/// micro-batches is a tree over the micro-batches of each rank and then a tree over ranks.
+/// The common part; `sharers` ranks divide the optimizer's state. Rank r computes the micro-batches
+/// [r m, (r+1) m), so that the tree over micro-batches is a tree over the micro-batches of each rank
+/// and then a tree over ranks.
 class Replicated : public DataParallel {
 public:
     Replicated(const DataParallelOptions& options, const cost::StateLayout& layout,
                const device::PlannedMemory& memory, device::Context& context,
-               comm::Communicator* communicator);
+               comm::Communicator* communicator, std::int64_t sharers);
 
     [[nodiscard]] TensorView acquire_weights(std::size_t unit) override;
     void release_weights(std::size_t /*unit*/) override {}
@@ -47,8 +48,8 @@ public:
         comm::Communicator* communicator);
     [[nodiscard]] std::vector<StateSlice> disjoint_slices() const override;
     void weights_changed() override {}
-    [[nodiscard]] TensorView gather(std::size_t /*unit*/, const TensorView& part) override {
-        return part;
+    [[nodiscard]] optimizer::StateView gather(const StateSlice& slice, std::size_t state) override {
+        return slice.optimizer_state.at(state);
     }
 
 private:
@@ -66,7 +67,7 @@ public:
     [[nodiscard]] TensorView acquire_weights(std::size_t unit) override;
     void weights_changed() override;
     void synchronize() override;
-    [[nodiscard]] TensorView gather(std::size_t unit, const TensorView& part) override;
+    [[nodiscard]] optimizer::StateView gather(const StateSlice& slice, std::size_t state) override;
 
 private:
     void reduce(std::size_t unit) override;

@@ -221,8 +221,9 @@ fs::path import_model(const fs::path& hugging_face_dir, const fs::path& run_dir)
             {tensor.name, shape_of(tensor.spec),
              device::TensorView(model.weights.data() + tensor.offset, DType::float32, {elements})});
     }
-    for (const cost::OptimizerTensor& state : cost::kAdamW.tensors) {
+    for (const cost::OptimizerTensor& state : recipe::optimizer_of(model.keys).tensors) {
         for (const cost::StateTensor& tensor : model.layout.tensors) {
+            if (!state.covers(tensor.spec)) continue;
             moments.push_back(
                 {std::string(state.checkpoint_prefix) + tensor.name, shape_of(tensor.spec),
                  device::TensorView(zeros.data(), DType::float32, {tensor.spec.elements()})});

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <stdexcept>
 
 #include "gradient_norm.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/comm/threaded_communicator.hpp"
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/device/host_access.hpp"
+#include "isoflop/trainer/run_optimizer.hpp"
 #include "isoflop/trainer/schedule.hpp"
 
 namespace isoflop::trainer {
@@ -62,7 +64,7 @@ Session::Session(recipe::RunPlan plan, device::ThreadPool& pool,
     : Session(std::move(plan), pool, over(std::move(transport))) {}
 
 Session::Session(recipe::RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect,
-                 device::Device& device)
+                 device::Device& device, std::unique_ptr<optimizer::Optimizer> optimizer)
     : plan_(std::move(plan)),
       context_(pool, device),
       host_context_(pool),
@@ -73,8 +75,11 @@ Session::Session(recipe::RunPlan plan, device::ThreadPool& pool, const Communica
       copies_(connect_group(connect, RankGroup::copies, memory_, plan_.config.execution)),
       strategy_(sharding::make_data_parallel(data_parallel_options(plan_), plan_.state, memory_,
                                              context_, rank_groups())),
-      optimizer_(optimizer::make_optimizer(*plan_.config.optimizer)),
-      transformer_(transformer_options(plan_), plan_.state, memory_, context_, *strategy_) {}
+      optimizer_(optimizer ? std::move(optimizer) : make_optimizer(plan_.config)),
+      transformer_(transformer_options(plan_), plan_.state, memory_, context_, *strategy_) {
+    if (&optimizer_->state() != plan_.config.optimizer)
+        throw std::logic_error("session: the plan is for the state of another optimizer");
+}
 
 sharding::RankGroups Session::rank_groups() const {
     return {communicator_.get(), shard_ ? shard_.get() : communicator_.get(), copies_.get()};
@@ -221,13 +226,7 @@ void Session::update(std::int64_t iteration, double grad_norm) {
     const recipe::OptimizerKeys& keys = plan_.config.keys.optimizer;
     optimizer::Update options;
     options.learning_rate = learning_rate(plan_.config, iteration);
-    options.beta1 = keys.beta1;
-    options.beta2 = keys.beta2;
-    options.eps = keys.adam_eps;
-    options.weight_decay = keys.weight_decay;
     options.step = ++updates_;
-    options.stochastic_rounding = plan_.config.keys.execution.stochastic_rounding;
-    options.rounding_seed = static_cast<std::uint64_t>(plan_.config.keys.execution.seed);
     options.gradient_scale = 1 / loss_scale_.value();
     if (keys.grad_clip > 0 && grad_norm > keys.grad_clip)
         options.gradient_scale *= keys.grad_clip / grad_norm;
@@ -238,24 +237,18 @@ void Session::update(std::int64_t iteration, double grad_norm) {
 void Session::update_slices(const optimizer::Update& update) {
     const bool whole = optimizer_->state().whole_matrices;
     for (const sharding::StateSlice& slice : strategy_->slices()) {
-        const cost::StateUnit& unit = plan_.state.units.at(slice.unit);
         optimizer::Slice mine{.unit = slice.unit,
                               .first_element = slice.first,
-                              .offset_in_unit = slice.first - unit.offset,
                               .weights = slice.weights,
                               .gradients = slice.gradients,
                               .master_weights = slice.master_weights,
                               .state = slice.optimizer_state,
                               .parts = sharding::tensor_parts(plan_.state, slice),
-                              .unit_parts = {},
                               .gather = {}};
-        if (whole) {
-            mine.unit_parts = cost::tensor_parts(plan_.state, slice.unit, unit.offset,
-                                                 static_cast<std::int64_t>(unit.elements));
-            mine.gather = [this, &slice](const device::TensorView& part) {
-                return strategy_->gather(slice.unit, part);
+        if (whole)
+            mine.gather = [this, &slice](std::size_t state) {
+                return strategy_->gather(slice, state);
             };
-        }
         optimizer_->update(context_, update, mine);
     }
 }

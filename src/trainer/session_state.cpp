@@ -17,13 +17,24 @@ using device::TensorView;
 using sharding::StateSlice;
 
 Session::Select Session::weights_of_record() const {
-    if (plan_.config.execution.has_master_weights())
-        return [](const StateSlice& slice) { return slice.master_weights; };
-    return [](const StateSlice& slice) { return slice.weights; };
+    const bool master = plan_.config.execution.has_master_weights();
+    return [this, master](const StateSlice& slice) -> StateValues {
+        return {master ? slice.master_weights : slice.weights,
+                sharding::tensor_parts(plan_.state, slice)};
+    };
 }
 
-Session::Select Session::optimizer_state(std::size_t index) {
-    return [index](const StateSlice& slice) { return slice.optimizer_state.at(index); };
+Session::Select Session::optimizer_state(std::size_t index) const {
+    return [this, index](const StateSlice& slice) {
+        const optimizer::StateView& state = slice.optimizer_state.at(index);
+        StateValues values{state.values, {}};
+        for (sharding::TensorPart part : sharding::tensor_parts(plan_.state, slice)) {
+            if (!state.description->covers(part.tensor->spec)) continue;
+            part.offset = state.place_of(slice.first + static_cast<std::uint64_t>(part.offset));
+            values.parts.push_back(part);
+        }
+        return values;
+    };
 }
 
 void Session::weights_set() {
@@ -45,18 +56,16 @@ void Session::round_as_last_update() {
     optimizer::Update options;
     options.learning_rate = 0;
     options.step = updates_;
-    options.stochastic_rounding = true;
-    options.rounding_seed = static_cast<std::uint64_t>(plan_.config.keys.execution.seed);
     update_slices(options);
 }
 
 void Session::add_named(const Select& state, std::string_view prefix,
                         std::vector<checkpoint::NamedTensor>& tensors) const {
     for (const StateSlice& slice : strategy_->disjoint_slices()) {
-        const TensorView on_device = state(slice);
+        const auto [on_device, parts] = state(slice);
         if (on_device.empty()) continue;
         const device::HostTensor values = device::read_on_host(context_.device, on_device);
-        for (const sharding::TensorPart& part : sharding::tensor_parts(plan_.state, slice)) {
+        for (const sharding::TensorPart& part : parts) {
             const model::TensorSpec& spec = part.tensor->spec;
             checkpoint::NamedTensor named;
             named.name = std::string(prefix) + part.tensor->name;
@@ -104,9 +113,9 @@ std::filesystem::path Session::save(const std::filesystem::path& run_dir, std::i
 template <class Read>
 void Session::fill_state(const Select& state, const Read& read) {
     for (const StateSlice& slice : strategy_->slices()) {
-        const TensorView values = state(slice);
+        const auto [values, parts] = state(slice);
         if (values.empty()) continue;
-        for (const sharding::TensorPart& part : sharding::tensor_parts(plan_.state, slice)) {
+        for (const sharding::TensorPart& part : parts) {
             device::write_from_host(context_.device, values.flat_range(part.offset, part.count),
                                     [&](const TensorView& to) { read(part, to); });
         }
@@ -138,8 +147,8 @@ void Session::fill_weights(const Read& read) {
 
 void Session::clear_state() {
     for (const StateSlice& slice : strategy_->slices()) {
-        std::vector<TensorView> all = slice.optimizer_state;
-        all.insert(all.end(), {slice.weights, slice.master_weights});
+        std::vector<TensorView> all{slice.weights, slice.master_weights};
+        for (const optimizer::StateView& state : slice.optimizer_state) all.push_back(state.values);
         for (const TensorView& state : all) {
             if (!state.empty()) ops::fill(context_, 0.0, state);
         }

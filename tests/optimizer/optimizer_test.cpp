@@ -10,6 +10,7 @@
 #include <set>
 
 #include "checkpoint/checkpoint_test_support.hpp"
+#include "isoflop/trainer/run_optimizer.hpp"
 #include "optimizer/test_optimizers.hpp"
 #include "trainer/session_test_support.hpp"
 
@@ -36,7 +37,8 @@ struct OptimizerRun {
     OptimizerRun(const cost::OptimizerState& state, const Overrides& overrides, int ranks = 1,
                  const trainer::CommunicatorFactory& connect = {})
         : data(data::TokenDataset::open("builtin", data::Split::train)),
-          session(plan_with(state, overrides, ranks), pool, connect),
+          session(plan_with(state, overrides, ranks), pool, connect, device::host_device(),
+                  test::make_test_optimizer(state)),
           samples(data, session.plan().config.execution.sequence_length,
                   static_cast<std::uint64_t>(session.plan().config.keys.execution.seed)) {
         session.initialize_from_scratch();
@@ -80,16 +82,15 @@ Values train(const cost::OptimizerState& state, const Overrides& overrides, int 
     return values;
 }
 
-class TestOptimizers : public ::testing::TestWithParam<const cost::OptimizerState*> {
-protected:
-    void SetUp() override { test::register_test_optimizers(); }
-};
+class TestOptimizers : public ::testing::TestWithParam<const cost::OptimizerState*> {};
 
 TEST(Optimizers, HaveNamesAndPrefixesOfTheirOwn) {
     std::set<std::string_view> names;
     for (const cost::OptimizerState* state : cost::kOptimizers) {
         EXPECT_TRUE(names.insert(state->name).second) << state->name;
-        EXPECT_EQ(&make_optimizer(*state)->state(), state) << state->name;
+        recipe::Recipe recipe;
+        recipe.optimizer = state;
+        EXPECT_EQ(&trainer::make_optimizer(recipe)->state(), state) << state->name;
         std::set<std::string_view> prefixes;
         for (const cost::OptimizerTensor& tensor : state->tensors)
             EXPECT_TRUE(prefixes.insert(tensor.checkpoint_prefix).second) << tensor.name;
@@ -97,8 +98,26 @@ TEST(Optimizers, HaveNamesAndPrefixesOfTheirOwn) {
 }
 
 TEST(Optimizers, WithoutAnUpdateAreRefused) {
-    static constexpr cost::OptimizerState kUnknown{.name = "unknown", .tensors = {}};
-    EXPECT_THROW((void)make_optimizer(kUnknown), std::logic_error);
+    recipe::Recipe recipe;
+    recipe.optimizer = &test::kMomentumSgd;
+    EXPECT_THROW((void)trainer::make_optimizer(recipe), std::logic_error);
+}
+
+TEST(Optimizers, OfAnotherStateThanThePlansAreRefused) {
+    device::ThreadPool pool(1);
+    EXPECT_THROW(
+        trainer::Session(plan_with(cost::kAdamW, run_of()), pool, trainer::CommunicatorFactory{},
+                         device::host_device(), std::make_unique<test::MomentumSgd>()),
+        std::logic_error);
+}
+
+TEST(Optimizers, HaveTheConstantsOfTheKeys) {
+    const auto weights_after_a_step = [](const Overrides& overrides) {
+        return train(cost::kAdamW, run_of(overrides), 1).at("model.embed_tokens.weight");
+    };
+    const std::vector<float> usual = weights_after_a_step({});
+    for (const char* key : {"beta1=0.5", "beta2=0.5", "adam_eps=0.1", "weight_decay=0.5"})
+        EXPECT_NE(weights_after_a_step({key}), usual) << key;
 }
 
 // Weights, gradients and moments of fp32: 12 bytes per parameter with one moment, 16 with two.
@@ -119,6 +138,34 @@ TEST(OptimizerState, OfOneMomentIsPlannedSmaller) {
     EXPECT_EQ(state_bytes(test::kMomentumSgd), 12);
 }
 
+// A block has two norms of 32 weights, the head one: 128 elements each in memory, and the padding
+// of a unit belongs to its last tensor.
+TEST(OptimizerState, OfSomeTensorsOfABlockIsPlannedForThese) {
+    const auto elements_of = [](const cost::OptimizerState& state, std::string_view name) {
+        const recipe::RunPlan plan = plan_with(state, run_of());
+        std::uint64_t bytes = 0;
+        for (const cost::Buffer& buffer : plan.memory.buffers)
+            bytes += buffer.name() == name ? buffer.bytes() : 0;
+        return bytes / 4;
+    };
+    const recipe::RunPlan plan = plan_with(test::kMixedMoments, run_of());
+    EXPECT_EQ(elements_of(test::kMixedMoments, "first_moment"), plan.state.elements);
+    const auto count = [&](auto covers) {
+        std::uint64_t elements = 0;
+        for (std::size_t i = 0; i < plan.state.tensors.size(); ++i) {
+            const cost::StateTensor& tensor = plan.state.tensors[i];
+            const bool last = i + 1 == plan.state.tensors.size();
+            const std::uint64_t end = last ? plan.state.elements : plan.state.tensors[i + 1].offset;
+            elements += covers(tensor.spec) ? end - tensor.offset : 0;
+        }
+        return elements;
+    };
+    const std::uint64_t vectors = count(test::is_vector);
+    EXPECT_LT(vectors, plan.state.elements / 10);
+    EXPECT_EQ(elements_of(test::kMixedMoments, "second_moment"), vectors);
+    EXPECT_EQ(elements_of(test::kNormedMomentum, "momentum"), count(test::is_block_matrix));
+}
+
 TEST(OptimizerState, HasTheNamesOfItsDescriptionInPlans) {
     const recipe::RunPlan plan = plan_with(cost::kAdamW, run_of());
     std::set<std::string_view> names;
@@ -134,8 +181,7 @@ TEST_P(TestOptimizers, HoldWhatIsPlanned) {
     std::uint64_t held = 0;
     for (const sharding::StateSlice& slice : run.session.strategy().slices()) {
         ASSERT_EQ(slice.optimizer_state.size(), GetParam()->tensors.size());
-        for (const device::TensorView& state : slice.optimizer_state)
-            held += state.empty() ? 0 : state.bytes();
+        for (const StateView& state : slice.optimizer_state) held += state.values.bytes();
     }
     const cost::MemoryPlan& plan = run.session.plan().memory;
     EXPECT_EQ(
@@ -176,10 +222,42 @@ TEST_P(TestOptimizers, GiveTheSameBitsUnderEveryStrategy) {
     const Values one = train(*GetParam(), run_of(), 1);
     for (const char* strategy : {"use_zero1=false", "use_zero1=true", "use_fsdp=true"})
         EXPECT_EQ(train(*GetParam(), run_of({strategy}), 2), one) << strategy;
+    const Overrides four_steps = {"gradient_accumulation_steps=4"};
+    const Values whole = train(*GetParam(), run_of(four_steps), 1);
+    for (const char* strategy : {"use_zero1=true", "use_fsdp=true"})
+        EXPECT_EQ(train(*GetParam(), run_of({strategy, four_steps.front()}), 4), whole) << strategy;
 }
 
-INSTANTIATE_TEST_SUITE_P(OneMomentAndWholeMatrices, TestOptimizers,
-                         ::testing::Values(&test::kMomentumSgd, &test::kNormedMomentum),
+/// Memory has room for the most that a rank holds of each unit.
+TEST_P(TestOptimizers, HoldOnRanksWhatIsPlanned) {
+    constexpr int kRanks = 4;
+    for (const char* strategy : {"use_zero1=true", "use_fsdp=true"}) {
+        std::mutex mutex;
+        std::map<std::pair<std::size_t, std::size_t>, std::uint64_t> most;  // by unit and state
+        std::uint64_t planned = 0;
+        trainer::LocalWorld world(kRanks);
+        comm::run_threads(kRanks, [&](int rank) {
+            OptimizerRun run(*GetParam(), run_of({strategy, "gradient_accumulation_steps=4"}),
+                             kRanks, world.connector(rank));
+            const std::lock_guard<std::mutex> lock(mutex);
+            for (const sharding::StateSlice& slice : run.session.strategy().slices()) {
+                for (std::size_t i = 0; i < slice.optimizer_state.size(); ++i) {
+                    std::uint64_t& bytes = most[{slice.unit, i}];
+                    bytes = std::max<std::uint64_t>(bytes, slice.optimizer_state[i].values.bytes());
+                }
+            }
+            const auto category = static_cast<std::size_t>(cost::MemoryCategory::optimizer_moments);
+            planned = run.session.plan().memory.peak_by_category()[category];
+        });
+        std::uint64_t held = 0;
+        for (const auto& [place, bytes] : most) held += bytes;
+        EXPECT_EQ(held, planned) << strategy;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(OneMomentWholeMatricesAndMixed, TestOptimizers,
+                         ::testing::Values(&test::kMomentumSgd, &test::kNormedMomentum,
+                                           &test::kMixedMoments),
                          [](const auto& parameter) { return std::string(parameter.param->name); });
 
 }  // namespace

@@ -237,8 +237,8 @@ TEST_P(StrategyRuns, MemoryIsAsPlanned) {
             EXPECT_EQ(one.session.memory().bytes(), plan.memory.arena_bytes);
             std::uint64_t moments = 0;
             for (const sharding::StateSlice& slice : one.session.strategy().slices()) {
-                for (const device::TensorView& state : slice.optimizer_state)
-                    moments += state.bytes();
+                for (const optimizer::StateView& state : slice.optimizer_state)
+                    moments += state.values.bytes();
             }
             EXPECT_EQ(moments, plan.memory.peak_by_category()[static_cast<std::size_t>(
                                    cost::MemoryCategory::optimizer_moments)]);

@@ -1,6 +1,6 @@
-// Which state an optimizer keeps beside weights, master weights and gradients. The memory plan
-// sizes it, the trainer allocates, shards, saves and loads it, all from the same description; how
-// the state is used is known to the optimizer layer alone.
+// Which state an optimizer keeps for each tensor of the model, beside weights, master weights and
+// gradients. The memory plan sizes it, the trainer allocates, shards, saves and loads it, all from
+// the same description; how the state is used is known to the optimizer layer alone.
 #pragma once
 
 #include <array>
@@ -8,33 +8,26 @@
 #include <string_view>
 
 #include "isoflop/cost/element_kind.hpp"
+#include "isoflop/model/parameter_layout.hpp"
 
 namespace isoflop::cost {
 
-/// Units of the model that a state is kept for.
-enum class StateUnits {
-    all,
-    blocks,
-    outside_blocks,  ///< embedding and head
-};
-
-/// A state with one element for each weight of the units that it covers, divided over ranks as the
-/// weights that a rank updates are.
+/// A state with one element for each weight of the tensors that it covers, divided over ranks as
+/// the weights that a rank updates are.
 struct OptimizerTensor {
     std::string_view name;               ///< in reports: "first_moment"
     std::string_view checkpoint_prefix;  ///< "exp_avg.", before the name of the weight
     ElementKind elements = ElementKind::statistics;
-    StateUnits units = StateUnits::all;
+    /// Whether the state is kept for a tensor of the model; nullptr: for all.
+    bool (*kept_for)(const model::TensorSpec& tensor) = nullptr;
 
-    /// unit_kind: as StateUnit::kind.
-    [[nodiscard]] constexpr bool covers(std::string_view unit_kind) const {
-        const bool block = unit_kind == "block" || unit_kind == "moe_block";
-        return units == StateUnits::all || block == (units == StateUnits::blocks);
+    [[nodiscard]] constexpr bool covers(const model::TensorSpec& tensor) const {
+        return kept_for == nullptr || kept_for(tensor);
     }
 };
 
 struct OptimizerState {
-    std::string_view name;  ///< as the key `optimizer` spells it
+    std::string_view name;  ///< in messages
     std::span<const OptimizerTensor> tensors;
     /// The update of a matrix needs the whole of it. Where ranks hold parts, memory for one
     /// gathered unit in fp32 is planned.
@@ -46,7 +39,7 @@ inline constexpr std::array kAdamWTensors = {
     OptimizerTensor{.name = "second_moment", .checkpoint_prefix = "exp_avg_sq."}};
 inline constexpr OptimizerState kAdamW{.name = "adamw", .tensors = kAdamWTensors};
 
-/// Every optimizer that a run can name.
+/// Every optimizer that a run can have.
 inline constexpr std::array kOptimizers = {&kAdamW};
 
 }  // namespace isoflop::cost

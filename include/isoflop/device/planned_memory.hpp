@@ -30,7 +30,7 @@ public:
     /// All copies of all buffers of this id, which lie behind each other: the flat weights,
     /// gradients, moments.
     [[nodiscard]] TensorView flat_state(cost::BufferId id) const;
-    /// The same for a state of the optimizer.
+    /// The same for a state of the optimizer; empty where it covers no tensor of the model.
     [[nodiscard]] TensorView optimizer_state(const cost::OptimizerTensor& tensor) const;
     /// Token ids (index 0) and targets (1) of a micro-batch.
     [[nodiscard]] std::span<std::int32_t> token_ids(std::int64_t index) const;

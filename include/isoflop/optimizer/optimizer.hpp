@@ -1,6 +1,6 @@
-// How weights are updated. An optimizer is an entry in two lists: its state in
-// cost/optimizer_state.hpp, from which memory is planned, allocated, divided over ranks and
-// checkpointed, and its update here (registry.cpp).
+// How weights are updated. An optimizer describes its state in cost/optimizer_state.hpp, from which
+// memory is planned, allocated, divided over ranks and checkpointed; its update is a class here,
+// which is made with the constants of the run (trainer/run_optimizer.cpp).
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "isoflop/cost/optimizer_state.hpp"
-#include "isoflop/cost/state_layout.hpp"
+#include "isoflop/cost/state_coverage.hpp"
 #include "isoflop/device/context.hpp"
 #include "isoflop/device/tensor_view.hpp"
 
@@ -18,36 +17,45 @@ namespace isoflop::optimizer {
 
 using device::TensorView;
 
-/// What all weights have in common in one update.
+/// What changes from one update to the next.
 struct Update {
     std::int64_t step = 1;  ///< number of the update, from 1
     double learning_rate = 0;
-    double weight_decay = 0;
-    double beta1 = 0.9;
-    double beta2 = 0.95;
-    double eps = 1e-8;          ///< never 0: an update of state that is still zero divides by it
     double gradient_scale = 1;  ///< gradients are multiplied by it first
-    /// 16-bit weights are rounded up or down at random: a function of (seed, step, element).
-    bool stochastic_rounding = false;
-    std::uint64_t rounding_seed = 0;
+};
+
+/// A state of the optimizer for an interval of the model state: the values of the tensors that it
+/// covers, behind each other. Parts of tensors lie in the interval.
+struct StateView {
+    const cost::OptimizerTensor* description = nullptr;
+    TensorView values = {};   ///< empty where the state covers nothing of the interval
+    std::uint64_t first = 0;  ///< element of the model state that the interval begins with
+    /// The elements of the model state that have a place in `values`; nullptr: all.
+    const cost::ElementRanges* covered = nullptr;
+
+    /// Of the part of a tensor; empty where the state does not cover the tensor.
+    [[nodiscard]] TensorView of(const cost::TensorPart& part) const;
+    /// Of a whole tensor.
+    [[nodiscard]] TensorView of(const cost::StateTensor& tensor) const;
+    /// Of the `count` elements of the model state from `begin`.
+    [[nodiscard]] StateView interval(std::uint64_t begin, std::int64_t count) const;
+    /// Place in `values` of an element of the model state.
+    [[nodiscard]] std::int64_t place_of(std::uint64_t element) const;
 };
 
 /// The part of one unit (embedding, block, head) that this rank updates: flat views of equal
-/// length.
+/// length, and the states.
 struct Slice {
     std::size_t unit = 0;
-    std::uint64_t first_element = 0;   ///< of the whole model state
-    std::uint64_t offset_in_unit = 0;  ///< of it in the unit
+    std::uint64_t first_element = 0;  ///< of the whole model state
     TensorView weights;
     TensorView gradients;
-    TensorView master_weights;  ///< empty where weights are fp32
-    /// In the order of the description; empty where a state does not cover the unit.
-    std::span<const TensorView> state;
+    TensorView master_weights;            ///< empty where weights are fp32
+    std::span<const StateView> state;     ///< in the order of the description
     std::vector<cost::TensorPart> parts;  ///< in memory order, without padding
-    /// With whole_matrices: the tensors of the whole unit, and what makes a flat tensor of
-    /// statistics, of which this rank has its slice, whole: a collective, valid until the next one.
-    std::vector<cost::TensorPart> unit_parts;
-    std::function<TensorView(const TensorView& slice)> gather;
+    /// With whole_matrices: a state of all tensors of the unit, valid until the next call; without
+    /// values where the state covers none of them. A collective: where one rank calls it, all do.
+    std::function<StateView(std::size_t state)> gather;
 };
 
 /// Stateless: what changes from step to step is in memory of the plan.
@@ -61,13 +69,5 @@ public:
     virtual void update(device::Context& context, const Update& update,
                         const Slice& slice) const = 0;
 };
-
-using Factory = std::unique_ptr<Optimizer> (*)();
-
-/// Adds an optimizer to the built-in ones. `state` must live as long as the program.
-void register_optimizer(const cost::OptimizerState& state, Factory make);
-
-/// Throws std::logic_error for a state that is not registered.
-[[nodiscard]] std::unique_ptr<Optimizer> make_optimizer(const cost::OptimizerState& state);
 
 }  // namespace isoflop::optimizer

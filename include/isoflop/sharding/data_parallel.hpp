@@ -23,20 +23,21 @@
 #include "isoflop/cost/state_layout.hpp"
 #include "isoflop/device/context.hpp"
 #include "isoflop/device/planned_memory.hpp"
+#include "isoflop/optimizer/optimizer.hpp"
 #include "isoflop/sharding/strategy.hpp"
 
 namespace isoflop::sharding {
 
-/// The part of one unit that this rank updates or saves. The views are equally long;
-/// master weights are empty where the weights are not of 16 bits.
+/// The part of one unit that this rank updates or saves. The views are equally long, but for those
+/// of the optimizer's state, which are in the memory of the strategy; master weights are empty
+/// where the weights are not of 16 bits.
 struct StateSlice {
     std::size_t unit = 0;
     std::uint64_t first = 0;  ///< element of the flat state that the slice begins with
     TensorView weights;
     TensorView gradients;
     TensorView master_weights;
-    /// Of each tensor of the optimizer; empty where it does not cover the unit.
-    std::vector<TensorView> optimizer_state = {};
+    std::vector<optimizer::StateView> optimizer_state = {};  ///< in the order of the description
 };
 
 /// Part `index` of `parts` equal ones of a slice.
@@ -69,10 +70,10 @@ public:
     /// Waits for operations in progress.
     virtual void synchronize() {}
 
-    /// A flat tensor of statistics of which each rank has the part that its slice is of the unit,
-    /// whole, on every rank: in memory of the plan (an optimizer with whole_matrices has it
-    /// planned), valid until the next call.
-    [[nodiscard]] virtual TensorView gather(std::size_t unit, const TensorView& part) = 0;
+    /// A state of the optimizer for the whole unit of a slice, on every rank: in memory of the plan
+    /// (an optimizer with whole_matrices has it planned), valid until the next call.
+    [[nodiscard]] virtual optimizer::StateView gather(const StateSlice& slice,
+                                                      std::size_t state) = 0;
 
 protected:
     std::vector<StateSlice> slices_;

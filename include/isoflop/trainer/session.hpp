@@ -57,9 +57,11 @@ public:
     Session(recipe::RunPlan plan, device::ThreadPool& pool,
             std::unique_ptr<comm::PointToPoint> transport = nullptr);
     /// The same over a communicator of another kind; an empty `connect` is one rank. `device`:
-    /// of a plan for one; it must outlive the session.
+    /// of a plan for one; it must outlive the session. `optimizer`: the update that belongs to the
+    /// state of the plan; nullptr takes make_optimizer's.
     Session(recipe::RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect,
-            device::Device& device = device::host_device());
+            device::Device& device = device::host_device(),
+            std::unique_ptr<optimizer::Optimizer> optimizer = nullptr);
 
     /// Random weights, for a new session: the moments are still the zeros of the arena and are not
     /// written, so that the first step need not wait for their pages.
@@ -180,12 +182,17 @@ private:
                                                       const FillBatch& fill);
     void update(std::int64_t iteration, double grad_norm);
     void update_slices(const optimizer::Update& update);
-    /// One kind of state of a slice; an empty view where a unit has none.
-    using Select = std::function<device::TensorView(const sharding::StateSlice&)>;
+    /// One kind of state of a slice: its values, and the tensors in them. No values where the slice
+    /// has none.
+    struct StateValues {
+        device::TensorView flat;
+        std::vector<sharding::TensorPart> parts;
+    };
+    using Select = std::function<StateValues(const sharding::StateSlice&)>;
     /// The weights that checkpoints store.
     [[nodiscard]] Select weights_of_record() const;
     /// The optimizer's state of this number.
-    [[nodiscard]] static Select optimizer_state(std::size_t index);
+    [[nodiscard]] Select optimizer_state(std::size_t index) const;
     /// Called after the weights of slices() have been set.
     void weights_set();
     void round_as_last_update();
