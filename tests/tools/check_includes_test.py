@@ -99,6 +99,16 @@ class CheckIncludes(unittest.TestCase):
         self.expect_findings(("src/ops/fake.cpp:1", "nothing outside tests"),
                              ("src/trainer/fake.cpp:1", "nothing outside tests"))
 
+    def test_a_computed_include_is_found(self):
+        self.plant("src/ops/computed.cpp", '#define UPWARD "isoflop/trainer/loop.hpp"\n#include UPWARD\n')
+        self.expect_findings(("src/ops/computed.cpp:2", "UPWARD", "is computed"))
+
+    def test_other_spellings_of_an_include_are_seen(self):
+        self.plant("src/ops/dense.cpp", '#include"isoflop/trainer/loop.hpp"\n')
+        self.plant("src/ops/next.cpp", '#include_next <isoflop/trainer/loop.hpp>\n')
+        self.expect_findings(("src/ops/dense.cpp:1", "arrows point down"),
+                             ("src/ops/next.cpp:1", "arrows point down"))
+
     def test_a_layer_that_is_not_listed_is_found(self):
         self.plant("src/news/news.cpp", "")
         self.expect_findings(("src/news/news.cpp", "not in cmake/layers.txt"))

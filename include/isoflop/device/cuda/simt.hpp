@@ -41,7 +41,7 @@
 #if defined(__CUDACC__)
 #include "isoflop/device/cuda/simt_cuda.hpp"
 #elif defined(ISOFLOP_SIMT_HOST)
-#include ISOFLOP_SIMT_HOST
+#include <isoflop_simt_host.hpp>
 #else
-#error "kernels are compiled by nvcc, or against an emulator whose header ISOFLOP_SIMT_HOST names"
+#error "kernels are compiled by nvcc, or with ISOFLOP_SIMT_HOST for an emulator"
 #endif
