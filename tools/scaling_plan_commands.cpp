@@ -103,9 +103,9 @@ planner::compat::BackwardResult compat_backward(const PlanKeys& config, const Ba
     input.expected_mfu = exact.budget.mfu;
     input.dataset_size = static_cast<double>(*config.dataset_constraints.dataset_size);
     input.max_epochs = config.dataset_constraints.max_epochs;
-    input.sequence_length = static_cast<double>(exact.execution.sequence_length);
+    input.sequence_length = static_cast<double>(exact.run.config.execution.sequence_length);
     input.law = exact.law.chinchilla;
-    return planner::compat::backward(exact.model, input);
+    return planner::compat::backward(exact.run.config.model, input);
 }
 
 /// Writes a file that must not exist yet.

@@ -127,29 +127,30 @@ std::int64_t vector_elements(const model::ParameterLayout& layout) {
 
 Verification verify(const BackwardPlan& plan) {
     Verification result;
-    const auto& by_component = plan.parameters.by_component;
+    const auto& by_component = plan.run.parameters.by_component;
     const auto parameters = [&](model::Component component) {
         return static_cast<double>(by_component[static_cast<std::size_t>(component)]);
     };
     const double D = plan.tokens.n_tokens;
-    result.exact_flops = plan.training_flops_per_token;
+    result.exact_flops = plan.run.exact_flops_per_token;
     result.six_nd_flops =
-        plan.convention_flops_per_token[static_cast<std::size_t>(cost::Convention::six_nd)];
-    const auto products = cost::forward_products(plan.model, 1, plan.execution.sequence_length,
-                                                 cost::AttentionMask::full);
+        plan.run.convention_flops_per_token[static_cast<std::size_t>(cost::Convention::six_nd)];
+    const auto products =
+        cost::forward_products(plan.run.config.model, 1, plan.run.config.execution.sequence_length,
+                               cost::AttentionMask::full);
     double weights_per_token = 0;
     for (const auto& product : products) {
         const double training = 3.0 * static_cast<double>(product.flops()) /
-                                static_cast<double>(plan.execution.sequence_length);
+                                static_cast<double>(plan.run.config.execution.sequence_length);
         const bool core = product.group == cost::FlopGroup::attention_core;
         (core ? result.attention : weights_per_token) += training;
     }
     // A tied table serves as the head and is counted there; untied input tables only look rows up.
     result.input_embedding = -6.0 * parameters(model::Component::position_embedding);
-    if (!plan.layout.tied_head) {
+    if (!plan.run.layout.tied_head) {
         result.input_embedding -= 6.0 * parameters(model::Component::token_embedding);
     }
-    result.vectors = -6.0 * static_cast<double>(vector_elements(plan.layout));
+    result.vectors = -6.0 * static_cast<double>(vector_elements(plan.run.layout));
     result.recomputed_compute_flops =
         D * (weights_per_token + result.attention) + plan.tokens.unused_compute_flops;
     result.relative_error = result.recomputed_compute_flops / plan.budget.compute_flops - 1.0;
@@ -157,7 +158,7 @@ Verification verify(const BackwardPlan& plan) {
 }
 
 Schedule schedule(const BackwardPlan& plan) {
-    const cost::Execution& execution = plan.execution;
+    const cost::Execution& execution = plan.run.config.execution;
     Schedule result;
     result.sequences_per_step = static_cast<double>(execution.micro_batch_size) *
                                 static_cast<double>(execution.grad_accum_steps) *
@@ -167,7 +168,7 @@ Schedule schedule(const BackwardPlan& plan) {
     result.steps = std::ceil(plan.tokens.n_tokens / result.tokens_per_step);
     const double counted_flops_per_second =
         plan.budget.num_gpus * plan.budget.peak_flops_per_gpu * plan.budget.mfu;
-    result.tokens_per_second = counted_flops_per_second / plan.mfu_flops_per_token;
+    result.tokens_per_second = counted_flops_per_second / plan.run.model_flops_per_token;
     result.tokens_per_second_per_gpu = result.tokens_per_second / plan.budget.num_gpus;
     result.seconds = plan.tokens.n_tokens / result.tokens_per_second;
     result.seconds_per_step = result.tokens_per_step / result.tokens_per_second;
@@ -176,8 +177,8 @@ Schedule schedule(const BackwardPlan& plan) {
 
 double law_parameters(const BackwardPlan& plan) {
     return static_cast<double>(plan.law.counts == scaling_law::ParameterCount::total
-                                   ? plan.parameters.total
-                                   : plan.parameters.non_embedding);
+                                   ? plan.run.parameters.total
+                                   : plan.run.parameters.non_embedding);
 }
 
 OptimumComparison compare_with_optimum(const BackwardPlan& plan, Detail detail) {
@@ -187,8 +188,8 @@ OptimumComparison compare_with_optimum(const BackwardPlan& plan, Detail detail) 
     comparison.tokens_per_parameter = plan.tokens.n_tokens / law_parameters(plan);
     scaling_law::Optimum best = comparison.six_nd;
     if (detail == Detail::full) {
-        comparison.exact =
-            family_optimum(plan.model, plan.execution.sequence_length, plan.law, compute);
+        comparison.exact = family_optimum(
+            plan.run.config.model, plan.run.config.execution.sequence_length, plan.law, compute);
         best = comparison.exact->continuous;
     }
     comparison.optimal_tokens_per_parameter = best.n_tokens / best.n_params;
@@ -217,7 +218,7 @@ void check_finite(const BackwardPlan& plan) {
     if (plan.tokens.n_tokens < 1) {
         throw ConfigError(fmt::format(
             "{} FLOP do not pay for one token, which takes {} in training",
-            human_flops(plan.budget.compute_flops), human_flops(plan.training_flops_per_token)));
+            human_flops(plan.budget.compute_flops), human_flops(plan.run.exact_flops_per_token)));
     }
     constexpr double kCountable = 9e15;  // whole numbers are exact in a double up to 2^53
     if (plan.schedule.tokens_per_step > kCountable || plan.schedule.steps > kCountable) {
@@ -230,23 +231,11 @@ void check_finite(const BackwardPlan& plan) {
     }
 }
 
-/// What the plan has in common with the run of a training config, from the same function.
-void take_run_plan(BackwardPlan& plan, recipe::Recipe recipe, Detail detail) {
+recipe::RunPlan run_of(recipe::Recipe recipe, Detail detail) {
     recipe::AttentionResolution attention =
         recipe::resolve_attention(recipe.model, recipe.execution);
     const auto extent = detail == Detail::full ? recipe::Extent::plan : recipe::Extent::sweep;
-    recipe::RunPlan run = recipe::plan_run(std::move(recipe), std::move(attention), extent);
-    plan.model = std::move(run.config.model);
-    plan.execution = run.config.execution;
-    plan.optimizer = run.config.optimizer;
-    plan.attention = std::move(run.attention);
-    plan.layout = std::move(run.layout);
-    plan.parameters = run.parameters;
-    plan.memory.plan = std::move(run.memory);
-    plan.communication = std::move(run.traffic);
-    plan.convention_flops_per_token = run.convention_flops_per_token;
-    plan.training_flops_per_token = run.exact_flops_per_token;
-    plan.mfu_flops_per_token = run.model_flops_per_token;
+    return recipe::plan_run(std::move(recipe), std::move(attention), extent);
 }
 
 }  // namespace
@@ -295,32 +284,29 @@ BackwardPlan backward_plan(const recipe::PlanKeys& config, const hardware::GpuTa
     if (std::string note = recipe::training_context(config, recipe.model).note; !note.empty())
         plan.warnings.push_back(std::move(note));
     check_execution(recipe.model, recipe.execution, plan.warnings);
-    take_run_plan(plan, std::move(recipe), detail);
-    if (plan.attention.fell_back())
-        plan.warnings.push_back(recipe::fallback_warning(plan.attention));
+    plan.run = run_of(std::move(recipe), detail);
+    if (plan.run.attention.fell_back())
+        plan.warnings.push_back(recipe::fallback_warning(plan.run.attention));
 
     const hardware::Gpu& gpu =
         at_key(config, "training_gear.gpu_type",
                [&]() -> const hardware::Gpu& { return gpus.at(config.training_gear.gpu_type); });
     plan.budget = compute_budget(config, gpu, gpus, plan.warnings);
-    plan.budget.compute_flops =
-        plan.budget.counted_flops * (plan.training_flops_per_token / plan.mfu_flops_per_token);
-    plan.forward_flops_per_token = plan.training_flops_per_token / 3.0;
+    plan.budget.compute_flops = plan.budget.counted_flops *
+                                (plan.run.exact_flops_per_token / plan.run.model_flops_per_token);
+    plan.forward_flops_per_token = plan.run.exact_flops_per_token / 3.0;
     plan.tokens = token_budget(config.dataset_constraints, plan.budget.compute_flops,
-                               plan.training_flops_per_token, plan.warnings);
+                               plan.run.exact_flops_per_token, plan.warnings);
     plan.law = at_key(config, "scaling_law.base", [&] { return chosen_law(config.scaling_law); });
     plan.loss = scaling_law::loss(plan.law, law_parameters(plan), plan.tokens.n_tokens);
     plan.schedule = schedule(plan);
     plan.optimum = compare_with_optimum(plan, detail);
     check_finite(plan);
 
-    if (detail == Detail::full) {
-        plan.verification = verify(plan);
-        plan.memory = memory_fit(plan.model, plan.layout, plan.execution, *plan.optimizer,
-                                 gpu.usable_memory_bytes);
-    } else {
-        plan.memory.capacity_bytes = gpu.usable_memory_bytes;
-    }
+    plan.memory = detail == Detail::full ? memory_fit(plan.run, gpu.usable_memory_bytes)
+                                         : MemoryFit{.planned_bytes = plan.run.memory.total_bytes(),
+                                                     .capacity_bytes = gpu.usable_memory_bytes};
+    if (detail == Detail::full) plan.verification = verify(plan);
     return plan;
 }
 

@@ -144,22 +144,21 @@ std::optional<std::int64_t> fewest_gpus(const model::ModelConfig& config,
 
 }  // namespace
 
-MemoryFit memory_fit(const model::ModelConfig& config, const model::ParameterLayout& layout,
-                     const Execution& execution, const cost::OptimizerState& optimizer,
-                     std::uint64_t capacity_bytes) {
-    MemoryFit fit;
-    fit.plan = cost::memory_plan(config, layout, execution, optimizer);
-    fit.capacity_bytes = capacity_bytes;
+MemoryFit memory_fit(const recipe::RunPlan& run, std::uint64_t capacity_bytes) {
+    const model::ModelConfig& config = run.config.model;
+    const Execution& execution = run.config.execution;
+    const cost::OptimizerState& optimizer = *run.config.optimizer;
+    MemoryFit fit{.planned_bytes = run.memory.total_bytes(), .capacity_bytes = capacity_bytes};
     if (fit.fits()) return fit;
     for (FittingChange& candidate : candidates(config, execution)) {
         candidate.total_bytes =
-            cost::memory_plan(config, layout, candidate.execution, optimizer).total_bytes();
+            cost::memory_plan(config, run.layout, candidate.execution, optimizer).total_bytes();
         if (candidate.total_bytes > capacity_bytes) continue;
         candidate.description = describe(execution, candidate.execution);
         fit.change = std::move(candidate);
         return fit;
     }
-    fit.gpus_needed = fewest_gpus(config, layout, execution, optimizer, capacity_bytes);
+    fit.gpus_needed = fewest_gpus(config, run.layout, execution, optimizer, capacity_bytes);
     fit.gpus_needed_backend = most_frugal_backend(config, execution);
     return fit;
 }

@@ -57,14 +57,14 @@ std::vector<std::string> expand_range(std::string_view range, std::string_view w
 SweepRow summarize(const BackwardPlan& plan, const std::vector<std::uint32_t>& indices) {
     SweepRow row;
     row.value_indices = indices;
-    row.n_params = static_cast<double>(plan.parameters.total);
+    row.n_params = static_cast<double>(plan.run.parameters.total);
     row.n_tokens = plan.tokens.n_tokens;
     row.compute_flops = plan.budget.compute_flops;
     row.predicted_loss = plan.loss.total;
-    row.training_flops_per_token = plan.training_flops_per_token;
+    row.training_flops_per_token = plan.run.exact_flops_per_token;
     row.optimal_n_params = plan.optimum.six_nd.n_params;
     row.optimal_loss = plan.optimum.six_nd.loss.total;
-    row.memory_bytes = plan.memory.plan.total_bytes();
+    row.memory_bytes = plan.run.memory.total_bytes();
     row.fits = plan.memory.fits();
     row.constrained = plan.tokens.constrained;
     return row;

@@ -44,8 +44,8 @@ std::string compat_backward_text(const compat::BackwardResult& result,
     report.section("Result");
     text::Table table = difference_table();
     table.row({"N", human_count(result.n_params),
-               human_count(static_cast<double>(exact.parameters.total)),
-               result.n_params == static_cast<double>(exact.parameters.total)
+               human_count(static_cast<double>(exact.run.parameters.total)),
+               result.n_params == static_cast<double>(exact.run.parameters.total)
                    ? ""
                    : "always counted as a dense LLaMA"});
     table.row({"C", human_flops(result.compute_flops), human_flops(exact.budget.compute_flops),
@@ -62,7 +62,7 @@ std::string compat_backward_text(const compat::BackwardResult& result,
                "attention charged a/2 times too often, LM head missing"});
     table.row({"training GFLOPs per token",
                fmt::format("{:.2f}", result.training_flops_per_token / 1e9),
-               fmt::format("{:.2f}", exact.training_flops_per_token / 1e9), "3 x forward"});
+               fmt::format("{:.2f}", exact.run.exact_flops_per_token / 1e9), "3 x forward"});
     report.table(table);
     if (result.constrained) report.line("Limited by the data: part of the compute is unused.");
     return report.str();
@@ -82,11 +82,11 @@ ordered_json compat_backward_json(const compat::BackwardResult& result,
             {"training_flops_per_token", result.training_flops_per_token},
             {"forward_flops_per_token", result.forward_flops_per_token},
             {"exact",
-             {{"n_params", exact.parameters.total},
+             {{"n_params", exact.run.parameters.total},
               {"n_tokens", exact.tokens.n_tokens},
               {"compute_flops", exact.budget.compute_flops},
               {"predicted_loss", exact.loss.total},
-              {"training_flops_per_token", exact.training_flops_per_token},
+              {"training_flops_per_token", exact.run.exact_flops_per_token},
               {"forward_flops_per_token", exact.forward_flops_per_token}}}};
 }
 

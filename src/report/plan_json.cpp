@@ -11,7 +11,7 @@ using nlohmann::ordered_json;
 namespace {
 
 ordered_json memory_json(const planner::BackwardPlan& plan) {
-    ordered_json json = to_json(plan.memory.plan);
+    ordered_json json = to_json(plan.run.memory);
     json["capacity_bytes"] = plan.memory.capacity_bytes;
     json["headroom_bytes"] = plan.memory.headroom_bytes();
     json["fits"] = plan.memory.fits();
@@ -24,7 +24,8 @@ ordered_json memory_json(const planner::BackwardPlan& plan) {
     }
     json["gpus_needed"] =
         plan.memory.gpus_needed ? ordered_json(*plan.memory.gpus_needed) : ordered_json(nullptr);
-    const auto megatron = cost::megatron_estimate(plan.model, plan.parameters, plan.execution);
+    const auto megatron = cost::megatron_estimate(plan.run.config.model, plan.run.parameters,
+                                                  plan.run.config.execution);
     json["megatron_estimate"] = {{"model_state_bytes", megatron.model_state_bytes},
                                  {"activation_bytes", megatron.activation_bytes},
                                  {"logits_bytes", megatron.logits_bytes},
@@ -73,11 +74,11 @@ ordered_json plan_json(const planner::BackwardPlan& plan) {
     const auto& schedule = plan.schedule;
     ordered_json json;
     json["kind"] = "backward";
-    json["n_params"] = plan.parameters.total;
+    json["n_params"] = plan.run.parameters.total;
     json["n_tokens"] = tokens.n_tokens;
     json["compute_flops"] = budget.compute_flops;
     json["predicted_loss"] = plan.loss.total;
-    json["training_flops_per_token"] = plan.training_flops_per_token;
+    json["training_flops_per_token"] = plan.run.exact_flops_per_token;
     json["forward_flops_per_token"] = plan.forward_flops_per_token;
     json["peak_flops_per_gpu"] = budget.peak_flops_per_gpu;
     json["epochs"] = tokens.epochs;
@@ -87,29 +88,29 @@ ordered_json plan_json(const planner::BackwardPlan& plan) {
         tokens.data_limited ? ordered_json(*tokens.data_limited) : nullptr;
     json["unused_compute_flops"] = tokens.unused_compute_flops;
     json["hardware"] = {{"gpu", budget.gpu_id},
-                        {"num_gpus", plan.execution.world_size},
+                        {"num_gpus", plan.run.config.execution.world_size},
                         {"available_hours", budget.hours},
                         {"dtype", to_string(budget.dtype)},
                         {"expected_mfu", budget.mfu},
                         {"flop_convention", to_string(budget.convention)},
                         {"counted_flops", budget.counted_flops},
                         {"peak_source", budget.peak_from_table ? budget.gpu_source : "config"}};
-    json["model"] = to_json(plan.model);
-    json["parameters"] = to_json(plan.parameters);
-    json["flops_per_token_by_convention"] = conventions_json(plan.convention_flops_per_token);
+    json["model"] = to_json(plan.run.config.model);
+    json["parameters"] = to_json(plan.run.parameters);
+    json["flops_per_token_by_convention"] = conventions_json(plan.run.convention_flops_per_token);
     json["law"] = {{"id", plan.law.id}, {"title", plan.law.title}, {"source", plan.law.source}};
     json["loss"] = to_json(plan.loss);
     json["verification"] = verification_json(plan.verification);
-    json["execution"] = to_json(plan.execution);
-    json["attention"] = to_json(plan.attention);
+    json["execution"] = to_json(plan.run.config.execution);
+    json["attention"] = to_json(plan.run.attention);
     json["memory"] = memory_json(plan);
     ordered_json collectives = ordered_json::array();
-    for (const auto& collective : plan.communication) {
+    for (const auto& collective : plan.run.traffic) {
         collectives.push_back({{"name", collective.name}, {"bytes_sent", collective.bytes_sent}});
     }
     json["communication_per_step"] = {
         {"collectives", collectives},
-        {"total_bytes_sent", cost::total_bytes_sent(plan.communication)}};
+        {"total_bytes_sent", cost::total_bytes_sent(plan.run.traffic)}};
     json["schedule"] = {{"tokens_per_step", schedule.tokens_per_step},
                         {"sequences_per_step", schedule.sequences_per_step},
                         {"steps", schedule.steps},

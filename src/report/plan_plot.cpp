@@ -44,16 +44,16 @@ double scale_where(const Function& value, double target) {
 }
 
 Curve curve_of(const BackwardPlan& plan) {
-    const planner::ShapeFamily family =
-        planner::shape_family(plan.model, plan.execution.sequence_length, plan.law.counts);
+    const planner::ShapeFamily family = planner::shape_family(
+        plan.run.config.model, plan.run.config.execution.sequence_length, plan.law.counts);
     const double compute = plan.budget.compute_flops;
     const auto sample = [&](double scale) {
         const double n_params = family.n_params(scale);
         const double n_tokens = compute / family.training_flops_per_token(scale);
         return Sample{n_params, n_tokens, scaling_law::loss(plan.law, n_params, n_tokens).total};
     };
-    const planner::FamilyOptimum best =
-        planner::family_optimum(plan.model, plan.execution.sequence_length, plan.law, compute);
+    const planner::FamilyOptimum best = planner::family_optimum(
+        plan.run.config.model, plan.run.config.execution.sequence_length, plan.law, compute);
     Curve curve;
     curve.plan = {plan.tokens.n_tokens / plan.optimum.tokens_per_parameter, plan.tokens.n_tokens,
                   plan.loss.total};
@@ -272,7 +272,7 @@ std::string plan_plot_svg(const BackwardPlan& plan) {
                kWidth / 2, kHeight - 20, R"(class="note")",
                fmt::format("Models with the proportions of the plan's model; FLOPs per token are "
                            "exact (every matrix product, S = {}).",
-                           plan.execution.sequence_length)) +
+                           plan.run.config.execution.sequence_length)) +
            "</svg>\n";
 }
 

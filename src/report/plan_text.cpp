@@ -14,8 +14,8 @@ namespace isoflop::report {
 namespace {
 
 void megatron_rows(text::TextReport& report, const planner::BackwardPlan& plan) {
-    const cost::MegatronEstimate estimate =
-        cost::megatron_estimate(plan.model, plan.parameters, plan.execution);
+    const cost::MegatronEstimate estimate = cost::megatron_estimate(
+        plan.run.config.model, plan.run.parameters, plan.run.config.execution);
     report.row("Megatron estimate", human_bytes(static_cast<double>(estimate.total_bytes())),
                "18 bytes per parameter, activations of Korthikanti 2022");
     report.row("  model state", human_bytes(static_cast<double>(estimate.model_state_bytes)));
@@ -41,50 +41,52 @@ void budget_section(text::TextReport& report, const BackwardPlan& plan) {
                    human_flops(budget.counted_flops) + " FLOP", "= GPUs x peak x MFU x seconds");
     }
     report.row("Compute C", human_flops(budget.compute_flops) + " FLOP",
-               exact ? "= GPUs x peak x MFU x seconds"
-                     : fmt::format("x {:.4f}: every matrix product",
-                                   plan.training_flops_per_token / plan.mfu_flops_per_token));
+               exact
+                   ? "= GPUs x peak x MFU x seconds"
+                   : fmt::format("x {:.4f}: every matrix product",
+                                 plan.run.exact_flops_per_token / plan.run.model_flops_per_token));
 }
 
 void model_section(text::TextReport& report, const BackwardPlan& plan,
                    const PlanTextOptions& options) {
     report.section("2. Parameters");
-    report.row("Architecture", text::architecture_line(plan.model));
-    report.row("Parameters N", human_count(static_cast<double>(plan.parameters.total)),
-               with_separators(plan.parameters.total));
-    if (plan.parameters.active != plan.parameters.total) {
-        report.row("Active per token", human_count(static_cast<double>(plan.parameters.active)),
-                   with_separators(plan.parameters.active));
+    report.row("Architecture", text::architecture_line(plan.run.config.model));
+    report.row("Parameters N", human_count(static_cast<double>(plan.run.parameters.total)),
+               with_separators(plan.run.parameters.total));
+    if (plan.run.parameters.active != plan.run.parameters.total) {
+        report.row("Active per token", human_count(static_cast<double>(plan.run.parameters.active)),
+                   with_separators(plan.run.parameters.active));
     }
-    report.row("Non-embedding", human_count(static_cast<double>(plan.parameters.non_embedding)),
-               with_separators(plan.parameters.non_embedding));
-    if (options.show_breakdown) text::parameter_rows(report, plan.parameters);
+    report.row("Non-embedding", human_count(static_cast<double>(plan.run.parameters.non_embedding)),
+               with_separators(plan.run.parameters.non_embedding));
+    if (options.show_breakdown) text::parameter_rows(report, plan.run.parameters);
 }
 
 void flops_section(text::TextReport& report, const BackwardPlan& plan,
                    const PlanTextOptions& options) {
     report.section("3. FLOPs per token");
-    const std::int64_t S = plan.execution.sequence_length;
+    const std::int64_t S = plan.run.config.execution.sequence_length;
     report.row("Sequence length S", with_separators(S) + " tokens");
     report.row("Forward", fmt::format("{:.2f} GFLOP", plan.forward_flops_per_token / 1e9),
                "exact: every matrix product, full attention");
     report.row(
-        "Training", fmt::format("{:.2f} GFLOP", plan.training_flops_per_token / 1e9),
+        "Training", fmt::format("{:.2f} GFLOP", plan.run.exact_flops_per_token / 1e9),
         fmt::format("{} FLOP = 3 x forward",
-                    with_separators(static_cast<std::int64_t>(plan.training_flops_per_token))));
+                    with_separators(static_cast<std::int64_t>(plan.run.exact_flops_per_token))));
     if (options.show_breakdown) {
-        text::flop_rows(report, cost::forward_products(plan.model, 1, S, cost::AttentionMask::full),
-                        S);
+        text::flop_rows(
+            report, cost::forward_products(plan.run.config.model, 1, S, cost::AttentionMask::full),
+            S);
     }
     if (options.all_conventions) {
-        text::convention_table(report, plan.convention_flops_per_token);
+        text::convention_table(report, plan.run.convention_flops_per_token);
     } else {
         // That of the MFU, and the one asked for.
         std::vector<cost::Convention> shown{plan.budget.convention};
         if (options.convention != shown.front()) shown.push_back(options.convention);
         for (const cost::Convention convention : shown) {
             if (convention != cost::Convention::exact)
-                text::convention_row(report, plan.convention_flops_per_token, convention);
+                text::convention_row(report, plan.run.convention_flops_per_token, convention);
         }
     }
 }
@@ -148,12 +150,12 @@ void verification_section(text::TextReport& report, const BackwardPlan& plan) {
 void memory_section(text::TextReport& report, const BackwardPlan& plan,
                     const PlanTextOptions& options) {
     report.section("7. Memory per GPU");
-    report.row("Execution", text::execution_line(plan.execution));
-    if (plan.attention.fell_back()) {
-        report.row("Attention backend", to_string(plan.attention.used),
-                   plan.attention.explanation());
+    report.row("Execution", text::execution_line(plan.run.config.execution));
+    if (plan.run.attention.fell_back()) {
+        report.row("Attention backend", to_string(plan.run.attention.used),
+                   plan.run.attention.explanation());
     }
-    const cost::MemoryPlan& memory = plan.memory.plan;
+    const cost::MemoryPlan& memory = plan.run.memory;
     if (options.show_breakdown) text::memory_rows(report, memory);
     const auto total = static_cast<double>(memory.total_bytes());
     report.row("Total", human_bytes(total), "arena exact for our trainer; context estimated");
@@ -192,7 +194,7 @@ void schedule_section(text::TextReport& report, const BackwardPlan& plan) {
                fmt::format("{} per step", human_seconds(schedule.seconds_per_step)));
     report.row("Throughput", human_count(schedule.tokens_per_second) + " tokens/s",
                fmt::format("{:.0f} tokens/s per GPU", schedule.tokens_per_second_per_gpu));
-    for (const cost::Collective& collective : plan.communication) {
+    for (const cost::Collective& collective : plan.run.traffic) {
         report.row(collective.name, human_bytes(static_cast<double>(collective.bytes_sent)),
                    "sent per GPU and step");
     }
@@ -233,10 +235,10 @@ void optimum_section(text::TextReport& report, const BackwardPlan& plan) {
 
 std::string quiet_text(const BackwardPlan& plan) {
     return fmt::format("N {}\nD {}\nC {}\nloss {:.4f}\nmemory {} (fits: {})\n",
-                       human_count(static_cast<double>(plan.parameters.total)),
+                       human_count(static_cast<double>(plan.run.parameters.total)),
                        human_count(plan.tokens.n_tokens), human_flops(plan.budget.compute_flops),
                        plan.loss.total,
-                       human_bytes(static_cast<double>(plan.memory.plan.total_bytes())),
+                       human_bytes(static_cast<double>(plan.run.memory.total_bytes())),
                        plan.memory.fits() ? "yes" : "no");
 }
 
@@ -262,14 +264,14 @@ std::string comparison_table(std::span<const NamedPlan> plans, text::Colour colo
     });
     add("C", [](const BackwardPlan& plan) { return human_flops(plan.budget.compute_flops); });
     add("N", [](const BackwardPlan& plan) {
-        return human_count(static_cast<double>(plan.parameters.total));
+        return human_count(static_cast<double>(plan.run.parameters.total));
     });
     add("D", [](const BackwardPlan& plan) { return human_count(plan.tokens.n_tokens); });
     add("D/N", [](const BackwardPlan& plan) {
         return fmt::format("{:.1f}", plan.optimum.tokens_per_parameter);
     });
     add("GFLOP/token", [](const BackwardPlan& plan) {
-        return fmt::format("{:.2f}", plan.training_flops_per_token / 1e9);
+        return fmt::format("{:.2f}", plan.run.exact_flops_per_token / 1e9);
     });
     add("law", [](const BackwardPlan& plan) { return plan.law.id; });
     add("loss", [](const BackwardPlan& plan) { return fmt::format("{:.4f}", plan.loss.total); });
@@ -279,7 +281,7 @@ std::string comparison_table(std::span<const NamedPlan> plans, text::Colour colo
         return fmt::format("{:.4f}", plan.optimum.six_nd.loss.total);
     });
     add("memory per GPU", [](const BackwardPlan& plan) {
-        return human_bytes(static_cast<double>(plan.memory.plan.total_bytes()));
+        return human_bytes(static_cast<double>(plan.run.memory.total_bytes()));
     });
     add("fits",
         [](const BackwardPlan& plan) { return std::string(plan.memory.fits() ? "yes" : "no"); });
@@ -303,7 +305,7 @@ std::string plan_text(const BackwardPlan& plan, const PlanTextOptions& options) 
     if (options.quiet) return quiet_text(plan);
     text::TextReport report(options.colour);
     report.title(fmt::format("Backward plan: N {}, D {}, C {}, loss {:.4f}",
-                             human_count(static_cast<double>(plan.parameters.total)),
+                             human_count(static_cast<double>(plan.run.parameters.total)),
                              human_count(plan.tokens.n_tokens),
                              human_flops(plan.budget.compute_flops), plan.loss.total));
     if (!options.file_kind.empty()) report.line(fmt::format("Read as a {}.", options.file_kind));

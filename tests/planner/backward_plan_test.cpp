@@ -25,7 +25,7 @@ using ::testing::Not;
 // 8 H100 for 720 h at 45 % of 989.4 TFLOP/s. Tolerances: half a unit of the last digit given.
 TEST(HoffmannExample, GivesItsKnownFigures) {
     const BackwardPlan plan = plan_of("hoffmann");
-    EXPECT_EQ(plan.parameters.total, 6885871616);
+    EXPECT_EQ(plan.run.parameters.total, 6885871616);
     EXPECT_EQ(plan.budget.peak_flops_per_gpu, 989.4e12);
     EXPECT_NEAR(plan.budget.compute_flops, 9.232e21, 0.0005e21);
     EXPECT_NEAR(plan.tokens.n_tokens, 213.2e9, 0.05e9);
@@ -70,7 +70,7 @@ TEST_P(PlanOf, DifferenceTo6ndIsTheSumOfItsParts) {
 TEST_P(PlanOf, ComputeIsRecoveredFromTokens) {
     const BackwardPlan plan = plan_of(plan_config_for(GetParam()));
     // A product and a quotient of doubles.
-    EXPECT_NEAR(plan.tokens.n_tokens * plan.training_flops_per_token / plan.budget.compute_flops,
+    EXPECT_NEAR(plan.tokens.n_tokens * plan.run.exact_flops_per_token / plan.budget.compute_flops,
                 1.0, 1e-15);
     EXPECT_NEAR(plan.verification.relative_error, 0.0, 1e-14);
 }
@@ -84,7 +84,7 @@ TEST_P(PlanOf, DataLimitSplitsComputeIntoUsedAndUnused) {
     EXPECT_EQ(plan.tokens.n_tokens, 2.5e6);
     EXPECT_EQ(plan.tokens.epochs, 2.5);
     EXPECT_EQ(plan.tokens.data_limited, 2.5e6);
-    const double used = plan.tokens.n_tokens * plan.training_flops_per_token;
+    const double used = plan.tokens.n_tokens * plan.run.exact_flops_per_token;
     EXPECT_NEAR((used + plan.tokens.unused_compute_flops) / plan.budget.compute_flops, 1.0, 1e-14);
     EXPECT_GT(plan.tokens.compute_limited, plan.tokens.n_tokens);
     EXPECT_NEAR(plan.verification.relative_error, 0.0, 1e-14);
@@ -112,10 +112,10 @@ TEST_P(PlanOf, SummaryAgreesWithTheFullPlan) {
     const BackwardPlan full = plan_of(config);
     const BackwardPlan summary =
         backward_plan(config, hardware::GpuTable::builtin(), Detail::summary);
-    EXPECT_EQ(summary.parameters.total, full.parameters.total);
+    EXPECT_EQ(summary.run.parameters.total, full.run.parameters.total);
     EXPECT_EQ(summary.tokens.n_tokens, full.tokens.n_tokens);
     EXPECT_EQ(summary.loss.total, full.loss.total);
-    EXPECT_EQ(summary.memory.plan.total_bytes(), full.memory.plan.total_bytes());
+    EXPECT_EQ(summary.run.memory.total_bytes(), full.run.memory.total_bytes());
     EXPECT_EQ(summary.optimum.six_nd.n_params, full.optimum.six_nd.n_params);
 }
 
@@ -130,15 +130,15 @@ TEST_P(PlanOf, IsTheSameForOneMfuInEveryConvention) {
           cost::Convention::kaplan, cost::Convention::six_nd}) {
         SCOPED_TRACE(to_string(convention));
         const double counted =
-            exact.convention_flops_per_token[static_cast<std::size_t>(convention)];
+            exact.run.convention_flops_per_token[static_cast<std::size_t>(convention)];
         keys.training_efficiency.flop_convention = convention;
-        keys.training_efficiency.expected_mfu = 0.25 * counted / exact.training_flops_per_token;
+        keys.training_efficiency.expected_mfu = 0.25 * counted / exact.run.exact_flops_per_token;
         for (const Detail detail : {Detail::full, Detail::summary}) {
             const BackwardPlan plan = plan_of(keys, detail);
-            EXPECT_EQ(plan.mfu_flops_per_token, counted);
+            EXPECT_EQ(plan.run.model_flops_per_token, counted);
             EXPECT_DOUBLE_EQ(plan.budget.compute_flops, exact.budget.compute_flops);
             EXPECT_DOUBLE_EQ(plan.budget.counted_flops / counted,
-                             exact.budget.compute_flops / exact.training_flops_per_token);
+                             exact.budget.compute_flops / exact.run.exact_flops_per_token);
             EXPECT_NEAR(plan.tokens.n_tokens / exact.tokens.n_tokens, 1, 1e-15);
             EXPECT_NEAR(plan.schedule.seconds / exact.schedule.seconds, 1, 1e-14);
             EXPECT_NEAR(plan.optimum.six_nd.n_params / exact.optimum.six_nd.n_params, 1, 1e-13);
@@ -278,7 +278,7 @@ TEST(Law, OverriddenConstantsHaveNoPublishedUncertainty) {
 TEST(Law, KaplanCountsNonEmbeddingParameters) {
     const BackwardPlan plan = plan_of(plan_config("auto", {"base=kaplan_2020"}));
     const double expected =
-        scaling_law::loss(plan.law, static_cast<double>(plan.parameters.non_embedding),
+        scaling_law::loss(plan.law, static_cast<double>(plan.run.parameters.non_embedding),
                           plan.tokens.n_tokens)
             .total;
     EXPECT_EQ(plan.loss.total, expected);
@@ -289,41 +289,42 @@ TEST(Execution, FollowsTheConfig) {
         plan_of("hoffmann", {"training_efficiency.use_flash_attention=true", "recompute=block",
                              "parallelism=zero3", "gradient_dtype=fp32", "loss_chunk=1024",
                              "dtype=fp16", "batch_size=2"});
-    EXPECT_EQ(plan.execution.attention_backend, cost::AttentionBackend::flash_attn_2);
-    EXPECT_EQ(plan.execution.recompute, cost::Recompute::block);
-    EXPECT_EQ(plan.execution.parallelism, cost::Parallelism::fsdp);
-    EXPECT_EQ(plan.execution.gradient_dtype, DType::float32);
-    EXPECT_EQ(plan.execution.loss_chunk, 1024);
-    EXPECT_EQ(plan.execution.storage_dtype(), DType::float16);
-    EXPECT_EQ(plan.execution.micro_batch_size, 2);
-    EXPECT_EQ(plan.execution.world_size, 8);
+    EXPECT_EQ(plan.run.config.execution.attention_backend, cost::AttentionBackend::flash_attn_2);
+    EXPECT_EQ(plan.run.config.execution.recompute, cost::Recompute::block);
+    EXPECT_EQ(plan.run.config.execution.parallelism, cost::Parallelism::fsdp);
+    EXPECT_EQ(plan.run.config.execution.gradient_dtype, DType::float32);
+    EXPECT_EQ(plan.run.config.execution.loss_chunk, 1024);
+    EXPECT_EQ(plan.run.config.execution.storage_dtype(), DType::float16);
+    EXPECT_EQ(plan.run.config.execution.micro_batch_size, 2);
+    EXPECT_EQ(plan.run.config.execution.world_size, 8);
 }
 
 TEST(Execution, AttentionBackendWinsOverUseFlashAttention) {
     const BackwardPlan plan =
         plan_of("hoffmann", {"attention_backend=sdpa"});  // the file says false
-    EXPECT_EQ(plan.execution.attention_backend, cost::AttentionBackend::sdpa);
-    EXPECT_EQ(plan_of("hoffmann").execution.attention_backend, cost::AttentionBackend::manual);
+    EXPECT_EQ(plan.run.config.execution.attention_backend, cost::AttentionBackend::sdpa);
+    EXPECT_EQ(plan_of("hoffmann").run.config.execution.attention_backend,
+              cost::AttentionBackend::manual);
 }
 
 TEST(Attention, OfAPlanIsTheBackendThatTheRunFallsBackTo) {
     for (const char* dtype : {"dtype=float32", "dtype=tf32"}) {
         const BackwardPlan plan = plan_of("flash", {dtype, "peak_flops_per_gpu=1e14"});
-        EXPECT_EQ(plan.attention.requested, recipe::AttentionChoice::flash_attn_2);
-        EXPECT_EQ(plan.execution.attention_backend, cost::AttentionBackend::manual);
+        EXPECT_EQ(plan.run.attention.requested, recipe::AttentionChoice::flash_attn_2);
+        EXPECT_EQ(plan.run.config.execution.attention_backend, cost::AttentionBackend::manual);
         EXPECT_THAT(plan.warnings, Contains(AllOf(HasSubstr("manual instead of flash_attn_2"),
                                                   HasSubstr("for bfloat16 and float16, not"))));
         const BackwardPlan manual =
             plan_of("flash", {dtype, "peak_flops_per_gpu=1e14", "attention_backend=manual"});
-        EXPECT_EQ(plan.memory.plan.total_bytes(), manual.memory.plan.total_bytes());
-        EXPECT_EQ(plan.convention_flops_per_token, manual.convention_flops_per_token);
-        EXPECT_FALSE(manual.attention.fell_back());
+        EXPECT_EQ(plan.run.memory.total_bytes(), manual.run.memory.total_bytes());
+        EXPECT_EQ(plan.run.convention_flops_per_token, manual.run.convention_flops_per_token);
+        EXPECT_FALSE(manual.run.attention.fell_back());
     }
     const BackwardPlan odd = plan_of(test::plan_config_for(test::synthetic_model("heads_of_80")));
     EXPECT_THAT(
         odd.warnings,
         Contains(HasSubstr("flash_attn_2 and sdpa: head_dim 80 is none of 32, 64, 96, 128, 256")));
-    EXPECT_NE(odd.memory.plan.find(cost::BufferId::attention_probabilities), nullptr);
+    EXPECT_NE(odd.run.memory.find(cost::BufferId::attention_probabilities), nullptr);
 }
 
 // 8-bit products keep 16-bit attention.
@@ -331,8 +332,8 @@ TEST(Attention, OfAPlanStaysAsRequestedWhereKernelsHaveIt) {
     for (const char* dtype : {"dtype=bfloat16", "dtype=float16", "dtype=float8"}) {
         for (const char* backend : {"attention_backend=flash_attn_2", "attention_backend=sdpa"}) {
             const BackwardPlan plan = plan_of("flash", {dtype, backend});
-            EXPECT_FALSE(plan.attention.fell_back());
-            EXPECT_EQ(plan.attention.reason, "as requested");
+            EXPECT_FALSE(plan.run.attention.fell_back());
+            EXPECT_EQ(plan.run.attention.reason, "as requested");
         }
     }
 }
@@ -342,7 +343,8 @@ TEST(Attention, OfModelsThatTheTrainerLacksIsTheRequestedOne) {
     for (const char* name : {"latent_attention", "experts", "parallel_residual"}) {
         recipe::PlanKeys keys = test::plan_config_for(test::synthetic_model(name));
         keys.training_gear.dtype = DType::float32;
-        EXPECT_EQ(plan_of(keys).execution.attention_backend, cost::AttentionBackend::flash_attn_2)
+        EXPECT_EQ(plan_of(keys).run.config.execution.attention_backend,
+                  cost::AttentionBackend::flash_attn_2)
             << name;
     }
 }

@@ -31,27 +31,28 @@ RunPlan run_of(const std::string& text, std::int64_t world_size) {
 }
 
 void expect_same_run(const BackwardPlan& plan, const std::string& text) {
-    const RunPlan run = run_of(text, plan.execution.world_size);
-    EXPECT_TRUE(recipe::same_execution(run.config.execution, plan.execution));
+    const RunPlan run = run_of(text, plan.run.config.execution.world_size);
+    EXPECT_TRUE(recipe::same_execution(run.config.execution, plan.run.config.execution));
     EXPECT_EQ(run.attention.explanation(), "as requested");
-    EXPECT_EQ(run.config.optimizer, plan.optimizer);
+    EXPECT_EQ(run.config.optimizer, plan.run.config.optimizer);
     EXPECT_EQ(run.config.max_iters, static_cast<std::int64_t>(plan.schedule.steps));
     EXPECT_EQ(static_cast<double>(run.config.tokens_per_iteration), plan.schedule.tokens_per_step);
-    EXPECT_EQ(run.parameters.total, plan.parameters.total);
-    EXPECT_EQ(run.parameters.by_component, plan.parameters.by_component);
-    EXPECT_EQ(run.exact_flops_per_token, plan.training_flops_per_token);
+    EXPECT_EQ(run.parameters.total, plan.run.parameters.total);
+    EXPECT_EQ(run.parameters.by_component, plan.run.parameters.by_component);
+    EXPECT_EQ(run.exact_flops_per_token, plan.run.exact_flops_per_token);
     EXPECT_EQ(run.config.keys.run.flop_convention, plan.budget.convention);
-    EXPECT_EQ(run.model_flops_per_token, plan.mfu_flops_per_token);
+    EXPECT_EQ(run.model_flops_per_token, plan.run.model_flops_per_token);
     // Plans count the tiles that kernels with a window would visit, even when the context does not
     // reach it; the run has no window.
-    if (!plan.model.sliding_window) {
+    if (!plan.run.config.model.sliding_window) {
         EXPECT_EQ(
             run.executed_flops_per_token,
-            plan.convention_flops_per_token[static_cast<std::size_t>(cost::Convention::executed)]);
+            plan.run
+                .convention_flops_per_token[static_cast<std::size_t>(cost::Convention::executed)]);
     }
-    EXPECT_EQ(run.memory.total_bytes(), plan.memory.plan.total_bytes());
-    EXPECT_EQ(run.memory.peak_by_category(), plan.memory.plan.peak_by_category());
-    EXPECT_EQ(cost::total_bytes_sent(run.traffic), cost::total_bytes_sent(plan.communication));
+    EXPECT_EQ(run.memory.total_bytes(), plan.run.memory.total_bytes());
+    EXPECT_EQ(run.memory.peak_by_category(), plan.run.memory.peak_by_category());
+    EXPECT_EQ(cost::total_bytes_sent(run.traffic), cost::total_bytes_sent(plan.run.traffic));
 }
 
 TEST(EmittedPlans, EveryShippedPlanIsTheRunThatTrainReads) {
@@ -107,17 +108,20 @@ struct Generator {
 
 /// The words with which a refusal must name what the trainer lacks; empty when it lacks nothing.
 std::string missing(const BackwardPlan& plan) {
-    const cost::Execution& execution = plan.execution;
-    if (const std::string reason = model::untrainable_reason(plan.model, execution.sequence_length);
+    const cost::Execution& execution = plan.run.config.execution;
+    if (const std::string reason =
+            model::untrainable_reason(plan.run.config.model, execution.sequence_length);
         !reason.empty()) {
         return reason;
     }
-    if (plan.model.position_encoding == model::PositionEncoding::learned_absolute &&
-        plan.model.max_position_embeddings != execution.sequence_length) {
+    if (plan.run.config.model.position_encoding == model::PositionEncoding::learned_absolute &&
+        plan.run.config.model.max_position_embeddings != execution.sequence_length) {
         return "learned positions";
     }
-    if (plan.model.rope_scaling && plan.model.rope_scaling->type != "llama3") return "rope_scaling";
-    if (plan.model.qkv_bias != plan.model.attention_output_bias) return "biases on queries";
+    if (plan.run.config.model.rope_scaling && plan.run.config.model.rope_scaling->type != "llama3")
+        return "rope_scaling";
+    if (plan.run.config.model.qkv_bias != plan.run.config.model.attention_output_bias)
+        return "biases on queries";
     if (execution.parallelism == cost::Parallelism::zero2) return "zero2";
     if (execution.dtype == DType::float8) return "dtype float8";
     if (execution.dtype == DType::float4) return "dtype float4";
@@ -138,7 +142,8 @@ TEST(EmittedPlans, GeneratedPlansAreTheRunThatTrainReadsOrRefusedByName) {
     while (emitted < 300) {
         ASSERT_LT(emitted + refused, 10000);
         const BackwardPlan plan = plan_of(generator.plan(models));
-        SCOPED_TRACE(model::summary_name(plan.model) + " " + std::to_string(emitted + refused));
+        SCOPED_TRACE(model::summary_name(plan.run.config.model) + " " +
+                     std::to_string(emitted + refused));
         const std::string reason = missing(plan);
         if (!reason.empty()) {
             ++refused;
@@ -147,11 +152,11 @@ TEST(EmittedPlans, GeneratedPlansAreTheRunThatTrainReadsOrRefusedByName) {
             continue;
         }
         ++emitted;
-        fused += plan.attention.used == cost::AttentionBackend::manual ? 0 : 1;
-        if (plan.attention.fell_back()) {
+        fused += plan.run.attention.used == cost::AttentionBackend::manual ? 0 : 1;
+        if (plan.run.attention.fell_back()) {
             ++fallen_back;
-            of_other_types += plan.execution.has_master_weights() ? 0 : 1;
-            of_other_sizes += plan.model.head_dim == 80 ? 1 : 0;
+            of_other_types += plan.run.config.execution.has_master_weights() ? 0 : 1;
+            of_other_sizes += plan.run.config.model.head_dim == 80 ? 1 : 0;
         }
         expect_same_run(plan, emit_planned_training(plan));
         if (::testing::Test::HasFailure()) return;

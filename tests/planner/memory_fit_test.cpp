@@ -103,14 +103,25 @@ double least_slowdown(const model::ModelConfig& config, const Case& item) {
     return least;
 }
 
+/// Of the plan of such a run, whose backend is not decided anew.
+MemoryFit fit_of(const model::ModelConfig& config, const Execution& execution,
+                 std::uint64_t capacity_bytes) {
+    recipe::AttentionResolution attention;
+    attention.used = execution.attention_backend;
+    const recipe::RunPlan run = recipe::plan_run(recipe::recipe_of(config, execution, cost::kAdamW),
+                                                 std::move(attention), recipe::Extent::sweep);
+    EXPECT_EQ(run.memory.total_bytes(),
+              cost::memory_plan(config, run.layout, execution, cost::kAdamW).total_bytes());
+    return memory_fit(run, capacity_bytes);
+}
+
 TEST(MemoryFit, ProposesTheCheapestChangeThatFits) {
     int proposed = 0, hopeless = 0, fitting = 0;
     for (const Case& item : cases()) {
         const model::ModelConfig config = shipped(item.file);
         const model::ParameterLayout layout = model::parameter_layout(config);
-        const MemoryFit fit =
-            memory_fit(config, layout, item.execution, cost::kAdamW, item.capacity);
-        ASSERT_EQ(fit.fits(), fit.plan.total_bytes() <= item.capacity);
+        const MemoryFit fit = fit_of(config, item.execution, item.capacity);
+        ASSERT_EQ(fit.fits(), fit.planned_bytes <= item.capacity);
         if (fit.fits()) {
             EXPECT_FALSE(fit.change);
             ++fitting;
@@ -148,8 +159,7 @@ TEST(MemoryFit, FewestGpusIsTheTrueMinimum) {
         const model::ParameterLayout layout = model::parameter_layout(config);
         for (const std::uint64_t capacity : {24ULL, 40ULL, 80ULL, 141ULL, 192ULL}) {
             const Execution given = run(1, 2048, 1, Parallelism::ddp);
-            const MemoryFit fit =
-                memory_fit(config, layout, given, cost::kAdamW, capacity * kGiBytes);
+            const MemoryFit fit = fit_of(config, given, capacity * kGiBytes);
             if (!fit.gpus_needed) continue;
             ++found;
             Execution frugal = given;
@@ -173,8 +183,7 @@ TEST(MemoryFit, FewestGpusIsTheTrueMinimum) {
 
 TEST(MemoryFit, SaysWhenNoNumberOfGpusIsEnough) {
     const model::ModelConfig config = shipped("llama3_405b");
-    const MemoryFit fit = memory_fit(config, model::parameter_layout(config),
-                                     run(1, 8192, 8, Parallelism::ddp), cost::kAdamW, 1 * kGiBytes);
+    const MemoryFit fit = fit_of(config, run(1, 8192, 8, Parallelism::ddp), 1 * kGiBytes);
     EXPECT_FALSE(fit.fits());
     EXPECT_FALSE(fit.change);
     EXPECT_FALSE(fit.gpus_needed);
@@ -190,8 +199,8 @@ TEST(MemoryFit, ProposesOnlyBackendsThatRun) {
     const model::ParameterLayout layout = model::parameter_layout(config);
     int changed = 0, enlarged = 0;
     for (const std::uint64_t capacity : {4ULL, 8ULL, 16ULL, 24ULL, 40ULL}) {
-        const MemoryFit fit = memory_fit(config, layout, run(4, 4096, 8, Parallelism::ddp),
-                                         cost::kAdamW, capacity * kGiBytes);
+        const MemoryFit fit =
+            fit_of(config, run(4, 4096, 8, Parallelism::ddp), capacity * kGiBytes);
         ASSERT_FALSE(fit.fits());
         if (fit.change) {
             ++changed;
@@ -212,9 +221,7 @@ TEST(MemoryFit, ProposesOnlyBackendsThatRun) {
 
 TEST(MemoryFit, DescribesEachChangeByItsConfigKey) {
     const model::ModelConfig config = shipped("llama_7b");
-    const MemoryFit fit =
-        memory_fit(config, model::parameter_layout(config), run(4, 4096, 8, Parallelism::ddp),
-                   cost::kAdamW, 24 * kGiBytes);
+    const MemoryFit fit = fit_of(config, run(4, 4096, 8, Parallelism::ddp), 24 * kGiBytes);
     ASSERT_TRUE(fit.change);
     EXPECT_NE(fit.change->description.find("attention_backend=flash_attn_2"), std::string::npos);
     EXPECT_NE(fit.change->description.find("parallelism="), std::string::npos);

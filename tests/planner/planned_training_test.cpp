@@ -45,13 +45,13 @@ TEST(TrainConfig, HoldsTheNumbersOfThePlan) {
         plan_of("flash", {"batch_size=2", "gradient_accumulation_steps=4", "loss_chunk=512",
                           "recompute=attention", "parallelism=zero1"});
     const config::Document config = written(plan);
-    EXPECT_EQ(integer(config, "n_layer"), plan.model.num_hidden_layers);
-    EXPECT_EQ(integer(config, "n_embd"), plan.model.hidden_size);
-    EXPECT_EQ(integer(config, "n_head"), plan.model.num_attention_heads);
-    EXPECT_EQ(integer(config, "n_kv_head"), plan.model.num_key_value_heads);
-    EXPECT_EQ(integer(config, "intermediate_size"), plan.model.intermediate_size);
-    EXPECT_EQ(integer(config, "vocab_size"), plan.model.vocab_size);
-    EXPECT_EQ(integer(config, "block_size"), plan.execution.sequence_length);
+    EXPECT_EQ(integer(config, "n_layer"), plan.run.config.model.num_hidden_layers);
+    EXPECT_EQ(integer(config, "n_embd"), plan.run.config.model.hidden_size);
+    EXPECT_EQ(integer(config, "n_head"), plan.run.config.model.num_attention_heads);
+    EXPECT_EQ(integer(config, "n_kv_head"), plan.run.config.model.num_key_value_heads);
+    EXPECT_EQ(integer(config, "intermediate_size"), plan.run.config.model.intermediate_size);
+    EXPECT_EQ(integer(config, "vocab_size"), plan.run.config.model.vocab_size);
+    EXPECT_EQ(integer(config, "block_size"), plan.run.config.execution.sequence_length);
     EXPECT_EQ(integer(config, "batch_size"), 2);
     EXPECT_EQ(integer(config, "loss_chunk"), 512);
     EXPECT_EQ(text(config, "dtype"), "bfloat16");
@@ -84,7 +84,7 @@ TEST(TrainConfig, LearningRateFollowsTheStepLaw) {
     EXPECT_NEAR(step_law_learning_rate(7e9, 1e12), 8.27e-4, 0.01e-4);
     const BackwardPlan plan = plan_of("flash");
     const double expected = step_law_learning_rate(
-        static_cast<double>(plan.parameters.non_embedding), plan.tokens.n_tokens);
+        static_cast<double>(plan.run.parameters.non_embedding), plan.tokens.n_tokens);
     const config::Document config = written(plan);
     EXPECT_NEAR(number(config, "learning_rate") / expected, 1.0,
                 0.005);  // three digits are written
@@ -106,8 +106,8 @@ TEST(TrainConfig, DescribesTheArchitectureCompletely) {
     }
     const model::ModelConfig again = model::parse_model(keys + "}", "train.jsonc").config;
     const model::ParameterTotals totals = model::parameter_layout(again).totals();
-    EXPECT_EQ(totals.total, plan.parameters.total);
-    EXPECT_EQ(totals.by_component, plan.parameters.by_component);
+    EXPECT_EQ(totals.total, plan.run.parameters.total);
+    EXPECT_EQ(totals.by_component, plan.run.parameters.by_component);
     EXPECT_EQ(again.head_dim, 128);
     EXPECT_EQ(again.qk_norm, model::QkNorm::per_head);
     EXPECT_EQ(again.rope_theta, 1e6);
@@ -137,23 +137,26 @@ TEST_P(Emitted, IsTheSameModelOrRefused) {
         keys += "\"" + member.key + "\": " + member.value.to_text() + ",";
     }
     const model::ModelConfig again = model::parse_model(keys + "}", "train.jsonc").config;
-    EXPECT_EQ(model::parameter_layout(again).totals().by_component, plan.parameters.by_component);
-    EXPECT_EQ(again.qkv_bias, plan.model.qkv_bias);
-    EXPECT_EQ(again.attention_output_bias, plan.model.attention_output_bias);
-    EXPECT_EQ(again.ffn_bias, plan.model.ffn_bias);
-    EXPECT_EQ(again.activation, plan.model.activation);
-    EXPECT_EQ(again.rotary_fraction, plan.model.rotary_fraction);
-    EXPECT_EQ(again.rope_theta, plan.model.rope_theta);
-    EXPECT_EQ(again.rope_scaling.has_value(), plan.model.rope_scaling.has_value());
-    if (again.rope_scaling && plan.model.rope_scaling) {
-        EXPECT_EQ(again.rope_scaling->type, plan.model.rope_scaling->type);
-        EXPECT_EQ(again.rope_scaling->factor, plan.model.rope_scaling->factor);
-        EXPECT_EQ(again.rope_scaling->low_freq_factor, plan.model.rope_scaling->low_freq_factor);
-        EXPECT_EQ(again.rope_scaling->high_freq_factor, plan.model.rope_scaling->high_freq_factor);
+    EXPECT_EQ(model::parameter_layout(again).totals().by_component,
+              plan.run.parameters.by_component);
+    EXPECT_EQ(again.qkv_bias, plan.run.config.model.qkv_bias);
+    EXPECT_EQ(again.attention_output_bias, plan.run.config.model.attention_output_bias);
+    EXPECT_EQ(again.ffn_bias, plan.run.config.model.ffn_bias);
+    EXPECT_EQ(again.activation, plan.run.config.model.activation);
+    EXPECT_EQ(again.rotary_fraction, plan.run.config.model.rotary_fraction);
+    EXPECT_EQ(again.rope_theta, plan.run.config.model.rope_theta);
+    EXPECT_EQ(again.rope_scaling.has_value(), plan.run.config.model.rope_scaling.has_value());
+    if (again.rope_scaling && plan.run.config.model.rope_scaling) {
+        EXPECT_EQ(again.rope_scaling->type, plan.run.config.model.rope_scaling->type);
+        EXPECT_EQ(again.rope_scaling->factor, plan.run.config.model.rope_scaling->factor);
+        EXPECT_EQ(again.rope_scaling->low_freq_factor,
+                  plan.run.config.model.rope_scaling->low_freq_factor);
+        EXPECT_EQ(again.rope_scaling->high_freq_factor,
+                  plan.run.config.model.rope_scaling->high_freq_factor);
         EXPECT_EQ(again.rope_scaling->original_max_position_embeddings,
-                  plan.model.rope_scaling->original_max_position_embeddings);
+                  plan.run.config.model.rope_scaling->original_max_position_embeddings);
     }
-    EXPECT_EQ(again.norm_eps, plan.model.norm_eps);
+    EXPECT_EQ(again.norm_eps, plan.run.config.model.norm_eps);
 }
 
 TEST(TrainConfig, RefusesWhatTheTrainerDoesNotRun) {

@@ -86,14 +86,14 @@ TEST(Sweep, EqualsSinglePlansInTheOrderOfNestedLoops) {
                 overrides.push_back(axes[axis].path + "=" + axes[axis].values[indices[axis]]);
             }
             const BackwardPlan plan = test::plan_of("hoffmann", overrides);
-            EXPECT_EQ(row.n_params, static_cast<double>(plan.parameters.total));
+            EXPECT_EQ(row.n_params, static_cast<double>(plan.run.parameters.total));
             EXPECT_EQ(row.n_tokens, plan.tokens.n_tokens);
             EXPECT_EQ(row.compute_flops, plan.budget.compute_flops);
             EXPECT_EQ(row.predicted_loss, plan.loss.total);
-            EXPECT_EQ(row.training_flops_per_token, plan.training_flops_per_token);
+            EXPECT_EQ(row.training_flops_per_token, plan.run.exact_flops_per_token);
             EXPECT_EQ(row.optimal_n_params, plan.optimum.six_nd.n_params);
             EXPECT_EQ(row.optimal_loss, plan.optimum.six_nd.loss.total);
-            EXPECT_EQ(row.memory_bytes, plan.memory.plan.total_bytes());
+            EXPECT_EQ(row.memory_bytes, plan.run.memory.total_bytes());
             EXPECT_EQ(row.fits, plan.memory.fits());
             EXPECT_EQ(row.constrained, plan.tokens.constrained);
         }

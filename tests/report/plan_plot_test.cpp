@@ -71,9 +71,9 @@ TEST(PlanPlot, LabelsShowThePlanTheOptimumAndTheirBudget) {
     const BackwardPlan plan = test::plan_of("auto");
     const std::string svg = plan_plot_svg(plan);
     EXPECT_THAT(svg, HasSubstr(fmt::format("plan: loss {:.4f}", plan.loss.total)));
-    EXPECT_THAT(svg, HasSubstr(fmt::format("N {}, D {}",
-                                           human_count(static_cast<double>(plan.parameters.total)),
-                                           human_count(plan.tokens.n_tokens))));
+    EXPECT_THAT(svg, HasSubstr(fmt::format(
+                         "N {}, D {}", human_count(static_cast<double>(plan.run.parameters.total)),
+                         human_count(plan.tokens.n_tokens))));
     const scaling_law::Optimum& best = plan.optimum.exact->continuous;
     EXPECT_THAT(svg, HasSubstr(fmt::format("optimum: loss {:.4f}", best.loss.total)));
     EXPECT_THAT(svg, HasSubstr("N " + human_count(best.n_params)));

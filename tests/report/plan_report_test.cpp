@@ -187,7 +187,7 @@ TEST_P(ReportOf, JsonHasFullPrecision) {
     EXPECT_EQ(again.at("optimum").at("exact").at("n_params").get<double>(),
               plan_.optimum.exact->continuous.n_params);
     EXPECT_EQ(again.at("memory").at("total_bytes").get<std::uint64_t>(),
-              plan_.memory.plan.total_bytes());
+              plan_.run.memory.total_bytes());
 }
 
 TEST_P(ReportOf, NothingIsInfiniteOrUndefined) {

@@ -77,26 +77,16 @@ struct OptimumComparison {
     double loss_gap = 0;  ///< planned loss - optimal loss, nats
 };
 
-/// The first part is that of a recipe::RunPlan, which recipe::plan_run computed.
 struct BackwardPlan {
-    model::ModelConfig model;
-    model::ParameterLayout layout;
-    model::ParameterTotals parameters;
-    cost::Execution execution;  ///< with the attention backend that runs
-    recipe::AttentionResolution attention;
-    const cost::OptimizerState* optimizer = nullptr;  ///< whose state the memory plan counts
+    /// What the plan has in common with the run of a training config, from the same function.
+    recipe::RunPlan run;
     ComputeBudget budget;
     TokenBudget tokens;
     scaling_law::Law law;
     scaling_law::LossTerms loss;
-    double training_flops_per_token = 0;  ///< exact
-    double mfu_flops_per_token = 0;       ///< training, as budget.convention counts
     double forward_flops_per_token = 0;
-    std::array<double, cost::kConventionCount>
-        convention_flops_per_token{};  ///< indexed by cost::Convention
     Verification verification;
     MemoryFit memory;
-    std::vector<cost::Collective> communication;
     Schedule schedule;
     OptimumComparison optimum;
     std::vector<std::string> warnings;

@@ -6,9 +6,7 @@
 #include <string>
 
 #include "isoflop/cost/execution.hpp"
-#include "isoflop/cost/memory_plan.hpp"
-#include "isoflop/model/model_config.hpp"
-#include "isoflop/model/parameter_layout.hpp"
+#include "isoflop/recipe/run_plan.hpp"
 
 namespace isoflop::planner {
 
@@ -20,28 +18,23 @@ struct FittingChange {
 };
 
 struct MemoryFit {
-    cost::MemoryPlan plan;
+    std::uint64_t planned_bytes = 0;  ///< of the memory plan
     std::uint64_t capacity_bytes = 0;
-    [[nodiscard]] bool fits() const { return plan.total_bytes() <= capacity_bytes; }
+    [[nodiscard]] bool fits() const { return planned_bytes <= capacity_bytes; }
     /// Free bytes, negative when it does not fit.
     [[nodiscard]] std::int64_t headroom_bytes() const {
-        return static_cast<std::int64_t>(capacity_bytes) -
-               static_cast<std::int64_t>(plan.total_bytes());
+        return static_cast<std::int64_t>(capacity_bytes) - static_cast<std::int64_t>(planned_bytes);
     }
     /// Cheapest combination of fused attention, smaller micro-batch, recomputation and sharding
     /// that fits; nullopt when the plan fits already or no combination does.
-    std::optional<FittingChange> change;
+    std::optional<FittingChange> change = {};
     /// When no combination fits this many GPUs: the fewest that do with everything sharded; nullopt
     /// when none would.
-    std::optional<std::int64_t> gpus_needed;
+    std::optional<std::int64_t> gpus_needed = {};
     cost::AttentionBackend gpus_needed_backend{};  ///< the one that needs the least memory
 };
 
-/// `execution`: with a backend that runs; only such backends are proposed.
-[[nodiscard]] MemoryFit memory_fit(const model::ModelConfig& config,
-                                   const model::ParameterLayout& layout,
-                                   const cost::Execution& execution,
-                                   const cost::OptimizerState& optimizer,
-                                   std::uint64_t capacity_bytes);
+/// Of the memory plan of a run; only backends that run are proposed.
+[[nodiscard]] MemoryFit memory_fit(const recipe::RunPlan& run, std::uint64_t capacity_bytes);
 
 }  // namespace isoflop::planner
