@@ -1,5 +1,5 @@
 // One checkpoint by all ranks of a run: each writes its shard, the first rank begins and commits.
-#include <optional>
+#include <exception>
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/checkpoint/checkpoint.hpp"
@@ -10,14 +10,14 @@ namespace {
 /// Runs `work` on this rank and tells the other ranks whether it failed, so that no rank goes on
 /// alone. All ranks wait here, so that none counts as lost while another one's disk is slow.
 void together(const CheckpointRanks& ranks, const std::function<void()>& work) {
-    std::optional<IoError> failure;
+    std::exception_ptr failure;
     try {
         work();
-    } catch (const IoError& error) {
-        failure = error;
+    } catch (...) {  // of any kind: the others wait
+        failure = std::current_exception();
     }
-    const bool failed = ranks.any_failed(failure.has_value());
-    if (failure) throw IoError(*failure);
+    const bool failed = ranks.any_failed(failure != nullptr);
+    if (failure) std::rethrow_exception(failure);
     if (failed) throw IoError("the checkpoint was given up: another rank could not write its part");
 }
 
@@ -41,7 +41,7 @@ std::filesystem::path write_checkpoint(const CheckpointRanks& ranks,
                 folder =
                     commit_checkpoint(run_dir, step, ranks.shard.count, trainer_state, options);
         });
-    } catch (const IoError&) {
+    } catch (...) {
         if (first) abandon_checkpoint(run_dir, step);
         throw;
     }

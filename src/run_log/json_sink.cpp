@@ -1,5 +1,6 @@
 // run_<name>.json: metrics.jsonl in another order, for programs that read one document.
 #include <algorithm>
+#include <system_error>
 
 #include "metrics_file.hpp"
 #include "replacement_file.hpp"
@@ -10,6 +11,13 @@ namespace {
 
 /// The document is rewritten when the run has grown by this share since the last time.
 constexpr std::int64_t kGrowthDivisor = 10;
+
+std::uintmax_t file_bytes(const std::filesystem::path& path) {
+    std::error_code error;
+    const std::uintmax_t bytes = std::filesystem::file_size(path, error);
+    if (error) throw_system_error("read", path, error.value());
+    return bytes;
+}
 
 class JsonSink : public Sink {
 public:
@@ -34,7 +42,7 @@ private:
     void save(bool on_disk) {
         iterations_saved_ = iterations_;
         ReplacementFile file(path_);
-        document_.write(metrics_path_, std::filesystem::file_size(metrics_path_),
+        document_.write(metrics_path_, file_bytes(metrics_path_),
                         [&](std::string_view text) { file.append(text); });
         file.commit(on_disk);
     }

@@ -96,9 +96,9 @@ struct CheckpointRanks {
     std::function<bool(bool failed)> any_failed;
 };
 
-/// Those steps, called by all ranks at once: each writes the slices that it holds. When one cannot
-/// write, all throw IoError and older checkpoints stay. Returns the folder on the first rank, an
-/// empty path on the others.
+/// Those steps, called by all ranks at once: each writes the slices that it holds. When one fails,
+/// it throws its own exception, all others IoError, and older checkpoints stay. Returns the folder
+/// on the first rank, an empty path on the others.
 std::filesystem::path write_checkpoint(const CheckpointRanks& ranks,
                                        const std::filesystem::path& run_dir, std::int64_t step,
                                        std::span<const NamedTensor> weights,
