@@ -117,8 +117,10 @@ void add_optimizer(Schema& schema) {
                                            .maximum = 1e12});
 }
 
-void add_execution(Schema& schema) {
-    schema.group("Execution", &TrainKeys::execution, "How a step is executed.")
+using ExecutionFields = Schema::SectionBuilder<ExecutionKeys>;
+
+void add_device_and_attention(ExecutionFields& fields) {
+    fields
         .field(
             &ExecutionKeys::device,
             {.key = "device",
@@ -149,7 +151,11 @@ void add_execution(Schema& schema) {
                         "key/value head; 0 keeps those of the whole micro-batch.",
                 .unit = "heads",
                 .minimum = 0,
-                .maximum = 1e6})
+                .maximum = 1e6});
+}
+
+void add_memory_and_seed(ExecutionFields& fields) {
+    fields
         .field(&ExecutionKeys::recompute,
                {.key = "recompute",
                 .help = "Activations that the backward pass recomputes instead of loading."})
@@ -169,7 +175,11 @@ void add_execution(Schema& schema) {
                                          .help = "CPU threads.",
                                          .minimum = 1,
                                          .maximum = 4096,
-                                         .default_help = "from affinity and cgroup limits"})
+                                         .default_help = "from affinity and cgroup limits"});
+}
+
+void add_ranks(ExecutionFields& fields) {
+    fields
         .field(&ExecutionKeys::use_zero1,
                {.key = "use_zero1", .help = "Shards the optimizer state over the ranks."})
         .field(&ExecutionKeys::use_fsdp,
@@ -202,7 +212,11 @@ void add_execution(Schema& schema) {
              .help = "Size of the pieces in which gradients are reduced during the backward pass.",
              .unit = "MiB",
              .minimum = 0,
-             .maximum = 1e6})
+             .maximum = 1e6});
+}
+
+void add_agreement_of_ranks(ExecutionFields& fields) {
+    fields
         .field(&ExecutionKeys::reproducible,
                {.key = "reproducible",
                 .help = "Sums gradients in a binary tree over micro-batches, so that 1, 2, 4 and 8 "
@@ -220,7 +234,11 @@ void add_execution(Schema& schema) {
                 .unit = "seconds",
                 .minimum = 0,
                 .maximum = 1e6,
-                .exclusive_minimum = true})
+                .exclusive_minimum = true});
+}
+
+void add_gpu(ExecutionFields& fields) {
+    fields
         .field(&ExecutionKeys::deterministic,
                {.key = "deterministic",
                 .help = "Makes every run on a GPU give the same bits; false allows attention to "
@@ -237,6 +255,16 @@ void add_execution(Schema& schema) {
                {.key = "stochastic_rounding",
                 .help = "Rounds updated 16-bit weights up or down at random, so that they are "
                         "correct on average, instead of to nearest."});
+}
+
+void add_execution(Schema& schema) {
+    ExecutionFields fields =
+        schema.group("Execution", &TrainKeys::execution, "How a step is executed.");
+    add_device_and_attention(fields);
+    add_memory_and_seed(fields);
+    add_ranks(fields);
+    add_agreement_of_ranks(fields);
+    add_gpu(fields);
 }
 
 void add_data(Schema& schema) {
@@ -261,9 +289,10 @@ void add_data(Schema& schema) {
                                          .maximum = 2147483647.0});
 }
 
-void add_run(Schema& schema) {
-    schema.group(kRunSection, &TrainKeys::run, "Folder of the run, and its output.")
-        .field(&RunKeys::out_dir, {.key = "out_dir", .help = "Folder of all runs."})
+using RunFields = Schema::SectionBuilder<RunKeys>;
+
+void add_place_and_evaluation(RunFields& fields) {
+    fields.field(&RunKeys::out_dir, {.key = "out_dir", .help = "Folder of all runs."})
         .field(&RunKeys::run_name, {.key = "run_name",
                                     .help = "Folder of this run inside out_dir.",
                                     .default_help = "YYYYmmdd_HHMMSS_<preset>_<backend>"})
@@ -284,7 +313,11 @@ void add_run(Schema& schema) {
                 .help = "Micro-batches per evaluation; 0 evaluates the whole validation set.",
                 .minimum = 0,
                 .maximum = 1e12})
-        .field(&RunKeys::eval_only, {.key = "eval_only", .help = "Evaluates once and stops."})
+        .field(&RunKeys::eval_only, {.key = "eval_only", .help = "Evaluates once and stops."});
+}
+
+void add_checkpoints(RunFields& fields) {
+    fields
         .field(
             &RunKeys::checkpoint_interval,
             {.key = "checkpoint_interval",
@@ -300,7 +333,11 @@ void add_run(Schema& schema) {
         .field(&RunKeys::always_save_checkpoint,
                {.key = "always_save_checkpoint",
                 .help = "Saves a checkpoint at every evaluation; false saves only when the "
-                        "validation loss is the lowest so far."})
+                        "validation loss is the lowest so far."});
+}
+
+void add_logs_and_samples(RunFields& fields) {
+    fields
         .field(&RunKeys::log_interval, {.key = "log_interval",
                                         .help = "Interval in iterations between console lines.",
                                         .minimum = 1,
@@ -349,6 +386,14 @@ void add_run(Schema& schema) {
         .field(&RunKeys::sample_prompt, {.key = "sample_prompt",
                                          .help = "Prompt of the printed samples.",
                                          .default_help = "a line break"});
+}
+
+void add_run(Schema& schema) {
+    RunFields fields =
+        schema.group(kRunSection, &TrainKeys::run, "Folder of the run, and its output.");
+    add_place_and_evaluation(fields);
+    add_checkpoints(fields);
+    add_logs_and_samples(fields);
 }
 
 Schema build_schema() {
