@@ -225,10 +225,12 @@ struct ProductOptions {
     bool accumulate = false;
 };
 
-/// c [m, n] = alpha a b, for every key/value head.
+/// c [m, n] = alpha a b, for every key/value head. Adds the multiply-adds to `issued`.
 template <class T>
 void multiply(Context& context, const Shape& shape, std::int64_t m, std::int64_t n, std::int64_t k,
-              const Operand& a, const Operand& b, const Operand& c, const ProductOptions& options) {
+              const Operand& a, const Operand& b, const Operand& c, const ProductOptions& options,
+              std::uint64_t& issued) {
+    issued += multiply_adds(m, n, k) * static_cast<std::uint64_t>(shape.kv_heads);
     context.device.gemm(context.pool, {.shape = {.transpose_a = options.transpose_a,
                                                  .transpose_b = options.transpose_b,
                                                  .m = m,
@@ -252,7 +254,8 @@ void multiply(Context& context, const Shape& shape, std::int64_t m, std::int64_t
 // ---- The backend
 
 template <class T>
-void forward_all(Context& context, const Shape& shape, const ForwardArguments& arguments) {
+void forward_all(Context& context, const Shape& shape, const ForwardArguments& arguments,
+                 ProductCount& issued) {
     const std::int64_t queries = shape.query_length;
     const std::int64_t keys = shape.key_length;
     for_each_slice(shape, [&](const Slice& slice) {
@@ -260,7 +263,7 @@ void forward_all(Context& context, const Shape& shape, const ForwardArguments& a
         multiply<T>(context, shape, queries, keys, shape.head_dim,
                     query_heads<T>(shape, arguments.q, slice), key_heads<T>(arguments.k, slice),
                     matrices<T>(shape, arguments.probabilities, slice),
-                    {.transpose_b = Transpose::yes, .alpha = shape.scale});
+                    {.transpose_b = Transpose::yes, .alpha = shape.scale}, issued.scores);
     });
     T* const matrix = ops::cuda::data<T>(arguments.probabilities);
     const MatrixRows rows = matrix_rows(shape, matrix);
@@ -270,17 +273,19 @@ void forward_all(Context& context, const Shape& shape, const ForwardArguments& a
     for_each_slice(shape, [&](const Slice& slice) {
         multiply<T>(context, shape, queries, shape.head_dim, keys,
                     matrices<T>(shape, arguments.probabilities, slice),
-                    key_heads<T>(arguments.v, slice), query_heads<T>(shape, arguments.o, slice),
-                    {});
+                    key_heads<T>(arguments.v, slice), query_heads<T>(shape, arguments.o, slice), {},
+                    issued.values);
     });
 }
 
 template <class T>
-void score_gradients(Context& context, const Shape& shape, const BackwardArguments& arguments) {
+void score_gradients(Context& context, const Shape& shape, const BackwardArguments& arguments,
+                     ProductCount& issued) {
     for_each_slice(shape, [&](const Slice& slice) {
         multiply<T>(context, shape, shape.query_length, shape.key_length, shape.head_dim,
                     query_heads<T>(shape, arguments.d_o, slice), key_heads<T>(arguments.v, slice),
-                    matrices<T>(shape, arguments.d_scores, slice), {.transpose_b = Transpose::yes});
+                    matrices<T>(shape, arguments.d_scores, slice), {.transpose_b = Transpose::yes},
+                    issued.values);
     });
     T* const gradients = ops::cuda::data<T>(arguments.d_scores);
     const T* const probabilities = ops::cuda::data<T>(arguments.probabilities);
@@ -291,7 +296,8 @@ void score_gradients(Context& context, const Shape& shape, const BackwardArgumen
 }
 
 template <class T>
-void backward_all(Context& context, const Shape& shape, const BackwardArguments& arguments) {
+void backward_all(Context& context, const Shape& shape, const BackwardArguments& arguments,
+                  ProductCount& issued) {
     const std::int64_t queries = shape.query_length;
     const std::int64_t keys = shape.key_length;
     if (queries == 0 || keys == 0) {
@@ -300,43 +306,58 @@ void backward_all(Context& context, const Shape& shape, const BackwardArguments&
         fill_with_zeros<T>(context, shape, arguments.d_v, shape.kv_heads, keys);
         return;
     }
-    score_gradients<T>(context, shape, arguments);
+    score_gradients<T>(context, shape, arguments, issued);
     for_each_slice(shape, [&](const Slice& slice) {
         const Operand p = matrices<T>(shape, arguments.probabilities, slice);
         const Operand d_scores = matrices<T>(shape, arguments.d_scores, slice);
         const bool accumulate = slice.in_group > 0;
         multiply<T>(context, shape, queries, shape.head_dim, keys, d_scores,
                     key_heads<T>(arguments.k, slice), query_heads<T>(shape, arguments.d_q, slice),
-                    {.alpha = shape.scale});
+                    {.alpha = shape.scale}, issued.scores);
         multiply<T>(context, shape, keys, shape.head_dim, queries, p,
                     query_heads<T>(shape, arguments.d_o, slice), key_heads<T>(arguments.d_v, slice),
-                    {.transpose_a = Transpose::yes, .accumulate = accumulate});
-        multiply<T>(
-            context, shape, keys, shape.head_dim, queries, d_scores,
-            query_heads<T>(shape, arguments.q, slice), key_heads<T>(arguments.d_k, slice),
-            {.transpose_a = Transpose::yes, .alpha = shape.scale, .accumulate = accumulate});
+                    {.transpose_a = Transpose::yes, .accumulate = accumulate}, issued.values);
+        multiply<T>(context, shape, keys, shape.head_dim, queries, d_scores,
+                    query_heads<T>(shape, arguments.q, slice), key_heads<T>(arguments.d_k, slice),
+                    {.transpose_a = Transpose::yes, .alpha = shape.scale, .accumulate = accumulate},
+                    issued.scores);
     });
 }
 
-struct ManualCuda {
-    static void forward(Context& context, const Shape& shape, const ForwardArguments& arguments) {
-        if (shape.batch == 0 || shape.query_length == 0) return;
-        ops::cuda::visit_storage(arguments.q.dtype, [&](auto zero) {
-            forward_all<decltype(zero)>(context, shape, arguments);
-        });
+/// Its products are the device's, so it counts them where it issues them.
+class ManualCuda final : public Backend {
+public:
+    [[nodiscard]] cost::AttentionBackend kind() const override {
+        return cost::AttentionBackend::manual;
     }
-    static void backward(Context& context, const Shape& shape, const BackwardArguments& arguments) {
-        if (shape.batch == 0) return;
+
+    void forward(Context& context, const Shape& shape,
+                 const ForwardArguments& arguments) const override {
+        check_forward(kind(), shape, arguments, cost::DeviceKind::cuda);
+        if (shape.batch == 0 || shape.query_length == 0) return;
+        ProductCount issued;
         ops::cuda::visit_storage(arguments.q.dtype, [&](auto zero) {
-            backward_all<decltype(zero)>(context, shape, arguments);
+            forward_all<decltype(zero)>(context, shape, arguments, issued);
         });
+        record_counted(context, arguments.pass, issued);
+    }
+
+    void backward(Context& context, const Shape& shape,
+                  const BackwardArguments& arguments) const override {
+        check_backward(kind(), shape, arguments, cost::DeviceKind::cuda);
+        if (shape.batch == 0) return;
+        ProductCount issued;
+        ops::cuda::visit_storage(arguments.q.dtype, [&](auto zero) {
+            backward_all<decltype(zero)>(context, shape, arguments, issued);
+        });
+        record_counted(context, cost::Pass::backward, issued);
     }
 };
 
 }  // namespace
 
 std::unique_ptr<Backend> make_manual_cuda() {
-    return std::make_unique<CudaBackend<cost::AttentionBackend::manual, ManualCuda>>();
+    return std::make_unique<ManualCuda>();
 }
 
 }  // namespace isoflop::attention

@@ -128,6 +128,11 @@ TEST_F(ManualAttentionOnDevice, RecordsWhatItMultiplies) {
     context_.recorder = nullptr;
     // Two products forward and four backward, of whole matrices.
     EXPECT_EQ(recorder.total_flops(), 2U * 6 * 2 * 4 * 21 * 21 * 8);
+    EXPECT_EQ(recorder.flops_as_planned(), 0U);  // all of them are counted where they are issued
+    for (const auto& entry : recorder.entries()) {
+        const bool forward = entry.pass == cost::Pass::forward;
+        EXPECT_EQ(entry.multiply_adds, (forward ? 1U : 2U) * 2 * 4 * 21 * 21 * 8) << entry.name;
+    }
 }
 
 TEST_F(ManualAttentionOnDevice, WrongArgumentsAreNamed) {
