@@ -11,6 +11,7 @@
 #include "attention/cpu/tile_kernels.hpp"
 #include "attention/issued_products.hpp"
 #include "isoflop/attention/attention.hpp"
+#include "isoflop/base/rounding.hpp"
 
 namespace isoflop::attention {
 
@@ -25,7 +26,7 @@ void check_backward(cost::AttentionBackend backend, const Shape& shape,
 
 /// Products that the kernels have counted.
 void record_counted(const Context& context, cost::Pass pass, const ProductCount& issued);
-/// Products of all heads as cost::core_pairs plans them: kernels of GPUs and libraries do not
+/// Products of all heads as cost::core_pairs plans them: fused kernels of GPUs and libraries do not
 /// count.
 void record_planned_forward(const Context& context, cost::AttentionBackend backend,
                             const Shape& shape, cost::Pass pass);
@@ -45,10 +46,6 @@ template <class T>
 [[nodiscard]] HeadRows<T> head_rows(const Heads& heads, std::int64_t batch, std::int64_t head) {
     return {static_cast<T*>(heads.data) + batch * heads.batch_stride + head * heads.head_stride,
             heads.token_stride};
-}
-
-[[nodiscard]] constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
-    return (value + multiple - 1) / multiple * multiple;
 }
 
 [[nodiscard]] inline std::int64_t kv_head_of(const Shape& shape, std::int64_t head) {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -110,14 +109,8 @@ std::optional<AttentionDecision> attention_decision_from_json(const ordered_json
 
 attention::Shape attention_shape(const recipe::Recipe& config) {
     const cost::Execution& execution = config.execution;
-    return {.batch = execution.micro_batch_size,
-            .query_length = execution.sequence_length,
-            .key_length = execution.sequence_length,
-            .heads = config.model.num_attention_heads,
-            .kv_heads = config.model.num_key_value_heads,
-            .head_dim = config.model.head_dim,
-            .causal = true,
-            .scale = 1.0 / std::sqrt(static_cast<double>(config.model.head_dim))};
+    return attention::shape_of(config.model, execution.micro_batch_size, execution.sequence_length,
+                               execution.sequence_length);
 }
 
 AttentionDecision decide_by_table(const recipe::Recipe& config, const device::DeviceInfo* device,

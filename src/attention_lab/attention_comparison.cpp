@@ -164,7 +164,7 @@ Shape parse_attention_shape(const std::string& text) {
     const double scores = static_cast<double>(batch) * static_cast<double>(length) *
                           static_cast<double>(length) * static_cast<double>(heads);
     if (std::max(elements, scores) > 1e18) refuse_shape(text, "it is too large to count");
-    return self_attention(batch, length, heads, kv_heads, head_dim, causal);
+    return attention::self_attention(batch, length, heads, kv_heads, head_dim, causal);
 }
 
 std::string attention_shape_text(const Shape& shape) {
@@ -176,7 +176,7 @@ std::vector<Shape> shapes_to_compare(const Shape& own, bool on_gpu) {
     const std::int64_t tokens = own.batch * own.query_length;
     const auto shape_of = [&](std::int64_t length) {
         const std::int64_t batch = on_gpu ? std::max<std::int64_t>(1, tokens / length) : 1;
-        return self_attention(batch, length, own.heads, own.kv_heads, own.head_dim);
+        return attention::self_attention(batch, length, own.heads, own.kv_heads, own.head_dim);
     };
     const auto takes_too_long = [&](const Shape& shape) {
         return !on_gpu &&

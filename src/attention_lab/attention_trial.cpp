@@ -91,7 +91,7 @@ std::vector<std::byte> random_values(device::ThreadPool& pool, DType dtype, std:
 }
 
 std::uint64_t available_bytes(const device::Context& context) {
-    return context.device.memory_use().free_bytes;
+    return context.device.memory_use().usable_bytes;
 }
 
 /// One shape's tensors and their reference, and the backends run on them in turn.
@@ -408,18 +408,6 @@ double attention_forward_flops(const Shape& shape) {
 
 double attention_backward_flops(const Shape& shape) {
     return 2.5 * attention_forward_flops(shape);
-}
-
-Shape self_attention(std::int64_t batch, std::int64_t length, std::int64_t heads,
-                     std::int64_t kv_heads, std::int64_t head_dim, bool causal) {
-    return {.batch = batch,
-            .query_length = length,
-            .key_length = length,
-            .heads = heads,
-            .kv_heads = kv_heads,
-            .head_dim = head_dim,
-            .causal = causal,
-            .scale = 1.0 / std::sqrt(static_cast<double>(head_dim))};
 }
 
 }  // namespace isoflop::attention_lab

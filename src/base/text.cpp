@@ -121,6 +121,13 @@ std::string human_count(double count) {
     return fmt::format("{:.2e}", count);
 }
 
+std::string_view trimmed(std::string_view text) {
+    constexpr std::string_view kSpaces = " \t\n";
+    const std::size_t first = text.find_first_not_of(kSpaces);
+    if (first == std::string_view::npos) return {};
+    return text.substr(first, text.find_last_not_of(kSpaces) - first + 1);
+}
+
 std::string human_flops(double flops) {
     return fmt::format("{:.2e}", flops);
 }

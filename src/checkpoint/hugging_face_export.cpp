@@ -20,9 +20,7 @@ std::vector<TensorDeclaration> declarations(const model::ModelConfig& config, El
     std::vector<TensorDeclaration> tensors;
     model::parameter_layout(config).for_each(
         [&](const std::string& name, const model::TensorSpec& tensor) {
-            std::vector<std::int64_t> shape = {tensor.shape[0]};
-            if (tensor.is_matrix()) shape.push_back(tensor.shape[1]);
-            tensors.push_back({.name = name, .type = type, .shape = std::move(shape)});
+            tensors.push_back({.name = name, .type = type, .shape = tensor.extents()});
         });
     return tensors;
 }

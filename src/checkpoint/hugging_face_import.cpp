@@ -178,8 +178,7 @@ struct HuggingFaceModel::State {
     }
 
     void check(const TensorEntry& entry, const model::TensorSpec& tensor) const {
-        std::vector<std::int64_t> shape = {tensor.shape[0]};
-        if (tensor.is_matrix()) shape.push_back(tensor.shape[1]);
+        const std::vector<std::int64_t> shape = tensor.extents();
         if (entry.shape != shape) {
             refuse(fmt::format("tensor '{}' is [{}]; config.json makes it [{}]", entry.name,
                                fmt::join(entry.shape, ", "), fmt::join(shape, ", ")));

@@ -42,7 +42,7 @@ Pipe make_pipe() {
 void write_to_stderr(std::string_view text) {
     while (!text.empty()) {
         const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
-        if (written < 0 && errno != EINTR) return;  // nobody reads it
+        if (written < 0 && errno != EINTR) return;  // no process reads standard error
         if (written > 0) text.remove_prefix(static_cast<std::size_t>(written));
     }
 }

@@ -52,7 +52,7 @@ public:
     void signal(int number) const;
     /// Checks whether the rank has ended; true when this call detected the end.
     [[nodiscard]] bool reap();
-    /// As waitpid gives it, once it has ended.
+    /// The status that waitpid returned. The rank must have ended.
     [[nodiscard]] int status() const { return *status_; }
     [[nodiscard]] std::vector<PrefixedStream>& streams() { return streams_; }
 

@@ -23,12 +23,6 @@ static_assert(std::all_of(kGpuHeadDims.begin(), kGpuHeadDims.end(), [](std::int6
     return flash_attn_2_tiles(head_dim).forward.keys > 0 && sdpa_tiles(head_dim).forward.keys > 0;
 }));
 
-std::string_view trimmed(std::string_view text) {
-    const std::size_t first = text.find_first_not_of(' ');
-    if (first == std::string_view::npos) return {};
-    return text.substr(first, text.find_last_not_of(' ') - first + 1);
-}
-
 std::vector<AttentionBackend> parse_disabled(std::string_view list) {
     std::vector<AttentionBackend> disabled;
     while (!list.empty()) {

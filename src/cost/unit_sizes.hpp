@@ -5,13 +5,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "isoflop/base/rounding.hpp"
 #include "isoflop/model/parameter_layout.hpp"
 
 namespace isoflop::cost {
-
-[[nodiscard]] constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t multiple) {
-    return (value + multiple - 1) / multiple * multiple;
-}
 
 struct Unit {
     std::string_view name;       ///< "embedding", "block", "moe_block", "head"

@@ -11,17 +11,11 @@
 #include "data/source_files.hpp"
 #include "data/tokenizer_kinds.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/text.hpp"
 #include "isoflop/data/builtin_corpus.hpp"
 
 namespace isoflop::data {
 namespace {
-
-std::string_view trimmed(std::string_view text) {
-    constexpr std::string_view kSpaces = " \t\n";
-    const std::size_t first = text.find_first_not_of(kSpaces);
-    if (first == std::string_view::npos) return {};
-    return text.substr(first, text.find_last_not_of(kSpaces) - first + 1);
-}
 
 SourceSpec parse_source(std::string_view text) {
     const std::size_t at = text.rfind('@');

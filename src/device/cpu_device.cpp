@@ -100,6 +100,8 @@ void CpuDevice::fill_zero(void* device, std::uint64_t bytes) {
 void CpuDevice::gemm(ThreadPool& pool, const DeviceGemm& product) {
     if (product.epilogue != Epilogue::none)
         throw std::logic_error("the CPU has no product with an epilogue");
+    if (product.bias != nullptr && product.beta != 0)
+        throw std::logic_error("matrix product: a bias is added with beta 0 only");
     visit_dtype(product.dtype, [&](auto zero) { multiply<decltype(zero)>(pool, product); });
 }
 
@@ -111,7 +113,7 @@ bool CpuDevice::try_gemm(ThreadPool& pool, const DeviceGemm& product) {
 
 DeviceMemoryUse CpuDevice::memory_use() {
     return {.used_bytes = resident_anonymous_bytes(),
-            .free_bytes = info_.total_bytes / 2,
+            .usable_bytes = info_.total_bytes / 2,
             .total_bytes = info_.total_bytes,
             .arena_limit = info_.total_bytes / static_cast<std::uint64_t>(ranks_on_host_)};
 }

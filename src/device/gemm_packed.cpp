@@ -12,6 +12,7 @@
 
 #include "device/gemm_kernel.hpp"
 #include "device/gemm_pack.hpp"
+#include "isoflop/base/rounding.hpp"
 
 namespace isoflop::device {
 namespace {
@@ -27,9 +28,6 @@ constexpr std::int64_t kMinStripRows = 48;
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) {
     return (a + b - 1) / b;
-}
-std::int64_t round_up(std::int64_t a, std::int64_t multiple) {
-    return divide_up(a, multiple) * multiple;
 }
 
 /// Equal parts of at most `largest`, rounded up to multiples of `unit`.

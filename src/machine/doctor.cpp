@@ -29,7 +29,7 @@ void gpu_rows(text::TextReport& report) {
         report.row(fmt::format("GPU {}", ordinal), info.name,
                    fmt::format("sm_{}{}, {} SMs, {} of {} free, {}", info.capability_major,
                                info.capability_minor, info.multiprocessors,
-                               human_bytes(static_cast<double>(memory.free_bytes)),
+                               human_bytes(static_cast<double>(memory.usable_bytes)),
                                human_bytes(static_cast<double>(memory.total_bytes)), info.runtime));
         if (!info.libraries.empty())
             report.row(fmt::format("GPU {} libraries", ordinal), info.libraries);

@@ -1,5 +1,5 @@
-// metrics.jsonl when a run starts: a new file with its header, or the file of a resumed run without
-// what will happen again. Internal to the layer.
+// Opens metrics.jsonl when a run starts. A new run writes its header; a resumed run removes the
+// records of the iterations that it repeats. Internal to the layer.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +19,13 @@ namespace isoflop::run_log {
 void append_line(const FileDescriptor& metrics, const nlohmann::ordered_json& line,
                  const std::filesystem::path& path);
 
-/// Creates the folder and the file. ConfigError when it is there already.
+/// Creates the folder and the file. Throws ConfigError when the file exists.
 [[nodiscard]] RunDocument begin_metrics(const std::filesystem::path& run_dir,
                                         const nlohmann::ordered_json& header);
 
-/// Removes the records from from_iter on, with keep_boundary but for evaluations and checkpoints at
-/// from_iter, and adds the line of the resume. Returns what the file holds now.
+/// Removes the records of iterations from from_iter on and adds the line of the resume. With
+/// keep_boundary, evaluations and checkpoints of from_iter itself stay. Returns what the file holds
+/// now.
 [[nodiscard]] RunDocument continue_metrics(const std::filesystem::path& run_dir,
                                            std::int64_t from_iter, const RunLogOptions& options);
 

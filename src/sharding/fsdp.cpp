@@ -39,7 +39,7 @@ Fsdp::Fsdp(const DataParallelOptions& options, const cost::StateLayout& layout,
 
 void Fsdp::make_weight_slots(const device::PlannedMemory& memory) {
     const TensorView all = memory.flat_state(cost::BufferId::gathered_weights);
-    if (!execution_.reshard_after_forward) {  // one for each unit
+    if (!execution_.reshard_after_forward) {  // every unit has a slot of its own
         for (const cost::StateUnit& unit : layout_.units) {
             weight_slots_.emplace_back().memory = all.flat_range(
                 static_cast<std::int64_t>(unit.offset), static_cast<std::int64_t>(unit.elements));
@@ -90,7 +90,7 @@ Fsdp::Slot* Fsdp::free_slot() {
 }
 
 void Fsdp::gather_weights(Slot& slot, std::size_t unit) {
-    slot.pending.wait();  // an unused prefetch
+    slot.pending.wait();  // of a prefetch that was not used
     slot.unit = unit;
     slot.last_use = ++uses_;
     ops::copy(context_, slices_[unit].weights, own_part(slot, unit));

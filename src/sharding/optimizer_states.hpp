@@ -29,9 +29,9 @@ public:
 private:
     struct State {
         const cost::OptimizerTensor* description = nullptr;
-        device::TensorView flat;
-        std::optional<cost::ElementRanges> covered;  ///< nullopt: all
-        std::vector<std::uint64_t> offsets;          ///< of a part of each unit in `flat`
+        device::TensorView flat = {};
+        std::optional<cost::ElementRanges> covered = {};  ///< nullopt: all
+        std::vector<std::uint64_t> offsets = {};          ///< of a part of each unit in `flat`
     };
     const cost::StateLayout& layout_;
     std::int64_t sharers_;

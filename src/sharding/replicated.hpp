@@ -8,8 +8,8 @@
 namespace isoflop::sharding {
 
 /// The common part; `sharers` ranks divide the optimizer's state. Rank r computes the micro-batches
-/// [r m, (r+1) m), so that the tree over micro-batches is a tree over the micro-batches of each rank
-/// and then a tree over ranks.
+/// [r m, (r+1) m), so that the tree over micro-batches is a tree over the micro-batches of each
+/// rank and then a tree over ranks.
 class Replicated : public DataParallel {
 public:
     Replicated(const DataParallelOptions& options, const cost::StateLayout& layout,

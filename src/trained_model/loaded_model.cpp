@@ -36,11 +36,6 @@ void read_weights(LoadedModel& model, Read&& read) {
     }
 }
 
-std::vector<std::int64_t> shape_of(const model::TensorSpec& spec) {
-    if (spec.is_matrix()) return {spec.shape[0], spec.shape[1]};
-    return {spec.shape[0]};
-}
-
 LoadedModel load_checkpoint(const fs::path& path) {
     const checkpoint::CheckpointReader reader = checkpoint::CheckpointReader::open(path);
     const nlohmann::ordered_json state = reader.trainer_state();
@@ -64,7 +59,7 @@ LoadedModel load_checkpoint(const fs::path& path) {
     model.step = reader.step();
     prepare_layout(model);
     read_weights(model, [&](const cost::StateTensor& tensor, std::span<float> values) {
-        reader.require(tensor.name, shape_of(tensor.spec));
+        reader.require(tensor.name, tensor.spec.extents());
         reader.read(tensor.name, 0, values);
     });
     return model;
@@ -218,14 +213,14 @@ fs::path import_model(const fs::path& hugging_face_dir, const fs::path& run_dir)
     for (const cost::StateTensor& tensor : model.layout.tensors) {
         const std::int64_t elements = tensor.spec.elements();
         weights.push_back(
-            {tensor.name, shape_of(tensor.spec),
+            {tensor.name, tensor.spec.extents(),
              device::TensorView(model.weights.data() + tensor.offset, DType::float32, {elements})});
     }
     for (const cost::OptimizerTensor& state : recipe::optimizer_of(model.keys).tensors) {
         for (const cost::StateTensor& tensor : model.layout.tensors) {
             if (!state.covers(tensor.spec)) continue;
             moments.push_back(
-                {std::string(state.checkpoint_prefix) + tensor.name, shape_of(tensor.spec),
+                {std::string(state.checkpoint_prefix) + tensor.name, tensor.spec.extents(),
                  device::TensorView(zeros.data(), DType::float32, {tensor.spec.elements()})});
         }
     }

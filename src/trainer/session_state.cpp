@@ -66,11 +66,9 @@ void Session::add_named(const Select& state, std::string_view prefix,
         if (on_device.empty()) continue;
         const device::HostTensor values = device::read_on_host(context_.device, on_device);
         for (const sharding::TensorPart& part : parts) {
-            const model::TensorSpec& spec = part.tensor->spec;
             checkpoint::NamedTensor named;
             named.name = std::string(prefix) + part.tensor->name;
-            named.shape = {spec.shape[0]};
-            if (spec.is_matrix()) named.shape.push_back(spec.shape[1]);
+            named.shape = part.tensor->spec.extents();
             named.data = values.view.flat_range(part.offset, part.count);
             named.first_element = part.first;
             named.owner = values.owner;
@@ -170,10 +168,7 @@ auto from_checkpoint(const checkpoint::CheckpointReader& reader, std::string_vie
     return [&reader, prefix](const sharding::TensorPart& part, const TensorView& to) {
         std::string name(prefix);
         name.append(part.tensor->name);
-        const model::TensorSpec& spec = part.tensor->spec;
-        std::vector<std::int64_t> shape{spec.shape[0]};
-        if (spec.is_matrix()) shape.push_back(spec.shape[1]);
-        reader.require(name, shape);
+        reader.require(name, part.tensor->spec.extents());
         device::visit_dtype(
             to.dtype(), [&](auto zero) { reader.read(name, part.first, to.as<decltype(zero)>()); });
     };

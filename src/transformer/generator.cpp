@@ -149,15 +149,7 @@ private:
         const std::int64_t width = qkv_.dim(1);
         const std::int64_t cache_width = config_.key_value_width();
         const auto first = static_cast<std::size_t>(layer * max_tokens_ * cache_width);
-        const attention::Shape shape{
-            .batch = 1,
-            .query_length = count,
-            .key_length = length_ + count,
-            .heads = config_.num_attention_heads,
-            .kv_heads = config_.num_key_value_heads,
-            .head_dim = config_.head_dim,
-            .causal = true,
-            .scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim))};
+        const attention::Shape shape = attention::shape_of(config_, 1, count, length_ + count);
         attention::ForwardArguments arguments;
         arguments.q = {qkv_.data(), DType::float32, count * width, width, config_.head_dim};
         arguments.k = {keys_.data() + first, DType::float32, max_tokens_ * cache_width, cache_width,

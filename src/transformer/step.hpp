@@ -55,7 +55,7 @@ private:
     void embed_backward();
 
     // Shapes and buffers of the current micro-batch.
-    // Before there is one, of a whole one.
+    /// Its tokens; before the first micro-batch, the tokens that the plan has room for.
     [[nodiscard]] std::int64_t tokens() const {
         if (batch_.tokens.empty()) return execution_.tokens();
         return static_cast<std::int64_t>(batch_.tokens.size());

@@ -2,7 +2,6 @@
 #include "isoflop/transformer/transformer.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "isoflop/base/error.hpp"
@@ -116,14 +115,8 @@ TensorView Transformer::Implementation::block_input(std::int64_t layer) const {
 }
 
 attention::Shape Transformer::Implementation::attention_shape() const {
-    return {.batch = tokens() / execution_.sequence_length,
-            .query_length = execution_.sequence_length,
-            .key_length = execution_.sequence_length,
-            .heads = config_.num_attention_heads,
-            .kv_heads = config_.num_key_value_heads,
-            .head_dim = config_.head_dim,
-            .causal = true,
-            .scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim))};
+    const std::int64_t length = execution_.sequence_length;
+    return attention::shape_of(config_, tokens() / length, length, length);
 }
 
 TensorView Transformer::Implementation::per_score(BufferId id, std::int64_t layer) const {

@@ -29,8 +29,9 @@ protected:
 
 TEST_F(AttentionTrialTest, AllBackendsAgreeWithTheReference) {
     for (const attention::Shape& shape :
-         {self_attention(1, 1, 1, 1, 1), self_attention(2, 33, 6, 2, 24),
-          self_attention(1, 17, 3, 1, 40, false), self_attention(3, 2, 2, 2, 8)}) {
+         {attention::self_attention(1, 1, 1, 1, 1), attention::self_attention(2, 33, 6, 2, 24),
+          attention::self_attention(1, 17, 3, 1, 40, false),
+          attention::self_attention(3, 2, 2, 2, 8)}) {
         const AttentionTrials trials = run(shape);
         EXPECT_EQ(trials.part, "");
         for (const AttentionTrial& trial : trials.backends) {
@@ -47,7 +48,7 @@ TEST_F(AttentionTrialTest, AllBackendsAgreeWithTheReference) {
 // d_o is zero outside the part, so the gradients of keys and values are of the part alone.
 TEST_F(AttentionTrialTest, PartOfALargeShapeIsComparedExactly) {
     for (const bool causal : {true, false}) {
-        const attention::Shape shape = self_attention(2, 200, 4, 2, 16, causal);
+        const attention::Shape shape = attention::self_attention(2, 200, 4, 2, 16, causal);
         const AttentionTrials trials = run(shape, 7.0 * 2 * 70 * 200 * 16);
         EXPECT_EQ(trials.part,
                   "the last 64 of 200 queries, 1 of 2 sequences, 1 of 2 key/value heads");
@@ -57,33 +58,34 @@ TEST_F(AttentionTrialTest, PartOfALargeShapeIsComparedExactly) {
 }
 
 TEST_F(AttentionTrialTest, WithoutAReferenceThereAreTimesAlone) {
-    for (const AttentionTrial& trial : run(self_attention(1, 16, 2, 2, 8), 0).backends) {
+    for (const AttentionTrial& trial : run(attention::self_attention(1, 16, 2, 2, 8), 0).backends) {
         EXPECT_TRUE(trial.ran && trial.passed());
         EXPECT_FALSE(trial.errors);
     }
 }
 
 TEST_F(AttentionTrialTest, WhatABackendCannotRunIsSaid) {
-    const AttentionTrials trials = run(self_attention(1, 8, 1, 1, 300));
+    const AttentionTrials trials = run(attention::self_attention(1, 8, 1, 1, 300));
     EXPECT_FALSE(trials.backends[0].ran);
     EXPECT_EQ(trials.backends[0].reason, "head_dim 300 is over 256");
     EXPECT_TRUE(trials.backends[0].passed());
     EXPECT_TRUE(trials.backends[2].ran);
     try {
-        (void)run(self_attention(1 << 20, 1 << 20, 16, 16, 64), 0);
+        (void)run(attention::self_attention(1 << 20, 1 << 20, 16, 16, 64), 0);
         FAIL();
     } catch (const Error& error) {
         EXPECT_EQ(error.exit_code(), ExitCode::out_of_memory);
     }
     const std::array manual = {cost::AttentionBackend::manual};
-    const AttentionTrials long_one = try_attention(context_, self_attention(1, 1 << 20, 1, 1, 1),
-                                                   manual, {.reference_products = 0});
+    const AttentionTrials long_one =
+        try_attention(context_, attention::self_attention(1, 1 << 20, 1, 1, 1), manual,
+                      {.reference_products = 0});
     EXPECT_FALSE(long_one.backends[0].ran);
     EXPECT_THAT(long_one.backends[0].reason, HasSubstr("needs "));
 }
 
 TEST_F(AttentionTrialTest, MemoryIsWhatTheBackendKeeps) {
-    const AttentionTrials trials = run(self_attention(2, 32, 4, 2, 8), 0);
+    const AttentionTrials trials = run(attention::self_attention(2, 32, 4, 2, 8), 0);
     EXPECT_EQ(trials.backends[0].saved_bytes, 2U * 4 * 32 * 4);
     EXPECT_EQ(trials.backends[0].scratch_bytes, 2U * 4 * 32 * 4);
     EXPECT_EQ(trials.backends[2].saved_bytes, 2U * 4 * 32 * 32 * 4);
@@ -105,7 +107,7 @@ TEST(AttentionErrorsTest, NaNIsNeverWithinATolerance) {
 
 TEST(AttentionErrorsTest, AWrongResultIsFound) {
     device::ThreadPool pool(1);
-    const attention::Shape shape = self_attention(1, 2, 1, 1, 1, false);
+    const attention::Shape shape = attention::self_attention(1, 2, 1, 1, 1, false);
     const AttentionInputs inputs{.q = {0, 0}, .k = {1, 1}, .v = {1, 3}, .d_o = {1, 1}};
     const AttentionReference reference(pool, shape, reference_part(shape, 1e9), inputs);
     AttentionResults results{.o = {2, 2},
@@ -125,9 +127,10 @@ TEST(AttentionErrorsTest, AWrongResultIsFound) {
 
 TEST(AttentionFlops, FollowTheConvention) {
     const double forward = 4.0 * 2 * 3 * 100 * 100 * 64;
-    EXPECT_EQ(attention_forward_flops(self_attention(2, 100, 3, 1, 64, false)), forward);
-    EXPECT_EQ(attention_forward_flops(self_attention(2, 100, 3, 1, 64)), forward / 2);
-    EXPECT_EQ(attention_backward_flops(self_attention(2, 100, 3, 1, 64)), 2.5 * forward / 2);
+    EXPECT_EQ(attention_forward_flops(attention::self_attention(2, 100, 3, 1, 64, false)), forward);
+    EXPECT_EQ(attention_forward_flops(attention::self_attention(2, 100, 3, 1, 64)), forward / 2);
+    EXPECT_EQ(attention_backward_flops(attention::self_attention(2, 100, 3, 1, 64)),
+              2.5 * forward / 2);
 }
 
 TEST(AttentionShapes, AreReadAndWritten) {
@@ -152,22 +155,22 @@ TEST(AttentionShapes, AreReadAndWritten) {
 }
 
 TEST(AttentionShapes, GoFromAQuarterToTwiceTheSequenceLength) {
-    const auto shapes = shapes_to_compare(self_attention(2, 64, 4, 4, 8), false);
+    const auto shapes = shapes_to_compare(attention::self_attention(2, 64, 4, 4, 8), false);
     ASSERT_EQ(shapes.size(), 4U);
     EXPECT_EQ(attention_shape_text(shapes.front()), "1,16,4,4,8");
     EXPECT_EQ(attention_shape_text(shapes.back()), "1,128,4,4,8");
-    const auto on_gpu = shapes_to_compare(self_attention(8, 64, 4, 4, 8), true);
+    const auto on_gpu = shapes_to_compare(attention::self_attention(8, 64, 4, 4, 8), true);
     EXPECT_EQ(attention_shape_text(on_gpu.front()), "32,16,4,4,8");
     EXPECT_EQ(attention_shape_text(on_gpu.back()), "4,128,4,4,8");
-    const auto large = shapes_to_compare(self_attention(1, 8192, 32, 32, 128), false);
+    const auto large = shapes_to_compare(attention::self_attention(1, 8192, 32, 32, 128), false);
     EXPECT_LT(large.back().query_length, 8192) << "a CPU would take minutes";
-    EXPECT_EQ(shapes_to_compare(self_attention(2, 1, 4, 4, 8), false).size(), 1U);
+    EXPECT_EQ(shapes_to_compare(attention::self_attention(2, 1, 4, 4, 8), false).size(), 1U);
 }
 
 AttentionComparison sample_comparison() {
     AttentionComparison comparison{.device = "a <device> & more", .rate_unit = {"TFLOP/s", 1e12}};
     for (const std::int64_t length : {512, 4096}) {
-        ComparedShape compared{self_attention(1, length, 4, 2, 64), {}, 1e14};
+        ComparedShape compared{attention::self_attention(1, length, 4, 2, 64), {}, 1e14};
         compared.trials.backends = {
             {.backend = cost::AttentionBackend::flash_attn_2,
              .ran = true,

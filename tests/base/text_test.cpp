@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "isoflop/base/rounding.hpp"
+
 #include <array>
 #include <cmath>
 #include <limits>
@@ -130,6 +132,20 @@ TEST(HumanBytes, UsesGibibytesUnlessTheyRoundToNothing) {
     EXPECT_EQ(human_bytes(512), "0.50 KiB");
     EXPECT_EQ(human_bytes(0), "0 B");
     EXPECT_EQ(human_bytes(-2.5 * kGiB), "-2.50 GiB");
+}
+
+TEST(Trimmed, LosesSpaceAtItsEndsOnly) {
+    EXPECT_EQ(trimmed(" \t a b\n"), "a b");
+    EXPECT_EQ(trimmed("a"), "a");
+    EXPECT_EQ(trimmed(" \n "), "");
+    EXPECT_EQ(trimmed(""), "");
+}
+
+TEST(RoundUp, GivesTheNextMultiple) {
+    EXPECT_EQ(round_up(std::int64_t{0}, 8), 0);
+    EXPECT_EQ(round_up(std::int64_t{1}, 8), 8);
+    EXPECT_EQ(round_up(std::uint64_t{16}, 8), 16U);
+    EXPECT_EQ(round_up(std::uint64_t{17}, 5), 20U);
 }
 
 TEST(HumanSeconds, PicksTheUnit) {

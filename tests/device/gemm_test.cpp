@@ -11,6 +11,8 @@
 #include <string>
 
 #include "gemm_reference.hpp"
+#include "isoflop/device/context.hpp"
+#include "isoflop/device/device.hpp"
 #include "isoflop/device/instruction_set.hpp"
 
 namespace isoflop::device {
@@ -254,6 +256,24 @@ TEST(GemmShapes, StridesShorterThanRowsAreRefused) {
     EXPECT_THROW(gemm(pool, {.m = -1, .n = 2, .k = 3, .lda = 3, .ldb = 2, .ldc = 2}, 1.0F, &value,
                       &value, 0.0F, &value),
                  std::logic_error);
+}
+
+TEST(CpuProducts, WithABiasAndBetaAreRefused) {
+    ThreadPool pool(1);
+    const float one = 1;
+    float c = 5;
+    DeviceGemm product;
+    product.shape = {.m = 1, .n = 1, .k = 1, .lda = 1, .ldb = 1, .ldc = 1};
+    product.dtype = DType::float32;
+    product.a = &one;
+    product.b = &one;
+    product.c = &c;
+    product.bias = &one;
+    host_device().gemm(pool, product);
+    EXPECT_EQ(c, 2);
+    product.beta = 1;
+    EXPECT_THROW(host_device().gemm(pool, product), std::logic_error);
+    EXPECT_EQ(c, 2);
 }
 
 TEST(GemmDescription, NamesTheInstructionSet) {

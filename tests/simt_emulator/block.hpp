@@ -60,7 +60,7 @@ struct Warp {
 };
 
 struct Barrier {
-    int expected = 0;  // 0: nobody has arrived yet
+    int expected = 0;  // 0: no thread has arrived yet
     Site site = 0;     // of the first to arrive
     std::vector<int> arrived;
     std::vector<int> waiting;  // those of `arrived` that wait

@@ -23,6 +23,7 @@
 #include "isoflop/cost/execution.hpp"
 #include "isoflop/device/context.hpp"
 #include "isoflop/device/tensor_view.hpp"
+#include "isoflop/model/model_config.hpp"
 
 namespace isoflop::attention {
 
@@ -43,6 +44,15 @@ struct Shape {
         return {batch, heads, kv_heads, query_length, key_length, head_dim};
     }
 };
+
+/// Of `length` tokens among themselves, with the usual scale 1/sqrt(head_dim).
+[[nodiscard]] Shape self_attention(std::int64_t batch, std::int64_t length, std::int64_t heads,
+                                   std::int64_t kv_heads, std::int64_t head_dim,
+                                   bool causal = true);
+/// The attention of a model: of `query_length` tokens to themselves and those before, `key_length`
+/// in all.
+[[nodiscard]] Shape shape_of(const model::ModelConfig& model, std::int64_t batch,
+                             std::int64_t query_length, std::int64_t key_length);
 
 /// Element (b, s, h, i) at data + b*batch_stride + s*token_stride + h*head_stride + i; strides in
 /// elements, so that packed qkv rows need no copy.

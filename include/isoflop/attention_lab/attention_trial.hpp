@@ -83,9 +83,4 @@ struct AttentionTrials {
 [[nodiscard]] double attention_forward_flops(const attention::Shape& shape);
 [[nodiscard]] double attention_backward_flops(const attention::Shape& shape);
 
-/// Self-attention with the usual scale.
-[[nodiscard]] attention::Shape self_attention(std::int64_t batch, std::int64_t length,
-                                              std::int64_t heads, std::int64_t kv_heads,
-                                              std::int64_t head_dim, bool causal = true);
-
 }  // namespace isoflop::attention_lab

@@ -28,6 +28,9 @@ namespace isoflop {
 
 [[nodiscard]] std::string to_lower(std::string_view text);
 
+/// Without blanks, tabs and line breaks at its ends.
+[[nodiscard]] std::string_view trimmed(std::string_view text);
+
 /// 1234567 -> "1,234,567"
 [[nodiscard]] std::string with_separators(std::int64_t value);
 

@@ -73,8 +73,9 @@ struct TrialSize {
 
 struct DeviceMemoryUse {
     std::uint64_t used_bytes = 0;  ///< of a GPU by all programs; of a host by this process alone
-    /// of a host half of its memory, as other programs need memory too
-    std::uint64_t free_bytes = 0;
+    /// What a trial may take: the free memory of a GPU; half of the memory of a host, as other
+    /// programs need memory too.
+    std::uint64_t usable_bytes = 0;
     std::uint64_t total_bytes = 0;
     /// Largest arena of one rank: the free memory of a GPU, or the whole memory of a host, divided
     /// by the ranks of DeviceOptions.

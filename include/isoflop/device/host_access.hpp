@@ -1,5 +1,5 @@
-// Access of the host to device memory: in place when the device is the host, else by copies. The
-// only user of Device::is_host.
+// Access of the host to device memory: in place when the device is the host, else by copies. No
+// other code outside tests asks Device::is_host.
 #pragma once
 
 #include <cstddef>

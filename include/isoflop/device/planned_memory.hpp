@@ -1,4 +1,5 @@
-// The buffers of a MemoryPlan as tensors in one arena: the planner's list is the allocation.
+// The buffers of a MemoryPlan as tensors in one arena, which is allocated as the planner has listed
+// them. What the plan estimates (contexts and workspaces of libraries) is not in it.
 #pragma once
 
 #include <cstddef>

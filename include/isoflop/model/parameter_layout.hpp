@@ -38,7 +38,12 @@ struct TensorSpec {
     bool is_matmul = false;   ///< enters a matrix product (not: lookups, norms, biases)
     std::int64_t copies = 1;  ///< number of experts with this tensor, else 1
 
-    [[nodiscard]] bool is_matrix() const { return shape[1] != 0; }
+    [[nodiscard]] constexpr bool is_matrix() const { return shape[1] != 0; }
+    /// The shape that the tensor has in checkpoints.
+    [[nodiscard]] std::vector<std::int64_t> extents() const {
+        if (is_matrix()) return {shape[0], shape[1]};
+        return {shape[0]};
+    }
     /// AdamW decays matrices only (embeddings included), never norms and biases.
     [[nodiscard]] bool weight_decay() const { return is_matrix(); }
     [[nodiscard]] std::int64_t elements() const {

@@ -33,7 +33,7 @@
 
 namespace isoflop::trainer {
 
-/// One iteration's outcome.
+/// What one iteration did.
 struct IterationOutcome {
     double loss = 0;       ///< mean over the counted targets of all ranks; NaN without any
     double grad_norm = 0;  ///< of that mean, before clipping
@@ -56,9 +56,9 @@ public:
     /// run on several (with one copy of the state); every member function is then called on all.
     Session(recipe::RunPlan plan, device::ThreadPool& pool,
             std::unique_ptr<comm::PointToPoint> transport = nullptr);
-    /// The same over a communicator of another kind; an empty `connect` is one rank. `device`:
-    /// of a plan for one; it must outlive the session. `optimizer`: the update that belongs to the
-    /// state of the plan; nullptr takes make_optimizer's.
+    /// The same over the communicators that `connect` makes; an empty `connect` is one rank.
+    /// `device`: the device that the plan is for; it must outlive the session. `optimizer`: the
+    /// update that belongs to the state of the plan; nullptr takes make_optimizer's.
     Session(recipe::RunPlan plan, device::ThreadPool& pool, const CommunicatorFactory& connect,
             device::Device& device = device::host_device(),
             std::unique_ptr<optimizer::Optimizer> optimizer = nullptr);
@@ -69,7 +69,7 @@ public:
     /// Weights and moments after `updates` optimizer updates. Throws IoError when tensors are
     /// missing or misshapen.
     void load(const checkpoint::CheckpointReader& reader, std::int64_t updates);
-    /// Weights only, for a new run that starts from a trained model.
+    /// Sets the weights only, for a new run that starts from a trained model.
     void load_weights(const checkpoint::CheckpointReader& reader);
     void load_weights(const checkpoint::TensorReader& read);
 
@@ -87,7 +87,7 @@ public:
     /// Mean loss over windows [first, first + count) of `samples`, without gradients.
     [[nodiscard]] transformer::LossSum evaluate_windows(const data::EvalSampler& samples,
                                                         std::uint64_t first, std::uint64_t count);
-    /// The same over training samples [first, first + count).
+    /// Mean loss over training samples [first, first + count), without gradients.
     [[nodiscard]] transformer::LossSum evaluate_samples(const data::BatchSampler& samples,
                                                         std::uint64_t first, std::uint64_t count);
 
@@ -131,10 +131,10 @@ public:
     /// otherwise empty.
     [[nodiscard]] std::string attention_run_by() const { return transformer_.attention_run_by(); }
     [[nodiscard]] device::Context& context() { return context_; }
-    /// For work on the host, for every device.
+    /// A context of the host, whatever the device of the run is.
     [[nodiscard]] device::Context& host_context() { return host_context_; }
     [[nodiscard]] device::PlannedMemory& memory() { return memory_; }
-    /// All weights, flat, in host memory; gathered where ranks hold parts.
+    /// Copies all weights to host memory, flat; gathers them where ranks hold parts.
     [[nodiscard]] device::HostTensor whole_weights();
     /// Waits for communication that overlaps with later work.
     void synchronize() { strategy_->synchronize(); }
@@ -145,11 +145,11 @@ public:
     /// the first's.
     void verify_replicas();
 
-    /// nullptr on one rank.
+    /// The communicator of all ranks; nullptr on one rank.
     [[nodiscard]] comm::Communicator* communicator() { return communicator_.get(); }
-    /// Of all communicators of this rank.
+    /// Sums over all communicators of this rank.
     [[nodiscard]] comm::CommunicationTotals communication_totals() const;
-    /// True on every rank when it is on any.
+    /// True on every rank when `value` is true on one of them.
     [[nodiscard]] bool any_rank(bool value);
 
 private:
@@ -174,7 +174,7 @@ private:
     /// ignored target is a token of the vocabulary.
     [[nodiscard]] std::int64_t targets_of_iteration(std::int64_t iteration,
                                                     const data::BatchSampler& samples);
-    /// Losses of all ranks, added in order of index.
+    /// The sum of the losses of all ranks, added in order of index.
     [[nodiscard]] transformer::LossSum sum_losses(const std::vector<MicroBatchLoss>& losses);
     [[nodiscard]] transformer::LossSum evaluate(std::uint64_t first, std::uint64_t count,
                                                 const FillBatch& fill);
@@ -182,8 +182,8 @@ private:
                                                       const FillBatch& fill);
     void update(std::int64_t iteration, double grad_norm);
     void update_slices(const optimizer::Update& update);
-    /// One kind of state of a slice: its values, and the tensors in them. No values where the slice
-    /// has none.
+    /// One kind of state of a slice: its values, and the parts of tensors in them. `flat` is empty
+    /// where the slice has none.
     struct StateValues {
         device::TensorView flat;
         std::vector<sharding::TensorPart> parts;

@@ -12,11 +12,11 @@ namespace isoflop::attention::cudnn {
 
 using Extents = std::array<std::int64_t, 4>;
 
-/// As memory holds rows of rows.
+/// Strides of a tensor whose elements lie directly behind each other.
 [[nodiscard]] constexpr Extents packed_strides(const Extents& dims) {
     return {dims[1] * dims[2] * dims[3], dims[2] * dims[3], dims[3], 1};
 }
-/// Of a matrix and its transpose: the last two swapped.
+/// Extents or strides of the transposed matrices: the last two are swapped.
 [[nodiscard]] constexpr Extents swapped(const Extents& extents) {
     return {extents[0], extents[1], extents[3], extents[2]};
 }

@@ -160,7 +160,7 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void key_gradients_kernel(
             add_query_gradients<C>(score_tile, keys, p.d_q_sums + row * C::head_dim, first_query,
                                    query_length);
         }
-        // Late, so that nobody waits for the loads.
+        // Stored here, when the loads have long arrived, so that no thread waits for them.
         store_statistics<C>(statistics + (1 - stage) * (2 * C::query_tile), next);
     }
     sums.write(p, block, keys, values, warp_row);

@@ -63,7 +63,7 @@ struct BackwardPart {
 };
 
 /// Adds dS K of a query tile to d_q, which waits in memory. The last key tile that the queries see
-/// writes the result by way of their tile in shared memory, which nobody reads any more.
+/// writes the result by way of their tile in shared memory, which no thread reads any more.
 template <class C>
 SIMT_DEVICE void add_query_gradient(const BackwardParameters<typename C::Element>& p, int batch,
                                     int head, int first_query, int tile,
@@ -205,7 +205,7 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void backward_kernel(
                                       place_of(head, query_tile));
             }
         }
-        simt::cp_async_wait_all();  // without queries nobody has waited for the keys
+        simt::cp_async_wait_all();  // without queries no thread has waited for the keys
         sums.write(p, {.batch = batch(), .kv_head = kv_head(), .first_key = block.first_key}, keys,
                    values, warp_row);
     }

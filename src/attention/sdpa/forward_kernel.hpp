@@ -3,8 +3,8 @@
 // and values is in shared memory, all queries of the chunk that see it pass by; between two key
 // tiles their outputs, maxima and sums wait in memory, in fp32.
 //
-// A warp takes 16 queries at a time, always the same ones, and nobody else touches their rows: what
-// a lane saves it restores itself, and the only barriers are those around a key tile. Its next
+// A warp takes 16 queries at a time, always the same ones, and no other warp touches their rows:
+// what a lane saves it restores itself, and the only barriers are those around a key tile. Its next
 // queries arrive while it is busy with softmax and values.
 #pragma once
 

@@ -100,8 +100,8 @@ struct Steps {
         simt::ldmatrix_transposed(b, Tile::lane_address(tile, row, lane & 15, 2 * step, lane >> 4));
     }
 
-    /// After it all threads may read what all threads have copied, and nobody reads any more what
-    /// came before; so it may be overwritten, and the next copies are begun.
+    /// After it all threads may read what all threads have copied, and no thread reads the copies
+    /// before these any more; the next copies, which overwrite them, are begun.
     template <class StartNext>
     SIMT_DEVICE static void advance(const StartNext& start_next) {
         simt::cp_async_wait_all();

@@ -177,7 +177,7 @@ DeviceMemoryUse CudaDevice::memory_use() {
     std::size_t total_bytes = 0;
     check(cudaMemGetInfo(&free_bytes, &total_bytes), "cudaMemGetInfo");
     return {.used_bytes = total_bytes - free_bytes,
-            .free_bytes = free_bytes,
+            .usable_bytes = free_bytes,
             .total_bytes = total_bytes,
             .arena_limit = free_bytes};
 }

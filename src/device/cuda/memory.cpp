@@ -17,7 +17,7 @@ std::string readable(std::uint64_t bytes) {
 
 std::byte* allocate_device(std::uint64_t bytes) {
     void* memory = nullptr;
-    // Of no bytes, CUDA gives no address.
+    // cudaMalloc returns no address for 0 bytes.
     const cudaError_t status = cudaMalloc(&memory, bytes == 0 ? 1 : bytes);
     if (status != cudaErrorMemoryAllocation) {
         check(status, "cudaMalloc");

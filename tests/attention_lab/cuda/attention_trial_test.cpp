@@ -21,7 +21,7 @@ TEST_F(AttentionTrialsOnGpu, BackendsAreWithinTheirTolerance) {
     for (const DType dtype : {DType::float32, DType::bfloat16, DType::float16}) {
         for (const bool deterministic : {true, false}) {
             const AttentionTrials trials =
-                run(self_attention(2, 33, 2, 1, 32, deterministic),
+                run(attention::self_attention(2, 33, 2, 1, 32, deterministic),
                     {.dtype = dtype, .deterministic = deterministic, .repeats = 1});
             for (const AttentionTrial& trial : trials.backends) {
                 const bool fused = trial.backend != cost::AttentionBackend::manual;
@@ -42,14 +42,14 @@ TEST_F(AttentionTrialsOnGpu, BackendsAreWithinTheirTolerance) {
 
 TEST_F(AttentionTrialsOnGpu, ShapesOfOneTokenAndOneKeyWork) {
     const AttentionTrials trials =
-        run(self_attention(3, 1, 2, 2, 64), {.dtype = DType::bfloat16, .repeats = 1});
+        run(attention::self_attention(3, 1, 2, 2, 64), {.dtype = DType::bfloat16, .repeats = 1});
     for (const AttentionTrial& trial : trials.backends)
         EXPECT_TRUE(trial.passed()) << to_string(trial.backend) << trial.reason;
 }
 
 TEST_F(AttentionTrialsOnGpu, PartOfAShapeIsCompared) {
     const AttentionTrials trials =
-        run(self_attention(2, 70, 2, 2, 32),
+        run(attention::self_attention(2, 70, 2, 2, 32),
             {.dtype = DType::bfloat16, .repeats = 1, .reference_products = 7.0 * 64 * 70 * 32});
     EXPECT_EQ(trials.part, "the last 64 of 70 queries, 1 of 2 sequences, 1 of 2 key/value heads");
     for (const AttentionTrial& trial : trials.backends) {

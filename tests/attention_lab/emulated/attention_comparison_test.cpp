@@ -12,8 +12,9 @@ class AttentionComparisonOnGpu : public test::GpuTest {};
 
 TEST_F(AttentionComparisonOnGpu, AnUnknownGpuHasNoPrediction) {
     device::Context context(pool_, *gpu_);
-    const AttentionComparison comparison = compare_attention(
-        context, {self_attention(1, 9, 1, 1, 32)}, {.dtype = DType::float16, .repeats = 1});
+    const AttentionComparison comparison =
+        compare_attention(context, {attention::self_attention(1, 9, 1, 1, 32)},
+                          {.dtype = DType::float16, .repeats = 1});
     EXPECT_TRUE(comparison.passed());
     EXPECT_FALSE(comparison.shapes.front().predicted_rate);
     EXPECT_EQ(comparison.device, "emulated GPU (sm_80)");

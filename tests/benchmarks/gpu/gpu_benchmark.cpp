@@ -118,7 +118,7 @@ double Bench::copy_bandwidth() {
 }
 
 void Bench::require_memory(std::uint64_t bytes) {
-    const std::uint64_t free = gpu_->memory_use().free_bytes;
+    const std::uint64_t free = gpu_->memory_use().usable_bytes;
     if (bytes <= free) return;
     throw Skipped(fmt::format("needs {}, {} are free", human_bytes(static_cast<double>(bytes)),
                               human_bytes(static_cast<double>(free))));

@@ -191,7 +191,7 @@ void EmulatedDevice::gemm(device::ThreadPool& /*pool*/, const device::DeviceGemm
 device::DeviceMemoryUse EmulatedDevice::memory_use() {
     const std::uint64_t free_bytes = info_.total_bytes - allocated_;
     return {.used_bytes = allocated_,
-            .free_bytes = free_bytes,
+            .usable_bytes = free_bytes,
             .total_bytes = info_.total_bytes,
             .arena_limit = free_bytes};
 }
