@@ -6,8 +6,8 @@ against both.
     tools/check_includes.py --write    write the table and the picture of docs/architecture.md
 
 The rules: a layer includes layers of lower rows only, of its own library and of those for both tools; headers in
-src/<layer>/ are private to the layer; nothing outside tests includes from tests; every include names its header. Some things are done in one place: a
-file is created in src/base/file.cpp, and JSON is parsed in src/config/json.cpp.
+src/<layer>/ are private to the layer; nothing outside tests includes from tests; every include names its header. Some
+things are done in one place: a file is created in src/base/file.cpp, and JSON is parsed in src/config/json.cpp.
 """
 import argparse
 import pathlib

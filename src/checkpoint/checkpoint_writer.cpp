@@ -159,9 +159,15 @@ void link_file(const std::filesystem::path& from, const std::filesystem::path& t
     std::error_code error;
     std::filesystem::create_hard_link(from, to, error);
     if (!error) return;
-    std::filesystem::copy_file(from, to, error);
-    if (error) throw_system_error("write", to, error.value());
-    synchronize(open_file(to, O_RDONLY, "read"), to);
+    const RandomAccessFile source(from);
+    NewFile copy(to);
+    std::vector<std::byte> piece(std::min<std::uint64_t>(source.size(), 1U << 20U));
+    for (std::uint64_t done = 0; done < source.size(); done += piece.size()) {
+        piece.resize(std::min<std::uint64_t>(source.size() - done, piece.size()));
+        source.read(done, piece);
+        copy.append(piece);
+    }
+    copy.commit();
 }
 
 }  // namespace

@@ -196,12 +196,13 @@ ordered_json read_document(
     JsonCharacters characters(log);
     std::istream stream(&characters);
     try {
-        return config::parse_json_stream(
-            stream, [&](std::string_view list, const ordered_json& item) {
-                if (list != kIterations && list != kEvaluations) return false;
-                use(list, item);
-                return true;
-            });
+        return config::parse_json_stream(stream,
+                                         [&](std::string_view list, const ordered_json& item) {
+                                             if (list != kIterations && list != kEvaluations)
+                                                 return false;
+                                             use(list, item);
+                                             return true;
+                                         });
     } catch (const config::JsonFault& fault) {
         throw IoError(
             fmt::format("'{}' is not JSON, or is cut short: {}", log.string(), fault.what()));

@@ -202,7 +202,7 @@ std::string RunDocument::run_name() const {
 std::vector<EvalRecord> RunDocument::evaluations_at(std::int64_t iter) const {
     std::vector<EvalRecord> found;
     for (auto text = evaluations_.rbegin(); text != evaluations_.rend(); ++text) {
-        const ordered_json json = ordered_json::parse(*text, nullptr, false);
+        const ordered_json json = config::parse_json(*text);
         if (integer_at(json, "iter", iter - 1) != iter) break;
         constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
         EvalRecord record;

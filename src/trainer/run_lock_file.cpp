@@ -17,6 +17,7 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/file.hpp"
+#include "isoflop/config/json.hpp"
 
 namespace isoflop::trainer {
 namespace fs = std::filesystem;
@@ -80,7 +81,7 @@ nlohmann::ordered_json to_json(const ProcessIdentity& process) {
 
 ProcessIdentity from_json(const std::string& text) {
     try {
-        const auto json = nlohmann::ordered_json::parse(text);
+        const auto json = config::parse_json(text);
         return {.host = json.at("host").get<std::string>(),
                 .pid = json.at("pid").get<std::int64_t>(),
                 .since = json.at("since").get<std::string>(),
@@ -89,6 +90,8 @@ ProcessIdentity from_json(const std::string& text) {
                 .process_start = json.at("process_start").get<std::uint64_t>(),
                 .nonce = json.at("nonce").get<std::string>(),
                 .has_flock = json.at("flock").get<bool>()};
+    } catch (const config::JsonFault&) {
+        return {};  // not written yet, or by something else
     } catch (const nlohmann::json::exception&) {
         return {};  // not written yet, or by something else
     }

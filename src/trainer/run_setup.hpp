@@ -31,7 +31,7 @@ struct RunSetup {
     RunPlace place;
     bool writes = false;  ///< into the folder of the run: neither a dry run nor an evaluation
     RunLock lock;         ///< of that folder, on the first rank
-    std::string lineage;                                  ///< of the run's checkpoints
+    std::string lineage;  ///< of the run's checkpoints
     std::optional<checkpoint::CheckpointReader> resumed;  ///< init_from=resume
     Resumption resumption;
     StateOfRun start;        ///< of the checkpoint; samples 0 for a new run

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 
 #include "isoflop/base/error.hpp"
@@ -69,6 +70,21 @@ TEST(Json, RefusesWhatIsAmbiguousOrNoJson) {
         EXPECT_FALSE(try_parse_json(text)) << text;
     }
     EXPECT_THAT(fault_of("[1e999]"), HasSubstr("number overflow"));
+}
+
+TEST(Json, RecordsOfAStreamNeedNotBeKept) {
+    std::istringstream text(
+        R"({"name":"x","a":[{"n":1},{"n":{"m":2}},7],"b":[{"n":3}],"c":{"d":[{"n":4}]}})");
+    std::string seen;
+    const ordered_json document =
+        parse_json_stream(text, [&](std::string_view list, const ordered_json& record) {
+            seen += std::string(list) + record.dump();
+            return list != "b";
+        });
+    EXPECT_EQ(seen, R"(a{"n":1}a{"n":{"m":2}}b{"n":3})");
+    EXPECT_EQ(document.dump(), R"({"name":"x","a":[7],"b":[{"n":3}],"c":{"d":[{"n":4}]}})");
+    std::istringstream cut(R"({"a":[{"n":1},)");
+    EXPECT_THROW((void)parse_json_stream(cut, [](auto, const auto&) { return true; }), JsonFault);
 }
 
 TEST(Json, AFaultIsShortHoweverLongTheText) {
