@@ -170,7 +170,7 @@ private:
             setup_.lock.check();
             session_.context().recorder = iteration_ == first ? &recorder : nullptr;
             if (iteration_ == first) counted_bytes_sent_ = bytes_sent();
-            train_or_save();
+            train_one();
             if (iteration_ == first + 1) {
                 counted_flops_ = static_cast<double>(recorder.total_flops());
                 flops_as_planned_ = static_cast<double>(recorder.flops_as_planned());
@@ -217,9 +217,9 @@ private:
 
     /// An iteration whose data cannot be read leaves the weights as they were: they are saved. With
     /// several ranks the others are in the middle of theirs.
-    void train_or_save() {
+    [[nodiscard]] IterationOutcome compute_or_save(bool details) {
         try {
-            train_one();
+            return session_.train_iteration(iteration_, train_samples_, details);
         } catch (const IoError&) {
             if (session_.communicator() == nullptr && iterations_here_ > 0 && is_sound())
                 checkpoints_.save(iteration_, log_);
@@ -232,8 +232,7 @@ private:
         const bool details =
             keys.gradient_log_interval > 0 && iteration_ % keys.gradient_log_interval == 0;
         const Clock::time_point start = Clock::now();
-        const IterationOutcome outcome =
-            session_.train_iteration(iteration_, train_samples_, details);
+        const IterationOutcome outcome = compute_or_save(details);
         const double time_ms = milliseconds(start, Clock::now());
         const bool tells_of_divergence = !outcome.overflowed && !outcome.without_targets;
         if (tells_of_divergence) skipped_in_a_row_ = outcome.skipped ? skipped_in_a_row_ + 1 : 0;
