@@ -20,11 +20,11 @@ namespace {
 double checkpoint_bytes(const recipe::RunPlan& plan) {
     constexpr double kElementBytes = 4;
     double elements = 0;
-    for (const cost::StateUnit& unit : plan.state.units) {
+    for (const cost::StateTensor& tensor : plan.state.tensors) {
         double copies = 1;
-        for (const cost::OptimizerTensor& tensor : plan.config.optimizer->tensors)
-            copies += tensor.covers(unit.kind) ? 1 : 0;
-        elements += copies * static_cast<double>(unit.elements);
+        for (const cost::OptimizerTensor& state : plan.config.optimizer->tensors)
+            copies += state.covers(tensor.spec) ? 1 : 0;
+        elements += copies * static_cast<double>(tensor.spec.elements());
     }
     return kElementBytes * elements;
 }
