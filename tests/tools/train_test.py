@@ -279,7 +279,7 @@ class Planning(TrainTest):
         plan.write_text(json.dumps({
             "architecture": {"n_layer": 2, "n_embd": 64, "n_head": 4, "intermediate_size": 128, "vocab_size": 257,
                              "block_size": 32},
-            "training_gear": {"gpu_type": "T4", "num_gpus": 1, "available_hours": 0.0000002, "dtype": "float32"},
+            "training_gear": {"gpu_type": "A100-SXM4-80GB", "num_gpus": 1, "available_hours": 0.0000001, "dtype": "float32"},
             "training_efficiency": {"expected_mfu": 0.4, "batch_size": 2},
         }))
         emitted = self.root / "emitted.jsonc"
