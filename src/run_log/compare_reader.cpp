@@ -223,6 +223,12 @@ ComparedRun read_document_run(const std::filesystem::path& log) {
         throw IoError(fmt::format("'{}' is not the log of a run: it has no training_iterations",
                                   log.string()));
     }
+    for (const char* list : {kIterations, kEvaluations}) {  // records are gone from it
+        const ordered_json rest = document.value(list, ordered_json::array());
+        if (rest.is_array() && rest.empty()) continue;
+        throw IoError(fmt::format("'{}' is not the log of a run: '{}' is no list of records",
+                                  log.string(), list));
+    }
     reader.start(document);
     const std::string state = text_at(document, "end_state");
     if (!state.empty()) {

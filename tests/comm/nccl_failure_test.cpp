@@ -109,6 +109,7 @@ TEST(NcclFailure, ARankThatIsLostWhileNcclConnectsIsNamedAtOnce) {
     run_threads(2, [&](int rank) {
         const auto r = static_cast<std::size_t>(rank);
         if (rank == 1) {  // is lost before it calls NCCL
+            store.set("nccl/all/gpu/1", "");
             (void)store.get("nccl/all/unique_id");
             control[r].reset();
             return;

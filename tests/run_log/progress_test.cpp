@@ -39,6 +39,10 @@ TEST(IterationLine, SaysWhenTheUpdateWasSkipped) {
     IterationRecord record = example_iteration(3);
     record.skipped = true;
     record.loss = std::numeric_limits<double>::quiet_NaN();
+    record.grad_norm = 0;
+    EXPECT_THAT(iteration_line(record, 10, std::nullopt),
+                HasSubstr("skipped: every target is ignored"));
+    record.grad_norm = std::numeric_limits<double>::infinity();
     EXPECT_THAT(iteration_line(record, 10, std::nullopt),
                 HasSubstr("skipped: gradients not finite"));
 }

@@ -14,7 +14,9 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 device::DeviceMemoryUse free_bytes(std::uint64_t bytes) {
-    return {.free_bytes = bytes, .arena_limit = bytes};
+    device::DeviceMemoryUse use;
+    use.arena_limit = bytes;
+    return use;
 }
 
 recipe::RunPlan gpu_plan(std::int64_t ranks, Overrides more = {}) {
