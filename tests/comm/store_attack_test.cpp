@@ -171,7 +171,9 @@ TEST(StoreAttack, JobsWithoutATokenAreToldApartByTheirNames) {
         if (rank == 1) store->set("here", "");
         EXPECT_EQ(store->get("here"), "");
         store->set("read " + std::to_string(rank), "");
-        EXPECT_EQ(store->get("read " + std::to_string(1 - rank)), "");
+        if (rank == 0) {  // the server is here until then
+            EXPECT_EQ(store->get("read 1"), "");
+        }
     });
     EXPECT_THAT(results, Each(""));
 }
