@@ -150,7 +150,10 @@ FileDescriptor create_file(const fs::path& path) {
     return open_file(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, "write");
 }
 
-NewFile::NewFile(fs::path path) : NewFile(path, writing_name(path)) {}
+NewFile::NewFile(fs::path path) : path_(std::move(path)), temporary_(writing_name(path_)) {
+    check_replaceable(path_);
+    file_ = create_file(temporary_);
+}
 
 NewFile::NewFile(fs::path path, fs::path temporary_name)
     : path_(std::move(path)), temporary_(std::move(temporary_name)) {

@@ -51,15 +51,13 @@ CodePoint code_point_at(std::string_view text, std::size_t at) {
 
 void append_escaped(std::string& result, const CodePoint& point, std::uint8_t byte) {
     const auto out = std::back_inserter(result);
-    if (point.value == kInvalid) {
-        fmt::format_to(out, R"(\x{:02x})", byte);
-    } else if (point.value == '\n') {
+    if (point.value == '\n') {
         result += R"(\n)";
     } else if (point.value == '\t') {
         result += R"(\t)";
     } else if (point.value == '\r') {
         result += R"(\r)";
-    } else if (point.value < 0x80) {
+    } else if (point.value == kInvalid || point.value < 0x80) {
         fmt::format_to(out, R"(\x{:02x})", byte);
     } else {
         fmt::format_to(out, R"(\u{:04x})", static_cast<std::uint32_t>(point.value));

@@ -37,7 +37,6 @@ void record(const Context& context, const Linear& layer, cost::Pass pass, std::i
 }
 
 using device::DeviceGemm;
-using device::GemmShape;
 
 /// Products of nothing are none: the result has no elements, or nothing is added to it.
 void multiply(Context& context, const DeviceGemm& product) {

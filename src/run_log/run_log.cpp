@@ -20,7 +20,7 @@ using nlohmann::ordered_json;
 
 struct RunLog::State {
     State(std::filesystem::path folder, RunLogOptions given, RunDocument logged)
-        : run_dir(std::move(folder)), options(given), document(std::move(logged)) {}
+        : run_dir(std::move(folder)), options(std::move(given)), document(std::move(logged)) {}
 
     std::filesystem::path run_dir;
     RunLogOptions options;
@@ -44,15 +44,16 @@ RunLog RunLog::create(const std::filesystem::path& run_dir, const std::string& r
     StartupRecord start = startup;
     if (start.timestamp.empty()) start.timestamp = timestamp_now();
     auto state = std::make_unique<State>(
-        run_dir, options, begin_metrics(run_dir, header_json(run_name, config, metadata, start)));
+        run_dir, std::move(options),
+        begin_metrics(run_dir, header_json(run_name, config, metadata, start)));
     state->open(std::nullopt);
     return RunLog(std::move(state));
 }
 
 RunLog RunLog::resume(const std::filesystem::path& run_dir, std::int64_t from_iter,
                       RunLogOptions options) {
-    auto state =
-        std::make_unique<State>(run_dir, options, continue_metrics(run_dir, from_iter, options));
+    RunDocument document = continue_metrics(run_dir, from_iter, options);
+    auto state = std::make_unique<State>(run_dir, std::move(options), std::move(document));
     state->open(from_iter);
     return RunLog(std::move(state));
 }

@@ -79,7 +79,7 @@ std::string describe_data(const data::TokenDataset& data) {
         const std::uint64_t size = source.size();
         std::array<std::int32_t, kTokens> tokens{};
         std::uint32_t checksum = 0;
-        for (const std::uint64_t part : {0, 1, 2, 3}) {
+        for (std::uint64_t part = 0; part < 4; ++part) {
             const std::uint64_t count = std::min(kTokens, size);
             const std::span<std::int32_t> some = std::span(tokens).first(count);
             source.copy((size - count) / 3 * part, some);

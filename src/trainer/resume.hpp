@@ -16,7 +16,7 @@
 namespace isoflop::trainer {
 
 /// A checkpoint's run, when it wrote the checkpoint.
-struct RecordedRun {
+struct RecordedRun {  // NOLINT(bugprone-exception-escape): moving nlohmann's json does not throw
     nlohmann::ordered_json state;
     /// nullopt when the checkpoint does not say: a foreign one.
     std::optional<recipe::Recipe> recipe;

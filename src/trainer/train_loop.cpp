@@ -30,7 +30,6 @@
 #include "world.hpp"
 
 namespace isoflop::trainer {
-namespace fs = std::filesystem;
 
 namespace {
 
