@@ -8,6 +8,7 @@
 #include <iostream>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/file.hpp"
 #include "isoflop/base/printable.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/config/json.hpp"
@@ -84,7 +85,11 @@ void open_resumed(RunSetup& setup, const recipe::RunKeys& keys, const World& wor
 
 /// Whether the log of a run says that it had a checkpoint.
 bool logs_checkpoint(const fs::path& run) {
-    std::ifstream log(run / "metrics.jsonl");
+    const fs::path path = run / "metrics.jsonl";
+    std::error_code error;
+    if (!fs::exists(path, error)) return false;
+    (void)open_regular_file(path);  // refuses anything else, which reading might wait for
+    std::ifstream log(path);
     std::string line;
     while (std::getline(log, line)) {
         if (line.starts_with(R"({"type":"checkpoint")")) return true;
@@ -268,7 +273,7 @@ RunSetup prepare_run(recipe::TrainKeys keys, const World& world, device::ThreadP
     setup.plan = attention_lab::plan_with_attention(std::move(config), setup.attention);
     check_memory(setup.plan, setup.device->memory_use());
     if (!setup.resumed && setup.writes) {
-        setup.lineage = checkpoint::new_lineage();
+        setup.lineage = world.from_first("lineage", checkpoint::new_lineage);
         const fs::path folder = world.from_first(
             "run", [&] { return new_run(setup.plan, setup.lock).folder.string(); });
         setup.place = {folder.filename().string(), folder};
