@@ -25,11 +25,12 @@ endforeach()
 # tests.
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/isoflop"
         DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.hpp" REGEX "/include/isoflop/[a-z_]+/cuda/" EXCLUDE)
-install(DIRECTORY "${PROJECT_SOURCE_DIR}/configs"
-        DESTINATION "${CMAKE_INSTALL_DATADIR}/isoflop")
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/configs" "${PROJECT_SOURCE_DIR}/examples"
+        DESTINATION "${CMAKE_INSTALL_DATADIR}/isoflop" USE_SOURCE_PERMISSIONS)
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" "${PROJECT_SOURCE_DIR}/README.md"
               "${PROJECT_SOURCE_DIR}/CHANGES_LOG.md"
         DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/docs" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 
 install(EXPORT isoflop-targets NAMESPACE isoflop:: DESTINATION "${package_dir}")
 configure_package_config_file(

@@ -40,6 +40,13 @@ print_help() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$script_path"; }
 # Succeeds where the machine has an NVIDIA GPU with a working driver.
 has_gpu() { have nvidia-smi && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
 
+# Warnings are errors where ISOFLOP_WARNINGS_AS_ERRORS=ON, as .ci/run sets it: a compiler that is
+# newer than ours, and warns of more, must not keep users from building.
+strictness=()
+if [[ -n ${ISOFLOP_WARNINGS_AS_ERRORS:-} ]]; then
+    strictness=("-DISOFLOP_WARNINGS_AS_ERRORS=$ISOFLOP_WARNINGS_AS_ERRORS")
+fi
+
 # Configures build/release for scripts that do not need the GPU code: a folder that exists keeps its
 # configuration, a new one has CUDA only where there is a GPU. The variable ISOFLOP_CUDA (AUTO, ON
 # or OFF) decides otherwise.
@@ -60,12 +67,12 @@ configure_release() {
         say "This machine has no NVIDIA GPU: building for CPUs only. ISOFLOP_CUDA=ON $script_name builds for GPUs too;"
         say "it needs CUDA 12.4 or newer (docs/cuda.md)."
     fi
-    cmake --preset release "${options[@]}" "$@"
+    cmake --preset release "${strictness[@]}" "${options[@]}" "$@"
 }
 
 # build PRESET [ARGUMENT OF cmake --build]...
 build() {
     local preset=$1
     shift
-    cmake --preset "$preset" && cmake --build --preset "$preset" "$@"
+    cmake --preset "$preset" "${strictness[@]}" && cmake --build --preset "$preset" "$@"
 }

@@ -57,7 +57,8 @@ generator=()
 if command -v ninja > /dev/null; then generator=(-G Ninja); fi
 cmake -S "$root" -B "$build" "${generator[@]}" -DCMAKE_CXX_COMPILER="$compiler" \
   -DCMAKE_BUILD_TYPE=Debug -DISOFLOP_BUILD_FUZZERS=ON -DISOFLOP_CUDA=OFF \
-  -DISOFLOP_BUILD_TESTS=OFF -DISOFLOP_BUILD_BENCHMARKS=OFF
+  -DISOFLOP_BUILD_TESTS=OFF -DISOFLOP_BUILD_BENCHMARKS=OFF \
+  -DISOFLOP_WARNINGS_AS_ERRORS="${ISOFLOP_WARNINGS_AS_ERRORS:-OFF}"
 cmake --build "$build" --target "${targets[@]/%/_fuzz}"
 
 rm -rf "$build/seeds"

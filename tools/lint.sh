@@ -54,7 +54,7 @@ check_tidy() {
         return
     fi
     say "$("$clang_tidy" --version | grep -o 'LLVM version.*' | sed 's/LLVM/clang-tidy/') over src and tools"
-    cmake --preset release >/dev/null
+    cmake --preset release "${strictness[@]}" >/dev/null
     mapfile -d '' -t sources < <(cpp_files | { grep -zE '^(src|tools)/.*\.cpp$' || true; })
     python3 -B tools/tidy.py "$clang_tidy" build/release "${sources[@]}" || failed=1
 }

@@ -20,7 +20,7 @@ jobs="$(nproc)"
 make --no-print-directory -C "$folder" B="$root/build/ptxrun" CUDA="$(dirname -- "$(dirname -- "$nvcc")")" -j"$jobs"
 # The architecture as PTX and uncompressed, as ptxrun reads it; the runtime shared, for ptxrun's to
 # take its place.
-cmake -S . -B build/ptx -G Ninja -DCMAKE_BUILD_TYPE=Release -DISOFLOP_CUDA=ON -DISOFLOP_BUILD_BENCHMARKS=OFF \
+cmake -S . -B build/ptx -G Ninja -DCMAKE_BUILD_TYPE=Release -DISOFLOP_CUDA=ON -DISOFLOP_BUILD_BENCHMARKS=OFF "${strictness[@]}" \
     -DCMAKE_CUDA_COMPILER="$nvcc" -DCMAKE_CUDA_RUNTIME_LIBRARY=Shared -DCMAKE_CUDA_ARCHITECTURES=80-virtual \
     -DCMAKE_CUDA_FLAGS="--no-compress -lineinfo"
 targets=(train) check=()

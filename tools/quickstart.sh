@@ -25,7 +25,7 @@ show() {
     cmake --build --preset release --target scaling-plan train
 } >&2
 
-show build/release/tools/scaling-plan backward configs/plan/hoffmann.jsonc
+show build/release/tools/scaling-plan backward configs/plan/auto.jsonc
 
 rm -rf -- "$work"
 mkdir -p -- "$work"

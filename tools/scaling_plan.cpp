@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
@@ -18,9 +19,12 @@
 #include "isoflop/base/version.hpp"
 #include "isoflop/config/overrides.hpp"
 #include "isoflop/hardware/gpu_libraries.hpp"
+#include "isoflop/text/fit.hpp"
+#include "isoflop/text/help_page.hpp"
 #include "isoflop/text/terminal.hpp"
 #include "isoflop/text/usage_message.hpp"
 #include "scaling_plan_commands.hpp"
+#include "scaling_plan_help.hpp"
 
 namespace isoflop::tools {
 namespace {
@@ -30,14 +34,20 @@ Examples:
   scaling-plan backward configs/plan/hoffmann.jsonc
   scaling-plan backward configs/plan/hoffmann.jsonc --set training_gear.num_gpus=64 --json
   scaling-plan backward configs/plan/hoffmann.jsonc --emit-train-config train.jsonc
+  scaling-plan backward configs/plan/hoffmann.jsonc --emit-plan best.jsonc
   scaling-plan model configs/models/llama3_8b.jsonc --sequence_length=8192 --all-conventions
   scaling-plan compare configs/plan/hoffmann.jsonc configs/plan/besiroglu.jsonc
+  scaling-plan compare configs/models/llama3_8b.jsonc configs/models/qwen3_1_7b.jsonc --markdown -
+  scaling-plan backward config.json --gpu_type=H100 --num_gpus=64 --available_hours=500 --expected_mfu=0.4
   scaling-plan sweep --over num_gpus=8,16,32 --over available_hours=24..72:24 configs/plan/auto.jsonc
   scaling-plan validate
 
 Exit codes: 0 done (a plan that does not fit is still an answer), 1 a check failed, 2 usage or configuration,
 3 input or output.
 )";
+
+constexpr std::string_view kOver = "--over";
+constexpr std::string_view kWith = "--with";
 
 struct Command {
     std::string name;
@@ -51,7 +61,7 @@ std::vector<Command> commands() {
         {"backward", "Plan a run: N, D, C, memory per GPU and predicted loss from a plan config",
          run_backward},
         {"model", "Analyse an architecture: parameters, FLOPs and memory by component", run_model},
-        {"compare", "Plans of several configs side by side", run_compare},
+        {"compare", "Plans or models of several configs side by side", run_compare},
         {"sweep", "A table of plans over a grid of values", run_sweep},
         {"laws", "List the scaling laws, their constants and sources", run_laws},
         {"gpus", "List the accelerators, their dense peaks and sources", run_gpus},
@@ -75,9 +85,13 @@ void add_options(Command& command, Options& options) {
             ->allow_extra_args(false);
         app.footer([name] { return "\nConfig keys:\n" + config_help(name); });
     }
-    if (plans || name == "gpus") {
+    if (plans || name == "gpus" || name == "model") {
         app.add_option("--gpu-table", options.gpu_table,
                        "Use this GPU table instead of the built-in one")
+            ->each([](const std::string& file) {
+                if (file.empty())
+                    throw ConfigError("--gpu-table takes the name of a file; it is empty");
+            })
             ->type_name("FILE");
     }
     if (name == "backward" || name == "model") {
@@ -99,15 +113,35 @@ void add_options(Command& command, Options& options) {
                        "Write the config with which train executes the plan; - prints it")
             ->each([&options](const std::string&) { options.emits_train_config = true; })
             ->type_name("FILE");
+        app.add_option("--emit-plan", options.emit_plan,
+                       "Write the advised architecture as a plan config; - prints it")
+            ->each([&options](const std::string&) { options.emits_plan = true; })
+            ->type_name("FILE");
         app.add_option("--plot", options.plot,
-                       "Write loss against model size at the plan's compute as an SVG picture")
+                       "Write loss against model size at the plan's compute as an SVG picture; - "
+                       "prints it")
+            ->each([&options](const std::string&) { options.draws = true; })
             ->type_name("FILE");
     }
     if (name == "sweep") {
-        app.add_option("--over", options.sweep_axes,
+        // add_axes reads both in the order of the command line.
+        app.add_option(std::string(kOver),
                        "Values of a key: a,b,c or FIRST..LAST[:STEP]; repeatable")
+            ->expected(1, CLI::detail::expected_max_vector_size)
             ->type_name("KEY=VALUES")
             ->allow_extra_args(false);
+        app.add_option(std::string(kWith),
+                       "Values of a key that moves with the --over before it; as many")
+            ->expected(1, CLI::detail::expected_max_vector_size)
+            ->type_name("KEY=VALUES")
+            ->allow_extra_args(false);
+    }
+    if (name == "sweep" || name == "compare") {
+        app.add_option("--csv", options.csv,
+                       "Write the table as CSV with full precision; - prints it")
+            ->type_name("FILE");
+        app.add_option("--markdown", options.markdown, "Write the table as Markdown; - prints it")
+            ->type_name("FILE");
     }
     if (name == "schema") {
         app.add_option("subject", options.subject, "plan, model or markdown")
@@ -119,6 +153,18 @@ void add_options(Command& command, Options& options) {
         if (name != "sweep" && name != "compare" && name != "laws" && name != "gpus") {
             app.add_flag("--quiet", options.quiet, "Print the results only");
         }
+    }
+}
+
+/// The axes of a sweep in the order of the command line.
+void add_axes(const CLI::App& sweep, Options& options) {
+    const CLI::Option* const over = sweep.get_option(std::string(kOver));
+    const CLI::Option* const with = sweep.get_option(std::string(kWith));
+    std::size_t overs = 0;
+    std::size_t withs = 0;
+    for (const CLI::Option* option : sweep.parse_order()) {
+        if (option == over) options.sweep_axes.push_back({false, over->results().at(overs++)});
+        if (option == with) options.sweep_axes.push_back({true, with->results().at(withs++)});
     }
 }
 
@@ -162,10 +208,12 @@ std::vector<std::string> known_names(const CLI::App& app) {
 }
 
 int print(const Result& result) {
-    for (const std::string& warning : result.warnings) spdlog::warn("{}", printable_lines(warning));
-    const bool written =
+    for (const std::string& warning : result.warnings)
+        spdlog::warn("{}", printable_message(warning));
+    bool written =
         std::fwrite(result.output.data(), 1, result.output.size(), stdout) == result.output.size();
-    if (!written || std::fflush(stdout) != 0)
+    written = std::fflush(stdout) == 0 && written;
+    if (!written && !text::reader_has_left(STDOUT_FILENO))
         throw IoError("standard output: could not be written");
     return result.exit_code;
 }
@@ -190,12 +238,30 @@ void refuse_wrong_command(const std::vector<std::string>& arguments,
                                   suggestion(arguments.front(), names), command_names(commands)));
 }
 
+/// The help that `arguments` ask for.
+std::string help(const CLI::App& app, const std::vector<Command>& commands,
+                 const std::vector<std::string>& arguments, std::size_t width) {
+    const bool all = text::help_of(arguments) == text::Help::all;
+    std::vector<text::HelpRow> rows;
+    for (const Command& command : commands) {
+        rows.push_back({command.name, command.help});
+        if (arguments.front() != command.name) continue;
+        return all ? text::fit_lines(command.app->help(), width)
+                   : text::help_text(help_page(*command.app), width);
+    }
+    return all ? text::fit_lines(app.help("", CLI::AppFormatMode::All), width)
+               : text::help_text(help_page(std::move(rows)), width);
+}
+
 int run(std::vector<std::string> arguments) {
     arguments = config::rewrite_overrides(modernize(std::move(arguments)), is_config_key);
     CLI::App app("Plans a language-model training run: N, D, C, memory per GPU and predicted loss.",
                  "scaling-plan");
     app.require_subcommand(0, 1);
-    if (arguments.size() == 1 && arguments.front() == "help") arguments.front() = "--help";
+    if (!arguments.empty() && arguments.front() == "help") {
+        arguments.erase(arguments.begin());  // "help model" is "model --help"
+        arguments.emplace_back("--help");
+    }
     app.set_version_flag("--version", version_text);
     app.add_flag_callback(
         "--doctor", [] { throw CLI::CallForVersion(version_text(), 0); },
@@ -211,6 +277,11 @@ int run(std::vector<std::string> arguments) {
         add_options(command, options);
     }
     refuse_wrong_command(arguments, all);
+    if (text::help_of(arguments) != text::Help::none) {
+        Result result;
+        result.output = help(app, all, arguments, options.width.value_or(text::kReportWidth));
+        return print(result);
+    }
     try {
         std::reverse(arguments.begin(), arguments.end());  // CLI11 takes a vector from its end
         app.parse(arguments);
@@ -224,7 +295,9 @@ int run(std::vector<std::string> arguments) {
         throw ConfigError(text::usage_message(error.what(), known_names(app)));
     }
     for (const Command& command : all) {
-        if (command.app->parsed()) return print(command.run(options));
+        if (!command.app->parsed()) continue;
+        if (command.name == "sweep") add_axes(*command.app, options);
+        return print(command.run(options));
     }
     throw ConfigError("no command given; commands: " + command_names(all));
 }
@@ -234,6 +307,7 @@ int run(std::vector<std::string> arguments) {
 
 int main(int argc, char** argv) {
     try {
+        std::signal(SIGPIPE, SIG_IGN);
         const bool coloured = isoflop::text::colour_of(STDERR_FILENO) == isoflop::text::Colour::on;
         auto logger = spdlog::stderr_color_st(
             "scaling-plan", coloured ? spdlog::color_mode::always : spdlog::color_mode::never);
@@ -241,7 +315,7 @@ int main(int argc, char** argv) {
         spdlog::set_default_logger(logger);
         return isoflop::tools::run({argv + 1, argv + argc});
     } catch (const isoflop::Error& error) {
-        const std::string message = isoflop::printable_lines(error.what());
+        const std::string message = isoflop::printable_message(error.what());
         const bool located = message.find(": error: ") != std::string::npos;
         std::fprintf(stderr, "%s%s\n", located ? "" : "error: ", message.c_str());
         return static_cast<int>(error.exit_code());
@@ -250,7 +324,7 @@ int main(int argc, char** argv) {
         return static_cast<int>(isoflop::ExitCode::out_of_memory);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "internal error: %s\n",
-                     isoflop::printable_lines(error.what()).c_str());
+                     isoflop::printable_message(error.what()).c_str());
         return static_cast<int>(isoflop::ExitCode::check_failed);
     }
 }

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/file.hpp"
@@ -12,9 +14,9 @@
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/planner/backward_plan.hpp"
 #include "isoflop/planner/compat_dsc180_a06.hpp"
+#include "isoflop/planner/emit_plan.hpp"
 #include "isoflop/planner/model_analysis.hpp"
 #include "isoflop/planner/planned_training.hpp"
-#include "isoflop/planner/sweep.hpp"
 #include "isoflop/recipe/attention_resolution.hpp"
 #include "isoflop/recipe/data_vocabulary.hpp"
 #include "isoflop/recipe/file_kind.hpp"
@@ -26,6 +28,8 @@
 #include "isoflop/report/plan_plot.hpp"
 #include "isoflop/report/plan_report.hpp"
 #include "isoflop/validation/validation.hpp"
+#include "scaling_plan_output.hpp"
+#include "scaling_plan_support.hpp"
 
 namespace isoflop::tools {
 namespace {
@@ -56,6 +60,8 @@ bool wants_compat(const Options& options) {
         fmt::format("--compat knows one system, dsc180_a06; found \"{}\"", options.compat));
 }
 
+}  // namespace
+
 hardware::GpuTable gpu_table(const Options& options) {
     return options.gpu_table.empty() ? hardware::GpuTable::builtin()
                                      : hardware::GpuTable::from_file(options.gpu_table);
@@ -76,7 +82,14 @@ std::string dump(const nlohmann::ordered_json& json) {
            "\n";
 }
 
+namespace {
+
 planner::compat::BackwardResult compat_backward(const PlanKeys& config, const BackwardPlan& exact) {
+    if (!exact.solution.is_of_budget()) {
+        throw ConfigError(
+            "--compat dsc180_a06: the earlier system plans from GPUs and hours only; give "
+            "training_gear.num_gpus and training_gear.available_hours, or leave --compat out");
+    }
     planner::compat::BackwardInput input;
     const auto& gear = config.training_gear;
     if (gear.peak_flops_per_gpu) {
@@ -108,15 +121,60 @@ planner::compat::BackwardResult compat_backward(const PlanKeys& config, const Ba
     return planner::compat::backward(exact.run.config.model, input);
 }
 
-/// Writes a file that must not exist yet.
+}  // namespace
+
 void write_new_file(const std::string& path, const std::string& text) {
     if (!write_new_text_file(path, text))
         throw ConfigError(fmt::format("{}: exists already and is not overwritten", path));
 }
 
-/// Keys that describe the execution rather than the model, for `model FILE --batch_size=4`.
-void split_overrides(const std::vector<std::string>& overrides,
-                     std::vector<std::string>& model_overrides, PlanKeys& execution) {
+namespace {
+
+/// What a command writes beside its report.
+struct ExtraOutput {
+    std::string_view option;
+    std::string path;  ///< "-": standard output, in place of the report
+    std::function<std::string()> text;
+};
+
+void check_paths(const std::vector<ExtraOutput>& outputs) {
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+        const auto& [option, path, text] = outputs[i];
+        if (path.empty())
+            throw ConfigError(
+                fmt::format("{} takes a file name, or - for standard output", option));
+        for (std::size_t j = 0; j < i; ++j) {
+            if (outputs[j].path != path) continue;
+            throw ConfigError(fmt::format("{} and {} both take {}; name another file",
+                                          outputs[j].option, option,
+                                          path == "-" ? "standard output" : path));
+        }
+        std::error_code error;
+        if (path != "-" && std::filesystem::exists(path, error))
+            throw ConfigError(fmt::format("{}: exists already and is not overwritten", path));
+    }
+}
+
+/// Files are written when all texts are made: a refused command leaves none.
+void add_outputs(Result& result, const std::vector<ExtraOutput>& outputs) {
+    check_paths(outputs);
+    std::vector<std::string> texts;
+    for (const ExtraOutput& output : outputs) texts.push_back(output.text());
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+        if (outputs[i].path == "-") {
+            result.output = texts[i];
+        } else {
+            write_new_file(outputs[i].path, texts[i]);
+        }
+    }
+}
+
+/// Keys that describe the execution rather than the model, for `model FILE --batch_size=4`. Returns
+/// a warning for each that has no effect.
+std::vector<std::string> split_overrides(const std::vector<std::string>& overrides,
+                                         std::vector<std::string>& model_overrides,
+                                         PlanKeys& execution) {
+    std::vector<std::string> warnings;
     for (const std::string& assignment : overrides) {
         const auto [key, value] = config::split_assignment(assignment);
         const auto path = recipe::plan_schema().resolve_path(key);
@@ -128,8 +186,10 @@ void split_overrides(const std::vector<std::string>& overrides,
                                           : assignment);
         } else {
             recipe::plan_schema().set(execution, key, value);
+            if (is_without_effect(*path)) warnings.push_back(without_effect(key));
         }
     }
+    return warnings;
 }
 
 /// The report of a command, with what its file was read as.
@@ -162,12 +222,12 @@ std::string analysis_output(const planner::ModelAnalysis& analysis, const Option
     text_options.quiet = options.quiet;
     text_options.convention = choice<cost::Convention>("--convention", options.convention);
     text_options.megatron_memory = wants_megatron(options);
-    return report::model_text(analysis, text_options);
+    return fitted(report::model_text(analysis, text_options), options);
 }
 
-void warn_of_fallback(Result& result, const planner::ModelAnalysis& analysis) {
+void warn_of_fallback(std::vector<std::string>& warnings, const planner::ModelAnalysis& analysis) {
     if (analysis.attention.fell_back())
-        result.warnings.push_back(recipe::fallback_warning(analysis.attention));
+        warnings.push_back(recipe::fallback_warning(analysis.attention));
 }
 
 /// Planned as `train --dry-run` plans it for one rank: the memory tables are the same.
@@ -188,51 +248,89 @@ Result analyse_training(const config::Document& file, const Options& options) {
                 fmt::format("the vocabulary of the preset is used: {}", error.what()));
         }
     }
-    const recipe::Machine machine{.automatic_device = recipe::likely_device()};
+    const recipe::Machine machine =
+        recipe::planned_machine({.automatic_device = recipe::likely_device()}, keys);
     const recipe::Recipe config =
         is_imported ? recipe::recipe_of(keys, model::read_model_file(imported).config, machine)
                     : recipe::recipe_of(keys, machine);
+    const hardware::GpuTable table = gpu_table(options);
+    const bool on_gpu = config.execution.device == cost::DeviceKind::cuda;
     const planner::ModelAnalysis analysis = planner::analyze_model(
-        config.model, config.execution, *config.optimizer, recipe::resolve_attention(config));
-    warn_of_fallback(result, analysis);
+        config.model, config.execution, *config.optimizer, recipe::resolve_attention(config),
+        gpu_to_fit(on_gpu ? keys.run.gpu_type : std::string(), table, recipe::KeysOf::training));
+    for (const std::string& assignment : options.overrides) {
+        const std::string key = config::split_assignment(assignment).first;
+        if (key == "expected_mfu") result.warnings.push_back(without_effect(key));
+    }
+    warn_of_fallback(result.warnings, analysis);
     const ReadAs read{FileKind::training, recipe::title(FileKind::training),
                       model::assumptions(keys.model, config.model)};
-    result.output = analysis_output(analysis, options, read, result);
+    result.output =
+        analysis_output(analysis, with_convention(options, keys.run.flop_convention), read, result);
     return result;
 }
 
-Result analyse_model(const config::Document& file, const Options& options, FileKind kind) {
+}  // namespace
+
+AnalysedModel analysed_model(const config::Document& file, const Options& options) {
     std::vector<std::string> model_overrides;
     PlanKeys execution_keys;
-    split_overrides(options.overrides, model_overrides, execution_keys);
-    const model::ModelDescription description = model::read_model(file, model_overrides);
-    const planner::ModelAnalysis analysis = planner::analyze_model(
-        description.config, recipe::execution_of(execution_keys, description),
-        recipe::optimizer_of(execution_keys));
-    Result result;
-    result.warnings = description.warnings;
-    warn_of_fallback(result, analysis);
-    if (std::string note = recipe::training_context(execution_keys, description.config).note;
-        !note.empty()) {
-        result.warnings.push_back(std::move(note));
+    AnalysedModel model;
+    model.warnings = split_overrides(options.overrides, model_overrides, execution_keys);
+    if (execution_keys.training_gear.num_gpus.is_asked()) {
+        throw ConfigError(
+            "training_gear.num_gpus: model has no budget to solve it from; give a number, or plan "
+            "with scaling-plan backward");
     }
+    model.description = model::read_model(file, model_overrides);
+    model.convention = execution_keys.training_efficiency.flop_convention;
+    const hardware::GpuTable table = gpu_table(options);
+    model.analysis = planner::analyze_model(
+        model.description.config, recipe::execution_of(execution_keys, model.description),
+        recipe::optimizer_of(execution_keys), {},
+        gpu_to_fit(execution_keys.training_gear.gpu_type, table, recipe::KeysOf::plan));
+    if (!execution_keys.dataset_constraints.sequence_length)
+        model.assumed_length = model.analysis.execution.sequence_length;
+    model.warnings.insert(model.warnings.begin(), model.description.warnings.begin(),
+                          model.description.warnings.end());
+    warn_of_fallback(model.warnings, model.analysis);
+    if (std::string note = recipe::training_context(execution_keys, model.description.config).note;
+        !note.empty()) {
+        model.warnings.push_back(std::move(note));
+    }
+    return model;
+}
+
+std::string_view format_title(const model::ModelDescription& description, FileKind kind) {
+    return description.format.empty() ? recipe::title(kind) : description.format;
+}
+
+namespace {
+
+Result analyse_model(const config::Document& file, const Options& options, FileKind kind) {
+    const auto [description, analysis, convention, warnings, assumed_length] =
+        analysed_model(file, options);
+    Result result;
+    result.warnings = warnings;
     if (wants_compat(options)) {
         const auto compat = planner::compat::analyze_model(
             description.config, description.keys.use_flash_attention.value_or(false));
-        result.output = options.json
-                            ? dump(with_kind(report::compat_model_json(compat, analysis), kind))
-                            : report::compat_model_text(compat, analysis, options.colour);
+        result.output =
+            options.json
+                ? dump(with_kind(report::compat_model_json(compat, analysis), kind))
+                : fitted(report::compat_model_text(compat, analysis, options.colour), options);
         return result;
     }
-    const ReadAs read{kind, description.format.empty() ? recipe::title(kind) : description.format,
-                      model::assumptions(description)};
-    result.output = analysis_output(analysis, options, read, result);
+    ReadAs read{kind, format_title(description, kind), model::assumptions(description)};
+    if (assumed_length) read.assumed.push_back(fmt::format("sequence_length {}", *assumed_length));
+    result.output = analysis_output(analysis, with_convention(options, convention), read, result);
     return result;
 }
 
-std::string plan_output(const BackwardPlan& plan, const PlanKeys& config, const Options& options) {
+std::string plan_output(const BackwardPlan& plan, const PlanKeys& config, const Options& options,
+                        FileKind kind) {
     report::PlanTextOptions text_options;
-    text_options.file_kind = recipe::title(FileKind::plan);
+    text_options.file_kind = recipe::title(kind);
     text_options.colour = options.colour;
     text_options.show_breakdown = config.output_options.show_breakdown;
     text_options.verify_calculations = config.output_options.verify_calculations;
@@ -240,43 +338,50 @@ std::string plan_output(const BackwardPlan& plan, const PlanKeys& config, const 
     text_options.quiet = options.quiet;
     text_options.convention = choice<cost::Convention>("--convention", options.convention);
     text_options.megatron_memory = wants_megatron(options);
-    return options.json ? dump(with_kind(report::plan_json(plan), FileKind::plan))
-                        : report::plan_text(plan, text_options);
+    return options.json ? dump(with_kind(report::plan_json(plan), kind))
+                        : fitted(report::plan_text(plan, text_options), options);
 }
 
 }  // namespace
 
 Result run_backward(const Options& options) {
-    const PlanKeys config =
-        recipe::read_plan_keys(only_file(options, "backward"), options.overrides);
+    config::Document document = config::read_jsonc_file(only_file(options, "backward"));
+    const FileKind kind = recipe::file_kind(document).value_or(FileKind::plan);
+    const PlanKeys config = recipe::read_plan_keys(std::move(document), options.overrides);
     const BackwardPlan plan = planner::backward_plan(config, gpu_table(options));
     Result result;
     if (wants_compat(options)) {
-        if (!options.emit_train_config.empty()) {
+        if (options.emits_train_config) {
             throw ConfigError("--emit-train-config executes the exact plan; leave --compat out");
         }
-        if (!options.plot.empty()) {
+        if (options.emits_plan) {
+            throw ConfigError(
+                "--emit-plan writes the advice of the exact plan; leave --compat out");
+        }
+        if (options.draws) {
             throw ConfigError("--plot draws the exact plan; leave --compat out");
         }
         const auto compat = compat_backward(config, plan);
         result.output =
             options.json
-                ? dump(with_kind(report::compat_backward_json(compat, plan), FileKind::plan))
-                : report::compat_backward_text(compat, plan, options.colour);
+                ? dump(with_kind(report::compat_backward_json(compat, plan), kind))
+                : fitted(report::compat_backward_text(compat, plan, options.colour), options);
         return result;
     }
     result.warnings = plan.warnings;
-    if (options.emit_train_config.empty() && options.emits_train_config)
-        throw ConfigError("--emit-train-config takes a file name, or - for standard output");
-    // Files are written last: a refused command leaves none.
-    result.output = plan_output(plan, config, options);
-    const bool emits = !options.emit_train_config.empty();
-    const std::string train_config = emits ? planner::emit_planned_training(plan) : std::string();
-    if (!options.plot.empty()) write_new_file(options.plot, report::plan_plot_svg(plan));
-    if (options.emit_train_config == "-")
-        result.output = train_config;
-    else if (emits)
-        write_new_file(options.emit_train_config, train_config);
+    result.output = plan_output(plan, config, options, kind);
+    std::vector<ExtraOutput> extra;
+    if (options.emits_train_config) {
+        extra.push_back({"--emit-train-config", options.emit_train_config,
+                         [&] { return planner::emit_planned_training(plan); }});
+    }
+    if (options.emits_plan) {
+        extra.push_back(
+            {"--emit-plan", options.emit_plan, [&] { return planner::emit_advised_plan(plan); }});
+    }
+    if (options.draws)
+        extra.push_back({"--plot", options.plot, [&] { return report::plan_plot_svg(plan); }});
+    add_outputs(result, extra);
     return result;
 }
 
@@ -292,8 +397,9 @@ Result run_model(const Options& options) {
 
 Result run_laws(const Options& options) {
     Result result;
-    result.output = options.json ? dump(report::laws_json(scaling_law::laws()))
-                                 : report::laws_text(scaling_law::laws(), options.colour);
+    result.output = options.json
+                        ? dump(report::laws_json(scaling_law::laws()))
+                        : fitted(report::laws_text(scaling_law::laws(), options.colour), options);
     return result;
 }
 
@@ -301,7 +407,8 @@ Result run_gpus(const Options& options) {
     const hardware::GpuTable table = gpu_table(options);
     Result result;
     result.output =
-        options.json ? dump(report::gpus_json(table)) : report::gpus_text(table, options.colour);
+        options.json ? dump(report::gpus_json(table))
+                     : fitted(report::gpus_text(table, options.colour, width_of(options)), options);
     return result;
 }
 
@@ -311,69 +418,12 @@ Result run_validate(const Options& options) {
     cases.insert(cases.end(), compat.begin(), compat.end());
     Result result;
     result.output = options.json ? dump(report::validation_json(cases))
-                                 : report::validation_text(cases, options.colour, options.quiet);
+                                 : fitted(report::validation_text(cases, options.colour,
+                                                                  options.quiet, width_of(options)),
+                                          options);
     for (const auto& item : cases) {
         if (!item.passed()) result.exit_code = static_cast<int>(ExitCode::check_failed);
     }
-    return result;
-}
-
-/// Of tables that are written to files and pipes.
-constexpr std::size_t kFileWidth = 100;
-
-Result run_compare(const Options& options) {
-    if (options.files.empty()) {
-        throw ConfigError(
-            "compare takes configuration files. Example: scaling-plan compare "
-            "configs/plan/*.jsonc");
-    }
-    const hardware::GpuTable table = gpu_table(options);
-    std::vector<report::NamedPlan> plans;
-    Result result;
-    for (const std::string& file : options.files) {
-        const PlanKeys config = recipe::read_plan_keys(file, options.overrides);
-        report::NamedPlan named{std::filesystem::path(file).stem().string(),
-                                planner::backward_plan(config, table)};
-        for (const std::string& warning : named.plan.warnings) {
-            result.warnings.push_back(fmt::format("{}: {}", named.name, warning));
-        }
-        plans.push_back(std::move(named));
-    }
-    result.output = options.json ? dump(report::comparison_json(plans))
-                                 : report::comparison_text(plans, options.colour,
-                                                           options.width.value_or(kFileWidth));
-    return result;
-}
-
-Result run_sweep(const Options& options) {
-    if (options.sweep_axes.empty()) {
-        throw ConfigError(
-            "sweep needs at least one --over KEY=VALUES. Example: scaling-plan sweep --over "
-            "training_gear.num_gpus=8,16,32 configs/plan/hoffmann.jsonc");
-    }
-    // Values swept over may be missing from the file.
-    std::vector<planner::SweepAxis> axes;
-    std::vector<std::string> overrides = options.overrides;
-    for (const std::string& text : options.sweep_axes) {
-        axes.push_back(planner::parse_axis(text));
-        overrides.push_back(fmt::format("{}={}", axes.back().path, axes.back().values.front()));
-    }
-    const PlanKeys config = recipe::read_plan_keys_unchecked(
-        config::read_jsonc_file(only_file(options, "sweep")), overrides);
-    const report::SweepTable table(axes);
-    Result result;
-    bool first = true;
-    result.output = options.json ? "{\"kind\":\"sweep\",\"rows\":[\n" : table.header();
-    planner::sweep(config, axes, gpu_table(options), [&](const planner::SweepRow& row) {
-        if (options.json) {
-            if (!first) result.output += ",\n";
-            table.append_json(result.output, row);
-        } else {
-            table.append_row(result.output, row);
-        }
-        first = false;
-    });
-    if (options.json) result.output += "\n]}\n";
     return result;
 }
 
@@ -398,19 +448,24 @@ Result run_schema(const Options& options) {
 }
 
 bool is_config_key(std::string_view key) {
-    return recipe::plan_schema().resolve_path(key).has_value() ||
+    return key == recipe::kArchitecture || recipe::plan_schema().resolve_path(key).has_value() ||
            model::model_schema().resolve_path(key).has_value() ||
            recipe::train_schema().resolve_path(key).has_value();
 }
 
 std::vector<std::string> config_keys() {
-    return recipe::plan_schema().paths();
+    std::vector<std::string> keys = recipe::plan_schema().paths();
+    keys.emplace_back(recipe::kArchitecture);
+    return keys;
 }
 
 std::string config_help(std::string_view command) {
     if (command == "model") {
         const model::ModelFile defaults;
-        return config::help_text(model::model_schema(), &defaults);
+        return config::help_text(model::model_schema(), &defaults) +
+               "Keys of plans that describe the execution apply too: gpu_type, num_gpus, dtype, "
+               "batch_size, attention_backend, recompute, parallelism, sequence_length, "
+               "flop_convention (scaling-plan backward --help-all).\n";
     }
     const PlanKeys defaults;
     return config::help_text(recipe::plan_schema(), &defaults);

@@ -11,19 +11,30 @@
 
 namespace isoflop::tools {
 
+/// One --over of a sweep, or a --with, which moves with the --over before it.
+struct SweepOption {
+    bool with = false;
+    std::string text;
+};
+
 /// Options shared by the commands; each uses what concerns it.
 struct Options {
     std::vector<std::string> files;
-    std::vector<std::string> overrides;  ///< "key=value"
-    std::vector<std::string> sweep_axes;
-    std::string gpu_table;  ///< empty: the built-in table
-    std::string compat;     ///< empty or "dsc180_a06"
+    std::vector<std::string> overrides;        ///< "key=value"
+    std::vector<SweepOption> sweep_axes;       ///< in the order of the command line
+    std::optional<std::string> csv = {};       ///< file to write, "-" for standard output
+    std::optional<std::string> markdown = {};  ///< the same
+    std::string gpu_table;                     ///< empty: the built-in table
+    std::string compat;                        ///< empty or "dsc180_a06"
     std::string convention = "exact";
     std::string memory_model = "isoflop";
     std::string emit_train_config;    ///< file to write, "-" for standard output
+    std::string emit_plan;            ///< the same, for the advised plan
     std::string plot;                 ///< SVG file to write
     std::string subject;              ///< of schema: "plan", "model" or "markdown"
     bool emits_train_config = false;  ///< the option is given, if only with an empty name
+    bool emits_plan = false;          ///< likewise
+    bool draws = false;               ///< likewise, of plot
     bool json = false;
     bool quiet = false;
     bool all_conventions = false;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need on Debian 12 and Ubuntu 24.04. Does nothing when all of it
-# is there. On other systems it says what is needed, and succeeds when CMake finds it.
+# is there. Where it may not install, it prints the line that does; on other systems it says
+# what is needed. Both succeed when CMake finds everything.
 #
 #   tools/setup.sh [--dev]      --dev adds clang, clang-format and clang-tidy, which CI uses
 set -euo pipefail
@@ -39,13 +40,20 @@ missing_packages() {
     done
 }
 
+# Succeeds for root, and where sudo works: asked once, and for a password in a terminal only.
+may_install() {
+    if [[ $(id -u) -eq 0 ]]; then return; fi
+    have sudo || return 1
+    sudo -n true 2>/dev/null || { [[ -t 0 ]] && sudo -v; }
+}
+
+# install_line NAME...: what somebody who may install has to run.
+install_line() { printf '  sudo apt-get install -y %s\n' "$*"; }
+
 # apt_install NAME...
 apt_install() {
     local as_root=()
-    if [[ $(id -u) -ne 0 ]]; then
-        have sudo || return 1
-        as_root=(sudo)
-    fi
+    if [[ $(id -u) -ne 0 ]]; then as_root=(sudo); fi
     as_root+=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -y)
     # A broken package source must not stop the installation; a missing package fails below.
     "${as_root[@]}" update || say "apt-get update failed; trying with the lists at hand" >&2
@@ -78,22 +86,40 @@ for argument in "$@"; do
     esac
 done
 
-needed=("${packages[@]}")
-if have apt-get && have dpkg-query; then
+needed=("${packages[@]}") wanted=() has_apt=0
+# Sets needed and wanted to what is missing.
+look() {
     mapfile -t needed < <(missing_packages "${packages[@]}")
     mapfile -t wanted < <(missing_packages "${optional_packages[@]}")
+}
+
+if have apt-get && have dpkg-query; then
+    has_apt=1
+    look
     if [[ ${#needed[@]} -eq 0 && ${#wanted[@]} -eq 0 ]]; then exit 0; fi
-    say "Installing: ${needed[*]} ${wanted[*]}"
-    if apt_install "${needed[@]}" "${wanted[@]}"; then exit 0; fi
-    for package in "${wanted[@]}"; do
-        apt_install "$package" || say "Optional package $package cannot be installed; CMake says what that leaves out."
-    done
-    if [[ ${#needed[@]} -eq 0 ]] || apt_install "${needed[@]}"; then exit 0; fi
+    if may_install; then
+        say "Installing: ${needed[*]} ${wanted[*]}"
+        if apt_install "${needed[@]}" "${wanted[@]}"; then exit 0; fi
+        for package in "${wanted[@]}"; do
+            apt_install "$package" || say "Optional package $package cannot be installed; CMake says what that leaves out."
+        done
+        if [[ ${#needed[@]} -eq 0 ]] || apt_install "${needed[@]}"; then exit 0; fi
+        look
+    fi
 fi
 
+if [[ $has_apt -eq 1 && ${#needed[@]} -eq 0 ]]; then
+    say "Optional packages are missing; CMake says what that leaves out. To install them:"
+    install_line "${wanted[@]}"
+    exit 0
+fi
 if cmake_finds_everything; then
     say "Packages not managed here, but CMake finds everything that the build needs."
     exit 0
+fi
+if [[ $has_apt -eq 1 ]]; then
+    die 2 "packages are missing. Install them, then start this again:" \
+        $'\n'"$(install_line "${needed[@]}" "${wanted[@]}")"
 fi
 die 2 "cannot install packages on this system. Needed are a C++20 compiler (g++ 12 or clang 14 and up)," \
     "CMake 3.25 or newer, and what Debian calls: ${needed[*]}"

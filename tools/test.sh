@@ -13,6 +13,6 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 if [[ ${1:-} == --help || ${1:-} == -h ]]; then print_help && exit 0; fi
 
 tools/setup.sh
-cmake --preset release -DISOFLOP_CUDA="${ISOFLOP_CUDA:-AUTO}" -DISOFLOP_BUILD_TESTS=ON -DISOFLOP_BUILD_BENCHMARKS=ON
+cmake --preset release "${strictness[@]}" -DISOFLOP_CUDA="${ISOFLOP_CUDA:-AUTO}" -DISOFLOP_BUILD_TESTS=ON -DISOFLOP_BUILD_BENCHMARKS=ON
 cmake --build --preset release
 ctest --preset release --output-on-failure --parallel "$(nproc)" "$@"

@@ -21,9 +21,12 @@
 #include "isoflop/hardware/gpu_libraries.hpp"
 #include "isoflop/machine/doctor.hpp"
 #include "isoflop/recipe/recipe.hpp"
+#include "isoflop/text/fit.hpp"
+#include "isoflop/text/help_page.hpp"
 #include "isoflop/text/terminal.hpp"
 #include "isoflop/text/usage_message.hpp"
 #include "train_commands.hpp"
+#include "train_help.hpp"
 
 namespace isoflop::tools {
 namespace {
@@ -67,7 +70,9 @@ void declare_run(CLI::App& app, TrainOptions& options) {
         ->type_name("KEY=VALUE")
         ->allow_extra_args(false);
     app.add_flag("--dry-run", options.dry_run,
-                 "Prints the startup report with the memory plan and stops");
+                 "Prints the startup report with the memory plan and stops; exits with 5 where "
+                 "the run does not fit, as the run does");
+    app.add_flag("--json", options.json, "With --dry-run: prints the plan as JSON");
     app.add_flag("--doctor", options.doctor, "Prints the features of this build and machine");
     app.add_flag("--selfcheck", options.selfcheck,
                  "Compares the attention backends on the shapes of the config");
@@ -203,6 +208,14 @@ std::vector<std::string> known_names(const CLI::App& app) {
     return names;
 }
 
+/// Prints the help that `arguments` ask for.
+int print_help(const CLI::App& app, const text::HelpPage& page,
+               const std::vector<std::string>& arguments, std::size_t width) {
+    std::cout << (text::help_of(arguments) == text::Help::all ? text::fit_lines(app.help(), width)
+                                                              : text::help_text(page, width));
+    return 0;
+}
+
 int parse_and_run(CLI::App& app, std::vector<std::string> arguments, const TrainOptions& options,
                   int (*run)(const TrainOptions&)) {
     try {
@@ -232,6 +245,9 @@ int run_or_launch(const TrainOptions& options) {
 int dispatch(std::vector<std::string> arguments) {
     TrainOptions options;
     options.colour = text::colour_of(STDOUT_FILENO);
+    constexpr std::size_t kNarrowest = 40;
+    options.width =
+        std::max(kNarrowest, text::terminal_width(STDOUT_FILENO).value_or(text::kReportWidth));
     if (arguments.size() == 1 && arguments.front() == "help") arguments.front() = "--help";
     if (!arguments.empty()) {
         for (const Command& command : commands()) {
@@ -239,6 +255,8 @@ int dispatch(std::vector<std::string> arguments) {
             CLI::App app(command.help, "train " + command.name);
             command.declare(app, options);
             arguments.erase(arguments.begin());
+            if (text::help_of(arguments) != text::Help::none)
+                return print_help(app, help_page(app, command.name), arguments, options.width);
             if (command.takes_keys) arguments = config::rewrite_overrides(arguments, is_key);
             return parse_and_run(app, std::move(arguments), options, command.run);
         }
@@ -256,6 +274,11 @@ int dispatch(std::vector<std::string> arguments) {
         text += std::string(kExamples) + "\nConfig keys:\n";
         return text + config::help_text(recipe::train_schema(), &defaults);
     });
+    if (text::help_of(arguments) != text::Help::none) {
+        std::vector<text::HelpRow> rows;
+        for (const Command& command : commands()) rows.push_back({command.name, command.help});
+        return print_help(app, help_page(app, std::move(rows)), arguments, options.width);
+    }
     return parse_and_run(app, config::rewrite_overrides(arguments, is_key), options, run_or_launch);
 }
 
@@ -267,7 +290,8 @@ int main(int argc, char** argv) {
         std::signal(SIGPIPE, SIG_IGN);
         const int code = isoflop::tools::dispatch({argv + 1, argv + argc});
         std::cout.flush();
-        if (!std::cout) throw isoflop::IoError("standard output: could not be written");
+        if (!std::cout && !isoflop::text::reader_has_left(STDOUT_FILENO))
+            throw isoflop::IoError("standard output: could not be written");
         return code;
     } catch (const isoflop::Error& error) {
         std::cout.flush();

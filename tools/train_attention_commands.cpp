@@ -14,6 +14,7 @@
 #include "isoflop/device/device.hpp"
 #include "isoflop/machine/selfcheck.hpp"
 #include "isoflop/machine/this_machine.hpp"
+#include "isoflop/text/fit.hpp"
 #include "train_commands.hpp"
 
 namespace isoflop::tools {
@@ -40,7 +41,8 @@ int run_selfcheck(const TrainOptions& options) {
         attention_lab::plan_with_attention(machine::recipe_here(keys_of(options)));
     Workplace workplace(plan.config);
     const attention_lab::AttentionTrials trials = machine::check_attention(plan, workplace.context);
-    std::cout << machine::selfcheck_text(plan, trials, options.colour);
+    std::cout << text::fit_lines(machine::selfcheck_text(plan, trials, options.colour),
+                                 options.width);
     const bool passed =
         std::all_of(trials.backends.begin(), trials.backends.end(),
                     [](const attention_lab::AttentionTrial& trial) { return trial.passed(); });
@@ -73,7 +75,8 @@ int run_compare_attention(const TrainOptions& options) {
                              .dump(2, ' ', false, nlohmann::json::error_handler_t::replace))
                   << '\n';
     } else {
-        std::cout << attention_lab::attention_comparison_text(comparison, options.colour);
+        std::cout << text::fit_lines(
+            attention_lab::attention_comparison_text(comparison, options.colour), options.width);
     }
     if (!options.html.empty())
         write_text_file(options.html, attention_lab::attention_comparison_html(comparison));

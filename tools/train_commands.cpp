@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <ctime>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/printable.hpp"
@@ -19,6 +21,7 @@
 #include "isoflop/machine/doctor.hpp"
 #include "isoflop/recipe/file_kind.hpp"
 #include "isoflop/run_log/compare.hpp"
+#include "isoflop/text/fit.hpp"
 #include "isoflop/trained_model/loaded_model.hpp"
 #include "isoflop/trainer/sampling.hpp"
 #include "isoflop/trainer/train_loop.hpp"
@@ -28,13 +31,19 @@ namespace {
 
 extern "C" void on_signal(int signal_number) {
     request_stop();
-    std::signal(signal_number, SIG_DFL);  // a second signal ends the process at once
+    // A second signal ends the process at once. A closed terminal sends SIGHUP more than once: it
+    // and the shell both do.
+    if (signal_number != SIGHUP) std::signal(signal_number, SIG_DFL);
 }
 
 void catch_signals() {
     (void)stop_descriptor();  // exists before the handler writes to it
     std::signal(SIGINT, on_signal);
     std::signal(SIGTERM, on_signal);
+    struct sigaction hangup {};
+    // nohup ignores this signal on purpose.
+    if (::sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        std::signal(SIGHUP, on_signal);
 }
 
 std::string printed_keys(const std::string& form) {
@@ -96,7 +105,7 @@ int run_train(const TrainOptions& options) {
     if (options.doctor) {
         device::ThreadPool pool;
         device::Context context(pool);
-        std::cout << machine::doctor_text(context, options.colour);
+        std::cout << text::fit_lines(machine::doctor_text(context, options.colour), options.width);
         return 0;
     }
     if (!options.print_keys.empty()) {
@@ -104,14 +113,20 @@ int run_train(const TrainOptions& options) {
         return 0;
     }
     if (options.selfcheck) return run_selfcheck(options);
+    if (options.json && !options.dry_run)
+        throw ConfigError("--json prints the plan of --dry-run; a run logs to its folder");
     const config::Document file = config_file(options);
     recipe::TrainKeys keys = recipe::read_train_keys(file, options.overrides);
     catch_signals();
     trainer::RunEnvironment environment{std::cout, options.colour, options.dry_run};
     const auto kind = recipe::file_kind(file);
     environment.file_kind = recipe::title(kind.value_or(recipe::FileKind::training));
-    if (options.launch)
+    environment.json = options.json;
+    environment.width = options.width;
+    if (options.launch) {
         environment.planned_ranks = options.launcher.nproc_per_node * options.launcher.nnodes;
+        environment.planned_ranks_per_host = options.launcher.nproc_per_node;
+    }
     return static_cast<int>(trainer::run_training(std::move(keys), environment));
 }
 
@@ -143,7 +158,32 @@ int run_prepare(const TrainOptions& options) {
     return 0;
 }
 
+/// Values that CLI11 takes as numbers and that mean nothing here.
+void check_sample_options(const TrainOptions& options) {
+    if (options.tokens < 0)
+        throw ConfigError(fmt::format("--tokens must be at least 0; found {}", options.tokens));
+    if (options.top_k < 0)
+        throw ConfigError(fmt::format("--top-k must be at least 0; found {}", options.top_k));
+    if (!std::isfinite(options.temperature) || options.temperature < 0) {
+        throw ConfigError(fmt::format("--temperature must be a number of at least 0; found {}",
+                                      options.temperature));
+    }
+}
+
+/// The token that begins a text, where the model was trained with one.
+std::optional<std::int32_t> beginning_of(const trained_model::LoadedModel& model) {
+    if (!model.special_tokens.begins_texts) return std::nullopt;
+    const std::int64_t token = model.special_tokens.beginning.value();
+    if (token >= model.config.vocab_size) {
+        throw IoError(fmt::format(
+            "{}: bos_token_id is {}, outside the vocabulary of {} tokens of the model",
+            model.special_tokens.beginning_file.string(), token, model.config.vocab_size));
+    }
+    return static_cast<std::int32_t>(token);
+}
+
 int run_sample(const TrainOptions& options) {
+    check_sample_options(options);
     trained_model::LoadedModel model =
         trained_model::load_model(options.checkpoint, options.tokenizer_folder);
     if (!model.tokenizer) {
@@ -162,8 +202,7 @@ int run_sample(const TrainOptions& options) {
     request.prompt = options.prompt;
     request.max_new_tokens = options.tokens;
     request.sampling = {options.temperature, options.top_k, options.seed};
-    if (model.special_tokens.begins_texts)
-        request.beginning = static_cast<std::int32_t>(*model.special_tokens.beginning);
+    request.beginning = beginning_of(model);
     request.ends.assign(model.special_tokens.ends.begin(), model.special_tokens.ends.end());
     // What a model writes may hold anything; a pipe or a file gets it as it is.
     const bool terminal = isatty(STDOUT_FILENO) != 0;
@@ -212,7 +251,8 @@ int run_compare(const TrainOptions& options) {
                              .dump(2, ' ', false, nlohmann::json::error_handler_t::replace))
                   << '\n';
     } else {
-        std::cout << run_log::comparison_text(comparison, options.colour);
+        std::cout << text::fit_lines(
+            run_log::comparison_text(comparison, options.colour, options.width), options.width);
     }
     return 0;
 }

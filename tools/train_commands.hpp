@@ -8,6 +8,7 @@
 
 #include "isoflop/comm/launcher.hpp"
 #include "isoflop/recipe/recipe.hpp"
+#include "isoflop/text/fit.hpp"
 #include "isoflop/text/text_report.hpp"
 
 namespace isoflop::tools {
@@ -43,6 +44,7 @@ struct TrainOptions {
     std::string format = "hf";
     std::string dtype = "float32";
     text::Colour colour = text::Colour::off;
+    std::size_t width = text::kReportWidth;  ///< columns of reports
 };
 
 /// The one config that is given, read once.

@@ -94,6 +94,30 @@ std::uint32_t crc32c(std::string_view text, std::uint32_t previous) {
     return crc32c(std::as_bytes(std::span(text)), previous);
 }
 
+namespace {
+
+/// Product of polynomials over GF(2) modulo the polynomial of the checksum; the highest bit is the
+/// coefficient of x^0.
+std::uint32_t multiply(std::uint32_t a, std::uint32_t b) {
+    std::uint32_t product = 0;
+    for (std::uint32_t bit = 1U << 31U; bit != 0; bit >>= 1U) {
+        if ((a & bit) != 0) product ^= b;
+        b = (b >> 1U) ^ ((b & 1U) != 0 ? kReversedPolynomial : 0U);
+    }
+    return product;
+}
+
+}  // namespace
+
+std::uint32_t crc32c_of_both(std::uint32_t of_a, std::uint32_t of_b, std::uint64_t bytes_of_b) {
+    std::uint32_t power = 1U << 23U;  // x^8, for one byte
+    for (std::uint64_t left = bytes_of_b; left != 0; left >>= 1U) {
+        if ((left & 1U) != 0) of_a = multiply(of_a, power);
+        power = multiply(power, power);
+    }
+    return of_a ^ of_b;
+}
+
 std::string checksum_text(std::uint32_t checksum) {
     return fmt::format("{:08x}", checksum);
 }

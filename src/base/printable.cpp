@@ -9,7 +9,7 @@
 namespace isoflop {
 namespace {
 
-enum class Lines { escape, keep };
+enum class Lines { escape, keep, keep_line_feeds };
 
 constexpr char32_t kInvalid = 0xFFFFFFFF;
 
@@ -73,7 +73,8 @@ std::string escape(std::string_view text, Lines lines) {
     result.reserve(text.size());
     for (std::size_t at = 0; at < text.size();) {
         const CodePoint point = code_point_at(text, at);
-        const bool kept = lines == Lines::keep && (point.value == '\n' || point.value == '\t');
+        const bool kept = (lines != Lines::escape && point.value == '\n') ||
+                          (lines == Lines::keep && point.value == '\t');
         if (point.value == kInvalid || (is_control(point.value) && !kept)) {
             append_escaped(result, point, byte_at(text, at));
         } else {
@@ -92,6 +93,10 @@ std::string printable(std::string_view text) {
 
 std::string printable_lines(std::string_view text) {
     return escape(text, Lines::keep);
+}
+
+std::string printable_message(std::string_view text) {
+    return escape(text, Lines::keep_line_feeds);
 }
 
 std::string printable_json(std::string_view json) {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <vector>
 
 namespace isoflop {
@@ -25,6 +26,46 @@ struct Unit {
     double size;
     std::string_view name;
 };
+
+std::string digits_of(std::string_view text) {
+    std::string digits;
+    std::copy_if(text.begin(), text.end(), std::back_inserter(digits),
+                 [](char letter) { return letter >= '0' && letter <= '9'; });
+    return digits;
+}
+
+bool is_negated(std::string_view text) {
+    while (text.starts_with('-')) text.remove_prefix(1);
+    constexpr std::array<std::string_view, 4> kNegations = {"no", "not", "non", "disable"};
+    const std::string_view first = text.substr(0, text.find_first_of("_-"));
+    return first.size() < text.size() &&
+           std::find(kNegations.begin(), kNegations.end(), first) != kNegations.end();
+}
+
+std::vector<std::string_view> words_of(std::string_view text) {
+    std::vector<std::string_view> words;
+    while (true) {
+        const std::size_t end = text.find_first_of("_-");
+        words.push_back(text.substr(0, end));
+        if (end == std::string_view::npos) return words;
+        text.remove_prefix(end + 1);
+    }
+}
+
+/// Words that are near in letters and far in meaning: "relu2" and "relu", "no_bias" and "bias",
+/// "layer_norm_type" and "layer_norm_eps".
+bool means_another(std::string_view word, std::string_view candidate) {
+    if (digits_of(word) != digits_of(candidate) || is_negated(word) != is_negated(candidate))
+        return true;
+    const std::vector<std::string_view> mine = words_of(word);
+    const std::vector<std::string_view> theirs = words_of(candidate);
+    if (mine.size() != theirs.size() || mine.size() < 2) return false;
+    for (std::size_t i = 0; i < mine.size(); ++i) {
+        const std::size_t longer = std::max(mine[i].size(), theirs[i].size());
+        if (2 * edit_distance(mine[i], theirs[i]) > longer) return true;
+    }
+    return false;
+}
 
 }  // namespace
 
@@ -73,7 +114,10 @@ std::optional<std::string_view> nearest_spelling(std::string_view word,
 }
 
 std::string suggestion(std::string_view word, std::span<const std::string_view> candidates) {
-    const auto nearest = nearest_spelling(word, candidates);
+    std::vector<std::string_view> same;
+    std::copy_if(candidates.begin(), candidates.end(), std::back_inserter(same),
+                 [&](std::string_view candidate) { return !means_another(word, candidate); });
+    const auto nearest = nearest_spelling(word, same);
     return nearest ? fmt::format("; did you mean '{}'?", *nearest) : std::string();
 }
 

@@ -114,7 +114,11 @@ SpecialTokens special_tokens(const fs::path& companions) {
         return ids.empty() ? ids_at(config, key, companions / kConfig) : ids;
     };
     SpecialTokens tokens;
-    if (const auto ids = ids_of("bos_token_id"); !ids.empty()) tokens.beginning = ids.front();
+    if (const auto ids = ids_of("bos_token_id"); !ids.empty()) {
+        tokens.beginning = ids.front();
+        const bool by_generation = !ids_at(generation, "bos_token_id", {}).empty();
+        tokens.beginning_file = companions / (by_generation ? kGenerationConfig : kConfig);
+    }
     if (const auto ids = ids_of("pad_token_id"); !ids.empty()) tokens.padding = ids.front();
     tokens.ends = ids_of("eos_token_id");
     tokens.begins_texts =

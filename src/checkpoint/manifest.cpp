@@ -65,13 +65,17 @@ std::int64_t natural(const ordered_json& value, std::uint64_t most = kMaxCount) 
     return value.get<std::int64_t>();
 }
 
+/// A plain name: a manifest from elsewhere must not reach outside its folder.
+std::string file_name(const ordered_json& value) {
+    auto name = value.get<std::string>();
+    if (name.empty() || name.front() == '.' || name.find('/') != std::string::npos)
+        throw std::out_of_range(fmt::format("'{}' is no file name", name));
+    return name;
+}
+
 FileRecord file_from_json(const ordered_json& object) {
     FileRecord file;
-    file.name = object.at("name").get<std::string>();
-    // A plain name: a manifest from elsewhere must not reach outside its folder.
-    if (file.name.empty() || file.name.front() == '.' || file.name.find('/') != std::string::npos) {
-        throw std::out_of_range(fmt::format("'{}' is no file name", file.name));
-    }
+    file.name = file_name(object.at("name"));
     file.summary.bytes = static_cast<std::uint64_t>(natural(object.at("bytes")));
     file.summary.checksum =
         static_cast<std::uint32_t>(std::stoul(object.at("crc32c").get<std::string>(), nullptr, 16));
@@ -88,7 +92,7 @@ TensorRecord tensor_from_json(const ordered_json& object) {
         tensor.description.shape.push_back(natural(extent));
     const auto elements = element_count(tensor.description.shape);  // throws on overflow
     for (const ordered_json& slice : object.at("slices")) {
-        tensor.slices.push_back({.file = slice.at("file").get<std::string>(),
+        tensor.slices.push_back({.file = file_name(slice.at("file")),
                                  .first = natural(slice.at("first"), elements),
                                  .count = natural(slice.at("count"), elements)});
     }

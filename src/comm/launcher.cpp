@@ -22,6 +22,7 @@
 #include "comm/rank_process.hpp"
 #include "comm/socket.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/printable.hpp"
 
 namespace isoflop::comm {
 namespace {
@@ -34,7 +35,7 @@ constexpr std::array<std::string_view, 6> kOwnOptions{"--nproc-per-node", "--nno
                                                       "--master-port",    "--max-restarts"};
 
 void say(const std::string& message) {
-    std::fprintf(stderr, "launcher: %s\n", message.c_str());
+    std::fprintf(stderr, "launcher: %s\n", printable_lines(message).c_str());
 }
 
 /// Reads signals that would end the launcher from a descriptor, as long as this object exists.

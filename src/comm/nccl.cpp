@@ -38,6 +38,19 @@ void refuse_shared_gpus(Store& store, int ranks, const NcclOptions& options) {
     }
 }
 
+/// On the other ranks.
+NcclUniqueId id_of_answer(const std::string& answer) {
+    if (answer.starts_with(kFailed)) throw ConfigError("rank 0: " + answer.substr(1));
+    NcclUniqueId id;
+    if (!answer.starts_with(kMade) || answer.size() != 1 + id.internal.size()) {
+        throw IoError(fmt::format(
+            "the NCCL id that rank 0 gave through the store is damaged: {} bytes instead of {}",
+            answer.size(), 1 + id.internal.size()));
+    }
+    std::copy_n(answer.begin() + 1, id.internal.size(), id.internal.begin());
+    return id;
+}
+
 }  // namespace
 
 std::unique_ptr<Communicator> connect_nccl_with(const std::function<NcclLibraries()>& load,
@@ -59,8 +72,7 @@ std::unique_ptr<Communicator> connect_nccl_with(const std::function<NcclLibrarie
     } else {
         store.set(gpu_key(options, control->rank()), options.gpu);
         const std::string answer = store.get(key);
-        if (answer.front() == kFailed) throw ConfigError("rank 0: " + answer.substr(1));
-        std::copy_n(answer.begin() + 1, id.internal.size(), id.internal.begin());
+        id = id_of_answer(answer);
         libraries = load();
     }
     return std::make_unique<NcclCommunicator>(std::move(libraries), options, id,

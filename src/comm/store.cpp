@@ -14,6 +14,7 @@
 #include "comm/store_server.hpp"
 #include "comm/tcp_store.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/printable.hpp"
 
 namespace isoflop::comm {
 namespace {
@@ -58,7 +59,7 @@ void warn_without_token(const LaunchInfo& launch, const std::string& endpoint) {
                  "note: this run has no token: any process that reaches %s can read and disturb "
                  "it; set ISOFLOP_JOB_TOKEN to the same secret on all machines (openssl rand -hex "
                  "32)\n",
-                 endpoint.c_str());
+                 printable(endpoint).c_str());
 }
 
 /// Whether no other machine can connect.

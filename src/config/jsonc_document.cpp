@@ -7,6 +7,7 @@
 #include <iterator>
 #include <optional>
 
+#include "isoflop/base/printable.hpp"
 #include "isoflop/config/jsonc.hpp"
 #include "isoflop/config/utf8.hpp"
 #include "source_position.hpp"
@@ -136,7 +137,9 @@ Excerpt cut_around(std::string_view line, std::uint32_t column) {
 
 }  // namespace
 
-std::string Document::describe(SourceLocation location, std::string_view message) const {
+std::string Document::describe(SourceLocation location, std::string_view text_of_message) const {
+    // An exception's text ends at a zero byte.
+    const std::string message = printable_message(text_of_message);
     if (location.line == 0) return fmt::format("{}: error: {}", file_name, message);
     std::string result =
         fmt::format("{}:{}:{}: error: {}", file_name, location.line, location.column, message);

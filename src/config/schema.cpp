@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "isoflop/base/error.hpp"
@@ -29,8 +30,7 @@ std::string range_text(const FieldInfo& info) {
     return {};
 }
 
-/// "an integer >= 1", "one of float32, bfloat16": the allowed values of a field, for messages.
-std::string expectation(const Field& field) {
+std::string values_text(const Field& field) {
     switch (field.type) {
         case FieldType::boolean: return "true or false";
         case FieldType::integer: return "an integer" + range_text(field.info);
@@ -40,6 +40,12 @@ std::string expectation(const Field& field) {
         case FieldType::any: return "a value";
     }
     return {};
+}
+
+/// "an integer >= 1", "one of float32, bfloat16": the allowed values of a field, for messages.
+std::string expectation(const Field& field) {
+    const std::string values = values_text(field);
+    return field.solvable ? fmt::format("{}, or \"{}\"", values, kSolve) : values;
 }
 
 bool in_range(const FieldInfo& info, double value) {
@@ -62,6 +68,8 @@ std::optional<std::int64_t> as_whole_number(const Value& value) {
 /// Converts a parsed value for the field; nullopt when type or range do not fit.
 std::optional<FieldValue> convert(const Field& field, const Value& value) {
     if (value.is_null() && field.nullable) return FieldValue{};
+    if (field.solvable && value.is_string() && value.as_string() == kSolve)
+        return FieldValue{std::string(kSolve)};
     switch (field.type) {
         case FieldType::boolean:
             if (value.is_bool()) return FieldValue{value.as_bool()};
@@ -91,14 +99,51 @@ std::optional<FieldValue> convert(const Field& field, const Value& value) {
     return std::nullopt;
 }
 
+bool is_digit(char letter) {
+    return letter >= '0' && letter <= '9';
+}
+
+/// "300B" and "45%": figures with a unit, which keys do not take.
+std::string quantity_hint(const Field& field, const Value& value) {
+    const bool takes_numbers = field.type == FieldType::integer || field.type == FieldType::number;
+    if (!takes_numbers || !value.is_string()) return {};
+    const std::string& text = value.as_string();
+    const std::size_t end = text.find_first_not_of("0123456789.");
+    if (end == 0 || end == std::string::npos) return {};
+    const std::string_view digits = std::string_view(text).substr(0, end);
+    std::string_view unit = std::string_view(text).substr(end);
+    while (unit.starts_with(' ')) unit.remove_prefix(1);
+    constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kUnits = {
+        {{"k", "e3"},
+         {"K", "e3"},
+         {"M", "e6"},
+         {"B", "e9"},
+         {"b", "e9"},
+         {"G", "e9"},
+         {"T", "e12"},
+         {"%", "e-2"}}};
+    for (const auto& [name, power] : kUnits) {
+        if (unit == name) return fmt::format("; write {}{}", digits, power);
+    }
+    return {};
+}
+
 std::string refusal(const Field& field, std::string_view path, const Value& value) {
     std::string message =
         fmt::format("{} must be {}; found {}", path, expectation(field), value.to_text());
     if (field.type == FieldType::choice && value.is_string()) {
         message += suggestion(value.as_string(), field.allowed);
     }
-    const bool out_of_range = value.is_number() && !field.info.range_help.empty();
-    return out_of_range ? fmt::format("{} ({})", message, field.info.range_help) : message;
+    if (field.solvable && value.is_string()) {
+        const std::string_view only[] = {kSolve};
+        message += suggestion(value.as_string(), only);
+    }
+    message += quantity_hint(field, value);
+    const bool is_figure = value.is_number() || (value.is_string() && !value.as_string().empty() &&
+                                                 is_digit(value.as_string().front()));
+    return is_figure && !field.info.range_help.empty()
+               ? fmt::format("{} ({})", message, field.info.range_help)
+               : message;
 }
 
 std::vector<std::string_view> spellings(std::span<const Section* const> sections) {
@@ -267,10 +312,11 @@ void SchemaBase::read_into(void* target, const Document& document, const Value& 
                                               suggestion(member.key, names), join(names))));
         }
         if (!member.value.is_object()) {
-            throw ConfigError(
-                document.describe(member.value.location(),
-                                  fmt::format("section '{}' is an object {{ ... }}; found {}",
-                                              member.key, member.value.type_name())));
+            throw ConfigError(document.describe(
+                member.value.location(),
+                fmt::format("section '{}' is an object {{ ... }}{}; found {}", member.key,
+                            section->file_help.empty() ? "" : " or a file name",
+                            member.value.type_name())));
         }
         const Section* const only[] = {&*section};
         read_keys(only, target, document, member.value, notes);

@@ -23,6 +23,12 @@ std::string_view type_word(const Field& field) {
     return "?";
 }
 
+/// "integer", or "integer or "solve"" of a key that may be asked for.
+std::string forms_of(const Field& field) {
+    return field.solvable ? fmt::format("{} or \"{}\"", type_word(field), kSolve)
+                          : std::string(type_word(field));
+}
+
 std::string default_of(const Field& field, const void* defaults) {
     if (!field.info.default_help.empty()) return std::string(field.info.default_help);
     if (field.info.required) return "required";
@@ -43,7 +49,10 @@ std::string bounds_of(const FieldInfo& info) {
 
 /// "allowed values or range" of a field; empty when every value of the type is allowed.
 std::string allowed_of(const Field& field) {
-    return field.type == FieldType::choice ? join(field.allowed) : bounds_of(field.info);
+    std::string text =
+        field.type == FieldType::choice ? join(field.allowed) : bounds_of(field.info);
+    if (field.solvable) text += fmt::format("{}\"{}\"", text.empty() ? "" : ", or ", kSolve);
+    return text;
 }
 
 std::string title_of(const Section& section) {
@@ -88,20 +97,33 @@ nlohmann::ordered_json type_of(const Field& field) {
     return nlohmann::ordered_json::array({name, "null"});
 }
 
+/// Type, choices and bounds of the values of a field.
+nlohmann::ordered_json values_of(const Field& field) {
+    nlohmann::ordered_json values = nlohmann::ordered_json::object();
+    const FieldInfo& info = field.info;
+    if (const auto type = type_of(field); !type.is_null()) values["type"] = type;
+    if (field.type == FieldType::choice) {
+        values["enum"] = field.allowed;
+        if (field.nullable) values["enum"].push_back(nullptr);
+    }
+    if (std::isfinite(info.minimum)) {
+        values[info.exclusive_minimum ? "exclusiveMinimum" : "minimum"] = info.minimum;
+    }
+    if (std::isfinite(info.maximum)) values["maximum"] = info.maximum;
+    return values;
+}
+
 nlohmann::ordered_json property_of(const Field& field, const void* defaults) {
     nlohmann::ordered_json property;
     const FieldInfo& info = field.info;
     property["description"] = info.unit.empty() ? std::string(info.help)
                                                 : fmt::format("{} Unit: {}.", info.help, info.unit);
-    if (const auto type = type_of(field); !type.is_null()) property["type"] = type;
-    if (field.type == FieldType::choice) {
-        property["enum"] = field.allowed;
-        if (field.nullable) property["enum"].push_back(nullptr);
+    if (field.solvable) {
+        const nlohmann::ordered_json asked = {{"const", kSolve}};
+        property["anyOf"] = nlohmann::ordered_json::array({values_of(field), asked});
+    } else {
+        property.update(values_of(field));
     }
-    if (std::isfinite(info.minimum)) {
-        property[info.exclusive_minimum ? "exclusiveMinimum" : "minimum"] = info.minimum;
-    }
-    if (std::isfinite(info.maximum)) property["maximum"] = info.maximum;
     std::visit(
         [&](const auto& value) {
             using V = std::decay_t<decltype(value)>;
@@ -136,6 +158,22 @@ nlohmann::ordered_json object_of(const Section& section, const void* defaults) {
     return object;
 }
 
+/// What a section describes, and that it may be a file.
+std::string help_of(const Section& section) {
+    return section.file_help.empty() ? section.help
+                                     : fmt::format("{} {}", section.help, section.file_help);
+}
+
+/// A section that may also be the name of a file. Keywords of objects do not constrain strings.
+nlohmann::ordered_json section_of(const Section& section, const void* defaults) {
+    nlohmann::ordered_json object = object_of(section, defaults);
+    if (section.file_help.empty()) return object;
+    object["type"] = nlohmann::ordered_json::array({"object", "string"});
+    object["description"] = help_of(section);
+    object["minLength"] = 1;
+    return object;
+}
+
 }  // namespace
 
 std::string to_text(const FieldValue& value) {
@@ -155,7 +193,7 @@ std::string to_text(const FieldValue& value) {
 std::string help_text(const SchemaBase& schema, const void* defaults) {
     std::string text;
     for (const Section& section : schema.sections()) {
-        text += fmt::format("{}: {}\n", title_of(section), section.help);
+        text += fmt::format("{}: {}\n", title_of(section), help_of(section));
         for (const Field& field : section.fields) {
             if (field.info.ignored) continue;
             const std::string allowed = allowed_of(field);
@@ -177,7 +215,7 @@ std::string help_text(const SchemaBase& schema, const void* defaults) {
 std::string markdown(const SchemaBase& schema, const void* defaults) {
     std::string text = fmt::format("## {}\n\n{}\n", schema.name(), schema.help());
     for (const Section& section : schema.sections()) {
-        text += fmt::format("\n### {}\n\n{}\n\n", title_of(section), section.help);
+        text += fmt::format("\n### {}\n\n{}\n", title_of(section), wrapped(help_of(section)));
         text += "| key | type | unit | default | allowed | meaning |\n|---|---|---|---|---|---|\n";
         std::vector<std::string_view> ignored;
         for (const Field& field : section.fields) {
@@ -188,7 +226,7 @@ std::string markdown(const SchemaBase& schema, const void* defaults) {
             std::string help(field.info.help);
             if (!field.info.aliases.empty()) help += " Also: " + join(field.info.aliases) + ".";
             text +=
-                fmt::format("| `{}` | {} | {} | {} | {} | {} |\n", field.info.key, type_word(field),
+                fmt::format("| `{}` | {} | {} | {} | {} | {} |\n", field.info.key, forms_of(field),
                             field.info.unit, escape_cell(default_of(field, defaults)),
                             escape_cell(allowed_of(field)), escape_cell(help));
         }
@@ -219,7 +257,7 @@ std::string json_schema(const SchemaBase& schema, const void* defaults) {
         root["type"] = "object";
         auto required = nlohmann::ordered_json::array();
         for (const Section& section : sections) {
-            root["properties"][section.name] = object_of(section, defaults);
+            root["properties"][section.name] = section_of(section, defaults);
             if (section.required == Required::yes) required.push_back(section.name);
         }
         root["required"] = required;

@@ -197,10 +197,13 @@ struct WordCounts {
     std::uint64_t high_large = 0;  ///< groups in which word 1 or 3 could not be
     std::uint64_t high_any = 0;    ///< groups in which word 1 or 3 is not zero
     std::uint64_t third_any = 0;   ///< groups in which word 2 is not zero
+    std::uint64_t low_wide = 0;    ///< groups in which word 0 or 2 has more than 8 bits
+    std::uint16_t highest = 0;     ///< of words 1 and 3
 };
 
 /// 2^20 tokens, more than any vocabulary has: the high half of a 32-bit token is below 16.
 constexpr std::uint16_t kLargestHighHalf = 15;
+constexpr std::uint16_t kEightBits = 255;
 
 }  // namespace
 
@@ -227,6 +230,8 @@ int TokenFile::State::bare_width() const {
             if (std::max(group[1], group[3]) > kLargestHighHalf) ++counts.high_large;
             if (group[1] != 0 || group[3] != 0) ++counts.high_any;
             if (group[2] != 0) ++counts.third_any;
+            if (std::max(group[0], group[2]) > kEightBits) ++counts.low_wide;
+            counts.highest = std::max({counts.highest, group[1], group[3]});
         }
     }
     const auto convert = [&](std::string_view what) {
@@ -239,6 +244,10 @@ int TokenFile::State::bare_width() const {
     if (counts.high_any == 0 && counts.third_any == 0 && length() % 8 == 0)
         convert("this looks like tokens of 64 bits");
     if (counts.high_large == 0) return 4;
+    // Never more than 8 bits at these places, and often at the others: 32-bit tokens that no
+    // vocabulary has.
+    if (counts.highest <= kEightBits && counts.low_wide >= counts.groups / 2)
+        convert("this has neither the look of 16-bit tokens nor of valid 32-bit tokens");
     // Some large numbers there: negative or wrong 32-bit tokens, where 16 bits have many.
     if (counts.high_large * 8 < counts.low_large)
         convert("this has neither the look of 16-bit tokens nor of valid 32-bit tokens");
@@ -357,6 +366,37 @@ void TokenFile::copy(std::uint64_t first, std::span<std::int32_t> tokens,
     } else {
         state_->copy_checked<std::uint32_t>(first, tokens, static_cast<std::uint32_t>(limit));
     }
+}
+
+TokenFile::Fingerprint TokenFile::fingerprint() const {
+    constexpr std::uint64_t kPieceBytes = 65536;
+    constexpr std::uint64_t kPlaces = 1024;
+    const std::uint64_t bytes = state_->token_bytes();
+    Fingerprint result;
+    if (!state_->checksums.empty()) {
+        std::uint64_t left = bytes;
+        for (const std::uint32_t checksum : state_->checksums) {
+            const std::uint64_t length = std::min<std::uint64_t>(left, layout::kBlockBytes);
+            result.checksum = crc32c_of_both(result.checksum, checksum, length);
+            left -= length;
+        }
+        return result;
+    }
+    result.is_of_all = bytes <= kWholeChecksumBytes;
+    std::vector<std::byte> piece(std::min(bytes, kPieceBytes));
+    const auto add = [&](std::uint64_t first, std::uint64_t count) {
+        const std::span<std::byte> read = std::span(piece).first(count);
+        state_->file.read(state_->tokens_begin + first, read);
+        result.checksum = crc32c(read, result.checksum);
+    };
+    if (result.is_of_all) {
+        for (std::uint64_t first = 0; first < bytes; first += kPieceBytes)
+            add(first, std::min(kPieceBytes, bytes - first));
+        return result;
+    }
+    for (std::uint64_t place = 0; place < kPlaces; ++place)
+        add((bytes - kPieceBytes) / (kPlaces - 1) * place, kPieceBytes);
+    return result;
 }
 
 void TokenFile::verify() const {

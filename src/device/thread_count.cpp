@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
@@ -13,6 +14,7 @@
 #include "device/cgroup.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/device/thread_pool.hpp"
+#include "isoflop/device/usable_cpus.hpp"
 
 namespace isoflop::device {
 namespace {
@@ -33,16 +35,30 @@ int parse_thread_count(std::string_view text) {
     return count;
 }
 
-int cpus_of_affinity() {
+/// CPUs that are no more than a number.
+std::vector<std::uint32_t> first_cpus(unsigned count) {
+    std::vector<std::uint32_t> mask(count / 32U + 1U);
+    for (unsigned cpu = 0; cpu < count; ++cpu) mask[cpu / 32U] |= 1U << (cpu % 32U);
+    return mask;
+}
+
+std::vector<std::uint32_t> affinity_mask() {
 #if defined(__linux__)
     // A machine may have more CPUs than cpu_set_t has bits; the kernel says EINVAL until it fits.
     for (int cpus = CPU_SETSIZE; cpus <= (1 << 20); cpus *= 2) {
         const std::size_t bytes = CPU_ALLOC_SIZE(static_cast<std::size_t>(cpus));
         std::vector<cpu_set_t> set((bytes + sizeof(cpu_set_t) - 1) / sizeof(cpu_set_t));
-        if (sched_getaffinity(0, bytes, set.data()) == 0) return CPU_COUNT_S(bytes, set.data());
+        if (sched_getaffinity(0, bytes, set.data()) != 0) continue;
+        std::vector<std::uint32_t> mask;
+        for (unsigned cpu = 0; cpu < static_cast<unsigned>(cpus); ++cpu) {
+            if (!CPU_ISSET_S(cpu, bytes, set.data())) continue;
+            mask.resize(cpu / 32U + 1U);
+            mask[cpu / 32U] |= 1U << (cpu % 32U);
+        }
+        return mask;
     }
 #endif
-    return static_cast<int>(std::thread::hardware_concurrency());
+    return first_cpus(std::thread::hardware_concurrency());
 }
 
 }  // namespace
@@ -50,11 +66,18 @@ int cpus_of_affinity() {
 int default_thread_count() {
     const char* variable = std::getenv(kVariable);
     if (variable != nullptr && *variable != '\0') return parse_thread_count(variable);
-    int count = cpus_of_affinity();
-    if (const auto quota = read_cgroup_limits().cpus) {
-        count = std::min(count, static_cast<int>(std::min(std::ceil(*quota), 1e6)));
-    }
-    return std::clamp(count, 1, kMaxThreads);
+    return std::min(usable_cpus().count(), kMaxThreads);
+}
+
+UsableCpus usable_cpus() {
+    return {.mask = affinity_mask(), .quota = read_cgroup_limits().cpus};
+}
+
+int UsableCpus::count() const {
+    int cpus = 0;
+    for (const std::uint32_t word : mask) cpus += std::popcount(word);
+    if (quota) cpus = std::min(cpus, static_cast<int>(std::min(std::ceil(*quota), 1e6)));
+    return std::max(cpus, 1);
 }
 
 }  // namespace isoflop::device

@@ -10,6 +10,7 @@
 #include "hardware/gpu_table_reader.hpp"
 #include "hardware/name_index.hpp"
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/printable.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/config/jsonc.hpp"
 
@@ -81,7 +82,8 @@ const Gpu& GpuTable::at(std::string_view name) const {
         "unknown GPU '{}'{} (`scaling-plan gpus` lists the {} rows of {}; docs/hardware.md says "
         "how "
         "to add one)",
-        name.substr(0, NormalisedName::kMaximumLength), hint, gpus_.size(), source_name_));
+        printable(name.substr(0, NormalisedName::kMaximumLength)), hint, gpus_.size(),
+        source_name_));
 }
 
 double peak_flops(const Gpu& gpu, DType dtype) {

@@ -71,14 +71,39 @@ std::pair<std::string_view, std::string_view> generation_of(std::string_view key
     return {{key.begin(), begin}, {begin, end}};
 }
 
-/// Short letters must agree (P100 is no H100); a typing error in a long word is none of the chip.
+/// "gaudy" for "gaudi", "rtxx" for "rtx": never the letters of one chip for those of another, as in
+/// "rtx" and "rtxa", nor the machine type of a cloud, whose letters name the chip.
+bool is_typing_error(std::string_view letters, std::string_view known) {
+    const bool is_cloud = known.starts_with("nd") || known.starts_with("nc");
+    const std::size_t shorter_size = std::min(letters.size(), known.size());
+    if (is_cloud || shorter_size < 3 || edit_distance(letters, known) != 1) return false;
+    if (letters.size() == known.size() || shorter_size >= 6) return true;
+    std::string longer(letters.size() > known.size() ? letters : known);
+    const std::string_view shorter = letters.size() > known.size() ? known : letters;
+    const auto doubled = std::ranges::adjacent_find(longer);
+    if (doubled == longer.end()) return false;
+    longer.erase(doubled);
+    return longer == shorter;
+}
+
+/// What follows the number: "sxn" for "sxm", never "pro" for "ada", and nothing left out after a
+/// short number ("p4" and "p4d", "g5g" and "g5" are different things).
+bool is_same_end(std::string_view a, std::string_view b, std::string_view number) {
+    if (a == b) return true;
+    if (a.empty() || b.empty()) return number.size() >= 3;
+    return edit_distance(a, b) < std::max(a.size(), b.size());
+}
+
+/// P100 is no H100, and words without a number say what they mean only when they are long.
 bool is_same_generation(std::string_view a, std::string_view b) {
+    constexpr std::size_t kLongWord = 5;
     const auto [letters, number] = generation_of(a);
     const auto [other_letters, other_number] = generation_of(b);
     if (number != other_number) return false;
-    if (number.empty() || letters == other_letters) return true;
-    return std::min(letters.size(), other_letters.size()) >= 3 &&
-           edit_distance(letters, other_letters) == 1;
+    if (number.empty()) return std::min(a.size(), b.size()) >= kLongWord;
+    if (letters != other_letters && !is_typing_error(letters, other_letters)) return false;
+    return is_same_end(a.substr(letters.size() + number.size()),
+                       b.substr(other_letters.size() + other_number.size()), number);
 }
 
 /// Other chips under the number of a card, or parts of one: laptops, MIG, "A100X-20C".
@@ -109,7 +134,8 @@ NameIndex::NameIndex(const ParsedTable& table, const config::Document& document)
         auto& sizes = sizes_gb_[written.row];
         sizes.insert(sizes.end(), reading.memory_gb.begin(), reading.memory_gb.end());
         if (!key.empty())
-            said_.push_back({std::move(key), !reading.memory_gb.empty(), written.row});
+            said_.push_back({std::move(key), std::move(reading.memory_kind),
+                             !reading.memory_gb.empty(), written.row});
     }
     std::ranges::stable_sort(said_, {}, &Said::key);
 }
@@ -150,6 +176,12 @@ NameMatch NameIndex::match_key(std::string_view key, const std::string& vendor,
     const auto key_of = [](const Said& name) { return std::string_view(name.key); };
     const auto first = std::ranges::lower_bound(said_, key, {}, key_of);
     const auto last = std::ranges::upper_bound(said_, key, {}, key_of);
+    const bool says_kind =
+        !wanted.memory_kind.empty() && std::any_of(first, last, [&](const Said& name) {
+            return name.memory_kind == wanted.memory_kind;
+        });
+    const bool has_plain =
+        std::any_of(first, last, [](const Said& name) { return name.memory_kind.empty(); });
     NameMatch match;
     std::vector<std::size_t> without_size;
     const auto add = [](std::vector<std::size_t>& rows, std::size_t row) {
@@ -158,6 +190,9 @@ NameMatch NameIndex::match_key(std::string_view key, const std::string& vendor,
     for (auto found = first; found != last; ++found) {
         const Said& name = *found;
         if (!vendor.empty() && vendors_[name.row] != vendor) continue;
+        // A name with a kind of memory is for those who say it, and then no other is meant.
+        const std::string_view kind = says_kind ? wanted.memory_kind : std::string_view();
+        if ((says_kind || has_plain) && name.memory_kind != kind) continue;
         add(match.candidates, name.row);
         if (!name.has_size) add(without_size, name.row);
     }

@@ -35,6 +35,7 @@ private:
     /// A name of the table by what it says.
     struct Said {
         std::string key;
+        std::string memory_kind;
         bool has_size = false;
         std::size_t row = 0;
     };

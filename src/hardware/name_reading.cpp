@@ -78,39 +78,62 @@ void leave_out_google_size(Words& words) {
     if (counts_gpus || (kind == "standard" && is_number(last))) words.pop_back();
 }
 
-/// "Standard_ND96isr_H100_v5": the number of processors in the family's word.
+/// "Standard_ND96isr_H100_v5": the number of processors in the family's word, and whether machines
+/// are joined by InfiniBand ("r").
 void leave_out_azure_size(Words& words) {
+    bool is_azure = words.size() > 1 && words.front() == "standard";
     for (std::size_t i = 0; i + 1 < words.size(); ++i) {
         std::string& word = words[i];
         const bool is_family = word.starts_with("nc") || word.starts_with("nd");
-        if (is_family) word.erase(2, leading_digits(std::string_view(word).substr(2)));
+        const std::size_t digits = is_family ? leading_digits(std::string_view(word).substr(2)) : 0;
+        if (digits == 0) continue;
+        is_azure = true;
+        word.erase(2, digits);
+        if (word.ends_with("srf")) word.pop_back();
+        if (word.ends_with("sr")) word.pop_back();
     }
-    if (words.size() > 1 && words.front() == "standard") words.erase(words.begin());
+    if (!is_azure) return;
+    if (words.front() == "standard") words.erase(words.begin());
+    constexpr std::array<std::string_view, 3> networks = {"ndr", "flex", "noib"};
+    std::erase_if(words, [&](const std::string& word) { return is_one_of(word, networks); });
 }
 
-/// "BM.GPU.H100.8".
+/// "BM.GPU.H100.8", "VM.GPU.A10.1".
 void leave_out_oracle_size(Words& words) {
-    static constexpr std::string_view family = "bm.gpu";
-    const auto shape = std::ranges::find_if(
-        words, [](const std::string& word) { return word.starts_with(family); });
+    constexpr std::size_t kFamily = 6;  // "bm.gpu", "vm.gpu"
+    const auto shape = std::ranges::find_if(words, [](const std::string& word) {
+        return word.starts_with("bm.gpu") || word.starts_with("vm.gpu");
+    });
     if (shape == words.end()) return;
     std::string& last = words.back();
     const std::size_t dot = last.rfind('.');
     if (dot != std::string::npos && is_number(std::string_view(last).substr(dot + 1))) {
         last.erase(dot);
     }
-    if (shape->size() > family.size() && (*shape)[family.size()] == '.') {
-        shape->erase(0, family.size() + 1);
-    }
+    if (shape->size() > kFamily && (*shape)[kFamily] == '.') shape->erase(0, kFamily + 1);
 }
 
-/// "gpu_8x_h100_sxm5".
-void leave_out_lambda_size(Words& words) {
+bool says_size(const Words& words);
+
+/// "gpu_8x_h100_sxm5". Lambda's older names leave out what it offers in one version only: V100 of
+/// 16 GB, A100 of 40 GB (eight as SXM4, fewer as PCIe).
+void take_lambda_type(Words& words) {
     if (words.size() < 3 || words.front() != "gpu") return;
     const std::string_view count = words[1];
-    if (count.ends_with('x') && is_number(count.substr(0, count.size() - 1))) {
-        words.erase(words.begin(), words.begin() + 2);
-    }
+    if (!count.ends_with('x') || !is_number(count.substr(0, count.size() - 1))) return;
+    const bool is_board = count == "8x";
+    words.erase(words.begin(), words.begin() + 2);
+    if (says_size(words)) return;
+    if (words.front() == "v100") words.emplace_back("16gb");
+    if (words.front() != "a100") return;
+    if (words.size() == 1 && !is_board) words.emplace_back("pcie");
+    words.emplace_back("40gb");
+}
+
+/// Google's resource names of accelerators, for which other words name the larger cards.
+void take_google_accelerator(std::string_view name, Words& words) {
+    if (name == "nvidia-tesla-a100") words.emplace_back("40gb");
+    if (name == "nvidia-tesla-v100") words.emplace_back("16gb");
 }
 
 void leave_out_machine_sizes(Words& words) {
@@ -122,7 +145,7 @@ void leave_out_machine_sizes(Words& words) {
     leave_out_google_size(words);
     leave_out_azure_size(words);
     leave_out_oracle_size(words);
-    leave_out_lambda_size(words);
+    take_lambda_type(words);
 }
 
 // --- memory sizes
@@ -163,6 +186,11 @@ std::optional<double> take_joined_size(std::string& word) {
     return size;
 }
 
+bool says_size(const Words& words) {
+    return std::ranges::any_of(words,
+                               [](const std::string& word) { return size_of(word).has_value(); });
+}
+
 void take_sizes(Words& words, NameReading& reading) {
     Words kept;
     for (std::size_t i = 0; i < words.size(); ++i) {
@@ -200,11 +228,17 @@ void take_system(Words& words, NameReading& reading) {
 }
 
 void leave_out_empty_words(Words& words) {
-    constexpr std::array<std::string_view, 12> empty_words = {
-        "gpu",     "gpus", "card", "accelerator", "tensor", "core",
-        "geforce", "grid", "vf",   "ac",          "oam",    "memory"};
+    constexpr std::array<std::string_view, 15> empty_words = {
+        "gpu", "gpus", "card", "accelerator", "tensor", "core",  "geforce", "grid",
+        "vf",  "ac",   "oam",  "memory",      "tesla",  "slice", "podslice"};
+    std::erase_if(words, [&](const std::string& word) { return is_one_of(word, empty_words); });
+}
+
+void take_memory_kind(Words& words, NameReading& reading) {
     std::erase_if(words, [&](const std::string& word) {
-        return is_one_of(word, empty_words) || word.starts_with("hbm") || word.starts_with("gddr");
+        const bool is_kind = word.starts_with("hbm") || word.starts_with("gddr");
+        if (is_kind) reading.memory_kind = word;
+        return is_kind;
     });
 }
 
@@ -229,10 +263,12 @@ NameReading read_name(std::string_view name, BareNumber number) {
     NameReading reading;
     Words words = words_of(name);
     if (words.empty()) return reading;
+    take_google_accelerator(name, words);
     leave_out_machine_sizes(words);
     take_sizes(words, reading);
     take_system(words, reading);
     leave_out_empty_words(words);
+    take_memory_kind(words, reading);
 
     std::string forms;
     for (std::string& word : words) forms += take_form(word);

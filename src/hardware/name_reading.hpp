@@ -17,6 +17,7 @@ namespace isoflop::hardware {
 struct NameReading {
     std::string key;                ///< the words that name the chip, joined, then the form
     std::vector<double> memory_gb;  ///< sizes stated anywhere in the name
+    std::string memory_kind;        ///< "hbm2e" or "gddr6"; empty where the name has neither
     std::string system;             ///< "dgx" or "hgx"; empty where the name has neither
     bool is_station = false;        ///< "DGX Station": four GPUs, not eight
     bool ends_in_number = false;    ///< the last word of the chip is a number, perhaps a size

@@ -4,30 +4,15 @@
 #include <algorithm>
 #include <array>
 
+#include "foreign_keys.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/model/model_format.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/model/parameter_layout.hpp"
 #include "unknown_keys.hpp"
 
 namespace isoflop::model {
 namespace {
-
-/// Parts of names that describe how large a model is.
-constexpr std::array<std::string_view, 14> kSizeWords = {
-    "size",  "dim", "layers", "heads", "experts", "rank",  "vocab",
-    "width", "ffn", "hidden", "inter", "blocks",  "depth", "groups"};
-/// Foreign keys with such a word that change no parameter of the language model.
-constexpr std::array<std::string_view, 6> kHarmless = {"chunk_size", "batch_size",    "window",
-                                                       "drop",       "hidden_states", "act"};
-
-bool describes_a_size(std::string_view key, const config::Value& value) {
-    const bool positive = value.is_number() && value.as_number() > 0;
-    const auto is_in_key = [&](std::string_view word) {
-        return key.find(word) != std::string_view::npos;
-    };
-    return positive && std::any_of(kSizeWords.begin(), kSizeWords.end(), is_in_key) &&
-           std::none_of(kHarmless.begin(), kHarmless.end(), is_in_key);
-}
 
 /// Collects keys whose value is not the one that the model has.
 struct Unused {
@@ -43,6 +28,8 @@ struct Unused {
     }
 };
 
+/// Keys of a file without model_type that its own choices leave without effect, and keys that a
+/// class has but does not use.
 std::vector<std::string> unused_keys(const ModelKeys& keys, const ModelConfig& config) {
     Unused unused;
     if (config.moe) {
@@ -87,6 +74,21 @@ std::string assumed_architecture(const ModelKeys& keys) {
     return text + fmt::format(" (arch_preset gpt2: {} parameters)", with_separators(parameters));
 }
 
+void assumed_windows(const ModelKeys& keys, const ModelConfig& config,
+                     std::vector<std::string>& assumed) {
+    if (!config.sliding_window) return;
+    if (!keys.sliding_window)
+        assumed.push_back(fmt::format("sliding_window {}", *config.sliding_window));
+    if (keys.layer_types) return;
+    if (config.full_attention_period > 0 && !keys.sliding_window_pattern) {
+        assumed.push_back(
+            fmt::format("sliding_window_pattern {} (full attention in every {}th layer)",
+                        config.full_attention_period, config.full_attention_period));
+    }
+    if (config.sliding_window_first_layer > 0 && !keys.max_window_layers)
+        assumed.push_back(fmt::format("max_window_layers {}", config.sliding_window_first_layer));
+}
+
 std::vector<std::string> assumed_sizes(const ModelKeys& keys, const ModelConfig& config) {
     std::vector<std::string> assumed;
     const auto size = [&](const char* key, const std::optional<std::int64_t>& given,
@@ -108,6 +110,7 @@ std::vector<std::string> assumed_sizes(const ModelKeys& keys, const ModelConfig&
              config.max_position_embeddings);
     if (!keys.tie_word_embeddings)
         assumed.push_back(fmt::format("tie_word_embeddings {}", config.tie_word_embeddings));
+    assumed_windows(keys, config, assumed);
     return assumed;
 }
 
@@ -130,15 +133,15 @@ std::vector<std::string> assumptions(const ModelKeys& keys, const ModelConfig& c
 
 std::vector<std::string> warnings_of(const ModelKeys& keys, const ModelConfig& config,
                                      std::span<const std::string> unknown,
-                                     const config::Value& object) {
+                                     const ReadFormat& format) {
     std::vector<std::string> warnings;
     constexpr std::size_t kMostListed = 64;
     const UnknownKeys unknown_keys(unknown);
     std::vector<std::string_view> sizes;
     std::size_t not_listed = 0;
-    for (const config::Member& member : object.as_object()) {
-        const bool has_size =
-            unknown_keys.contains(member.key) && describes_a_size(member.key, member.value);
+    for (const config::Member& member : format.object.as_object()) {
+        const bool has_size = unknown_keys.contains(member.key) &&
+                              says_another_model(member.key, member.value, config);
         if (has_size && sizes.size() < kMostListed) {
             sizes.push_back(member.key);
         } else if (has_size) {
@@ -150,7 +153,10 @@ std::vector<std::string> warnings_of(const ModelKeys& keys, const ModelConfig& c
             fmt::format("keys that are not known here and have no effect: {}{}", join(sizes),
                         not_listed > 0 ? fmt::format(" and {} more", not_listed) : ""));
     }
-    const std::vector<std::string> unused = unused_keys(keys, config);
+    std::vector<std::string> unused = unused_keys(keys, config);
+    for (const config::Member& member : format.foreign) {
+        if (would_change_the_count(member, config)) unused.push_back(member.key);
+    }
     if (!unused.empty()) {
         warnings.push_back(
             fmt::format("keys without effect on a {} model: {}", config.model_type,

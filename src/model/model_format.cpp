@@ -8,6 +8,9 @@
 #include <cmath>
 #include <span>
 
+#include "class_keys.hpp"
+#include "families.hpp"
+#include "foreign_names.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
 
@@ -67,6 +70,17 @@ public:
     void set_default(std::string_view key, Value::Storage value) {
         if (find(key) == nullptr) set(key, std::move(value));
     }
+    void remove_nulls() {
+        std::erase_if(members_,
+                      [](const config::Member& member) { return member.value.is_null(); });
+    }
+    /// "num-layers" becomes "num_layers": command lines and YAML files spell keys so.
+    void replace_dashes() {
+        for (config::Member& member : members_) {
+            while (member.key.starts_with('-')) member.key.erase(0, 1);
+            std::replace(member.key.begin(), member.key.end(), '-', '_');
+        }
+    }
     void keep_only(std::span<const std::string_view> keys) {
         std::erase_if(members_, [&](const config::Member& member) {
             return std::find(keys.begin(), keys.end(), member.key) == keys.end();
@@ -95,61 +109,8 @@ private:
     std::vector<std::string> notes_;
 };
 
-struct Name {
-    std::string_view foreign;
-    std::string_view ours;
-};
-
-/// Keys that mean one thing in every program that has them.
-constexpr Name kNames[] = {{"dim", "hidden_size"},
-                           {"dim_model", "hidden_size"},
-                           {"model_dim", "hidden_size"},
-                           {"embed_dim", "hidden_size"},
-                           {"n_query_groups", "num_key_value_heads"},
-                           {"num_query_groups", "num_key_value_heads"},
-                           {"num_heads_kv", "num_key_value_heads"},
-                           {"kv_heads", "num_key_value_heads"},
-                           {"dim_head", "head_dim"},
-                           {"d_head", "head_dim"},
-                           {"d_kv", "head_dim"},
-                           {"kv_channels", "head_dim"},
-                           {"head_size", "head_dim"},
-                           {"dim_ff", "intermediate_size"},
-                           {"inter_dim", "intermediate_size"},
-                           {"hidden_dim", "hidden_size or intermediate_size"},
-                           {"num_blocks", "num_hidden_layers"},
-                           {"depth", "num_hidden_layers"},
-                           {"padded_vocab_size", "vocab_size"},
-                           {"context_length", "max_position_embeddings"},
-                           {"sequence_len", "max_position_embeddings"},
-                           {"sequence_length", "max_position_embeddings"},
-                           {"seq_len", "max_position_embeddings"},
-                           {"ctx_len", "max_position_embeddings"},
-                           {"rotary_percentage", "partial_rotary_factor"},
-                           {"rotary_percent", "partial_rotary_factor"},
-                           {"rotary_base", "rope_theta"},
-                           {"rope_base", "rope_theta"},
-                           {"sliding_window_size", "sliding_window"},
-                           {"parallel_residual", "use_parallel_residual"},
-                           {"layernorm_epsilon", "rms_norm_eps"},
-                           {"norm_epsilon", "rms_norm_eps"},
-                           {"norm_qk", "qk_norm"},
-                           {"qk_layernorm", "qk_norm"},
-                           {"norm_class_name", "normalization"},
-                           {"mlp_class_name", "ffn_type"},
-                           {"swiglu", "ffn_type"},
-                           {"position_embedding_type", "position_encoding"},
-                           {"untie_embeddings_and_output_weights", "tie_word_embeddings"},
-                           {"n_expert", "num_experts"},
-                           {"n_expert_per_token", "num_experts_per_tok"},
-                           {"n_activated_experts", "num_experts_per_tok"},
-                           {"moe_router_topk", "num_experts_per_tok"},
-                           {"moe_inter_dim", "moe_intermediate_size"},
-                           {"moe_ffn_hidden_size", "moe_intermediate_size"},
-                           {"n_dense_layers", "first_k_dense_replace"}};
-
 void rename_all(Rewriter& file) {
-    for (const Name& name : kNames) {
+    for (const Name& name : foreign_names()) {
         if (name.ours.find(' ') == std::string_view::npos) file.rename(name.foreign, name.ours);
     }
 }
@@ -193,18 +154,42 @@ ReadFormat read_meta(Rewriter file) {
     return file.result("params.json of Meta");
 }
 
-ReadFormat read_mistral(Rewriter file) {
-    file.rename("hidden_dim", "intermediate_size");
-    if (const Value* moe = file.find("moe"); moe != nullptr && moe->is_object()) {
-        const Value::Object experts = moe->as_object();
-        for (const config::Member& member : experts) {
+/// The object "moe" of a params.json: its keys beside those of the model.
+void take_mistral_experts(Rewriter& file) {
+    const Value* moe = file.find("moe");
+    if (moe == nullptr || !moe->is_object()) return file.remove("moe");
+    constexpr Name kExperts[] = {{"num_experts", "num_experts"},
+                                 {"num_experts_per_tok", "num_experts_per_tok"},
+                                 {"num_shared_experts", "n_shared_experts"},
+                                 {"expert_hidden_dim", "moe_intermediate_size"},
+                                 {"first_k_dense_replace", "first_k_dense_replace"}};
+    const Value::Object experts = moe->as_object();
+    for (const config::Member& member : experts) {
+        for (const Name& name : kExperts) {
+            if (name.foreign != member.key || member.value.is_null()) continue;
             if (!member.value.is_integer())
                 file.refuse("moe", fmt::format("moe.{} must be an integer; found {}", member.key,
                                                member.value.to_text()));
-            file.set(member.key, member.value.as_integer());
+            file.set(name.ours, member.value.as_integer());
         }
-        file.remove("moe");
     }
+    file.remove("moe");
+}
+
+/// Files of newer models have every key, null where the model has no such part.
+ReadFormat read_mistral(Rewriter file) {
+    take_mistral_experts(file);
+    for (const std::string_view section : {"vision_encoder", "multimodal", "audio_model_args"}) {
+        const Value* value = file.find(section);
+        if (value != nullptr && value->is_object()) file.note(fmt::format("{} left out", section));
+        file.remove(section);
+    }
+    remove_all(file, {"causal", "model_parallel", "yarn", "quantization", "quantization_config",
+                      "llama_4_scaling", "max_batch_size"});
+    file.remove_nulls();
+    file.rename("hidden_dim", "intermediate_size");
+    file.rename("use_biases", "bias");
+    file.rename("tied_embeddings", "tie_word_embeddings");
     rename_all(file);
     return file.result("params.json of Mistral");
 }
@@ -214,15 +199,24 @@ ReadFormat read_modelcenter(Rewriter file) {
     return file.result("config of ModelCenter");
 }
 
-/// DeepSeek's inference code has one architecture, that of deepseek_v3, and projects queries
-/// directly where q_lora_rank is 0.
+/// DeepSeek's inference code serves V2 and V3 and projects queries directly where q_lora_rank is 0.
+/// Scores are a sigmoid in V3 only, which also has a bias for each expert.
 ReadFormat read_deepseek(Rewriter file) {
+    constexpr double kWidthOfV3 = 7168;  // for which the code adds the bias
+    const bool says_score = file.find("score_func") != nullptr;
+    const bool is_v3 = says_score ? file.text("score_func", "softmax") == "sigmoid"
+                                  : file.number("dim", 0) == kWidthOfV3;
+    if (!says_score) {
+        file.note(is_v3 ? "deepseek_v3 for its width, as score_func is not given"
+                        : "deepseek_v2 (no bias of the experts), as score_func is not given");
+    }
     if (file.number("q_lora_rank", 0) == 0) file.remove("q_lora_rank");
     remove_all(file, {"n_expert_groups", "n_limited_groups", "route_scale", "score_func", "mscale",
                       "dtype", "max_batch_size", "rope_factor", "beta_fast", "beta_slow",
                       "original_seq_len", "scale_fmt"});
+    file.set_default("n_dense_layers", std::int64_t{1});
     rename_all(file);
-    file.set_text("model_type", "deepseek_v3");
+    file.set_text("model_type", is_v3 ? "deepseek_v3" : "deepseek_v2");
     return file.result("config of DeepSeek's inference code");
 }
 
@@ -242,6 +236,7 @@ ReadFormat read_litgpt(Rewriter file) {
     for (const std::string_view key : {"lm_head_bias", "shared_attention_norm"}) {
         if (file.is_true(key)) file.refuse(key, fmt::format("{} must be false; found true", key));
     }
+    if (file.number("n_expert", 0) == 0) remove_all(file, {"n_expert", "n_expert_per_token"});
     if (file.find("padded_vocab_size") != nullptr) {
         file.remove("vocab_size");
     } else if (const double rows = file.number("vocab_size", 0); rows > 0) {
@@ -279,8 +274,52 @@ ReadFormat read_litgpt(Rewriter file) {
     return file.result("model config of litgpt");
 }
 
+/// What these arguments add has no counterpart here, and would be missing in every figure.
+void refuse_other_blocks(const Rewriter& file) {
+    for (const std::string_view key :
+         {"multi_latent_attention", "is_hybrid_model", "retro_add_retriever"}) {
+        if (file.is_true(key)) file.refuse(key, fmt::format("{} must be false; found true", key));
+    }
+    for (const std::string_view key : {"mtp_num_layers", "hybrid_attention_ratio"}) {
+        if (file.number(key, 0) > 0)
+            file.refuse(key, fmt::format("{} must be 0; found {}", key, file.number(key, 0)));
+    }
+    const Value* interval = file.find("moe_layer_freq");
+    if (interval != nullptr && !interval->is_null() && file.number("moe_layer_freq", 0) != 1 &&
+        file.number("num_experts", 0) > 0) {
+        file.refuse("moe_layer_freq",
+                    fmt::format("moe_layer_freq must be 1; found {}", interval->to_text()));
+    }
+}
+
+/// Without --ffn-hidden-size: two thirds of 4 hidden_size, down to a multiple of 64 (validate_args
+/// of megatron/training/arguments.py).
+void set_megatron_ffn_width(Rewriter& file, bool gated) {
+    if (file.number("ffn_hidden_size", 0) > 0 || !gated) return;
+    const double width = std::floor(4.0 * file.number("hidden_size", 0) * 2.0 / 3.0 / 64.0) * 64.0;
+    const auto rows = static_cast<std::int64_t>(std::min(width, 0x1p53));
+    file.remove("ffn_hidden_size");
+    file.set("ffn_hidden_size", rows);
+    file.note(fmt::format("ffn_hidden_size {}", rows));
+}
+
+/// --use-rotary-position-embeddings is the older spelling of --position-embedding-type rope, and
+/// counts where both are given.
+void set_megatron_positions(Rewriter& file) {
+    std::string positions = file.text("position_embedding_type", "learned_absolute");
+    if (file.is_true("use_rotary_position_embeddings")) positions = "rope";
+    if (positions != "learned_absolute" && positions != "rope" && positions != "none")
+        file.refuse("position_embedding_type",
+                    fmt::format("position_embedding_type must be learned_absolute, rope or none; "
+                                "found \"{}\"",
+                                positions));
+    file.set_text("position_encoding", positions, "position_embedding_type");
+}
+
 /// Arguments of Megatron-LM, of which most are of the run; its defaults are GPT-2's choices.
 ReadFormat read_megatron(Rewriter file) {
+    file.replace_dashes();
+    refuse_other_blocks(file);
     const bool bias = !file.is_true("disable_bias_linear") &&
                       (file.find("add_bias_linear") == nullptr || file.is_true("add_bias_linear"));
     if (!bias && file.is_true("add_qkv_bias"))
@@ -296,13 +335,8 @@ ReadFormat read_megatron(Rewriter file) {
     file.set_text("hidden_act", gated ? "silu" : "gelu");
     file.set("tie_word_embeddings", !file.is_true("untie_embeddings_and_output_weights"),
              "untie_embeddings_and_output_weights");
-    const std::string positions = file.text("position_embedding_type", "learned_absolute");
-    if (positions != "learned_absolute" && positions != "rope" && positions != "none")
-        file.refuse("position_embedding_type",
-                    fmt::format("position_embedding_type must be learned_absolute, rope or none; "
-                                "found \"{}\"",
-                                positions));
-    file.set_text("position_encoding", positions, "position_embedding_type");
+    set_megatron_positions(file);
+    set_megatron_ffn_width(file, gated);
     const double shared = file.number("moe_shared_expert_intermediate_size", 0);
     const double routed = file.number("moe_ffn_hidden_size", file.number("ffn_hidden_size", 0));
     if (shared > 0 && routed > 0) {
@@ -342,9 +376,15 @@ ReadFormat read_megatron(Rewriter file) {
 constexpr std::array<std::string_view, 4> kLanguageSections = {
     "text_config", "language_config", "llm_config", "language_model_config"};
 
-/// The section of the language model in a file of several models.
+/// The section of the language model in a file of several models, which may have sizes of its own
+/// beside it. A file of a known type, or of none, is described by its own sizes.
 const config::Member* language_section(const Value& object) {
-    if (object.find("hidden_size") != nullptr || object.find("n_embd") != nullptr) return nullptr;
+    const Value* type = object.find("model_type");
+    const bool is_known =
+        type == nullptr || !type->is_string() || find_family(type->as_string()) != nullptr;
+    const bool has_sizes =
+        object.find("hidden_size") != nullptr || object.find("n_embd") != nullptr;
+    if (is_known && has_sizes) return nullptr;
     for (const config::Member& member : object.as_object()) {
         const bool named = std::find(kLanguageSections.begin(), kLanguageSections.end(),
                                      member.key) != kLanguageSections.end();
@@ -353,9 +393,43 @@ const config::Member* language_section(const Value& object) {
     return nullptr;
 }
 
+/// Whether the file has a key of ours under any name that its class may have.
+bool has_field(const Rewriter& file, std::string_view key) {
+    constexpr Name kOthers[] = {{"n_layer", "num_hidden_layers"},
+                                {"n_layers", "num_hidden_layers"},
+                                {"n_embd", "hidden_size"},
+                                {"d_model", "hidden_size"},
+                                {"n_head", "num_attention_heads"},
+                                {"n_heads", "num_attention_heads"},
+                                {"n_positions", "max_position_embeddings"},
+                                {"max_seq_len", "max_position_embeddings"}};
+    if (file.find(key) != nullptr) return true;
+    return std::any_of(std::begin(kOthers), std::end(kOthers), [&](const Name& name) {
+        return name.ours == key && file.find(name.foreign) != nullptr;
+    });
+}
+
+/// Sections hold what differs from the defaults of their class.
+void add_class_defaults(Rewriter& file) {
+    const std::string type = file.text("model_type", {});
+    std::string added;
+    for (const ClassDefault& size : class_defaults(type)) {
+        if (has_field(file, size.key)) continue;
+        file.set(size.key, size.value);
+        added += fmt::format("{}{} {}", added.empty() ? "" : ", ", size.key, size.value);
+    }
+    if (!added.empty())
+        file.note(fmt::format("defaults of the class of {} in transformers: {}", type, added));
+}
+
 ReadFormat read_section(const config::Document& document, const Value& object,
                         const config::Member& section) {
-    Rewriter file(document, section.value);
+    Rewriter named(document, section.value);
+    const bool is_named = named.find("model_type") != nullptr;
+    if (!is_named) named.set_text("model_type", "llama");
+    OwnKeys own = own_keys_of(named.result({}).object);
+    Rewriter file(document, own.object);
+    if (!is_named) file.note(fmt::format("model_type llama for {}", section.key));
     std::string left_out;
     for (const config::Member& member : object.as_object()) {
         const bool is_model = member.key.ends_with("_config") && member.value.is_object() &&
@@ -367,19 +441,36 @@ ReadFormat read_section(const config::Document& document, const Value& object,
         if (member.key == "vocab_size" && member.value.is_integer())
             file.set_default(member.key, member.value.as_integer());
     }
-    if (file.find("model_type") == nullptr) {
-        file.set_text("model_type", "llama");
-        file.note(fmt::format("model_type llama for {}", section.key));
-    }
+    add_class_defaults(file);
     file.note(left_out.empty()
                   ? fmt::format("only {} is read", section.key)
                   : fmt::format("only {} is read; {} left out", section.key, left_out));
-    return file.result("Hugging Face config.json, its language model only");
+    ReadFormat format = file.result("Hugging Face config.json, its language model only");
+    format.foreign = std::move(own.foreign);
+    return format;
 }
 
 bool has_any(const Value& object, std::initializer_list<std::string_view> keys) {
     return std::any_of(keys.begin(), keys.end(),
                        [&](std::string_view key) { return object.find(key) != nullptr; });
+}
+
+bool has_value(const Value& object, std::string_view key) {
+    const Value* value = object.find(key);
+    return value != nullptr && !value->is_null();
+}
+
+/// As its checkpoints store them, or as a command line spells them. GPT-NeoX has dashes too.
+bool is_megatron(const Value& object) {
+    if (has_any(object, {"hidden-size"})) {
+        return !has_any(object, {"pos-emb", "norm", "no-weight-tying", "gpt-j-residual",
+                                 "rotary-pct", "mlp-type"});
+    }
+    return has_any(object, {"hidden_size"}) &&
+           has_any(object, {"num_query_groups", "untie_embeddings_and_output_weights", "swiglu",
+                            "padded_vocab_size", "position_embedding_type",
+                            "use_rotary_position_embeddings", "tensor_model_parallel_size",
+                            "multi_latent_attention"});
 }
 
 }  // namespace
@@ -388,14 +479,21 @@ ReadFormat read_format(const config::Document& document, const Value& object) {
     if (!object.is_object()) return {object, {}, {}};
     if (const config::Member* section = language_section(object))
         return read_section(document, object, *section);
-    if (has_any(object, {"model_type", "architectures", "arch_preset", "$schema"}))
-        return {object, {}, {}};
+    if (has_any(object, {"model_type", "architectures", "arch_preset", "$schema"})) {
+        OwnKeys own = own_keys_of(object);
+        return {.object = std::move(own.object),
+                .title = {},
+                .notes = {},
+                .foreign = std::move(own.foreign)};
+    }
     const auto rewriter = [&] { return Rewriter(document, object); };
     if (has_any(object, {"dim"})) {
-        if (has_any(object, {"n_activated_experts", "kv_lora_rank"}))
+        const bool mistral = has_value(object, "hidden_dim");
+        if (!mistral &&
+            (has_value(object, "n_activated_experts") || has_value(object, "kv_lora_rank"))) {
             return read_deepseek(rewriter());
-        if (has_any(object, {"hidden_dim"})) return read_mistral(rewriter());
-        return read_meta(rewriter());
+        }
+        return mistral ? read_mistral(rewriter()) : read_meta(rewriter());
     }
     if (has_any(object, {"dim_model"})) return read_modelcenter(rewriter());
     const bool nano = has_any(object, {"n_embd"});
@@ -403,20 +501,8 @@ ReadFormat read_format(const config::Document& document, const Value& object) {
                                  "mlp_class_name"})) {
         return read_litgpt(rewriter());
     }
-    if (has_any(object, {"hidden_size"}) &&
-        has_any(object,
-                {"num_query_groups", "untie_embeddings_and_output_weights", "swiglu",
-                 "padded_vocab_size", "position_embedding_type", "tensor_model_parallel_size"})) {
-        return read_megatron(rewriter());
-    }
+    if (is_megatron(object)) return read_megatron(rewriter());
     return {object, {}, {}};
-}
-
-std::string_view our_name_of(std::string_view foreign_key) {
-    for (const Name& name : kNames) {
-        if (name.foreign == foreign_key) return name.ours;
-    }
-    return {};
 }
 
 }  // namespace isoflop::model

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "isoflop/base/text.hpp"
 #include "isoflop/model/model_fields.hpp"
@@ -100,8 +101,11 @@ void refuse_unknown_keys(const config::SchemaBase& schema, const config::ReadNot
             continue;
         }
         const std::string_view ours = our_name_of(member.key);
-        const std::string hint = ours.empty() ? suggestion(member.key, known)
-                                              : fmt::format("; the key is '{}' here", ours);
+        const std::string hint =
+            ours.empty()
+                ? suggestion(member.key, known)
+                : fmt::format("; the key is '{}' here{}", ours,
+                              is_opposite_of_ours(member.key) ? ", with the opposite value" : "");
         unknown.push_back(fmt::format("'{}'{}", member.key, hint));
     }
     if (first == nullptr) return;
@@ -112,6 +116,23 @@ void refuse_unknown_keys(const config::SchemaBase& schema, const config::ReadNot
         if (not_listed > 0) message += fmt::format("\n  and {} more", not_listed);
     }
     throw ConfigError(document.describe(first->key_location, message));
+}
+
+void refuse_unknown_keys(const config::SchemaBase& schema, const config::Document& document,
+                         const config::Value& object) {
+    const auto has_value = [&](std::string_view key) {
+        const config::Value* value = object.find(key);
+        return value != nullptr && !value->is_null();
+    };
+    if (!object.is_object() || has_value("model_type") || has_value("architectures")) return;
+    const std::vector<std::string_view> names = known_keys(schema);
+    const std::unordered_set<std::string_view> known(names.begin(), names.end());
+    config::ReadNotes notes;
+    for (const config::Member& member : object.as_object()) {
+        if (member.key != "$schema" && !known.contains(member.key))
+            notes.unknown_keys.push_back(member.key);
+    }
+    refuse_unknown_keys(schema, notes, document, object);
 }
 
 ModelConfig resolve_at(const ModelKeys& keys, const config::Document& document,
@@ -129,7 +150,12 @@ ModelDescription read_model(const config::Document& document,
     ReadFormat format = read_format(document, document.root);
     ModelFile file;
     config::ReadNotes notes;
-    model_schema().read(file, document, format.object, &notes);
+    try {
+        model_schema().read(file, document, format.object, &notes);
+    } catch (const ConfigError&) {
+        refuse_unknown_keys(model_schema(), document, format.object);
+        throw;
+    }
     for (const std::string& assignment : overrides) {
         const auto [key, value] = config::split_assignment(assignment);
         model_schema().set(file, key, value);
@@ -138,8 +164,7 @@ ModelDescription read_model(const config::Document& document,
     if (!file.keys.is_hugging_face())
         refuse_unknown_keys(model_schema(), notes, document, format.object);
     ModelConfig config = resolve_at(file.keys, document, format.object);
-    std::vector<std::string> warnings =
-        warnings_of(file.keys, config, notes.unknown_keys, format.object);
+    std::vector<std::string> warnings = warnings_of(file.keys, config, notes.unknown_keys, format);
     return {.keys = std::move(file.keys),
             .config = std::move(config),
             .unknown_keys = std::move(notes.unknown_keys),

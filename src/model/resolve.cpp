@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "families.hpp"
+#include "isoflop/base/printable.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "resolve_parts.hpp"
@@ -44,7 +45,7 @@ Family choose_family(const ModelKeys& keys) {
                        "described without model_type and architectures: sizes, normalization, "
                        "norm_position, ffn_type, hidden_act, position_encoding, qk_norm, biases, "
                        "tie_word_embeddings, experts (docs/configuration.md)",
-                       *keys.model_type, join(known_model_types())));
+                       printable(*keys.model_type), join(known_model_types())));
 }
 
 /// A size that only a preset has a default for.

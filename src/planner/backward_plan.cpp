@@ -9,6 +9,7 @@
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/model/model_reader.hpp"
+#include "isoflop/planner/optimum.hpp"
 #include "isoflop/recipe/recipe.hpp"
 #include "isoflop/recipe/run_plan.hpp"
 
@@ -56,15 +57,20 @@ void check_execution(const model::ModelConfig& model, const cost::Execution& exe
     }
 }
 
-ComputeBudget compute_budget(const recipe::PlanKeys& config, const hardware::Gpu& gpu,
-                             const hardware::GpuTable& table, std::vector<std::string>& warnings) {
+bool is_builtin(const hardware::Gpu& gpu) {
+    const hardware::Gpu* known = hardware::GpuTable::builtin().find(gpu.id);
+    return known != nullptr && *known == gpu;
+}
+
+/// The rate of one GPU; `solve` completes GPUs and hours.
+ComputeBudget rate_of_gpu(const recipe::PlanKeys& config, const hardware::Gpu& gpu,
+                          const hardware::GpuTable& table, std::vector<std::string>& warnings) {
     const recipe::TrainingGear& gear = config.training_gear;
     ComputeBudget budget;
     budget.gpu_id = gpu.id;
     budget.plan_only = gpu.plan_only;
+    budget.is_builtin = is_builtin(gpu);
     budget.gpu_source = table.source_name();
-    budget.num_gpus = static_cast<double>(gear.num_gpus.value());
-    budget.hours = gear.available_hours.value();
     budget.mfu = config.training_efficiency.expected_mfu.value();
     budget.convention = config.training_efficiency.flop_convention;
     budget.dtype = gear.dtype;
@@ -79,22 +85,42 @@ ComputeBudget compute_budget(const recipe::PlanKeys& config, const hardware::Gpu
         budget.peak_flops_per_gpu = at_key(config, "training_gear.dtype",
                                            [&] { return hardware::peak_flops(gpu, gear.dtype); });
     }
-    budget.counted_flops =
-        budget.num_gpus * budget.peak_flops_per_gpu * budget.mfu * budget.hours * kSecondsPerHour;
     return budget;
 }
 
-TokenBudget token_budget(const recipe::DatasetConstraints& data, double compute_flops,
-                         double flops_per_token, std::vector<std::string>& warnings) {
+/// Completes budget and recipe by what `solve` finds.
+Solution complete(const recipe::PlanKeys& config, const scaling_law::Law& law,
+                  ComputeBudget& budget, recipe::Recipe& recipe) {
+    Solution solution =
+        solve(config, {.model = recipe.model,
+                       .execution = recipe.execution,
+                       .law = law,
+                       .flops_per_gpu_second = budget.peak_flops_per_gpu * budget.mfu});
+    recipe.world_size = solution.num_gpus;
+    recipe.execution.world_size = solution.num_gpus;
+    budget.num_gpus = static_cast<double>(solution.num_gpus);
+    budget.hours = solution.hours;
+    budget.counted_flops =
+        budget.num_gpus * budget.peak_flops_per_gpu * budget.mfu * budget.hours * kSecondsPerHour;
+    return solution;
+}
+
+/// `asked` are tokens that data and budget allow; without them all that they allow are used.
+TokenBudget token_budget(const recipe::DatasetConstraints& data, std::optional<double> asked,
+                         double compute_flops, double flops_per_token,
+                         std::vector<std::string>& warnings) {
     TokenBudget budget;
-    budget.compute_limited = compute_flops / flops_per_token;
+    budget.compute_limited = asked.value_or(compute_flops / flops_per_token);
     budget.n_tokens = budget.compute_limited;
+    budget.effective = budget.n_tokens;
     if (!data.dataset_size) return budget;
     const auto unique = static_cast<double>(*data.dataset_size);
     budget.data_limited = unique * data.max_epochs;
-    budget.constrained = budget.compute_limited > *budget.data_limited;
-    budget.n_tokens = std::min(budget.compute_limited, *budget.data_limited);
+    budget.constrained = !asked && budget.compute_limited > *budget.data_limited;
+    if (budget.constrained) budget.n_tokens = *budget.data_limited;
     budget.epochs = budget.n_tokens / unique;
+    budget.data = {.unique_tokens = unique, .allowed_tokens = *budget.data_limited};
+    budget.effective = scaling_law::effective_tokens(budget.n_tokens, unique);
     if (budget.constrained) {
         budget.unused_compute_flops = (budget.compute_limited - budget.n_tokens) * flops_per_token;
     }
@@ -104,6 +130,12 @@ TokenBudget token_budget(const recipe::DatasetConstraints& data, double compute_
                         "are worth less than the "
                         "law assumes (Muennighoff 2023), so the predicted loss is optimistic",
                         budget.epochs));
+    }
+    if (budget.epochs > scaling_law::kMostCreditableEpochs) {
+        warnings.push_back(fmt::format(
+            "{:.1f} epochs are beyond the {:.0f} up to which the value of repetition is known: "
+            "real losses are worse than predicted, as models overfit",
+            budget.epochs, scaling_law::kMostCreditableEpochs));
     }
     return budget;
 }
@@ -173,28 +205,6 @@ Schedule schedule(const BackwardPlan& plan) {
     result.seconds = plan.tokens.n_tokens / result.tokens_per_second;
     result.seconds_per_step = result.tokens_per_step / result.tokens_per_second;
     return result;
-}
-
-double law_parameters(const BackwardPlan& plan) {
-    return static_cast<double>(plan.law.counts == scaling_law::ParameterCount::total
-                                   ? plan.run.parameters.total
-                                   : plan.run.parameters.non_embedding);
-}
-
-OptimumComparison compare_with_optimum(const BackwardPlan& plan, Detail detail) {
-    OptimumComparison comparison;
-    const double compute = plan.budget.compute_flops;
-    comparison.six_nd = scaling_law::compute_optimal(plan.law, compute);
-    comparison.tokens_per_parameter = plan.tokens.n_tokens / law_parameters(plan);
-    scaling_law::Optimum best = comparison.six_nd;
-    if (detail == Detail::full) {
-        comparison.exact = family_optimum(
-            plan.run.config.model, plan.run.config.execution.sequence_length, plan.law, compute);
-        best = comparison.exact->continuous;
-    }
-    comparison.optimal_tokens_per_parameter = best.n_tokens / best.n_params;
-    comparison.loss_gap = plan.loss.total - best.loss.total;
-    return comparison;
 }
 
 void check_finite(const BackwardPlan& plan) {
@@ -284,29 +294,52 @@ BackwardPlan backward_plan(const recipe::PlanKeys& config, const hardware::GpuTa
     if (std::string note = recipe::training_context(config, recipe.model).note; !note.empty())
         plan.warnings.push_back(std::move(note));
     check_execution(recipe.model, recipe.execution, plan.warnings);
-    plan.run = run_of(std::move(recipe), detail);
-    if (plan.run.attention.fell_back())
-        plan.warnings.push_back(recipe::fallback_warning(plan.run.attention));
 
     const hardware::Gpu& gpu =
         at_key(config, "training_gear.gpu_type",
                [&]() -> const hardware::Gpu& { return gpus.at(config.training_gear.gpu_type); });
-    plan.budget = compute_budget(config, gpu, gpus, plan.warnings);
+    std::vector<std::string> peak_warnings;
+    plan.budget = rate_of_gpu(config, gpu, gpus, peak_warnings);
+    plan.law = at_key(config, "scaling_law.base", [&] { return chosen_law(config.scaling_law); });
+    plan.solution = complete(config, plan.law, plan.budget, recipe);
+    plan.run = run_of(std::move(recipe), detail);
+    if (plan.run.attention.fell_back())
+        plan.warnings.push_back(recipe::fallback_warning(plan.run.attention));
+    plan.warnings.insert(plan.warnings.end(), peak_warnings.begin(), peak_warnings.end());
+
     plan.budget.compute_flops = plan.budget.counted_flops *
                                 (plan.run.exact_flops_per_token / plan.run.model_flops_per_token);
     plan.forward_flops_per_token = plan.run.exact_flops_per_token / 3.0;
-    plan.tokens = token_budget(config.dataset_constraints, plan.budget.compute_flops,
-                               plan.run.exact_flops_per_token, plan.warnings);
-    plan.law = at_key(config, "scaling_law.base", [&] { return chosen_law(config.scaling_law); });
-    plan.loss = scaling_law::loss(plan.law, law_parameters(plan), plan.tokens.n_tokens);
+    plan.tokens =
+        token_budget(config.dataset_constraints, plan.solution.n_tokens, plan.budget.compute_flops,
+                     plan.run.exact_flops_per_token, plan.warnings);
+    plan.loss = scaling_law::loss(plan.law, parameters_of_law(plan), plan.tokens.n_tokens);
+    plan.loss_with_repetition = scaling_law::loss_with_repetition(
+        plan.law, parameters_of_law(plan), plan.tokens.n_tokens, plan.tokens.data.unique_tokens);
     plan.schedule = schedule(plan);
+    plan.batch = batch_advice(plan.run.config.execution, plan.tokens.n_tokens);
+    plan.cost =
+        run_cost(config, gpu, plan.budget.num_gpus, plan.schedule.seconds / kSecondsPerHour);
     plan.optimum = compare_with_optimum(plan, detail);
     check_finite(plan);
 
-    plan.memory = detail == Detail::full ? memory_fit(plan.run, gpu.usable_memory_bytes)
-                                         : MemoryFit{.planned_bytes = plan.run.memory.total_bytes(),
-                                                     .capacity_bytes = gpu.usable_memory_bytes};
-    if (detail == Detail::full) plan.verification = verify(plan);
+    plan.memory = detail == Detail::full
+                      ? recipe::memory_fit(plan.run, gpu.usable_memory_bytes)
+                      : recipe::MemoryFit{.planned_bytes = plan.run.memory.total_bytes(),
+                                          .capacity_bytes = gpu.usable_memory_bytes};
+    if (detail == Detail::summary) return plan;
+    plan.verification = verify(plan);
+    if (std::string warning = batch_warning(plan.batch, plan.run.config.execution);
+        !warning.empty()) {
+        plan.warnings.push_back(std::move(warning));
+    }
+    if (plan.solution.target_loss) {
+        plan.cheapest =
+            cheapest_for_loss(plan.run.config.model, plan.run.config.execution.sequence_length,
+                              plan.law, *plan.solution.target_loss, plan.tokens.data);
+        if (plan.cheapest) plan.cheapest->fits = fits_some_execution(plan, plan.cheapest->scale);
+    }
+    advise(plan, config, gpus);
     return plan;
 }
 

@@ -98,7 +98,8 @@ double ModelAnalysis::attention_to_ffn_ratio() const {
 
 ModelAnalysis analyze_model(const model::ModelConfig& config, cost::Execution execution,
                             const cost::OptimizerState& optimizer,
-                            const std::optional<recipe::AttentionResolution>& attention) {
+                            const std::optional<recipe::AttentionResolution>& attention,
+                            GpuToFit gpu) {
     if (execution.sequence_length == 0) execution.sequence_length = config.max_position_embeddings;
     if (execution.sequence_length <= 0) {
         throw ConfigError(
@@ -115,6 +116,10 @@ ModelAnalysis analyze_model(const model::ModelConfig& config, cost::Execution ex
         recipe::plan_run(recipe::recipe_of(config, execution, optimizer),
                          attention ? *attention : recipe::resolve_attention(config, execution),
                          recipe::Extent::plan);
+    if (gpu.gpu != nullptr) {
+        analysis.gpu_id = gpu.gpu->id;
+        analysis.fit = recipe::memory_fit(run, gpu.gpu->usable_memory_bytes, gpu.keys);
+    }
     analysis.attention = std::move(run.attention);
     execution = run.config.execution;
     analysis.model = config;

@@ -2,18 +2,32 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <vector>
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/recipe/emit_train_config.hpp"
+#include "isoflop/recipe/memory_fit.hpp"
 
 namespace isoflop::planner {
 
-double step_law_learning_rate(double non_embedding_params, double n_tokens) {
-    return 1.79 * std::pow(non_embedding_params, -0.713) * std::pow(n_tokens, 0.307);
+namespace {
+
+/// Training configs name GPUs of the built-in table. A row of another table with the same name is
+/// not what its reader would compare with.
+std::string named_gpu(const ComputeBudget& budget) {
+    return budget.is_builtin ? budget.gpu_id : std::string();
 }
+
+/// Where the learning rate comes from.
+std::string rule_of_rate(const BackwardPlan& plan) {
+    std::string law = "Step Law, arXiv 2503.04715";
+    if (plan.batch.ratio() >= 1) return law;
+    return fmt::format("{}, x sqrt({} / {} tokens usual in a batch), arXiv 2205.10782", law,
+                       human_count(plan.batch.batch_tokens), human_count(plan.batch.usual_tokens));
+}
+
+}  // namespace
 
 std::string emit_planned_training(const BackwardPlan& plan) {
     if (const std::string reason =
@@ -28,13 +42,15 @@ std::string emit_planned_training(const BackwardPlan& plan) {
                         "valid",
                         plan.budget.gpu_id));
     }
-    const recipe::PlannedRun run{
-        .optimizer = plan.run.config.optimizer,
-        .steps = static_cast<std::int64_t>(plan.schedule.steps),
-        .learning_rate = step_law_learning_rate(
-            static_cast<double>(plan.run.parameters.non_embedding), plan.tokens.n_tokens),
-        .expected_mfu = plan.budget.mfu,
-        .flop_convention = plan.budget.convention};
+    const recipe::PlannedRun run{.optimizer = plan.run.config.optimizer,
+                                 .steps = static_cast<std::int64_t>(plan.schedule.steps),
+                                 .learning_rate = matched_learning_rate(
+                                     static_cast<double>(plan.run.parameters.non_embedding),
+                                     plan.tokens.n_tokens, plan.batch.batch_tokens),
+                                 .learning_rate_rule = rule_of_rate(plan),
+                                 .expected_mfu = plan.budget.mfu,
+                                 .flop_convention = plan.budget.convention,
+                                 .gpu_type = named_gpu(plan.budget)};
     std::vector<std::string> heading = {
         fmt::format("Written by scaling-plan: N {}, D {}, C {} FLOP, predicted loss {:.4f} ({}).",
                     human_count(static_cast<double>(plan.run.parameters.total)),
@@ -43,11 +59,18 @@ std::string emit_planned_training(const BackwardPlan& plan) {
         fmt::format("Planned for {:.0f} x {} at {:.0f} % MFU ({}), {}.", plan.budget.num_gpus,
                     plan.budget.gpu_id, plan.budget.mfu * 100, to_string(plan.budget.convention),
                     human_seconds(plan.schedule.seconds))};
+    const recipe::MemoryFit fit =
+        recipe::memory_fit(plan.run, plan.memory.capacity_bytes, recipe::KeysOf::training);
+    heading.push_back(fmt::format("A rank {}.", recipe::fit_sentence(fit, plan.budget.gpu_id)));
     if (plan.run.config.execution.world_size > 1) {
         heading.push_back(
             fmt::format("It needs {} ranks, one for each GPU: train --nproc-per-node N "
                         "THIS_FILE on each machine (docs/distributed.md).",
                         plan.run.config.execution.world_size));
+    }
+    if (std::string warning = batch_warning(plan.batch, plan.run.config.execution);
+        !warning.empty()) {
+        heading.push_back(fmt::format("Unusual: {}.", warning));
     }
     if (plan.run.attention.fell_back())
         heading.push_back(recipe::fallback_warning(plan.run.attention) + ".");

@@ -5,6 +5,7 @@
 
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/model/parameter_layout.hpp"
+#include "planner/golden_section.hpp"
 
 namespace isoflop::planner {
 namespace {
@@ -13,41 +14,33 @@ using model::ModelConfig;
 using scaling_law::Law;
 using scaling_law::ParameterCount;
 
-double counted(const model::ParameterTotals& totals, ParameterCount counts) {
-    return static_cast<double>(counts == ParameterCount::total ? totals.total
-                                                               : totals.non_embedding);
-}
+/// What models are compared under.
+struct Budget {
+    const Law& law;
+    double compute_flops = 0;
+    const scaling_law::DataSupply& data;
 
-double loss_at(const ShapeFamily& family, const Law& law, double compute_flops, double scale) {
-    const double tokens = compute_flops / family.training_flops_per_token(scale);
-    return scaling_law::loss(law, family.n_params(scale), tokens).total;
-}
-
-/// Golden-section search on ln(scale): the loss has one minimum in it, for every built-in law.
-double minimize_scale(const ShapeFamily& family, const Law& law, double compute_flops) {
-    const double ratio = (std::sqrt(5.0) - 1.0) / 2.0;
-    double low = std::log(1e-3);
-    double high = std::log(1e4);
-    double left = high - ratio * (high - low);
-    double right = low + ratio * (high - low);
-    double loss_left = loss_at(family, law, compute_flops, std::exp(left));
-    double loss_right = loss_at(family, law, compute_flops, std::exp(right));
-    while (high - low > 1e-7) {
-        if (loss_left < loss_right) {
-            high = right;
-            right = left;
-            loss_right = loss_left;
-            left = high - ratio * (high - low);
-            loss_left = loss_at(family, law, compute_flops, std::exp(left));
-        } else {
-            low = left;
-            left = right;
-            loss_left = loss_right;
-            right = low + ratio * (high - low);
-            loss_right = loss_at(family, law, compute_flops, std::exp(right));
-        }
+    /// The use of the budget by a model of `n_params` parameters.
+    [[nodiscard]] scaling_law::Optimum spent_on(double n_params, double flops_per_token) const {
+        const double n_tokens = data.usable(compute_flops / flops_per_token);
+        return {
+            .n_params = n_params,
+            .n_tokens = n_tokens,
+            .loss = scaling_law::loss_with_repetition(law, n_params, n_tokens, data.unique_tokens)};
     }
-    return std::exp((low + high) / 2.0);
+};
+
+scaling_law::Optimum at_scale(const ShapeFamily& family, const Budget& budget, double scale) {
+    return budget.spent_on(family.n_params(scale), family.training_flops_per_token(scale));
+}
+
+/// Searched on ln(scale): the loss has one minimum in it, for every built-in law.
+double minimize_scale(const ShapeFamily& family, const Budget& budget) {
+    const auto loss_at = [&](double log_scale) {
+        return at_scale(family, budget, std::exp(log_scale)).loss.total;
+    };
+    const Interval found = golden_section(loss_at, {std::log(1e-3), std::log(1e4)}, 1e-7);
+    return std::exp((found.low + found.high) / 2.0);
 }
 
 std::int64_t scaled(std::int64_t value, double scale, std::int64_t multiple) {
@@ -64,54 +57,29 @@ std::int64_t grid_step(std::int64_t value) {
     return step;
 }
 
-/// The family member at `scale`, rounded to whole heads and tile-friendly widths, with `layers`
-/// layers.
-ModelConfig grid_member(const ModelConfig& config, double scale, std::int64_t layers) {
-    ModelConfig member = config;
-    member.num_hidden_layers = layers;
-    const std::int64_t group = config.num_attention_heads / config.num_key_value_heads;
-    member.num_key_value_heads = scaled(config.num_key_value_heads, scale, 1);
-    member.num_attention_heads = member.num_key_value_heads * group;
-    const bool width_follows_heads =
-        !config.mla && config.num_attention_heads * config.head_dim == config.hidden_size;
-    member.hidden_size = width_follows_heads
-                             ? member.num_attention_heads * config.head_dim
-                             : scaled(config.hidden_size, scale, grid_step(config.hidden_size));
-    member.intermediate_size =
-        scaled(config.intermediate_size, scale, grid_step(config.intermediate_size));
-    if (member.moe) {
-        member.moe->intermediate_size =
-            scaled(config.moe->intermediate_size, scale, grid_step(config.moe->intermediate_size));
-        member.moe->first_dense_layers = std::min(member.moe->first_dense_layers, layers);
-    }
-    if (member.mla) {
-        member.mla->kv_lora_rank = scaled(config.mla->kv_lora_rank, scale, 64);
-        if (member.mla->q_lora_rank)
-            member.mla->q_lora_rank = scaled(*config.mla->q_lora_rank, scale, 64);
-    }
-    return member;
-}
-
 struct Evaluated {
     scaling_law::Optimum optimum;
     double training_flops_per_token = 0;
 };
 
-Evaluated evaluate(const ModelConfig& member, std::int64_t sequence_length, const Law& law,
-                   double compute_flops) {
+Evaluated evaluate(const ModelConfig& member, std::int64_t sequence_length, const Budget& budget) {
     const model::ParameterTotals totals = model::parameter_layout(member).totals();
     cost::Execution execution;
     execution.sequence_length = sequence_length;
     Evaluated result;
     result.training_flops_per_token =
         cost::training_flops_per_token(member, totals, execution, cost::Convention::exact);
-    result.optimum.n_params = counted(totals, law.counts);
-    result.optimum.n_tokens = compute_flops / result.training_flops_per_token;
-    result.optimum.loss = scaling_law::loss(law, result.optimum.n_params, result.optimum.n_tokens);
+    result.optimum =
+        budget.spent_on(counted(totals, budget.law.counts), result.training_flops_per_token);
     return result;
 }
 
 }  // namespace
+
+double counted(const model::ParameterTotals& totals, ParameterCount counts) {
+    return static_cast<double>(counts == ParameterCount::total ? totals.total
+                                                               : totals.non_embedding);
+}
 
 double ShapeFamily::n_params(double scale) const {
     return ((n_cubic * scale + n_quadratic) * scale + n_linear) * scale;
@@ -159,15 +127,42 @@ ShapeFamily shape_family(const ModelConfig& config, std::int64_t sequence_length
     return family;
 }
 
+ModelConfig grid_member(const ModelConfig& config, double scale, std::int64_t layers) {
+    ModelConfig member = config;
+    member.num_hidden_layers = layers;
+    const std::int64_t group = config.num_attention_heads / config.num_key_value_heads;
+    member.num_key_value_heads = scaled(config.num_key_value_heads, scale, 1);
+    member.num_attention_heads = member.num_key_value_heads * group;
+    const bool width_follows_heads =
+        !config.mla && config.num_attention_heads * config.head_dim == config.hidden_size;
+    member.hidden_size = width_follows_heads
+                             ? member.num_attention_heads * config.head_dim
+                             : scaled(config.hidden_size, scale, grid_step(config.hidden_size));
+    const bool is_bloom = config.naming == model::TensorNaming::bloom;  // has no width of its own
+    member.intermediate_size =
+        is_bloom ? 4 * member.hidden_size
+                 : scaled(config.intermediate_size, scale, grid_step(config.intermediate_size));
+    if (member.moe) {
+        member.moe->intermediate_size =
+            scaled(config.moe->intermediate_size, scale, grid_step(config.moe->intermediate_size));
+        member.moe->first_dense_layers = std::min(member.moe->first_dense_layers, layers);
+    }
+    if (member.mla) {
+        member.mla->kv_lora_rank = scaled(config.mla->kv_lora_rank, scale, 64);
+        if (member.mla->q_lora_rank)
+            member.mla->q_lora_rank = scaled(*config.mla->q_lora_rank, scale, 64);
+    }
+    return member;
+}
+
 FamilyOptimum family_optimum(const ModelConfig& config, std::int64_t sequence_length,
-                             const Law& law, double compute_flops) {
+                             const Law& law, double compute_flops,
+                             const scaling_law::DataSupply& data) {
     const ShapeFamily family = shape_family(config, sequence_length, law.counts);
+    const Budget budget{law, compute_flops, data};
     FamilyOptimum result;
-    result.scale = minimize_scale(family, law, compute_flops);
-    result.continuous.n_params = family.n_params(result.scale);
-    result.continuous.n_tokens = compute_flops / family.training_flops_per_token(result.scale);
-    result.continuous.loss =
-        scaling_law::loss(law, result.continuous.n_params, result.continuous.n_tokens);
+    result.scale = minimize_scale(family, budget);
+    result.continuous = at_scale(family, budget, result.scale);
     const double layers = static_cast<double>(config.num_hidden_layers) * result.scale;
     for (const double rounded : {std::floor(layers), std::ceil(layers)}) {
         const auto whole = std::max<std::int64_t>(static_cast<std::int64_t>(rounded), 1);
@@ -176,7 +171,7 @@ FamilyOptimum family_optimum(const ModelConfig& config, std::int64_t sequence_le
             !cost::flops_are_countable(member, 1, sequence_length)) {
             continue;
         }
-        const Evaluated candidate = evaluate(member, sequence_length, law, compute_flops);
+        const Evaluated candidate = evaluate(member, sequence_length, budget);
         if (!result.on_grid || candidate.optimum.loss.total < result.grid.loss.total) {
             result.grid_config = member;
             result.grid = candidate.optimum;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "commented_lines.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/recipe/attention_resolution.hpp"
@@ -90,7 +91,7 @@ std::vector<KeyComment> comments_of(const cost::Execution& execution, const Plan
             {"batch_size", "micro-batch per GPU, sequences"},
             {"gradient_accumulation_steps", "over all GPUs; divided by the world size"},
             {"max_iters", human_count(tokens) + " tokens"},
-            {"learning_rate", "Step Law, arXiv 2503.04715"},
+            {"learning_rate", run.learning_rate_rule},
             {"device", "planned for GPUs; without one this runs on the CPU, in float32"},
             {"dataset", "replace with the folder of your token shards"}};
 }
@@ -115,8 +116,7 @@ void check_written(const std::string& text, const cost::Execution& execution,
 
 std::string train_config_text(const TrainKeys& keys, std::span<const std::string> heading,
                               std::span<const KeyComment> comments) {
-    std::string text;
-    for (const std::string& line : heading) text += fmt::format("// {}\n", line);
+    std::string text = heading_lines(heading);
     text += "{";
     const std::vector<Line> lines = lines_of(keys, comments);
     for (std::size_t i = 0; i < lines.size(); ++i) {
@@ -126,8 +126,7 @@ std::string train_config_text(const TrainKeys& keys, std::span<const std::string
             continue;
         }
         const std::string code = line.code + (i + 1 < lines.size() ? "," : "");
-        text += line.comment.empty() ? fmt::format("  {}\n", code)
-                                     : fmt::format("  {:<42} // {}\n", code, line.comment);
+        text += commented_line(code, line.comment, 2);
     }
     return text + "}\n";
 }

@@ -105,16 +105,20 @@ std::string advice(FileKind kind, const std::string& file) {
         case FileKind::training:
             return is + fmt::format("`scaling-plan model {0}` or `train {0}`", file);
         case FileKind::model:
-            return is + fmt::format(
-                            "`scaling-plan model {}`; a plan takes its keys as \"architecture\", "
-                            "a training config among its own",
-                            file);
+            return is +
+                   fmt::format(
+                       "`scaling-plan model {0}` or `scaling-plan backward {0} --gpu_type=...`; "
+                       "a plan takes its name or its keys as \"architecture\", a training "
+                       "config its keys among its own",
+                       file);
         case FileKind::hugging_face:
-            return is + fmt::format(
-                            "`scaling-plan model {}`; a plan takes its keys as \"architecture\"; "
-                            "`train` takes its folder, with the weights, as init_from, or a "
-                            "training config with its sizes",
-                            file);
+            return is +
+                   fmt::format(
+                       "`scaling-plan model {0}` or `scaling-plan backward {0} --gpu_type=...`; "
+                       "a plan takes its name or its keys as \"architecture\"; `train` takes "
+                       "its folder, with the weights, as init_from, or a training config with "
+                       "its sizes",
+                       file);
     }
     return is;
 }

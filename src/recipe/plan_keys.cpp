@@ -7,18 +7,17 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/model/model_fields.hpp"
-#include "isoflop/model/model_format.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/recipe/file_kind.hpp"
+#include "isoflop/recipe/recipe.hpp"
+#include "recipe/cost_keys.hpp"
+#include "recipe/plan_architecture.hpp"
 
 namespace isoflop::recipe {
 namespace {
 
 using config::Required;
 
-constexpr double kMaxGpus = 1e7;
-constexpr double kMaxHours = 1e7;
-constexpr double kMaxTokens = 9e15;  // exact in a double
 constexpr double kMaxBatch = 1e6;
 constexpr double kLeastPeak = 1e6;  // FLOP/s, far below any accelerator
 constexpr double kMaxSequence = 1e8;
@@ -36,14 +35,14 @@ void add_training_gear(config::Schema<PlanKeys>& schema) {
                                          .unit = "GPUs",
                                          .minimum = 1,
                                          .maximum = kMaxGpus,
-                                         .required = true})
+                                         .default_help = "solved from the others"})
         .field(&TrainingGear::available_hours, {.key = "available_hours",
                                                 .help = "Wall-clock time of the run.",
                                                 .unit = "hours",
                                                 .minimum = 0,
                                                 .maximum = kMaxHours,
                                                 .exclusive_minimum = true,
-                                                .required = true})
+                                                .default_help = "solved from the others"})
         .field(&TrainingGear::dtype,
                {.key = "dtype",
                 .help = "Precision of the matrix products, which determines the peak. Weights and "
@@ -124,7 +123,10 @@ void add_data_and_law(config::Schema<PlanKeys>& schema) {
                                                    .unit = "tokens",
                                                    .minimum = 1,
                                                    .maximum = kMaxTokens,
-                                                   .default_help = "unlimited"})
+                                                   .default_help = "unlimited",
+                                                   .range_help = "in tokens; a small number looks "
+                                                                 "like billions: 1.4 billion is "
+                                                                 "1.4e9"})
         .field(&DatasetConstraints::max_epochs, {.key = "max_epochs",
                                                  .help = "Largest number of passes over the data.",
                                                  .minimum = 0,
@@ -135,7 +137,14 @@ void add_data_and_law(config::Schema<PlanKeys>& schema) {
                                                       .unit = "tokens",
                                                       .minimum = 1,
                                                       .maximum = kMaxSequence,
-                                                      .default_help = "max_position_embeddings"});
+                                                      .default_help = "max_position_embeddings"})
+        .field(&DatasetConstraints::training_tokens,
+               {.key = "training_tokens",
+                .help = "Number of tokens to train on, repeated ones included.",
+                .unit = "tokens",
+                .minimum = 1,
+                .maximum = kMaxTokens,
+                .default_help = "solved from the others"});
     auto law = schema.section("scaling_law", &PlanKeys::scaling_law,
                               "The law that predicts the loss (scaling-plan laws).", Required::no);
     law.field(&ScalingLawChoice::base,
@@ -170,6 +179,14 @@ void add_data_and_law(config::Schema<PlanKeys>& schema) {
                                         .maximum = 10,
                                         .exclusive_minimum = true,
                                         .default_help = "the law's"});
+    law.field(&ScalingLawChoice::target_loss,
+              {.key = "target_loss",
+               .help = "Predicted loss to reach, which determines the tokens.",
+               .unit = "nats/token",
+               .minimum = 0,
+               .maximum = 1000,
+               .exclusive_minimum = true,
+               .default_help = "solved from the others"});
     schema
         .section("output_options", &PlanKeys::output_options, "Content of the report.",
                  Required::no)
@@ -188,10 +205,14 @@ config::Schema<PlanKeys> build_schema() {
         "architecture", &PlanKeys::architecture,
         "The model: keys of a Hugging Face config.json, or short keys (n_layer, n_embd, ...).",
         Required::yes);
+    architecture.may_be_a_file(
+        "Or the name of a model file, relative to the folder of the plan: a model config, a "
+        "Hugging Face config.json, or a model file of another program.");
     model::add_model_fields(architecture);
     add_training_gear(schema);
     add_training_efficiency(schema);
     add_data_and_law(schema);
+    add_cost_assumptions(schema);
     return schema;
 }
 
@@ -210,20 +231,31 @@ const config::Schema<PlanKeys>& plan_schema() {
 
 namespace {
 
+std::string_view section_of(std::string_view path) {
+    return path.substr(0, path.find('.'));
+}
+
 const config::Value* value_at(const config::Document& document, std::string_view path) {
     const std::size_t dot = path.find('.');
     const config::Value* section = document.root.find(path.substr(0, dot));
+    if (dot == std::string_view::npos) return section;
     return section == nullptr ? nullptr : section->find(path.substr(dot + 1));
 }
 
 /// Figures that are possible but look like another unit.
 void check_units(PlanKeys& plan) {
-    constexpr double kManyHours = 43800;  // five years
+    constexpr double kManyHours = 8760;  // a year
     constexpr std::int64_t kFewTokens = 100'000;
-    if (const auto& hours = plan.training_gear.available_hours; hours && *hours > kManyHours) {
+    if (const double hours = plan.training_gear.available_hours.value_or(0); hours > kManyHours) {
         plan.notes.push_back(fmt::format(
-            "available_hours {0:g} are {1:.0f} years; if seconds are meant, write {2:g}", *hours,
-            *hours / 8760, *hours / 3600));
+            "available_hours {0:g} are {1:.3g} years; if seconds are meant, write {2:g}", hours,
+            hours / 8760, hours / 3600));
+    }
+    if (const double tokens =
+            plan.dataset_constraints.training_tokens.value_or(static_cast<double>(kFewTokens));
+        tokens < static_cast<double>(kFewTokens)) {
+        plan.notes.push_back(fmt::format(
+            "training_tokens {0} is {0} tokens; if billions are meant, write {0}e9", tokens));
     }
     if (const auto& tokens = plan.dataset_constraints.dataset_size;
         tokens && *tokens < kFewTokens) {
@@ -235,51 +267,66 @@ void check_units(PlanKeys& plan) {
 enum class Check { keys, plan };
 
 void read_architecture(PlanKeys& plan, const config::ReadNotes& notes,
-                       const config::Document& document, const model::ReadFormat& format,
-                       Check check) {
+                       const PlanArchitecture& architecture, Check check) {
+    const config::Document& document = architecture.file ? *architecture.file : architecture.plan;
+    const config::Value& object = architecture.format.object;
     if (!plan.architecture.is_hugging_face())
-        model::refuse_unknown_keys(plan_schema(), notes, document, format.object);
-    if (check == Check::keys) return;
-    // Resolved again by the plan itself; here a contradiction can still be pointed at in the file.
-    const model::ModelConfig model = model::resolve_at(plan.architecture, document, format.object);
-    if (!format.title.empty())
-        plan.notes.push_back(fmt::format("architecture is read as a {}", format.title));
-    for (const std::string& note : format.notes) plan.notes.push_back("assumed: " + note);
-    for (std::string& warning :
-         model::warnings_of(plan.architecture, model, notes.unknown_keys, format.object)) {
-        plan.notes.push_back(std::move(warning));
+        model::refuse_unknown_keys(plan_schema(), notes, document, object);
+    try {
+        // Resolved again by the plan itself; here a contradiction can still be pointed at in the
+        // file.
+        const model::ModelConfig model = model::resolve_at(plan.architecture, document, object);
+        std::optional<std::int64_t> assumed_length;
+        if (!plan.dataset_constraints.sequence_length)
+            assumed_length = training_context(plan, model).length;
+        for (std::string& note : notes_about(architecture, plan.architecture, model,
+                                             notes.unknown_keys, assumed_length)) {
+            plan.notes.push_back(std::move(note));
+        }
+    } catch (const ConfigError&) {
+        if (check == Check::plan) throw;  // a sweep sets more keys
     }
 }
 
-/// The document with its architecture in our spelling.
-model::ReadFormat rewrite_architecture(config::Document& document) {
-    const config::Value* found = document.root.find("architecture");
-    if (found == nullptr) return {document.root, {}, {}};
-    model::ReadFormat format = model::read_format(document, *found);
-    config::Value::Object sections = document.root.as_object();
-    for (config::Member& section : sections) {
-        if (section.key == "architecture") section.value = format.object;
+/// One wrong value does not hide the unknown keys of an architecture.
+void read_sections(PlanKeys& plan, const PlanArchitecture& architecture, config::ReadNotes& notes) {
+    const config::Document& document = architecture.file ? *architecture.file : architecture.plan;
+    try {
+        plan_schema().read(plan, architecture.plan, &notes);
+        if (architecture.file) plan_schema().read(plan, *architecture.file, &notes);
+    } catch (const ConfigError&) {
+        if (document.root.find(kArchitecture) != nullptr) {
+            model::refuse_unknown_keys(model::model_schema(), document, architecture.format.object);
+        }
+        throw;
     }
-    document.root = config::Value(std::move(sections), document.root.location());
-    return format;
 }
 
-PlanKeys read(config::Document document, std::span<const std::string> overrides, Check check) {
-    refuse_other_kinds(document, {FileKind::plan});
-    const model::ReadFormat format = rewrite_architecture(document);
+PlanKeys read(config::Document document, std::span<const std::string> overrides, Check check,
+              std::optional<config::Document> given) {
+    refuse_other_kinds(document, {FileKind::plan, FileKind::model, FileKind::hugging_face});
+    PlanArchitecture architecture =
+        plan_architecture(std::move(document), overrides, std::move(given));
     PlanKeys plan;
     config::ReadNotes notes;
-    plan_schema().read(plan, document, &notes);
-    std::vector<std::string> overridden;
-    for (const std::string& assignment : overrides) {
+    read_sections(plan, architecture, notes);
+    std::vector<std::string> overridden, model_overrides;
+    for (const std::string& assignment : without_architecture_file(overrides)) {
         const auto [key, value] = config::split_assignment(assignment);
         plan_schema().set(plan, key, value);
         overridden.push_back(plan_schema().resolve_path(key).value_or(key));
+        const std::string& path = overridden.back();
+        if (section_of(path) == kArchitecture)
+            model_overrides.push_back(
+                fmt::format("{}={}", path.substr(kArchitecture.size() + 1), value));
     }
-    plan_schema().require(plan, document);
-    read_architecture(plan, notes, document, format, check);
-    plan.source =
-        std::make_shared<const PlanSource>(PlanSource{std::move(document), std::move(overridden)});
+    if (architecture.in_place_of_the_plan)
+        require_flags(plan, *architecture.in_place_of_the_plan, architecture.plan.file_name);
+    plan_schema().require(plan, architecture.plan);
+    read_architecture(plan, notes, architecture, check);
+    plan.source = std::make_shared<const PlanSource>(
+        PlanSource{std::move(architecture.plan), std::move(overridden),
+                   std::move(architecture.file), std::move(model_overrides)});
     if (check == Check::plan) check_units(plan);
     return plan;
 }
@@ -291,9 +338,11 @@ std::string located(const PlanKeys& keys, std::string_view path, std::string_vie
     const auto& overridden = keys.source->overridden;
     const bool from_file =
         std::find(overridden.begin(), overridden.end(), path) == overridden.end();
-    const config::Value* value = from_file ? value_at(keys.source->document, path) : nullptr;
-    return value == nullptr ? std::string(message)
-                            : keys.source->document.describe(value->location(), message);
+    const config::Document& document =
+        section_of(path) == kArchitecture && keys.source->architecture ? *keys.source->architecture
+                                                                       : keys.source->document;
+    const config::Value* value = from_file ? value_at(document, path) : nullptr;
+    return value == nullptr ? std::string(message) : document.describe(value->location(), message);
 }
 
 PlanKeys read_plan_keys(const std::filesystem::path& path, std::span<const std::string> overrides) {
@@ -302,11 +351,12 @@ PlanKeys read_plan_keys(const std::filesystem::path& path, std::span<const std::
 
 PlanKeys read_plan_keys_unchecked(config::Document document,
                                   std::span<const std::string> overrides) {
-    return read(std::move(document), overrides, Check::keys);
+    return read(std::move(document), overrides, Check::keys, std::nullopt);
 }
 
-PlanKeys read_plan_keys(config::Document document, std::span<const std::string> overrides) {
-    return read(std::move(document), overrides, Check::plan);
+PlanKeys read_plan_keys(config::Document document, std::span<const std::string> overrides,
+                        std::optional<config::Document> architecture) {
+    return read(std::move(document), overrides, Check::plan, std::move(architecture));
 }
 
 }  // namespace isoflop::recipe

@@ -14,6 +14,7 @@
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/cost/memory_plan.hpp"
 #include "isoflop/model/trainable.hpp"
+#include "recipe/gpu_type.hpp"
 
 namespace isoflop::recipe {
 namespace {
@@ -157,6 +158,7 @@ Recipe recipe_of(const TrainKeys& keys, const Machine& machine) {
 }
 
 Recipe recipe_of(const TrainKeys& keys, const model::ModelConfig& model, const Machine& machine) {
+    check_gpu_type(keys.run.gpu_type);
     Recipe recipe;
     recipe.keys = keys;
     recipe.world_size = machine.world_size;
@@ -172,6 +174,11 @@ Recipe recipe_of(const TrainKeys& keys, const model::ModelConfig& model, const M
     resolve_schedule(recipe);
     resolve_execution(recipe, machine);
     return recipe;
+}
+
+Machine planned_machine(Machine here, const TrainKeys& keys) {
+    if (!keys.run.gpu_type.empty()) here.automatic_device = cost::DeviceKind::cuda;
+    return here;
 }
 
 cost::DeviceKind likely_device() {

@@ -50,8 +50,8 @@ constexpr std::array kRules = {
     Rule{"checkpoint_interval", free}, Rule{"keep_checkpoints", free},
     Rule{"always_save_checkpoint", free}, Rule{"log_interval", free},
     Rule{"log_save_interval", free}, Rule{"gradient_log_interval", free},
-    Rule{"detail_log_interval", free}, Rule{"expected_mfu", free}, Rule{"flop_convention", noted},
-    Rule{"save_log_to_json", free}, Rule{"tensorboard", free},
+    Rule{"detail_log_interval", free}, Rule{"gpu_type", free}, Rule{"expected_mfu", free},
+    Rule{"flop_convention", noted}, Rule{"save_log_to_json", free}, Rule{"tensorboard", free},
     Rule{"allow_nonfinite_weights", free}, Rule{"sample_interval", free},
     Rule{"sample_prompt", free}};
 
@@ -176,6 +176,13 @@ std::vector<KeyChange> model_changes(const model::ModelConfig& before,
         changes.push_back({old_entries[i].first, old_entries[i].second, new_entries[i].second});
     }
     return changes;
+}
+
+std::optional<std::string> model_value(const model::ModelConfig& model, std::string_view key) {
+    for (auto& [name, value] : entries_of(model)) {
+        if (name == key) return std::move(value);
+    }
+    return std::nullopt;
 }
 
 ResumeChanges resume_changes(const Recipe& before, const Recipe& now) {

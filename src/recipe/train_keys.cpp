@@ -9,6 +9,7 @@
 #include "isoflop/config/json.hpp"
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/recipe/file_kind.hpp"
+#include "recipe/gpu_type.hpp"
 
 namespace isoflop::recipe {
 namespace {
@@ -56,6 +57,18 @@ void apply_overrides(TrainKeys& keys, std::span<const std::string> overrides) {
     }
 }
 
+/// Points at the name where it is that of the file.
+void check_gpu_type_at(const std::string& name, const config::Document& document) {
+    try {
+        check_gpu_type(name);
+    } catch (const ConfigError& error) {
+        const config::Value* value = document.root.find("gpu_type");
+        const bool of_file = value != nullptr && value->is_string() && value->as_string() == name;
+        if (!of_file) throw;
+        throw ConfigError(document.describe(value->location(), error.what()));
+    }
+}
+
 TrainKeys keys_of(const config::Document& document, std::span<const std::string> overrides) {
     refuse_retired(document);
     TrainKeys keys;
@@ -64,6 +77,7 @@ TrainKeys keys_of(const config::Document& document, std::span<const std::string>
     model::refuse_unknown_keys(train_schema(), notes, document, document.root);
     apply_overrides(keys, overrides);
     train_schema().require(keys, document);
+    check_gpu_type_at(keys.run.gpu_type, document);
     keys.model = with_default_preset(keys.model);
     (void)model::resolve_at(keys.model, document, document.root);
     return keys;

@@ -126,6 +126,7 @@ TrainKeys train_keys_of(const model::ModelConfig& model, const cost::Execution& 
     keys.optimizer.warmup_iters = std::clamp<std::int64_t>(run.steps / 100, 0, 2000);
     keys.optimizer.lr_decay_iters = run.steps;
     keys.execution = execution_keys_of(execution);
+    keys.run.gpu_type = run.gpu_type;
     keys.run.expected_mfu = run.expected_mfu;
     keys.run.flop_convention = run.flop_convention;
     return keys;

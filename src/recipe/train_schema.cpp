@@ -129,7 +129,8 @@ void add_device_and_attention(ExecutionFields& fields) {
                {.key = "dtype",
                 .help = "Storage of weights and activations: float32, tf32 (float32 with products "
                         "in tf32), bfloat16 or float16. A CPU always runs float32.",
-                .default_help = "bfloat16 on a GPU, float32 on a CPU"})
+                .default_help = "bfloat16 on a GPU, float32 on a CPU",
+                .excluded = {"float8", "fp8", "float4", "fp4", "int8"}})
         .field(&ExecutionKeys::attention_backend,
                {.key = "attention_backend",
                 .help = "Attention implementation. auto takes the fastest one that the device "
@@ -358,6 +359,12 @@ void add_logs_and_samples(RunFields& fields) {
                         "communication; the first eight iterations of a process have them too.",
                 .minimum = 1,
                 .maximum = 1e12})
+        .field(&RunKeys::gpu_type,
+               {.key = "gpu_type",
+                .help = "GPU that the run is planned for, by any of its names in the GPU table. "
+                        "--dry-run compares the memory plan with its memory; a run uses the GPU "
+                        "that it finds.",
+                .default_help = "the GPU of this machine"})
         .field(&RunKeys::expected_mfu,
                {.key = "expected_mfu",
                 .help = "Model FLOPs utilisation that reports hold the run against. A planned "

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/cost/memory_plan.hpp"
@@ -10,6 +11,12 @@
 #include "isoflop/scaling_law/law.hpp"
 
 namespace isoflop::report {
+
+/// Null without a number.
+template <class Number>
+nlohmann::ordered_json number_or_null(const std::optional<Number>& number) {
+    return number ? nlohmann::ordered_json(*number) : nlohmann::ordered_json(nullptr);
+}
 
 [[nodiscard]] nlohmann::ordered_json to_json(const model::ModelConfig& config);
 [[nodiscard]] nlohmann::ordered_json to_json(const model::ParameterTotals& totals);

@@ -30,8 +30,10 @@ std::string ratio_reason(const compat::ModelAnalysis& result) {
 }
 
 text::Table difference_table() {
-    return text::Table(
-        {{"", text::Align::left}, {"dsc180_a06"}, {"exact"}, {"why", text::Align::left}});
+    return text::Table({{"", text::Align::left},
+                        {"dsc180_a06"},
+                        {"exact"},
+                        {"why", text::Align::left, text::Wrap::yes}});
 }
 
 }  // namespace

@@ -1,13 +1,12 @@
 #include "isoflop/report/list_report.hpp"
 
-#include <fmt/compile.h>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "isoflop/base/text.hpp"
+#include "report/common_json.hpp"
 
 namespace isoflop::report {
 
@@ -54,7 +53,7 @@ std::string value_text(double value) {
 
 }  // namespace
 
-std::string gpus_text(const hardware::GpuTable& table, text::Colour colour) {
+std::string gpus_text(const hardware::GpuTable& table, text::Colour colour, std::size_t width) {
     std::vector<text::Column> columns{{"GPU", text::Align::left}};
     for (const DType dtype : kPrecisions) columns.push_back({std::string(short_name(dtype))});
     for (const char* title : {"GB", "GB/s", "link GB/s", "W"}) columns.push_back({title});
@@ -74,12 +73,11 @@ std::string gpus_text(const hardware::GpuTable& table, text::Colour colour) {
         cells.emplace_back(gpu.plan_only ? "plan only" : "");
         rows.row(std::move(cells));
     }
-    std::string text = rows.str("", colour);
+    std::string text = rows.str("", colour, width);
     text += fmt::format(
-        "\n{} accelerators from {}. Peaks are dense TFLOP/s (int8: TOP/s), never 2:4-sparse; '-' "
-        "means not "
-        "supported or not published.\nLink is per GPU and direction. Plan only: `train` cannot run "
-        "on it. Sources and aliases: scaling-plan gpus --json\n",
+        "\n{} accelerators from {}.\nPeaks are dense TFLOP/s (int8: TOP/s), never 2:4-sparse; '-' "
+        "means not supported or not published. Link is per GPU and direction. Plan only: `train` "
+        "cannot run on it.\nSources and aliases: scaling-plan gpus --json\n",
         table.gpus().size(), table.source_name());
     return text;
 }
@@ -90,26 +88,24 @@ ordered_json gpus_json(const hardware::GpuTable& table) {
         ordered_json peaks = ordered_json::object();
         for (const DType dtype : kPrecisions) {
             const auto& peak = gpu.dense_peak_flops[static_cast<std::size_t>(dtype)];
-            peaks[std::string(short_name(dtype))] =
-                peak ? ordered_json(*peak) : ordered_json(nullptr);
+            peaks[std::string(short_name(dtype))] = number_or_null(peak);
         }
         ordered_json sources = ordered_json::object();
         for (const auto& [key, citation] : gpu.sources) sources[key] = citation;
-        list.push_back(
-            {{"id", gpu.id},
-             {"vendor", gpu.vendor},
-             {"aliases", gpu.aliases},
-             {"dense_peak_flops", peaks},
-             {"memory_gb", gpu.memory_gb},
-             {"usable_memory_bytes", gpu.usable_memory_bytes},
-             {"memory_bandwidth_bytes_per_s", gpu.memory_bandwidth_bytes_per_s},
-             {"link_name", gpu.link_name},
-             {"link_bytes_per_s", gpu.link_bytes_per_s},
-             {"tdp_watts", gpu.tdp_watts ? ordered_json(*gpu.tdp_watts) : ordered_json(nullptr)},
-             {"compute_capability", gpu.compute_capability},
-             {"plan_only", gpu.plan_only},
-             {"note", gpu.note},
-             {"sources", sources}});
+        list.push_back({{"id", gpu.id},
+                        {"vendor", gpu.vendor},
+                        {"aliases", gpu.aliases},
+                        {"dense_peak_flops", peaks},
+                        {"memory_gb", gpu.memory_gb},
+                        {"usable_memory_bytes", gpu.usable_memory_bytes},
+                        {"memory_bandwidth_bytes_per_s", gpu.memory_bandwidth_bytes_per_s},
+                        {"link_name", gpu.link_name},
+                        {"link_bytes_per_s", gpu.link_bytes_per_s},
+                        {"tdp_watts", number_or_null(gpu.tdp_watts)},
+                        {"compute_capability", gpu.compute_capability},
+                        {"plan_only", gpu.plan_only},
+                        {"note", gpu.note},
+                        {"sources", sources}});
     }
     return {{"kind", "gpus"}, {"table", table.source_name()}, {"gpus", list}};
 }
@@ -165,42 +161,60 @@ ordered_json laws_json(std::span<const scaling_law::Law> laws) {
     return {{"kind", "laws"}, {"laws", list}};
 }
 
+namespace {
+
+/// The cases of one group as a table; sources, which repeat, stand below it once each.
+class ValidationTable {
+public:
+    void add(const validation::ValidationCase& item) {
+        auto source = std::find(sources_.begin(), sources_.end(), item.source);
+        if (source == sources_.end()) source = sources_.insert(source, item.source);
+        const std::string state =
+            item.passed() ? std::string("ok") : "OUT: " + value_text(item.got);
+        table_.row({item.name, value_text(item.expected), error_text(item), tolerance_text(item),
+                    fmt::format("[{}]", source - sources_.begin() + 1), state});
+    }
+
+    [[nodiscard]] std::string str(const std::string& group, text::Colour colour,
+                                  std::size_t width) const {
+        std::string text = text::bold(group, colour) + "\n" + table_.str("  ", colour, width);
+        for (std::size_t i = 0; i < sources_.size(); ++i)
+            text += fmt::format("  [{}]  {}\n", i + 1, sources_[i]);
+        return text + "\n";
+    }
+
+private:
+    text::Table table_{{{"case", text::Align::left, text::Wrap::yes},
+                        {"expected"},
+                        {"error"},
+                        {"tolerance"},
+                        {"source"},
+                        {"", text::Align::left}}};
+    std::vector<std::string> sources_;
+};
+
+}  // namespace
+
 std::string validation_text(std::span<const validation::ValidationCase> cases, text::Colour colour,
-                            bool quiet) {
+                            bool quiet, std::size_t width) {
     std::string text;
     std::size_t failed = 0;
-    std::string group;
-    text::Table table({});
-    const auto new_table = [] {
-        return text::Table({{"case", text::Align::left},
-                            {"expected"},
-                            {"got"},
-                            {"error"},
-                            {"tolerance"},
-                            {"", text::Align::left},
-                            {"source", text::Align::left}});
-    };
-    const auto flush = [&] {
-        if (!group.empty() && !quiet)
-            text += text::bold(group, colour) + "\n" + table.str("  ", colour) + "\n";
-    };
-    for (const validation::ValidationCase& item : cases) {
-        if (item.group != group) {
-            flush();
-            group = item.group;
-            table = new_table();
+    for (std::size_t i = 0; i < cases.size();) {
+        const std::string& group = cases[i].group;
+        ValidationTable table;
+        for (; i < cases.size() && cases[i].group == group; ++i) {
+            const validation::ValidationCase& item = cases[i];
+            table.add(item);
+            if (item.passed()) continue;
+            ++failed;
+            if (quiet) {
+                text += fmt::format("OUT {}: expected {}, got {}\n", item.name,
+                                    value_text(item.expected), value_text(item.got));
+            }
         }
-        if (!item.passed()) ++failed;
-        table.row({item.name, value_text(item.expected), value_text(item.got), error_text(item),
-                   tolerance_text(item), item.passed() ? "ok" : "OUT", item.source});
-        if (quiet && !item.passed()) {
-            text += fmt::format("OUT {}: expected {}, got {}\n", item.name,
-                                value_text(item.expected), value_text(item.got));
-        }
+        if (!quiet) text += table.str(group, colour, width);
     }
-    flush();
-    text += fmt::format("{} cases, {} out of tolerance\n", cases.size(), failed);
-    return text;
+    return text + fmt::format("{} cases, {} out of tolerance\n", cases.size(), failed);
 }
 
 ordered_json validation_json(std::span<const validation::ValidationCase> cases) {
@@ -221,74 +235,6 @@ ordered_json validation_json(std::span<const validation::ValidationCase> cases) 
                         {"note", item.note}});
     }
     return {{"kind", "validate"}, {"cases", list}, {"count", cases.size()}, {"failed", failed}};
-}
-
-namespace {
-
-std::string quoted(const std::string& text) {
-    return ordered_json(text).dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-}
-
-std::string one_line(const std::string& text) {
-    return text.substr(0, text.find('\n'));
-}
-
-}  // namespace
-
-SweepTable::SweepTable(std::span<const planner::SweepAxis> axes) {
-    for (const planner::SweepAxis& axis : axes) {
-        std::size_t width = axis.path.size();
-        for (const std::string& value : axis.values) width = std::max(width, value.size());
-        axes_.push_back({&axis, width, quoted(axis.path)});
-    }
-}
-
-std::string SweepTable::header() const {
-    std::string line;
-    for (const Axis& column : axes_)
-        line += fmt::format("{:>{}}  ", column.axis->path, column.width);
-    line += fmt::format("{:>9}  {:>9}  {:>9}  {:>7}  {:>9}  {:>9}  {:>10}  {}\n", "N", "D", "C",
-                        "loss", "N*", "loss*", "GiB/GPU", "fits");
-    return line;
-}
-
-void SweepTable::append_row(std::string& out, const planner::SweepRow& row) const {
-    for (std::size_t i = 0; i < axes_.size(); ++i) {
-        const std::string& value = axes_[i].axis->values[row.value_indices[i]];
-        out.append(axes_[i].width - value.size(), ' ').append(value).append("  ");
-    }
-    if (!row.refusal.empty()) {
-        out.append("cannot be planned: ").append(one_line(row.refusal)).append("\n");
-        return;
-    }
-    fmt::format_to(
-        std::back_inserter(out),
-        FMT_COMPILE("{:>9}  {:>9}  {:>9.2e}  {:>7.4f}  {:>9}  {:>9.4f}  {:>10.2f}  {}\n"),
-        human_count(row.n_params), human_count(row.n_tokens), row.compute_flops, row.predicted_loss,
-        human_count(row.optimal_n_params), row.optimal_loss,
-        static_cast<double>(row.memory_bytes) / kGiB, row.fits ? "yes" : "no");
-}
-
-void SweepTable::append_json(std::string& out, const planner::SweepRow& row) const {
-    auto end = std::back_inserter(out);
-    out += "{\"values\":{";
-    for (std::size_t i = 0; i < axes_.size(); ++i) {
-        fmt::format_to(end, "{}{}:{}", i == 0 ? "" : ",", axes_[i].json_path,
-                       quoted(axes_[i].axis->values[row.value_indices[i]]));
-    }
-    if (!row.refusal.empty()) {
-        fmt::format_to(end, "}},\"refusal\":{}}}", quoted(row.refusal));
-        return;
-    }
-    fmt::format_to(
-        end,
-        FMT_COMPILE(
-            "}},\"n_params\":{:.0f},\"n_tokens\":{},\"compute_flops\":{},\"predicted_loss\":{},"
-            "\"training_flops_per_token\":{},\"optimal_n_params\":{},\"optimal_loss\":{},"
-            "\"memory_bytes\":{},\"fits\":{},\"constrained\":{}}}"),
-        row.n_params, row.n_tokens, row.compute_flops, row.predicted_loss,
-        row.training_flops_per_token, row.optimal_n_params, row.optimal_loss, row.memory_bytes,
-        row.fits, row.constrained);
 }
 
 }  // namespace isoflop::report

@@ -34,15 +34,13 @@ void flops_section(text::TextReport& report, const ModelAnalysis& analysis,
     const std::int64_t S = analysis.execution.sequence_length;
     report.section(fmt::format("2. FLOPs at S = {} (exact: every matrix product, full attention)",
                                with_separators(S)));
-    report.row("Forward per token",
-               fmt::format("{:.2f} GFLOP", analysis.forward_flops_per_token / 1e9));
+    report.row("Forward per token", text::flop_count(analysis.forward_flops_per_token));
     text::flop_rows(report, cost::forward_products(analysis.model, 1, S, cost::AttentionMask::full),
                     S);
     report.row("Forward per sequence",
-               fmt::format("{:.2f} TFLOP",
-                           static_cast<double>(analysis.forward_flops_per_sequence) / 1e12));
+               text::flop_count(static_cast<double>(analysis.forward_flops_per_sequence)));
     report.row(
-        "Training per token", fmt::format("{:.2f} GFLOP", analysis.training_flops_per_token / 1e9),
+        "Training per token", text::flop_count(analysis.training_flops_per_token),
         fmt::format("{} FLOP = 3 x forward",
                     with_separators(static_cast<std::int64_t>(analysis.training_flops_per_token))));
     report.row("Training on 1T tokens", human_flops(analysis.training_flops_1t_tokens) + " FLOP");
@@ -70,6 +68,7 @@ void memory_section(text::TextReport& report, const ModelAnalysis& analysis,
     text::memory_rows(report, analysis.memory);
     report.row("Total", human_bytes(static_cast<double>(analysis.memory.total_bytes())),
                "arena exact for our trainer; context estimated");
+    if (analysis.fit) recipe::fit_rows(report, *analysis.fit, analysis.gpu_id + " memory");
     if (options.megatron_memory) {
         report.row("Megatron estimate",
                    human_bytes(static_cast<double>(analysis.megatron.total_bytes())));
@@ -97,10 +96,10 @@ void memory_section(text::TextReport& report, const ModelAnalysis& analysis,
 void scaling_section(text::TextReport& report, const ModelAnalysis& analysis) {
     report.section("5. Scaling with sequence length (one sequence)");
     text::Table table(
-        {{"S"}, {"forward GFLOP/token"}, {"attention share"}, {"activations, fused"}, {"manual"}});
+        {{"S"}, {"forward per token"}, {"attention share"}, {"activations, fused"}, {"manual"}});
     for (const planner::SequencePoint& point : analysis.scaling) {
         table.row({with_separators(point.sequence_length),
-                   fmt::format("{:.2f}", point.forward_flops_per_token / 1e9),
+                   text::flop_count(point.forward_flops_per_token),
                    fmt::format("{:.1f} %", point.attention_core_share * 100),
                    human_bytes(static_cast<double>(point.fused_activation_bytes)),
                    human_bytes(static_cast<double>(point.manual_activation_bytes))});
@@ -112,10 +111,12 @@ void scaling_section(text::TextReport& report, const ModelAnalysis& analysis) {
 
 std::string model_text(const ModelAnalysis& analysis, const ModelTextOptions& options) {
     if (options.quiet) {
-        return fmt::format("parameters {}\ntraining GFLOP/token {:.2f}\nmemory {}\n",
+        const std::string fits =
+            !analysis.fit ? "" : fmt::format(" (fits: {})", analysis.fit->fits() ? "yes" : "no");
+        return fmt::format("parameters {}\ntraining {}/token\nmemory {}{}\n",
                            with_separators(analysis.parameters.total),
-                           analysis.training_flops_per_token / 1e9,
-                           human_bytes(static_cast<double>(analysis.memory.total_bytes())));
+                           text::flop_count(analysis.training_flops_per_token),
+                           human_bytes(static_cast<double>(analysis.memory.total_bytes())), fits);
     }
     text::TextReport report(options.colour);
     report.title(text::architecture_line(analysis.model));
@@ -181,6 +182,9 @@ nlohmann::ordered_json model_json(const ModelAnalysis& analysis) {
     json["execution"] = to_json(analysis.execution);
     json["attention"] = to_json(analysis.attention);
     json["memory"] = to_json(analysis.memory);
+    json["memory"]["gpu"] =
+        analysis.gpu_id.empty() ? ordered_json(nullptr) : ordered_json(analysis.gpu_id);
+    if (analysis.fit) json["memory"].update(recipe::fit_json(*analysis.fit));
     json["memory"]["megatron_estimate_bytes"] = analysis.megatron.total_bytes();
     json["layer_activations"] = layer;
     json["activation_choices"] = choices;

@@ -3,6 +3,8 @@
 
 #include "isoflop/report/plan_report.hpp"
 #include "report/common_json.hpp"
+#include "report/cost_report.hpp"
+#include "report/solved_report.hpp"
 
 namespace isoflop::report {
 
@@ -22,8 +24,7 @@ ordered_json memory_json(const planner::BackwardPlan& plan) {
                           {"slowdown_estimate", plan.memory.change->slowdown},
                           {"execution", to_json(plan.memory.change->execution)}};
     }
-    json["gpus_needed"] =
-        plan.memory.gpus_needed ? ordered_json(*plan.memory.gpus_needed) : ordered_json(nullptr);
+    json["gpus_needed"] = number_or_null(plan.memory.gpus_needed);
     const auto megatron = cost::megatron_estimate(plan.run.config.model, plan.run.parameters,
                                                   plan.run.config.execution);
     json["megatron_estimate"] = {{"model_state_bytes", megatron.model_state_bytes},
@@ -33,7 +34,28 @@ ordered_json memory_json(const planner::BackwardPlan& plan) {
     return json;
 }
 
-ordered_json optimum_json(const planner::OptimumComparison& optimum) {
+/// The plan that --emit-plan writes.
+ordered_json advice_json(const planner::BackwardPlan& plan) {
+    if (!plan.advice) return nullptr;
+    const planner::BackwardPlan& advised = *plan.advice->plan;
+    return {{"n_params", advised.run.parameters.total},
+            {"n_tokens", advised.tokens.n_tokens},
+            {"epochs", advised.tokens.epochs},
+            {"predicted_loss", advised.loss.total},
+            {"loss_with_repetition", advised.loss_with_repetition.total},
+            {"training_flops_per_token", advised.run.exact_flops_per_token},
+            {"tokens_per_step", advised.schedule.tokens_per_step},
+            {"usual_batch_tokens", advised.batch.usual_tokens},
+            {"steps", advised.schedule.steps},
+            {"seconds", advised.schedule.seconds},
+            {"memory_bytes", advised.memory.planned_bytes},
+            {"capacity_bytes", advised.memory.capacity_bytes},
+            {"execution", to_json(advised.run.config.execution)},
+            {"model", to_json(advised.run.config.model)}};
+}
+
+ordered_json optimum_json(const planner::BackwardPlan& plan) {
+    const planner::OptimumComparison& optimum = plan.optimum;
     ordered_json json = to_json(optimum.six_nd);
     json["convention"] = "C = 6 N D";
     json["tokens_per_parameter"] = optimum.tokens_per_parameter;
@@ -51,6 +73,17 @@ ordered_json optimum_json(const planner::OptimumComparison& optimum) {
             optimum.exact->grid_training_flops_per_token;
         json["architecture"]["model"] = to_json(optimum.exact->grid_config);
     }
+    json["data_bind"] = optimum.data_bind;
+    json["memory_binds"] = optimum.memory_binds;
+    json["unplanned"] = nullptr;
+    if (!optimum.unplanned.empty()) json["unplanned"] = optimum.unplanned;
+    json["within_data"] = nullptr;
+    if (optimum.within_data) {
+        json["within_data"] = to_json(optimum.within_data->continuous);
+        json["within_data"]["scale"] = optimum.within_data->scale;
+    }
+    json["best"] = to_json(optimum.best);
+    json["advised"] = advice_json(plan);
     return json;
 }
 
@@ -100,6 +133,8 @@ ordered_json plan_json(const planner::BackwardPlan& plan) {
     json["flops_per_token_by_convention"] = conventions_json(plan.run.convention_flops_per_token);
     json["law"] = {{"id", plan.law.id}, {"title", plan.law.title}, {"source", plan.law.source}};
     json["loss"] = to_json(plan.loss);
+    json["loss_with_repetition"] = to_json(plan.loss_with_repetition);
+    json["effective_tokens"] = tokens.effective;
     json["verification"] = verification_json(plan.verification);
     json["execution"] = to_json(plan.run.config.execution);
     json["attention"] = to_json(plan.run.attention);
@@ -118,7 +153,15 @@ ordered_json plan_json(const planner::BackwardPlan& plan) {
                         {"seconds_per_step", schedule.seconds_per_step},
                         {"tokens_per_second", schedule.tokens_per_second},
                         {"tokens_per_second_per_gpu", schedule.tokens_per_second_per_gpu}};
-    json["optimum"] = optimum_json(plan.optimum);
+    json["batch"] = {{"tokens", plan.batch.batch_tokens},
+                     {"usual_tokens", plan.batch.usual_tokens},
+                     {"unusual", plan.batch.is_unusual()},
+                     {"advised_tokens", plan.batch.advised_tokens},
+                     {"advised_batch_size", plan.batch.micro_batch_size},
+                     {"advised_gradient_accumulation_steps", plan.batch.grad_accum_steps}};
+    json["optimum"] = optimum_json(plan);
+    json["solved"] = solved_json(plan);
+    add_cost(json, plan.cost);
     json["warnings"] = plan.warnings;
     return json;
 }

@@ -21,7 +21,8 @@ constexpr int kSamples = 96;
 constexpr double kWidthFactor = 10;    ///< the curve reaches this far beyond plan and optimum
 constexpr double kNearOptimum = 0.01;  ///< nats; the shaded models are this close to the optimum
 
-/// One model of the family, trained with the compute of the plan.
+/// One model of the family, trained with the compute of the plan; repeated tokens have the value
+/// that they have.
 struct Sample {
     double n_params = 0, n_tokens = 0, loss = 0;
 };
@@ -30,6 +31,7 @@ struct Sample {
 struct Curve {
     std::vector<Sample> samples;
     Sample plan, optimum;
+    double allowed_tokens = 0;
 };
 
 /// The scale at which `value(scale)`, which grows with the scale, reaches `target`.
@@ -47,17 +49,24 @@ Curve curve_of(const BackwardPlan& plan) {
     const planner::ShapeFamily family = planner::shape_family(
         plan.run.config.model, plan.run.config.execution.sequence_length, plan.law.counts);
     const double compute = plan.budget.compute_flops;
+    const scaling_law::DataSupply& data = plan.tokens.data;
     const auto sample = [&](double scale) {
         const double n_params = family.n_params(scale);
         const double n_tokens = compute / family.training_flops_per_token(scale);
-        return Sample{n_params, n_tokens, scaling_law::loss(plan.law, n_params, n_tokens).total};
+        return Sample{
+            n_params, n_tokens,
+            scaling_law::loss_with_repetition(plan.law, n_params, n_tokens, data.unique_tokens)
+                .total};
     };
-    const planner::FamilyOptimum best = planner::family_optimum(
-        plan.run.config.model, plan.run.config.execution.sequence_length, plan.law, compute);
+    const scaling_law::Optimum best =
+        planner::family_optimum(plan.run.config.model, plan.run.config.execution.sequence_length,
+                                plan.law, compute, data)
+            .continuous;
     Curve curve;
     curve.plan = {plan.tokens.n_tokens / plan.optimum.tokens_per_parameter, plan.tokens.n_tokens,
-                  plan.loss.total};
-    curve.optimum = sample(best.scale);
+                  plan.loss_with_repetition.total};
+    curve.optimum = {best.n_params, best.n_tokens, best.loss.total};
+    curve.allowed_tokens = data.allowed_tokens;
     const auto n_params = [&](double scale) { return family.n_params(scale); };
     const auto [least, most] = std::minmax(curve.plan.n_params, curve.optimum.n_params);
     const double first = std::log(scale_where(n_params, least / kWidthFactor));
@@ -153,7 +162,8 @@ std::string token_axis(const Curve& curve, const Axis& x) {
 /// Shades the models whose loss is within kNearOptimum of the smallest.
 std::string near_optimum(const Curve& curve, const Axis& x) {
     const auto near = [&](const Sample& each) {
-        return each.loss <= curve.optimum.loss + kNearOptimum;
+        return each.loss <= curve.optimum.loss + kNearOptimum &&
+               each.n_tokens <= curve.allowed_tokens;
     };
     const auto first = std::find_if(curve.samples.begin(), curve.samples.end(), near);
     if (first == curve.samples.end()) return {};
@@ -207,8 +217,12 @@ std::pair<Mark, Mark> marks_of(const BackwardPlan& plan, const Curve& curve, con
                    plan_x + (left ? -24 : 24),
                    below,
                    left ? "end" : "start"};
-    Mark optimum_mark{"optimum", curve.optimum,         "optimum", optimum_x + (left ? 24 : -24),
-                      below,     left ? "start" : "end"};
+    Mark optimum_mark{plan.optimum.within_data ? "optimum within the data" : "optimum",
+                      curve.optimum,
+                      "optimum",
+                      optimum_x + (left ? 24 : -24),
+                      below,
+                      left ? "start" : "end"};
     if (y.at(curve.optimum.loss) - plan_y > 40) {
         const bool room_right = plan_x < (kLeft + kRight) / 2;
         plan_mark.label_x = plan_x + (room_right ? 14 : -14);
@@ -238,11 +252,14 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-seri
 
 std::string plan_plot_svg(const BackwardPlan& plan) {
     const Curve curve = curve_of(plan);
-    double highest = curve.plan.loss;
+    double highest = curve.plan.loss, least = curve.optimum.loss;
     std::string points;
-    for (const Sample& sample : curve.samples) highest = std::max(highest, sample.loss);
+    for (const Sample& sample : curve.samples) {
+        highest = std::max(highest, sample.loss);
+        least = std::min(least, sample.loss);
+    }
     // The labels of the two marks need room below the curve.
-    const double lowest = curve.optimum.loss - 0.25 * (highest - curve.optimum.loss);
+    const double lowest = least - 0.25 * (highest - least);
     const std::vector<double> losses = text::svg::linear_ticks(lowest, highest);
     const Axis x({curve.samples.front().n_params, curve.samples.back().n_params}, {kLeft, kRight},
                  text::svg::Scale::logarithmic);

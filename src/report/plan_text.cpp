@@ -1,14 +1,16 @@
 // A backward plan for people, section by section in the order it was worked out.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "isoflop/base/text.hpp"
+#include "isoflop/planner/optimum.hpp"
 #include "isoflop/report/plan_report.hpp"
 #include "isoflop/scaling_law/law.hpp"
 #include "isoflop/text/sections.hpp"
+#include "report/cost_report.hpp"
+#include "report/solved_report.hpp"
 
 namespace isoflop::report {
 namespace {
@@ -28,8 +30,8 @@ using planner::BackwardPlan;
 void budget_section(text::TextReport& report, const BackwardPlan& plan) {
     const planner::ComputeBudget& budget = plan.budget;
     report.section("1. Compute budget");
-    report.row("GPUs", fmt::format("{:.0f} x {}", budget.num_gpus, budget.gpu_id));
-    report.row("Time", fmt::format("{:g} h", budget.hours), human_seconds(budget.hours * 3600));
+    report.row("GPUs", fmt::format("{:.0f} x {}", budget.num_gpus, budget.gpu_id), gpus_note(plan));
+    report.row("Time", fmt::format("{:g} h", budget.hours), hours_note(plan));
     report.row("Peak per GPU", fmt::format("{:.1f} TFLOP/s", budget.peak_flops_per_gpu / 1e12),
                fmt::format("dense {}, {}", short_name(budget.dtype),
                            budget.peak_from_table ? budget.gpu_source : "given in the config"));
@@ -67,10 +69,10 @@ void flops_section(text::TextReport& report, const BackwardPlan& plan,
     report.section("3. FLOPs per token");
     const std::int64_t S = plan.run.config.execution.sequence_length;
     report.row("Sequence length S", with_separators(S) + " tokens");
-    report.row("Forward", fmt::format("{:.2f} GFLOP", plan.forward_flops_per_token / 1e9),
+    report.row("Forward", text::flop_count(plan.forward_flops_per_token),
                "exact: every matrix product, full attention");
     report.row(
-        "Training", fmt::format("{:.2f} GFLOP", plan.run.exact_flops_per_token / 1e9),
+        "Training", text::flop_count(plan.run.exact_flops_per_token),
         fmt::format("{} FLOP = 3 x forward",
                     with_separators(static_cast<std::int64_t>(plan.run.exact_flops_per_token))));
     if (options.show_breakdown) {
@@ -94,8 +96,7 @@ void flops_section(text::TextReport& report, const BackwardPlan& plan,
 void token_section(text::TextReport& report, const BackwardPlan& plan) {
     const planner::TokenBudget& tokens = plan.tokens;
     report.section("4. Tokens");
-    report.row("Tokens D", human_count(tokens.n_tokens),
-               tokens.constrained ? "limited by the data" : "= C / training FLOPs per token");
+    report.row("Tokens D", human_count(tokens.n_tokens), tokens_note(plan));
     if (tokens.data_limited) {
         report.row("Data limit", human_count(*tokens.data_limited), "dataset_size x max_epochs");
         report.row("Epochs", fmt::format("{:.3g}", tokens.epochs));
@@ -128,6 +129,13 @@ void loss_section(text::TextReport& report, const BackwardPlan& plan) {
                loss.standard_error ? fmt::format("+- {:.4f} nats per token (one standard error)",
                                                  *loss.standard_error)
                                    : "nats per token");
+    if (plan.tokens.epochs > 1) {
+        report.row("  with repetition valued",
+                   fmt::format("{:.4f}", plan.loss_with_repetition.total),
+                   fmt::format("{} effective tokens, arXiv 2305.16264",
+                               human_count(plan.tokens.effective)));
+    }
+    target_loss_rows(report, plan);
 }
 
 void verification_section(text::TextReport& report, const BackwardPlan& plan) {
@@ -135,15 +143,14 @@ void verification_section(text::TextReport& report, const BackwardPlan& plan) {
     report.section("6. Verification");
     report.row("C recomputed from N and D", human_flops(check.recomputed_compute_flops) + " FLOP",
                fmt::format("relative error {:.1e}", check.relative_error));
-    report.row("6 N D rule", fmt::format("{:.2f} GFLOP/token", check.six_nd_flops / 1e9));
-    report.row("  - input embedding", fmt::format("{:+.2f} GFLOP", check.input_embedding / 1e9),
+    report.row("6 N D rule", text::flop_count(check.six_nd_flops) + "/token");
+    report.row("  - input embedding", text::flop_difference(check.input_embedding),
                "looked up, not multiplied");
-    report.row("  - norms and biases", fmt::format("{:+.4f} GFLOP", check.vectors / 1e9),
-               "no matrix product");
-    report.row("  + attention", fmt::format("{:+.2f} GFLOP", check.attention / 1e9),
+    report.row("  - norms and biases", text::flop_difference(check.vectors), "no matrix product");
+    report.row("  + attention", text::flop_difference(check.attention),
                "scores and values, which have no parameters");
     report.row(
-        "Exact", fmt::format("{:.2f} GFLOP/token", check.exact_flops / 1e9),
+        "Exact", text::flop_count(check.exact_flops) + "/token",
         fmt::format("{:+.1f} % against 6 N D", check.difference() / check.six_nd_flops * 100));
 }
 
@@ -159,26 +166,7 @@ void memory_section(text::TextReport& report, const BackwardPlan& plan,
     if (options.show_breakdown) text::memory_rows(report, memory);
     const auto total = static_cast<double>(memory.total_bytes());
     report.row("Total", human_bytes(total), "arena exact for our trainer; context estimated");
-    report.row("GPU memory", human_bytes(static_cast<double>(plan.memory.capacity_bytes)));
-    const auto headroom = static_cast<double>(plan.memory.headroom_bytes());
-    report.row("fits", plan.memory.fits() ? "yes" : "no",
-               plan.memory.fits() ? human_bytes(headroom) + " to spare"
-                                  : human_bytes(-headroom) + " too much");
-    if (plan.memory.change) {
-        report.row("Cheapest change", plan.memory.change->description);
-        report.row("", "",
-                   fmt::format("needs {}, about {:.0f} % slower",
-                               human_bytes(static_cast<double>(plan.memory.change->total_bytes)),
-                               plan.memory.change->slowdown * 100));
-    } else if (!plan.memory.fits() && plan.memory.gpus_needed) {
-        report.row("Fits from", with_separators(*plan.memory.gpus_needed) + " GPUs",
-                   fmt::format("with {}, fsdp, recompute=block, batch_size=1",
-                               to_string(plan.memory.gpus_needed_backend)));
-    } else if (!plan.memory.fits()) {
-        report.line(
-            "No data parallel setting makes it fit: the model needs tensor or pipeline "
-            "parallelism.");
-    }
+    recipe::fit_rows(report, plan.memory, "GPU memory");
     if (options.megatron_memory) megatron_rows(report, plan);
 }
 
@@ -189,6 +177,12 @@ void schedule_section(text::TextReport& report, const BackwardPlan& plan) {
                fmt::format("{} sequences", human_count(schedule.sequences_per_step)),
                fmt::format("{} tokens per step",
                            with_separators(static_cast<std::int64_t>(schedule.tokens_per_step))));
+    report.row("Usual batch", human_count(plan.batch.usual_tokens) + " tokens",
+               "0.58 D^0.571, Step Law (arXiv 2503.04715)");
+    if (plan.batch.is_unusual()) {
+        report.row("Batch advised", human_count(plan.batch.advised_tokens) + " tokens");
+        report.row("  to set", planner::batch_setting(plan.batch, plan.run.config.execution));
+    }
     report.row("Steps", with_separators(static_cast<std::int64_t>(schedule.steps)));
     report.row("Time", human_seconds(schedule.seconds),
                fmt::format("{} per step", human_seconds(schedule.seconds_per_step)));
@@ -201,102 +195,111 @@ void schedule_section(text::TextReport& report, const BackwardPlan& plan) {
 }
 
 std::string verdict(const BackwardPlan& plan) {
-    const double ratio =
-        plan.optimum.tokens_per_parameter / plan.optimum.optimal_tokens_per_parameter;
-    if (ratio > 1.1) return fmt::format("over-trained {:.1f}x", ratio);
-    if (ratio < 1 / 1.1) return fmt::format("under-trained {:.1f}x", 1 / ratio);
+    constexpr double kNear = 1.1;
+    const planner::OptimumComparison& optimum = plan.optimum;
+    if (!optimum.data_bind && !optimum.memory_binds) {
+        const double ratio = optimum.tokens_per_parameter / optimum.optimal_tokens_per_parameter;
+        if (ratio > kNear) return fmt::format("over-trained {:.1f}x", ratio);
+        if (ratio < 1 / kNear) return fmt::format("under-trained {:.1f}x", 1 / ratio);
+        return "near the optimum";
+    }
+    // With the tokens given, the size of the model is what can be chosen.
+    const double ratio = planner::parameters_of_law(plan) / optimum.best.n_params;
+    if (ratio > kNear) return fmt::format("{:.1f}x too large", ratio);
+    if (ratio < 1 / kNear) return fmt::format("{:.1f}x too small", 1 / ratio);
     return "near the optimum";
 }
 
-void optimum_section(text::TextReport& report, const BackwardPlan& plan) {
+/// The plan that --emit-plan writes.
+void advice_rows(text::TextReport& report, const BackwardPlan& plan) {
+    if (!plan.advice) return;
+    const BackwardPlan& advised = *plan.advice->plan;
+    const cost::Execution& execution = advised.run.config.execution;
+    report.row("Advised architecture", text::architecture_line(advised.run.config.model));
+    report.row("Advised execution", text::execution_line(execution));
+    report.row("Advised global batch", human_count(advised.batch.batch_tokens) + " tokens");
+    report.row("  to set", fmt::format("batch_size={}, gradient_accumulation_steps={}",
+                                       execution.micro_batch_size, execution.grad_accum_steps));
+    report.row("Advised memory", human_bytes(static_cast<double>(advised.memory.planned_bytes)),
+               human_bytes(static_cast<double>(advised.memory.headroom_bytes())) + " to spare");
+    report.row(
+        "Advised time", human_seconds(advised.schedule.seconds),
+        advised.tokens.epochs > 1 ? fmt::format("{:.3g} epochs", advised.tokens.epochs) : "");
+}
+
+/// Where the advice leaves what the laws were fitted to.
+void caution_row(text::TextReport& report, const BackwardPlan& plan) {
+    constexpr double kFewTokens = 1;  // per parameter; the experiments have several at least
+    if (!plan.advice || plan.advice->plan->optimum.tokens_per_parameter >= kFewTokens) return;
+    report.row("Caution", "extrapolated",
+               "under one token per parameter: models overfit, which no law here counts");
+}
+
+/// What is lost for want of unique tokens.
+void more_data_row(text::TextReport& report, const BackwardPlan& plan) {
+    if (!plan.optimum.within_data) return;
+    const scaling_law::Optimum& unlimited = plan.optimum.exact.value().continuous;
+    const scaling_law::Optimum& limited = plan.optimum.within_data->continuous;
+    report.row("More unique data",
+               fmt::format("{:+.4f} nats", unlimited.loss.total - limited.loss.total),
+               fmt::format("loss {:.4f} with {} at the same compute", unlimited.loss.total,
+                           human_count(unlimited.n_tokens)));
+}
+
+/// "data, memory"
+std::string limits(const BackwardPlan& plan) {
     const planner::OptimumComparison& optimum = plan.optimum;
-    report.section("9. What this compute is best spent on");
+    if (optimum.data_bind) return optimum.memory_binds ? "data, memory" : "data";
+    return optimum.memory_binds ? "memory" : "compute";
+}
+
+text::Table optimum_table(const BackwardPlan& plan) {
+    const planner::OptimumComparison& optimum = plan.optimum;
     text::Table table({{"", text::Align::left}, {"N*"}, {"D*"}, {"D*/N*"}, {"loss"}});
     const auto add = [&](std::string name, const scaling_law::Optimum& best) {
         table.row({std::move(name), human_count(best.n_params), human_count(best.n_tokens),
                    fmt::format("{:.1f}", best.n_tokens / best.n_params),
                    fmt::format("{:.4f}", best.loss.total)});
     };
+    const auto add_plan = [&](std::string name, const BackwardPlan& each) {
+        add(std::move(name), {.n_params = planner::parameters_of_law(each),
+                              .n_tokens = each.tokens.n_tokens,
+                              .loss = each.loss_with_repetition});
+    };
+    if (optimum.within_data) table.row({"without the data limit:"});
     add("C = 6 N D (closed form)", optimum.six_nd);
     if (optimum.exact) {
         add("exact FLOPs, same proportions", optimum.exact->continuous);
-        if (optimum.exact->on_grid) add("  as a real architecture", optimum.exact->grid);
+        const bool too_large = optimum.memory_binds && !optimum.within_data;
+        if (optimum.exact->on_grid)
+            add(fmt::format("  as a real architecture{}", too_large ? ", does not fit" : ""),
+                optimum.exact->grid);
     }
-    add("this plan", {.n_params = plan.tokens.n_tokens / optimum.tokens_per_parameter,
-                      .n_tokens = plan.tokens.n_tokens,
-                      .loss = plan.loss});
-    report.table(table);
-    if (optimum.exact && optimum.exact->on_grid) {
-        report.row("Real architecture", text::architecture_line(optimum.exact->grid_config));
-    }
+    if (optimum.within_data) add("this budget, within the data", optimum.within_data->continuous);
+    if (plan.advice) add_plan("advised, fits the GPUs", *plan.advice->plan);
+    add_plan("this plan", plan);
+    return table;
+}
+
+void optimum_section(text::TextReport& report, const BackwardPlan& plan) {
+    report.section("9. What this compute is best spent on");
+    report.table(optimum_table(plan));
+    report.row("Limit", limits(plan), planner::limit_text(plan));
     report.row("Verdict", verdict(plan),
-               fmt::format("loss {:+.4f} nats against the optimum", optimum.loss_gap));
+               fmt::format("loss {:+.4f} nats against the optimum", plan.optimum.loss_gap));
+    more_data_row(report, plan);
+    advice_rows(report, plan);
+    caution_row(report, plan);
 }
 
 std::string quiet_text(const BackwardPlan& plan) {
-    return fmt::format("N {}\nD {}\nC {}\nloss {:.4f}\nmemory {} (fits: {})\n",
+    return quiet_solution(plan) +
+           fmt::format("N {}\nD {}\nC {}\nloss {:.4f}\nmemory {} (fits: {})\n",
                        human_count(static_cast<double>(plan.run.parameters.total)),
                        human_count(plan.tokens.n_tokens), human_flops(plan.budget.compute_flops),
                        plan.loss.total,
                        human_bytes(static_cast<double>(plan.run.memory.total_bytes())),
                        plan.memory.fits() ? "yes" : "no");
-}
-
-std::string comparison_table(std::span<const NamedPlan> plans, text::Colour colour) {
-    std::vector<text::Column> columns{{"", text::Align::left}};
-    for (const NamedPlan& named : plans) columns.push_back({named.name});
-    text::Table table(std::move(columns));
-    const auto add = [&](std::string label, const auto& cell) {
-        std::vector<std::string> cells{std::move(label)};
-        for (const NamedPlan& named : plans) cells.push_back(cell(named.plan));
-        table.row(std::move(cells));
-    };
-    add("GPUs", [](const BackwardPlan& plan) {
-        return fmt::format("{:.0f} x {}", plan.budget.num_gpus, plan.budget.gpu_id);
-    });
-    add("hours", [](const BackwardPlan& plan) { return fmt::format("{:g}", plan.budget.hours); });
-    add("peak TFLOP/s", [](const BackwardPlan& plan) {
-        return fmt::format("{:.1f} {}", plan.budget.peak_flops_per_gpu / 1e12,
-                           short_name(plan.budget.dtype));
-    });
-    add("MFU", [](const BackwardPlan& plan) {
-        return fmt::format("{:.1f} % {}", plan.budget.mfu * 100, to_string(plan.budget.convention));
-    });
-    add("C", [](const BackwardPlan& plan) { return human_flops(plan.budget.compute_flops); });
-    add("N", [](const BackwardPlan& plan) {
-        return human_count(static_cast<double>(plan.run.parameters.total));
-    });
-    add("D", [](const BackwardPlan& plan) { return human_count(plan.tokens.n_tokens); });
-    add("D/N", [](const BackwardPlan& plan) {
-        return fmt::format("{:.1f}", plan.optimum.tokens_per_parameter);
-    });
-    add("GFLOP/token", [](const BackwardPlan& plan) {
-        return fmt::format("{:.2f}", plan.run.exact_flops_per_token / 1e9);
-    });
-    add("law", [](const BackwardPlan& plan) { return plan.law.id; });
-    add("loss", [](const BackwardPlan& plan) { return fmt::format("{:.4f}", plan.loss.total); });
-    add("N* (6ND)",
-        [](const BackwardPlan& plan) { return human_count(plan.optimum.six_nd.n_params); });
-    add("loss at N*", [](const BackwardPlan& plan) {
-        return fmt::format("{:.4f}", plan.optimum.six_nd.loss.total);
-    });
-    add("memory per GPU", [](const BackwardPlan& plan) {
-        return human_bytes(static_cast<double>(plan.run.memory.total_bytes()));
-    });
-    add("fits",
-        [](const BackwardPlan& plan) { return std::string(plan.memory.fits() ? "yes" : "no"); });
-    add("time", [](const BackwardPlan& plan) { return human_seconds(plan.schedule.seconds); });
-    return table.str("", colour);
-}
-
-std::size_t widest_line(std::string_view text) {
-    std::size_t widest = 0;
-    while (!text.empty()) {
-        const std::size_t end = std::min(text.find('\n'), text.size());
-        widest = std::max(widest, end);
-        text.remove_prefix(std::min(end + 1, text.size()));
-    }
-    return widest;
 }
 
 }  // namespace
@@ -318,22 +321,8 @@ std::string plan_text(const BackwardPlan& plan, const PlanTextOptions& options) 
     memory_section(report, plan, options);
     schedule_section(report, plan);
     optimum_section(report, plan);
+    cost_section(report, plan.cost);
     return report.str();
-}
-
-std::string comparison_text(std::span<const NamedPlan> plans, text::Colour colour,
-                            std::size_t width) {
-    std::string text;
-    while (!plans.empty()) {
-        std::size_t count = plans.size();
-        while (count > 1 &&
-               widest_line(comparison_table(plans.first(count), text::Colour::off)) > width)
-            --count;
-        if (!text.empty()) text += "\n";
-        text += comparison_table(plans.first(count), colour);
-        plans = plans.subspan(count);
-    }
-    return text;
 }
 
 }  // namespace isoflop::report

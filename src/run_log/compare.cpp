@@ -109,7 +109,8 @@ std::optional<double> improvement_percent(const std::vector<ComparedRun>& ranked
     return (worst - best) / worst * 100;
 }
 
-std::string run_table(const std::vector<ComparedRun>& runs, text::Colour colour) {
+std::string run_table(const std::vector<ComparedRun>& runs, text::Colour colour,
+                      std::size_t width) {
     using text::Align;
     text::Table table({{"Rank"},
                        {"Run", Align::left},
@@ -126,7 +127,7 @@ std::string run_table(const std::vector<ComparedRun>& runs, text::Colour colour)
                    number_or_dash(run.val_loss, 4), number_or_dash(run.mfu_percent, 2),
                    time_or_dash(run.time_ms), memory_or_dash(run.memory_gb)});
     }
-    return table.str("", colour);
+    return table.str("", colour, width);
 }
 
 std::string preset_table(const std::vector<PresetAverage>& presets, text::Colour colour) {
@@ -189,21 +190,46 @@ ordered_json json_of(const std::string& text) {
     return text.empty() ? ordered_json(nullptr) : ordered_json(text);
 }
 
+/// Whether a file is named as logs are: run_*.json, *.jsonl.
+bool is_named_as_log(const std::filesystem::path& path) {
+    return path.extension() == ".jsonl" ||
+           (path.extension() == ".json" && path.filename().string().starts_with("run_"));
+}
+
+bool is_log(const std::filesystem::path& path) {
+    try {
+        (void)read_compared_run(path);
+        return true;
+    } catch (const Error&) {
+        return false;
+    }
+}
+
+/// Logs of all paths; those that have none are `skipped`, unless no path has one.
+std::vector<std::filesystem::path> logs_of(std::span<const std::filesystem::path> paths,
+                                           std::vector<std::string>& skipped) {
+    std::vector<std::filesystem::path> logs;
+    for (const std::filesystem::path& path : paths) {
+        std::error_code error;
+        const bool is_other = paths.size() > 1 && std::filesystem::is_regular_file(path, error) &&
+                              !is_named_as_log(path) && !is_log(path);
+        const std::vector<std::filesystem::path> found =
+            is_other ? std::vector<std::filesystem::path>() : find_logs(path);
+        if (found.empty()) skipped.push_back(path.string());
+        logs.insert(logs.end(), found.begin(), found.end());
+    }
+    if (!logs.empty()) return logs;
+    throw IoError(fmt::format("'{}' holds no run: neither metrics.jsonl nor run_*.json",
+                              skipped.empty() ? std::string() : skipped.front()));
+}
+
 }  // namespace
 
 Comparison compare_runs(std::span<const std::filesystem::path> paths, std::size_t latest) {
     if (paths.empty()) throw ConfigError("compare needs run folders or run_*.json files");
-    std::vector<std::filesystem::path> logs;
-    for (const std::filesystem::path& path : paths) {
-        const std::vector<std::filesystem::path> found = find_logs(path);
-        if (found.empty()) {
-            throw IoError(fmt::format("'{}' holds no run: neither metrics.jsonl nor run_*.json",
-                                      path.string()));
-        }
-        logs.insert(logs.end(), found.begin(), found.end());
-    }
-    if (latest > 0 && latest < logs.size()) keep_latest(logs, latest);
     Comparison comparison;
+    std::vector<std::filesystem::path> logs = logs_of(paths, comparison.skipped);
+    if (latest > 0 && latest < logs.size()) keep_latest(logs, latest);
     for (const auto& log : logs) comparison.runs.push_back(read_compared_run(log));
     std::stable_sort(comparison.runs.begin(), comparison.runs.end(), ranks_before);
     comparison.presets = preset_averages(comparison.runs);
@@ -211,8 +237,8 @@ Comparison compare_runs(std::span<const std::filesystem::path> paths, std::size_
     return comparison;
 }
 
-std::string comparison_text(const Comparison& comparison, text::Colour colour) {
-    std::string text = run_table(comparison.runs, colour);
+std::string comparison_text(const Comparison& comparison, text::Colour colour, std::size_t width) {
+    std::string text = run_table(comparison.runs, colour, width);
     if (!comparison.runs.empty() && comparison.runs.front().val_loss) {
         const ComparedRun& best = comparison.runs.front();
         text += fmt::format("\nBest: {}, {}, validation loss {:.4f}\n", printable(best.name),
@@ -226,6 +252,8 @@ std::string comparison_text(const Comparison& comparison, text::Colour colour) {
     }
     text += convention_note(comparison.runs);
     text += state_notes(comparison.runs);
+    for (const std::string& path : comparison.skipped)
+        text += printable_lines(fmt::format("Note: {} holds no run, and is skipped\n", path));
     text += "\n" + text::bold("Averages by preset", colour) + "\n";
     return text + preset_table(comparison.presets, colour);
 }
@@ -259,6 +287,7 @@ ordered_json comparison_json(const Comparison& comparison) {
     }
     const bool any_evaluated = !comparison.runs.empty() && comparison.runs.front().val_loss;
     return {{"runs", runs},
+            {"skipped", comparison.skipped},
             {"best", any_evaluated ? runs.front()["run_name"] : ordered_json(nullptr)},
             {"improvement_percent", json_of(comparison.improvement_percent)},
             {"presets", presets}};

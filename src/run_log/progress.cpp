@@ -10,6 +10,8 @@
 
 #include "isoflop/base/printable.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/text/fit.hpp"
+#include "isoflop/text/sections.hpp"
 #include "isoflop/text/terminal.hpp"
 
 namespace isoflop::run_log {
@@ -47,6 +49,72 @@ double median(std::vector<double> values) {
 std::string counter(std::int64_t iter, std::int64_t max_iters) {
     const std::string total = fmt::format("{}", max_iters);
     return fmt::format("{:>{}}/{}", iter, total.size(), total);
+}
+
+/// A column of an iteration's line.
+struct Figure {
+    int rank = 0;  ///< where not all have room, those of lower rank stay
+    std::string text;
+    std::size_t widest = 0;  ///< columns that it may take in any line of the run
+};
+
+std::string labelled(std::string_view label, std::string_view value, std::size_t width) {
+    return fmt::format("{}{}{:>{}}", label, label.empty() ? "" : " ", value, width);
+}
+
+std::vector<Figure> utilisation_figures(const std::optional<UtilisationRecord>& use) {
+    if (!use) {
+        return {{2, labelled("", "- tok/s", 13), 13},
+                {3, labelled("MFU", kUnknown, 5), 10},
+                {7, labelled("HFU", kUnknown, 5), 10},
+                {8, labelled("", "- FLOP/s", 19), 21}};
+    }
+    const std::string mfu = use->convention == "exact" ? "MFU" : "MFU(" + use->convention + ")";
+    const std::string rates = flop_rates(use->flops_achieved, use->hardware_peak_flops);
+    return {{2, labelled("", tokens_per_second(use->tokens_per_sec) + " tok/s", 13), 13},
+            {3, labelled(mfu, fmt::format("{:.1f}%", use->mfu * 100), 5), 10},
+            {7, labelled("HFU", fmt::format("{:.1f}%", use->hfu * 100), 5), 10},
+            {8, labelled("", rates, 19), 21}};
+}
+
+/// Of an iteration's line, from left to right.
+std::vector<Figure> figures_of(const IterationRecord& record, std::int64_t max_iters,
+                               std::optional<double> remaining_seconds, text::Colour colour) {
+    const std::string loss = text::bold(fmt::format("{:7.4f}", record.loss), colour);
+    const std::string left =
+        remaining_seconds ? human_seconds(*remaining_seconds) : std::string(kUnknown);
+    const std::string memory =
+        record.memory ? memory_amounts(record.memory->allocated_gb, record.memory->max_allocated_gb)
+                      : std::string(kUnknown);
+    std::vector<Figure> figures{{0, labelled("iter", counter(record.iter, max_iters), 0)},
+                                {0, labelled("loss", loss, 0), 12},
+                                {5, labelled("lr", fmt::format("{:.2e}", record.lr), 0), 11},
+                                {4, labelled("", step_time(record.time_ms), 10), 10}};
+    for (Figure& figure : utilisation_figures(record.utilisation))
+        figures.push_back(std::move(figure));
+    figures.push_back({6, labelled("mem", memory, 13), 19});
+    figures.push_back({5, labelled("norm", fmt::format("{:.3f}", record.grad_norm), 6), 12});
+    figures.push_back({0, labelled("ETA", left, 0), 13});
+    return figures;
+}
+
+/// Drops figures of the highest ranks until the line fits; false if it never does. `taken`: columns
+/// of what follows.
+bool keep_what_fits(std::vector<Figure>& figures, std::size_t width, std::size_t taken) {
+    const auto needed = [&] {
+        std::size_t sum = taken + kColumnGap.size() * (figures.size() - 1);
+        for (const Figure& figure : figures)
+            sum += std::max(figure.widest, text::display_width(figure.text));
+        return sum;
+    };
+    while (needed() > width) {
+        const auto last =
+            std::max_element(figures.begin(), figures.end(),
+                             [](const Figure& a, const Figure& b) { return a.rank < b.rank; });
+        if (last->rank == 0) return false;
+        figures.erase(last);
+    }
+    return true;
 }
 
 }  // namespace
@@ -96,41 +164,24 @@ std::string flop_rates(double achieved, double peak) {
 }
 
 std::string iteration_line(const IterationRecord& record, std::int64_t max_iters,
-                           std::optional<double> remaining_seconds, text::Colour colour) {
-    std::string line = fmt::format("iter {}", counter(record.iter, max_iters));
-    const auto column = [&](std::string_view label, std::string_view value, std::size_t width) {
-        line += kColumnGap;
-        if (!label.empty()) line += fmt::format("{} ", label);
-        line += fmt::format("{:>{}}", value, width);
-    };
-    column("loss", text::bold(fmt::format("{:7.4f}", record.loss), colour), 0);
-    column("lr", fmt::format("{:.2e}", record.lr), 0);
-    column("", step_time(record.time_ms), 10);
-    if (record.utilisation) {
-        const UtilisationRecord& use = *record.utilisation;
-        column("", tokens_per_second(use.tokens_per_sec) + " tok/s", 13);
-        const std::string mfu = use.convention == "exact" ? "MFU" : "MFU(" + use.convention + ")";
-        column(mfu, fmt::format("{:.1f}%", use.mfu * 100), 5);
-        column("HFU", fmt::format("{:.1f}%", use.hfu * 100), 5);
-        column("", flop_rates(use.flops_achieved, use.hardware_peak_flops), 19);
-    } else {
-        column("", "- tok/s", 13);
-        column("MFU", kUnknown, 5);
-        column("HFU", kUnknown, 5);
-        column("", "- FLOP/s", 19);
-    }
-    column("mem",
-           record.memory
-               ? memory_amounts(record.memory->allocated_gb, record.memory->max_allocated_gb)
-               : std::string(kUnknown),
-           13);
-    column("norm", fmt::format("{:.3f}", record.grad_norm), 6);
-    column("ETA", remaining_seconds ? human_seconds(*remaining_seconds) : std::string(kUnknown), 0);
+                           std::optional<double> remaining_seconds, text::Colour colour,
+                           std::size_t width) {
+    const std::vector<Figure> all = figures_of(record, max_iters, remaining_seconds, colour);
+    std::string note;
     if (record.skipped) {
-        line += std::isfinite(record.grad_norm) ? "  skipped: every target is ignored"
-                                                : "  skipped: gradients not finite";
+        note = std::isfinite(record.grad_norm) ? "  skipped: every target is ignored"
+                                               : "  skipped: gradients not finite";
     }
-    return line;
+    std::vector<Figure> figures = all;
+    if (!keep_what_fits(figures, width, note.size()) && !note.empty()) {
+        note = "  skipped";
+        figures = all;
+        (void)keep_what_fits(figures, width, note.size());
+    }
+    std::string line;
+    for (const Figure& figure : figures)
+        line += fmt::format("{}{}", line.empty() ? "" : kColumnGap, figure.text);
+    return line + note;
 }
 
 std::string detail_block(const IterationRecord& record) {
@@ -138,27 +189,27 @@ std::string detail_block(const IterationRecord& record) {
     const GradientRecord& gradients = *record.gradients;
     std::string block;
     block +=
-        fmt::format("    gradient norm of layers  min {:.3e}  mean {:.3e}  max {:.3e}\n",
+        fmt::format("    layer norms    min {:.3e}  mean {:.3e}  max {:.3e}\n",
                     gradients.min_layer_norm, gradients.mean_layer_norm, gradients.max_layer_norm);
-    block += fmt::format(
-        "    gradients                mean {:.3e}  std {:.3e}  min {:.3e}  max {:.3e}\n",
-        gradients.grad_mean, gradients.grad_std, gradients.grad_min, gradients.grad_max);
+    block += fmt::format("    gradients      mean {:.3e}  std {:.3e}  min {:.3e}  max {:.3e}\n",
+                         gradients.grad_mean, gradients.grad_std, gradients.grad_min,
+                         gradients.grad_max);
     if (record.memory) {
         block +=
-            fmt::format("    process memory           now/peak {}\n",
+            fmt::format("    process memory now/peak {}\n",
                         memory_amounts(record.memory->reserved_gb, record.memory->max_reserved_gb));
     }
     if (record.communication) {
         const CommunicationRecord& communication = *record.communication;
-        block += fmt::format("    communication            {} sent, {:.1f} ms, {:.1f} ms exposed\n",
+        block += fmt::format("    communication  {} sent, {:.1f} ms, {:.1f} ms exposed\n",
                              human_bytes(static_cast<double>(communication.bytes_sent)),
                              communication.ms, communication.exposed_ms);
     }
     if (record.utilisation) {
         block +=
-            fmt::format("    model FLOPs per token    {:.3f} GFLOP ({}), attention/FFN {:.3f}\n",
-                        record.utilisation->flops_per_token / 1e9, record.utilisation->convention,
-                        record.utilisation->attention_to_ffn_ratio);
+            fmt::format("    model FLOPs    {} per token ({}), attention/FFN {:.3f}\n",
+                        text::flop_count(record.utilisation->flops_per_token, 3),
+                        record.utilisation->convention, record.utilisation->attention_to_ffn_ratio);
     }
     return block;
 }
@@ -186,8 +237,8 @@ void Progress::iteration(const IterationRecord& record) {
     const bool on_interval = record.iter % std::max<std::int64_t>(options_.log_interval, 1) == 0;
     const bool last = record.iter == options_.max_iters - 1;
     if (on_interval || last || record.gradients || record.skipped) {
-        keep(iteration_line(record, options_.max_iters, left, options_.colour) + "\n" +
-             detail_block(record));
+        keep(iteration_line(record, options_.max_iters, left, options_.colour, options_.width) +
+             "\n" + detail_block(record));
         return;
     }
     constexpr std::chrono::milliseconds kLeastBetweenLiveLines{100};
@@ -195,9 +246,10 @@ void Progress::iteration(const IterationRecord& record) {
     if (!options_.terminal || now - last_live_ < kLeastBetweenLiveLines) return;
     last_live_ = now;
     // The last column stays free: some terminals wrap when it is filled.
-    const std::string text = iteration_line(record, options_.max_iters, left);
-    out_ << '\r' << text.substr(0, std::max<std::size_t>(options_.width, 1) - 1) << "\033[K"
-         << std::flush;
+    const std::size_t room = std::max<std::size_t>(options_.width, 1) - 1;
+    const std::string text =
+        iteration_line(record, options_.max_iters, left, text::Colour::off, room);
+    out_ << '\r' << text.substr(0, room) << "\033[K" << std::flush;
     live_ = true;
 }
 

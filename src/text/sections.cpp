@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+#include <string_view>
+
 #include "isoflop/base/text.hpp"
 
 namespace isoflop::text {
@@ -30,6 +33,27 @@ std::string execution_line(const cost::Execution& execution) {
                        execution.world_size, execution.micro_batch_size, execution.sequence_length);
 }
 
+std::string flop_count(double flops, int decimals) {
+    struct Unit {
+        double size;
+        std::string_view name;
+    };
+    // Counts per token of all models but the largest are compared in GFLOP.
+    static constexpr std::array<Unit, 3> kUnits{{{1e9, "GFLOP"}, {1e6, "MFLOP"}, {1e3, "KFLOP"}}};
+    constexpr double kTera = 1e12;
+    const double magnitude = std::abs(flops);
+    if (magnitude >= 10 * kTera) return fmt::format("{:.{}f} TFLOP", flops / kTera, decimals);
+    for (const Unit& unit : kUnits) {
+        if (magnitude >= unit.size)
+            return fmt::format("{:.{}f} {}", flops / unit.size, decimals, unit.name);
+    }
+    return fmt::format("{:.0f} FLOP", flops);
+}
+
+std::string flop_difference(double flops) {
+    return (flops < 0 ? "" : "+") + flop_count(flops);
+}
+
 void parameter_rows(TextReport& report, const model::ParameterTotals& totals) {
     for (std::size_t i = 0; i < model::kComponentCount; ++i) {
         if (totals.by_component[i] == 0) continue;
@@ -51,7 +75,7 @@ void flop_rows(TextReport& report, const std::vector<cost::MatrixProduct>& produ
         if (groups[i] == 0) continue;
         const double share = static_cast<double>(groups[i]);
         report.row(fmt::format("  {}", to_string(static_cast<cost::FlopGroup>(i))),
-                   fmt::format("{:.4g} GFLOP", share / static_cast<double>(tokens) / 1e9),
+                   flop_count(share / static_cast<double>(tokens)),
                    fmt::format("{:5.2f} % of forward", share / total * 100));
     }
 }
@@ -68,16 +92,15 @@ void memory_rows(TextReport& report, const cost::MemoryPlan& plan) {
 void convention_row(TextReport& report, const std::array<double, cost::kConventionCount>& flops,
                     cost::Convention convention) {
     report.row(fmt::format("Training, {}", to_string(convention)),
-               fmt::format("{:.2f} GFLOP", flops[static_cast<std::size_t>(convention)] / 1e9),
-               cost::formula(convention));
+               flop_count(flops[static_cast<std::size_t>(convention)]), cost::formula(convention));
 }
 
 void convention_table(TextReport& report, const std::array<double, cost::kConventionCount>& flops) {
     report.line("Training FLOPs per token by convention:");
     for (std::size_t i = 0; i < cost::kConventionCount; ++i) {
         const auto convention = static_cast<cost::Convention>(i);
-        report.row(fmt::format("  {}", to_string(convention)),
-                   fmt::format("{:.2f} GFLOP", flops[i] / 1e9), cost::formula(convention));
+        report.row(fmt::format("  {}", to_string(convention)), flop_count(flops[i]),
+                   cost::formula(convention));
     }
 }
 

@@ -1,5 +1,6 @@
 #include "isoflop/text/terminal.hpp"
 
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -21,6 +22,11 @@ std::optional<std::size_t> terminal_width(int descriptor) {
     if (isatty(descriptor) == 0) return std::nullopt;
     if (ioctl(descriptor, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return std::nullopt;
     return size.ws_col;
+}
+
+bool reader_has_left(int descriptor) {
+    pollfd state{.fd = descriptor, .events = POLLOUT, .revents = 0};
+    return poll(&state, 1, 0) > 0 && (state.revents & (POLLERR | POLLHUP)) != 0;
 }
 
 }  // namespace isoflop::text

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "isoflop/base/printable.hpp"
+#include "row_columns.hpp"
 
 namespace isoflop::text {
 namespace {
@@ -79,6 +80,8 @@ void TextReport::section(std::string_view text) {
 }
 
 void TextReport::row(std::string_view label, std::string_view value, std::string_view note) {
+    static_assert(kValueColumn == 2 + kLabelWidth + 1 &&
+                  kNoteColumn == kValueColumn + kValueWidth + 1);
     std::string line = "  " + padded(printable(label), kLabelWidth, Align::left) + " " +
                        padded(printable_lines(value), kValueWidth, Align::left);
     if (!note.empty()) line += " " + printable_lines(note);
@@ -91,7 +94,7 @@ void TextReport::line(std::string_view text) {
 }
 
 void TextReport::table(const Table& table) {
-    text_ += table.str("  ", colour_);
+    text_ += table.str("  ", colour_, kReportWidth);
 }
 
 }  // namespace isoflop::text

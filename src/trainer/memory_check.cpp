@@ -4,6 +4,7 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/hardware/gpu_table.hpp"
 #include "isoflop/text/sections.hpp"
 
 namespace isoflop::trainer {
@@ -33,19 +34,46 @@ MemoryNeed memory_need(const recipe::RunPlan& plan, const device::DeviceMemoryUs
             .available_bytes = use.arena_limit};
 }
 
-void check_memory(const recipe::RunPlan& plan, const device::DeviceMemoryUse& use) {
+MemoryVerdict memory_verdict(const recipe::RunPlan& plan, const device::DeviceMemoryUse& use,
+                             std::string device) {
     const MemoryNeed need = memory_need(plan, use);
-    if (need.fits()) return;
+    return {.device = std::move(device),
+            .fit = recipe::memory_fit(plan, need.available_bytes + need.overhead.opened_bytes,
+                                      recipe::KeysOf::training)};
+}
+
+MemoryVerdict planned_verdict(const recipe::RunPlan& plan, int ranks_on_host) {
+    const std::string& named = plan.config.keys.run.gpu_type;
+    if (plan.config.execution.device == cost::DeviceKind::cpu) {
+        const auto host =
+            device::open_device(cost::DeviceKind::cpu, {.ranks_on_host = ranks_on_host});
+        return memory_verdict(plan, host->memory_use(), "this machine");
+    }
+    const hardware::GpuTable& table = hardware::GpuTable::builtin();
+    const hardware::Gpu* const row = named.empty() ? nullptr : &table.at(named);
+    if (device::count_gpus().devices > 0) {
+        const auto gpu = device::open_gpu({});
+        const bool is_here = row == nullptr || table.find(gpu->info().name) == row;
+        if (is_here) return memory_verdict(plan, gpu->memory_use(), gpu->info().name);
+    }
+    if (row == nullptr) return {.device = "the GPU", .fit = {}};
+    return {.device = row->id,
+            .fit = recipe::memory_fit(plan, row->usable_memory_bytes, recipe::KeysOf::training)};
+}
+
+void check_memory(const recipe::RunPlan& plan, const device::DeviceMemoryUse& use) {
+    const MemoryVerdict verdict = memory_verdict(plan, use, {});
+    if (verdict.fit->fits()) return;
+    const MemoryNeed need = memory_need(plan, use);
     text::TextReport table(text::Colour::off);
     text::memory_rows(table, plan.memory);
     throw Error(
         ExitCode::out_of_memory,
-        fmt::format("the run needs {} and this {} has {} for it ({}):\n{}a smaller "
-                    "batch_size, recompute=block or attention_backend=flash_attn_2 need "
-                    "less",
+        fmt::format("the run needs {} and this {} has {} for it ({}):\n{}What would fit: {}",
                     readable(need.needed_bytes()),
                     plan.config.execution.device == cost::DeviceKind::cuda ? "GPU" : "machine",
-                    readable(need.available_bytes), need.parts(), table.str()));
+                    readable(need.available_bytes), need.parts(), table.str(),
+                    recipe::advice(*verdict.fit)));
 }
 
 }  // namespace isoflop::trainer

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <string>
 
+#include "isoflop/comm/launch.hpp"
 #include "isoflop/cost/device_overhead.hpp"
 #include "isoflop/device/device.hpp"
 #include "isoflop/recipe/run_plan.hpp"
+#include "isoflop/trainer/startup_report.hpp"
 
 namespace isoflop::trainer {
 
@@ -27,7 +29,15 @@ struct MemoryNeed {
 [[nodiscard]] MemoryNeed memory_need(const recipe::RunPlan& plan,
                                      const device::DeviceMemoryUse& use);
 
-/// Throws Error with ExitCode::out_of_memory that names the parts.
+/// Of a device that is open: a run and a dry run decide by this. The capacity counts what opening
+/// the device has taken, as the memory plan does.
+[[nodiscard]] MemoryVerdict memory_verdict(const recipe::RunPlan& plan,
+                                           const device::DeviceMemoryUse& use, std::string device);
+/// Of the device that a dry run plans for: this machine's memory, the GPU of gpu_type, or the first
+/// GPU here, which is opened for the question.
+[[nodiscard]] MemoryVerdict planned_verdict(const recipe::RunPlan& plan, int ranks_on_host);
+
+/// Throws Error with ExitCode::out_of_memory that names the parts, and what would fit.
 void check_memory(const recipe::RunPlan& plan, const device::DeviceMemoryUse& use);
 
 }  // namespace isoflop::trainer

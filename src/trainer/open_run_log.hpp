@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <ostream>
+#include <string>
 
 #include "isoflop/run_log/run_log.hpp"
 #include "isoflop/trainer/startup_report.hpp"
@@ -16,6 +18,10 @@ struct LogStart {
     /// goes.
     bool evaluates_checkpoint = false;
 };
+
+/// Lineage of the checkpoints that belong to the log in this folder; empty where there is no log,
+/// or one of an older program.
+[[nodiscard]] std::string lineage_of_log(const std::filesystem::path& run);
 
 /// Begins the log, or continues that of a resumed run. Called on the first rank alone.
 [[nodiscard]] run_log::RunLog open_run_log(const RunSetup& setup, const Hardware& hardware,

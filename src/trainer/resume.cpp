@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include "isoflop/base/checksum.hpp"
 #include "isoflop/base/error.hpp"
@@ -16,60 +17,111 @@
 
 namespace isoflop::trainer {
 
-using nlohmann::ordered_json;
-
 namespace {
 
-constexpr const char* kSamples = "samples";
-constexpr const char* kBatch = "batch";
-constexpr const char* kSchedule = "schedule";
-constexpr const char* kData = "data";
-
-recipe::Recipe recipe_of_state(const ordered_json& state, const ordered_json& imported_model,
-                               std::int64_t ranks, const std::string& source) {
-    const recipe::TrainKeys keys = recipe::train_keys_from_json(state.at("config"), source);
-    const recipe::Machine here = machine::this_machine(ranks);
-    return imported_model.is_null()
-               ? recipe::recipe_of(keys, here)
-               : recipe::recipe_of(keys, trained_model::imported_model_config(imported_model),
-                                   here);
+/// What a program wrote is data, not a configuration of the user's.
+recipe::Recipe recipe_of_state(const TrainerState& state, std::int64_t ranks) {
+    const recipe::TrainKeys& keys = state.keys.value();
+    const recipe::Machine here =
+        machine::this_machine(state.batch.value_or(TrainerState::Batch{ranks, 1}).ranks);
+    try {
+        return state.imported_model.is_null()
+                   ? recipe::recipe_of(keys, here)
+                   : recipe::recipe_of(
+                         keys, trained_model::imported_model_config(state.imported_model), here);
+    } catch (const ConfigError& error) {
+        throw IoError(fmt::format("'{}' is damaged: {}", state.source, error.what()));
+    }
 }
 
-void read_schedule(const ordered_json& schedule, RecordedRun& run) {
-    recipe::Recipe& recipe = run.recipe.value();
-    run.lr_decay_iters_of_keys = schedule.at("lr_decay_iters_of_keys").get<std::int64_t>();
-    recipe.lr_decay_iters = schedule.at("lr_decay_iters").get<std::int64_t>();
-    recipe.max_iters = schedule.at("max_iters").get<std::int64_t>();
-    if (const auto rewarm = schedule.find("rewarm"); rewarm != schedule.end()) {
-        recipe.rewarm = recipe::Rewarm{rewarm->at("start").get<std::int64_t>(),
-                                       rewarm->at("from").get<double>()};
-    }
+/// Tokens of all iterations are counted in 64 bits.
+void check_counts(const TrainerState& state, const recipe::Recipe& recipe) {
+    constexpr double kMost = 4e18;
+    const auto length = static_cast<double>(recipe.execution.sequence_length);
+    const double by_batch = static_cast<double>(state.iteration) *
+                            static_cast<double>(recipe.global_micro_steps) *
+                            static_cast<double>(recipe.execution.micro_batch_size) * length;
+    const double by_samples = static_cast<double>(state.samples.value_or(0)) * length;
+    if (by_batch <= kMost && by_samples <= kMost) return;
+    throw IoError(
+        fmt::format("'{}' is damaged: its 'iter', 'samples' and 'config' give more than "
+                    "{:.0g} tokens",
+                    state.source, kMost));
 }
 
 }  // namespace
 
-RecordedRun recorded_run(const checkpoint::CheckpointReader& checkpoint,
-                         const ordered_json& imported_model) {
+RecordedRun recorded_run(const TrainerState& state, std::int64_t ranks) {
     RecordedRun run;
-    run.state = checkpoint.trainer_state();
-    const std::string source = (checkpoint.directory() / "trainer_state.json").string();
-    try {
-        run.iteration = run.state.at("iter").get<std::int64_t>();
-        if (!run.state.contains("config")) return run;
-        const ordered_json batch = run.state.value(kBatch, ordered_json::object());
-        run.recipe = recipe_of_state(run.state, imported_model,
-                                     batch.value("ranks", checkpoint.ranks()), source);
-        run.lr_decay_iters_of_keys = run.recipe->lr_decay_iters;
-        // An older checkpoint has no count: every iteration had the batch of its keys.
-        run.samples = run.state.value(kSamples, run.iteration * run.recipe->global_micro_steps *
-                                                    run.recipe->execution.micro_batch_size);
-        if (const auto schedule = run.state.find(kSchedule); schedule != run.state.end())
-            read_schedule(*schedule, run);
-    } catch (const ordered_json::exception& error) {
-        throw IoError(fmt::format("'{}' is not a state of this trainer: {}", source, error.what()));
+    run.iteration = state.iteration;
+    run.imported = !state.imported_model.is_null();
+    run.data = state.data.value_or(DataOfRun{});
+    if (!state.keys) return run;
+    run.recipe = recipe_of_state(state, ranks);
+    recipe::Recipe& recipe = *run.recipe;
+    check_counts(state, recipe);
+    run.lr_decay_iters_of_keys = recipe.lr_decay_iters;
+    // An older checkpoint has no count: every iteration had the batch of its keys.
+    run.samples = state.samples.value_or(run.iteration * recipe.global_micro_steps *
+                                         recipe.execution.micro_batch_size);
+    if (state.schedule) {
+        run.lr_decay_iters_of_keys = state.schedule->lr_decay_iters_of_keys;
+        recipe.lr_decay_iters = state.schedule->lr_decay_iters;
+        recipe.max_iters = state.schedule->max_iters;
+        recipe.rewarm = state.schedule->rewarm;
     }
     return run;
 }
+
+namespace {
+
+/// ", 16-bit tokens 1a2b3c4d", for which the same tokens in other files give the same text; empty
+/// for the built-in corpus.
+std::string describe_content(const data::TokenSource& source) {
+    if (source.files().empty()) return {};
+    data::TokenFile::Fingerprint all;
+    for (const data::TokenFile& file : source.files()) {
+        const auto width = static_cast<std::uint64_t>(file.bytes_per_token());
+        const data::TokenFile::Fingerprint one = file.fingerprint();
+        all.checksum = crc32c_of_both(all.checksum, one.checksum, file.size() * width);
+        all.is_of_all = all.is_of_all && one.is_of_all;
+    }
+    return fmt::format(", {}{}-bit tokens {}", all.is_of_all ? "" : "some ",
+                       8 * source.files().front().bytes_per_token(), checksum_text(all.checksum));
+}
+
+/// "..." of "...; ...", and the rest after it.
+std::pair<std::string_view, std::string_view> split_once(std::string_view text,
+                                                         std::string_view separator,
+                                                         std::size_t from = 0) {
+    const std::size_t end = text.find(separator, from);
+    if (end == std::string_view::npos) return {text, {}};
+    return {text.substr(0, end), text.substr(end + separator.size())};
+}
+
+/// Of two descriptions of data. What only one of them has is not compared: an older program wrote
+/// less, and other files may hold the same tokens in another width.
+bool same_data(std::string_view left, std::string_view right) {
+    const auto of_source = [](std::string_view text) {  // "..., checksum X" and "KIND tokens Y"
+        const std::size_t checksum = text.find(", checksum ");
+        return split_once(text, ", ", checksum == std::string_view::npos ? 0 : checksum + 2);
+    };
+    while (!left.empty() && !right.empty()) {
+        const auto [source_left, rest_left] = split_once(left, "; ");
+        const auto [source_right, rest_right] = split_once(right, "; ");
+        const auto [sample_left, content_left] = of_source(source_left);
+        const auto [sample_right, content_right] = of_source(source_right);
+        const bool comparable = split_once(content_left, " tokens ").first ==
+                                split_once(content_right, " tokens ").first;
+        if (sample_left != sample_right || (comparable && content_left != content_right))
+            return false;
+        left = rest_left;
+        right = rest_right;
+    }
+    return left.empty() && right.empty();
+}
+
+}  // namespace
 
 std::string describe_data(const data::TokenDataset& data) {
     constexpr std::uint64_t kTokens = 1024;
@@ -85,25 +137,21 @@ std::string describe_data(const data::TokenDataset& data) {
             source.copy((size - count) / 3 * part, some);
             checksum = crc32c(std::as_bytes(some), checksum);
         }
-        text += fmt::format("{}{} tokens, share {:.6g}, checksum {}", text.empty() ? "" : "; ",
-                            size, data.weights()[i], checksum_text(checksum));
+        text +=
+            fmt::format("{}{} tokens, share {:.6g}, checksum {}{}", text.empty() ? "" : "; ", size,
+                        data.weights()[i], checksum_text(checksum), describe_content(source));
     }
     return text;
 }
 
 void add_to_state(const recipe::Recipe& recipe, const DataOfRun& data, const StateOfRun& run,
-                  ordered_json& state) {
-    state[kSamples] = run.samples;
-    state[kBatch] = {{"ranks", recipe.world_size}, {"micro_batches", recipe.global_micro_steps}};
-    state[kSchedule] = {{"max_iters", recipe.max_iters},
-                        {"lr_decay_iters", recipe.lr_decay_iters},
-                        {"lr_decay_iters_of_keys", run.lr_decay_iters_of_keys}};
-    if (recipe.rewarm) {
-        state[kSchedule]["rewarm"] = {{"start", recipe.rewarm->start},
-                                      {"from", recipe.rewarm->from}};
-    }
-    state[kData] = {{"train", data.training}};
-    if (!data.validation.empty()) state[kData]["validation"] = data.validation;
+                  TrainerState& state) {
+    state.keys = recipe.keys;
+    state.samples = run.samples;
+    state.batch = TrainerState::Batch{recipe.world_size, recipe.global_micro_steps};
+    state.schedule = TrainerState::Schedule{recipe.max_iters, recipe.lr_decay_iters,
+                                            run.lr_decay_iters_of_keys, recipe.rewarm};
+    state.data = data;
 }
 
 namespace {
@@ -166,6 +214,10 @@ bool same_rate(double a, double b) {
     return std::abs(a - b) <= 1e-9 * std::max(std::abs(a), std::abs(b));
 }
 
+bool is_constant(const recipe::OptimizerKeys& keys) {
+    return !keys.decay_lr || keys.lr_schedule == recipe::LearningRateSchedule::constant;
+}
+
 /// The choices where max_iters moves the end of the decay.
 void move_decay(const RecordedRun& run, recipe::Recipe& now, Resumption& result) {
     const recipe::Recipe& before = run.recipe.value();
@@ -177,10 +229,11 @@ void move_decay(const RecordedRun& run, recipe::Recipe& now, Resumption& result)
         case recipe::ResumeSchedule::rewarm:
             now.rewarm = recipe::Rewarm{run.iteration, old_rate};
             result.notes.push_back(fmt::format(
-                "the learning rate warms up from {:.3g} to {:.3g} again over {} iterations and "
-                "decays to {:.3g} at iteration {}",
+                "the learning rate warms up from {:.3g} to {:.3g} again over {} iterations and {}",
                 old_rate, now.keys.optimizer.learning_rate, now.keys.optimizer.warmup_iters,
-                now.min_lr, new_end));
+                is_constant(now.keys.optimizer)
+                    ? std::string("stays there")
+                    : fmt::format("decays to {:.3g} at iteration {}", now.min_lr, new_end)));
             return;
         case recipe::ResumeSchedule::keep: break;
     }
@@ -225,13 +278,11 @@ void continue_schedule(const RecordedRun& run, recipe::Recipe& now, Resumption& 
 /// Keys that name the same data in another place are no change of the run; other data under the
 /// same name are.
 void compare_data(const RecordedRun& run, const DataOfRun& now, recipe::ResumeChanges& changes) {
-    const auto found = run.state.find(kData);
-    if (found == run.state.end()) return;  // an older checkpoint: the names decide
-    const std::string training = found->value("train", std::string());
-    const std::string validation = found->value("validation", std::string());
-    const bool same_training = training == now.training;
+    const auto& [training, validation] = run.data;
+    if (training.empty()) return;  // an older checkpoint: the names decide
+    const bool same_training = same_data(training, now.training);
     const bool same_validation =
-        validation.empty() || now.validation.empty() || validation == now.validation;
+        validation.empty() || now.validation.empty() || same_data(validation, now.validation);
     const auto is_moved = [&](const recipe::KeyChange& change) {
         if (change.key == "train_data") return same_training;
         if (change.key == "val_data") return same_validation;
@@ -268,18 +319,30 @@ void keep_model_changes(const recipe::Recipe& now, std::vector<recipe::KeyChange
         lines, checkpoint.directory().string()));
 }
 
-/// Model keys that have no effect beside an imported model, but whose change would be meant.
+/// Model keys have no effect beside an imported model, but a value that is not the model's would be
+/// meant. Old values are those of the model, where it has the key.
 void compare_ignored_model_keys(const recipe::Recipe& before, const recipe::Recipe& now,
                                 recipe::ResumeChanges& changes) {
     for (const config::Field& field : recipe::train_schema().sections().front().fields) {
         const std::string key(field.info.key);
-        const std::string old_text = config::to_text(field.get(&before.keys));
-        const std::string new_text = config::to_text(field.get(&now.keys));
-        if (old_text == new_text || recipe::on_resume(key) != recipe::OnResume::fixed) continue;
+        const std::string given_before = config::to_text(field.get(&before.keys));
+        const std::string given_now = config::to_text(field.get(&now.keys));
+        if (given_before == given_now || recipe::on_resume(key) != recipe::OnResume::fixed)
+            continue;
         if (key == "max_position_embeddings") continue;  // compared as the length of sequences
-        changes.fixed.push_back({key, old_text.empty() ? "not set" : old_text,
-                                 new_text.empty() ? "not set" : new_text});
+        const std::string of_model = recipe::model_value(before.model, key)
+                                         .value_or(given_before.empty() ? "not set" : given_before);
+        if (given_now.empty() || given_now == of_model) continue;
+        changes.fixed.push_back({key, of_model, given_now});
     }
+}
+
+/// eval_iters counts micro-batches; 0 is all windows.
+bool evaluates_other_windows(const recipe::Recipe& before, const recipe::Recipe& now) {
+    const auto windows = [](const recipe::Recipe& recipe) {
+        return recipe.keys.run.eval_iters * recipe.execution.micro_batch_size;
+    };
+    return windows(before) != windows(now);
 }
 
 }  // namespace
@@ -302,26 +365,26 @@ Resumption resume(const RecordedRun& run, recipe::Recipe& now, const DataOfRun& 
         keep_model_changes(now, changes.fixed, recipe::model_changes(before.model, now.model));
     } else {
         compare_data(run, data, changes);
-        if (run.state.contains(trained_model::kImportedModelKey))
-            compare_ignored_model_keys(before, now, changes);
+        if (run.imported) compare_ignored_model_keys(before, now, changes);
     }
     if (!changes.fixed.empty()) refuse(changes.fixed, checkpoint);
+    if (!only_the_model && evaluates_other_windows(before, now)) {
+        result.starts_best_anew = true;
+        result.notes.emplace_back(
+            "evaluations take another number of windows than before: the lowest validation loss "
+            "begins anew");
+    }
     result.changes = std::move(changes.noted);
     return result;
 }
 
-std::string new_run_note(const checkpoint::CheckpointReader& checkpoint,
+std::string new_run_note(const checkpoint::CheckpointReader& checkpoint, const TrainerState& state,
                          const recipe::Recipe& now) {
     std::string note = fmt::format(
         "a new run from the weights of {}: iterations, data, optimizer and schedule begin anew",
         checkpoint.directory().string());
-    const ordered_json state = checkpoint.trainer_state();
-    if (!state.contains("config")) return note;
-    const ordered_json imported =
-        state.value(std::string(trained_model::kImportedModelKey), ordered_json());
-    const recipe::Recipe before =
-        recipe_of_state(state, imported, checkpoint.ranks(),
-                        (checkpoint.directory() / "trainer_state.json").string());
+    if (!state.keys) return note;
+    const recipe::Recipe before = recipe_of_state(state, checkpoint.ranks());
     for (const recipe::KeyChange& change : recipe::model_changes(before.model, now.model))
         note += fmt::format("\n  another model: {}", recipe::to_text(change));
     return note;

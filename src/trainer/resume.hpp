@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,12 +11,14 @@
 #include "isoflop/checkpoint/checkpoint.hpp"
 #include "isoflop/data/token_dataset.hpp"
 #include "isoflop/recipe/resume_rules.hpp"
+#include "trainer_state.hpp"
 
 namespace isoflop::trainer {
 
 /// A checkpoint's run, when it wrote the checkpoint.
-struct RecordedRun {  // NOLINT(bugprone-exception-escape): moving nlohmann's json does not throw
-    nlohmann::ordered_json state;
+struct RecordedRun {
+    DataOfRun data;         ///< `training` is empty in an older checkpoint
+    bool imported = false;  ///< its model came from elsewhere
     /// nullopt when the checkpoint does not say: a foreign one.
     std::optional<recipe::Recipe> recipe;
     /// Where the decay ends by the keys alone; `recipe` has where it really does.
@@ -26,27 +27,21 @@ struct RecordedRun {  // NOLINT(bugprone-exception-escape): moving nlohmann's js
     std::int64_t samples = 0;    ///< sequences of them
     [[nodiscard]] bool trained() const { return recipe.has_value() && iteration > 0; }
 };
-/// Throws IoError or ConfigError for a state that is not understood.
-[[nodiscard]] RecordedRun recorded_run(const checkpoint::CheckpointReader& checkpoint,
-                                       const nlohmann::ordered_json& imported_model);
+/// `ranks`: where the state does not say. Throws IoError for a state that is not understood.
+[[nodiscard]] RecordedRun recorded_run(const TrainerState& state, std::int64_t ranks);
 
 /// Data as the trainer state describes them, the same wherever they lie: sizes, weights, and a
 /// checksum of some of the tokens.
 [[nodiscard]] std::string describe_data(const data::TokenDataset& data);
-
-/// Descriptions of the data of a run.
-struct DataOfRun {
-    std::string training;
-    std::string validation;  ///< empty without
-};
 
 /// What the trainer state says for the next resume, beside iterations and losses.
 struct StateOfRun {
     std::int64_t lr_decay_iters_of_keys = 0;
     std::int64_t samples = 0;
 };
+/// Sets what follows from the recipe, its data and its place in them.
 void add_to_state(const recipe::Recipe& recipe, const DataOfRun& data, const StateOfRun& run,
-                  nlohmann::ordered_json& state);
+                  TrainerState& state);
 
 /// Where the keys leave the number of micro-batches to the number of ranks, that of the recorded
 /// run stays: other ranks train on the same global batch. Throws ConfigError that says what
@@ -55,8 +50,10 @@ void keep_global_batch(recipe::TrainKeys& keys, const RecordedRun& run, std::int
 
 struct Resumption {
     std::vector<recipe::KeyChange> changes;  ///< to be said and logged
-    std::vector<std::string> notes;          ///< about the learning rate
+    std::vector<std::string> notes;          ///< about the learning rate and the evaluations
     std::int64_t lr_decay_iters_of_keys = 0;
+    /// Whether validation losses from now on are of other windows than the lowest so far.
+    bool starts_best_anew = false;
 };
 /// Sets what a resumed recipe takes from its run: the end of max_tokens, the schedule. Throws
 /// ConfigError naming every key that the checkpoint fixes and `now` changes.
@@ -65,6 +62,6 @@ struct Resumption {
 
 /// "new run from the weights of X: ...", for a run that starts from a checkpoint of another.
 [[nodiscard]] std::string new_run_note(const checkpoint::CheckpointReader& checkpoint,
-                                       const recipe::Recipe& now);
+                                       const TrainerState& state, const recipe::Recipe& now);
 
 }  // namespace isoflop::trainer

@@ -4,8 +4,6 @@
 #include <chrono>
 #include <cmath>
 
-#include "isoflop/trained_model/loaded_model.hpp"
-
 namespace isoflop::trainer {
 namespace fs = std::filesystem;
 
@@ -14,31 +12,26 @@ using Clock = std::chrono::steady_clock;
 RunCheckpoints::RunCheckpoints(const RunSetup& setup, Session& session, bool is_first_rank)
     : setup_(setup), session_(session), is_first_rank_(is_first_rank) {
     if (!setup.resumed) return;
-    const nlohmann::ordered_json state = setup.resumed->trainer_state();
-    saved_at_ = state.at("iter").get<std::int64_t>();
+    saved_at_ = setup.resumed_state.iteration;
     folder_ = setup.resumed->directory();
-    if (const auto best = state.find("best_val_loss"); best != state.end() && best->is_number())
-        best_ = best->get<double>();
+    best_ = setup.resumed_state.best_validation_loss;
     if (const auto loss = setup.resumed->validation_loss()) note_loss(saved_at_, *loss);
+    if (setup.resumption.starts_best_anew) best_.reset();
 }
 
 nlohmann::ordered_json RunCheckpoints::state(std::int64_t iteration) const {
-    const recipe::Recipe& recipe = setup_.plan.config;
-    nlohmann::ordered_json state{{"iter", iteration},
-                                 {"updates", session_.updates()},
-                                 {"loss_scale", session_.loss_scale()},
-                                 {"updates_at_loss_scale", session_.updates_at_loss_scale()},
-                                 {"best_val_loss", nullptr},
-                                 {"config", to_json(recipe.keys)}};
-    if (best_) state["best_val_loss"] = *best_;
-    add_to_state(recipe, setup_.data,
+    TrainerState state;
+    state.iteration = iteration;
+    state.updates = session_.updates();
+    state.loss_scale = session_.loss_scale();
+    state.updates_at_loss_scale = session_.updates_at_loss_scale();
+    state.best_validation_loss = best_;
+    if (evaluated_at_ == iteration) state.validation_loss = loss_;
+    state.attention = setup_.attention;
+    state.imported_model = setup_.imported_model;
+    add_to_state(setup_.plan.config, setup_.data,
                  {setup_.start.lr_decay_iters_of_keys, session_.samples_before(iteration)}, state);
-    if (setup_.attention) state[std::string(kAttentionKey)] = to_json(*setup_.attention);
-    if (!setup_.imported_model.is_null())
-        state[std::string(trained_model::kImportedModelKey)] = setup_.imported_model;
-    if (evaluated_at_ == iteration && loss_)
-        state[std::string(checkpoint::kValidationLossKey)] = *loss_;
-    return state;
+    return to_json(state);
 }
 
 checkpoint::CheckpointOptions RunCheckpoints::options() const {
@@ -91,12 +84,6 @@ std::optional<fs::path> RunCheckpoints::keep_until(std::int64_t iteration) const
     if (is_first_rank_)
         checkpoint::set_aside_after(setup_.place.folder, sound->step, setup_.lineage);
     return sound->path;
-}
-
-std::optional<fs::path> RunCheckpoints::newest() const {
-    const auto entries = checkpoint::undamaged_checkpoints(setup_.place.folder);
-    if (entries.empty()) return std::nullopt;
-    return entries.front().path;
 }
 
 }  // namespace isoflop::trainer

@@ -34,17 +34,16 @@ public:
     /// checkpoint if there is one. True when it is the lowest so far.
     bool note_loss(std::int64_t iteration, double validation_loss);
     void add_loss_to_checkpoint(std::int64_t iteration, run_log::RunLog& log);
+    /// For a checkpoint whose evaluation was abandoned.
+    void log_checkpoint(std::int64_t iteration, run_log::RunLog& log);
 
     /// Puts the checkpoints after `iteration` iterations aside and returns the newest that is left;
     /// nullopt, with all in their places, when none would be.
     [[nodiscard]] std::optional<std::filesystem::path> keep_until(std::int64_t iteration) const;
-    /// The newest; nullopt without any.
-    [[nodiscard]] std::optional<std::filesystem::path> newest() const;
 
 private:
     [[nodiscard]] nlohmann::ordered_json state(std::int64_t iteration) const;
     [[nodiscard]] checkpoint::CheckpointOptions options() const;
-    void log_checkpoint(std::int64_t iteration, run_log::RunLog& log);
 
     const RunSetup& setup_;
     Session& session_;

@@ -3,6 +3,8 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <ctime>
 #include <iostream>
@@ -38,6 +40,16 @@ void check_name(const std::string& name) {
     }
 }
 
+/// Of a new run: its name appears in lines of reports and logs.
+void check_new_name(const std::string& name) {
+    check_name(name);
+    if (std::any_of(name.begin(), name.end(),
+                    [](unsigned char letter) { return std::iscntrl(letter) != 0; })) {
+        throw ConfigError(fmt::format(
+            "run_name '{}' has a line break, a tab or another control character", printable(name)));
+    }
+}
+
 [[noreturn]] void refuse_existing(const fs::path& folder) {
     if (const std::string writer = RunLock::writer_of(folder); !writer.empty()) {
         throw ConfigError(fmt::format("{}: {}; wait for its end, or choose another run_name",
@@ -55,7 +67,7 @@ RunPlace new_run(const recipe::RunPlan& plan, RunLock& lock) {
     const recipe::RunKeys& keys = plan.config.keys.run;
     const fs::path out(keys.out_dir);
     if (!keys.run_name.empty()) {
-        check_name(keys.run_name);
+        check_new_name(keys.run_name);
         const fs::path folder = out / keys.run_name;
         if (!lock.held()) lock = RunLock::of_new_folder(folder, {});
         if (!lock.held()) refuse_existing(folder);

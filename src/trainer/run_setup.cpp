@@ -17,6 +17,7 @@
 #include "isoflop/recipe/data_vocabulary.hpp"
 #include "isoflop/trained_model/loaded_model.hpp"
 #include "memory_check.hpp"
+#include "open_run_log.hpp"
 
 namespace isoflop::trainer {
 namespace fs = std::filesystem;
@@ -29,11 +30,6 @@ data::TokenDataset open_data(const recipe::DataKeys& keys, data::Split split) {
     const std::string& given = split == data::Split::train ? keys.train_data : keys.val_data;
     return data::TokenDataset::open(given.empty() ? recipe::dataset_location(keys.dataset) : given,
                                     split);
-}
-
-nlohmann::ordered_json imported_model_of(const checkpoint::CheckpointReader& reader) {
-    return reader.trainer_state().value(std::string(trained_model::kImportedModelKey),
-                                        nlohmann::ordered_json());
 }
 
 void warn_of_damage(const fs::path& path, const std::string& why) {
@@ -58,11 +54,30 @@ void check_lineages(const fs::path& run) {
         other->path.filename().string(), other->lineage.empty() ? "(unnamed)" : other->lineage));
 }
 
+/// A log beside the checkpoints of another run would become that of both.
+void check_log(const fs::path& run, const std::string& lineage) {
+    const std::string logged = lineage_of_log(run);
+    if (logged.empty() || lineage.empty() || logged == lineage) return;
+    throw ConfigError(
+        fmt::format("{}: its checkpoints are of run {}, its metrics.jsonl is of run {}; put the "
+                    "files of one run together",
+                    run.string(), lineage, logged));
+}
+
 /// `latest` is for people and other programs; the list of checkpoints decides.
 void repair_latest(const fs::path& run, std::int64_t step) {
     if (!checkpoint::repair_latest(run, step)) return;
-    std::cerr << "note: " << (run / "latest").string() << " was missing or led elsewhere; it leads "
-              << "to checkpoints/" << checkpoint::checkpoint_name(step) << " again\n";
+    std::cerr << printable_lines(
+        fmt::format("note: {} was missing or led elsewhere; it leads to checkpoints/{} again\n",
+                    (run / "latest").string(), checkpoint::checkpoint_name(step)));
+}
+
+/// The folder that train import makes has the model's config.json, which describes it completely.
+void set_imported_model(TrainerState& state, const fs::path& checkpoint) {
+    if (!state.imported_model.is_null() || state.iteration > 0) return;
+    const fs::path companions = checkpoint::companion_folder(checkpoint);
+    if (companions.empty()) return;
+    state.imported_model = config::read_json_file(companions / "config.json", kLargestConfig);
 }
 
 /// Every rank continues from the checkpoint that the first rank found.
@@ -76,11 +91,17 @@ void open_resumed(RunSetup& setup, const recipe::RunKeys& keys, const World& wor
         if (!setup.resumed)
             throw ConfigError(fmt::format("{}: holds no checkpoint to resume from", run));
         check_lineages(run);
+        check_log(run, setup.resumed->lineage());
+        setup.resumed_state = read_trainer_state(*setup.resumed, StateUse::resume);
         if (!dry_run) repair_latest(run, setup.resumed->step());
         return setup.resumed->directory().string();
     });
-    if (!setup.resumed) setup.resumed = checkpoint::CheckpointReader::open(checkpoint);
-    setup.imported_model = imported_model_of(*setup.resumed);
+    if (!setup.resumed) {
+        setup.resumed = checkpoint::CheckpointReader::open(checkpoint);
+        setup.resumed_state = read_trainer_state(*setup.resumed, StateUse::resume);
+    }
+    set_imported_model(setup.resumed_state, setup.resumed->directory());
+    setup.imported_model = setup.resumed_state.imported_model;
 }
 
 /// Whether the log of a run says that it had a checkpoint.
@@ -120,7 +141,8 @@ void open_initial_state(RunSetup& setup, const recipe::RunKeys& keys, const Worl
             if (setup.writes) setup.lock = lock_run(run);
             return std::string(has_run(run) ? "resume" : "scratch");
         });
-        if (start == "resume") open_resumed(setup, keys, world, dry_run);
+        if (start == "resume") return open_resumed(setup, keys, world, dry_run);
+        if (start != "scratch") throw IoError("the start that rank 0 chose is damaged");
         return;
     }
     const fs::path path(keys.init_from);
@@ -138,7 +160,9 @@ void open_initial_state(RunSetup& setup, const recipe::RunKeys& keys, const Worl
         setup.imported_model = config::read_json_file(path / "config.json", kLargestConfig);
     } else {
         setup.initial_weights = checkpoint::CheckpointReader::open(path);
-        setup.imported_model = imported_model_of(*setup.initial_weights);
+        setup.initial_state = read_trainer_state(*setup.initial_weights, StateUse::weights);
+        set_imported_model(setup.initial_state, setup.initial_weights->directory());
+        setup.imported_model = setup.initial_state.imported_model;
     }
 }
 
@@ -173,21 +197,19 @@ std::optional<attention_lab::AttentionDecision> agree_on_attention(const RunSetu
         return std::nullopt;
     const std::string text = world.from_first("attention backend", [&] {
         device::Context context(pool, *setup.device);
-        std::optional<attention_lab::AttentionDecision> earlier;
-        if (setup.resumed) {
-            earlier =
-                attention_lab::attention_decision_from_json(setup.resumed->trainer_state().value(
-                    std::string(kAttentionKey), nlohmann::ordered_json()));
-        }
         const auto fits = [&](cost::AttentionBackend backend) {
             const recipe::RunPlan plan = attention_lab::plan_with_attention(
                 config, attention_lab::AttentionDecision{backend, {}, {}});
             return memory_need(plan, setup.device->memory_use()).fits();
         };
-        return to_json(attention_lab::decide_attention(config, context, earlier, fits)).dump();
+        return to_json(attention_lab::decide_attention(config, context,
+                                                       setup.resumed_state.attention, fits))
+            .dump();
     });
-    return attention_lab::attention_decision_from_json(
+    auto decision = attention_lab::attention_decision_from_json(
         config::parse_json(text, "attention backend of rank 0"));
+    if (!decision) throw IoError("the attention backend that rank 0 chose is damaged");
+    return decision;
 }
 
 /// Validation data may be missing where nothing asks for an evaluation.
@@ -226,7 +248,7 @@ void set_start(RunSetup& setup, const RecordedRun& recorded, recipe::Recipe& con
                                              config.execution.micro_batch_size};
         setup.lineage = setup.resumed->lineage();
     } else if (setup.initial_weights) {
-        setup.start_note = new_run_note(*setup.initial_weights, config);
+        setup.start_note = new_run_note(*setup.initial_weights, setup.initial_state, config);
     } else if (setup.hugging_face) {
         setup.start_note = fmt::format("a new run from the weights of the Hugging Face folder {}",
                                        config.keys.run.init_from);
@@ -253,30 +275,40 @@ RunSetup prepare_run(recipe::TrainKeys keys, const World& world, device::ThreadP
     }
     RecordedRun recorded;
     if (setup.resumed) {
-        recorded = recorded_run(*setup.resumed, setup.imported_model);
+        recorded = recorded_run(setup.resumed_state, setup.resumed->ranks());
         keep_global_batch(keys, recorded, world.size());
     }
+    const recipe::Machine here = machine::this_machine(world.size());
+    const recipe::Machine machine = dry_run ? recipe::planned_machine(here, keys) : here;
     recipe::Recipe config =
-        imported
-            ? recipe::recipe_of(keys, trained_model::imported_model_config(setup.imported_model),
-                                machine::this_machine(world.size()))
-            : machine::recipe_here(keys, world.size());
+        imported ? recipe::recipe_of(
+                       keys, trained_model::imported_model_config(setup.imported_model), machine)
+                 : recipe::recipe_of(keys, machine);
     setup.train_data.set_model_vocab_size(config.model.vocab_size);
     if (setup.validation_data) setup.validation_data->set_model_vocab_size(config.model.vocab_size);
     set_start(setup, recorded, config);
-    if (dry_run) {  // no device is opened or timed: the plan may be for another machine
+    if (dry_run) {  // nothing is allocated or timed: the plan may be for another machine
         setup.plan = attention_lab::plan_with_attention(std::move(config));
+        setup.memory = planned_verdict(setup.plan, world.launch().local_world_size);
         return setup;
     }
     setup.device = open_device(config, world);
     setup.attention = agree_on_attention(setup, config, world, pool);
     setup.plan = attention_lab::plan_with_attention(std::move(config), setup.attention);
     check_memory(setup.plan, setup.device->memory_use());
+    setup.memory = memory_verdict(setup.plan, setup.device->memory_use(),
+                                  setup.device->kind() == cost::DeviceKind::cuda
+                                      ? setup.device->info().name
+                                      : std::string("this machine"));
     if (!setup.resumed && setup.writes) {
-        setup.lineage = world.from_first("lineage", checkpoint::new_lineage);
         const fs::path folder = world.from_first(
             "run", [&] { return new_run(setup.plan, setup.lock).folder.string(); });
         setup.place = {folder.filename().string(), folder};
+        setup.lineage = world.from_first("lineage", [&] {
+            // A run that was lost before its first checkpoint left its log.
+            const std::string logged = lineage_of_log(folder);
+            return logged.empty() ? checkpoint::new_lineage() : logged;
+        });
     }
     return setup;
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/base/stop.hpp"
 
 namespace isoflop::trainer {
 
@@ -42,7 +43,7 @@ std::string generate_text(const model::ModelConfig& config, const cost::StateLay
         logits = generator.feed(piece);
         rest = rest.subspan(piece.size());
     }
-    for (std::uint64_t draw = 0; generator.length() < total; ++draw) {
+    for (std::uint64_t draw = 0; generator.length() < total && !stop_requested(); ++draw) {
         const std::int32_t token = transformer::sample_token(logits, request.sampling, draw);
         if (tokenizer.end_of_text() == token || is_end(token)) break;
         emit(decoder.push(token));

@@ -108,6 +108,11 @@ void Session::continue_data(std::int64_t iteration, std::int64_t samples) {
     sample_offset_ += samples - samples_before(iteration);
 }
 
+std::uint64_t Session::first_sample(std::int64_t iteration, std::int64_t micro_batch) const {
+    return static_cast<std::uint64_t>(samples_before(iteration) +
+                                      micro_batch * plan_.config.execution.micro_batch_size);
+}
+
 transformer::Batch Session::read_micro_batch(std::int64_t iteration, std::int64_t micro_batch,
                                              const data::BatchSampler& samples) {
     const recipe::Recipe& config = plan_.config;
@@ -116,19 +121,18 @@ transformer::Batch Session::read_micro_batch(std::int64_t iteration, std::int64_
     const auto T = static_cast<std::size_t>(B * S);
     const std::span<std::int32_t> inputs = host_ids(0, T);
     const std::span<std::int32_t> targets = host_ids(1, T);
-    const std::int64_t first_sequence = micro_batch * B;
-    const std::int64_t first_sample = samples_before(iteration) + first_sequence;
+    const std::uint64_t first = first_sample(iteration, micro_batch);
     for (std::int64_t b = 0; b < B; ++b) {
         const auto offset = static_cast<std::size_t>(b * S);
         const auto length = static_cast<std::size_t>(S);
-        samples.fill(static_cast<std::uint64_t>(first_sample + b), inputs.subspan(offset, length),
+        samples.fill(first + static_cast<std::uint64_t>(b), inputs.subspan(offset, length),
                      targets.subspan(offset, length));
     }
     return {.tokens = inputs,
             .targets = targets,
             .seed = static_cast<std::uint64_t>(config.keys.execution.seed),
             .step = static_cast<std::uint64_t>(iteration),
-            .first_sequence = static_cast<std::uint64_t>(first_sequence)};
+            .first_sequence = static_cast<std::uint64_t>(micro_batch * B)};
 }
 
 std::int64_t Session::targets_of_iteration(std::int64_t iteration,

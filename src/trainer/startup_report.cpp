@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "isoflop/base/text.hpp"
 #include "isoflop/cost/communication.hpp"
@@ -114,24 +115,28 @@ void hardware_section(TextReport& report, const recipe::RunPlan& plan, const Har
     report.row("Attention backend", to_string(plan.attention.used), plan.attention.explanation());
 }
 
-void memory_section(TextReport& report, const recipe::RunPlan& plan) {
+void memory_section(TextReport& report, const recipe::RunPlan& plan, const MemoryVerdict& memory) {
     report.section("Memory plan");
     text::memory_rows(report, plan.memory);
     report.row("Total", human_bytes(static_cast<double>(plan.memory.total_bytes())),
                plan.memory.context_bytes > 0
                    ? "the arena, exact, and the device context, an estimate"
                    : "one arena, exact");
+    if (memory.fit) {
+        recipe::fit_rows(report, *memory.fit, "Memory of " + memory.device);
+    } else {
+        report.row("fits", "unknown", "no GPU is here; gpu_type names the GPU to compare with");
+    }
 }
 
 void performance_section(TextReport& report, const recipe::RunPlan& plan,
                          const Hardware& hardware) {
     report.section("Expectation");
     const cost::Convention convention = plan.config.keys.run.flop_convention;
-    report.row("Model FLOPs per token",
-               fmt::format("{:.3f} GFLOP", plan.model_flops_per_token / 1e9),
+    report.row("Model FLOPs per token", text::flop_count(plan.model_flops_per_token, 3),
                fmt::format("{} convention: {}", to_string(convention), cost::formula(convention)));
-    report.row("Executed FLOPs per token",
-               fmt::format("{:.3f} GFLOP", plan.executed_flops_per_token / 1e9), "products issued");
+    report.row("Executed FLOPs per token", text::flop_count(plan.executed_flops_per_token, 3),
+               "products issued");
     report.row("Attention / FFN",
                fmt::format("{:.3f}", plan.attention_flops_per_layer / plan.ffn_flops_per_layer),
                "forward FLOPs");
@@ -140,7 +145,8 @@ void performance_section(TextReport& report, const recipe::RunPlan& plan,
         report.row("FMA peak", fmt::format("{:.1f} GFLOP/s", hardware.peak_flops / 1e9),
                    hardware.peak_source + "; MFU is against this");
         report.row("GEMM rate", fmt::format("{:.1f} GFLOP/s", hardware.gemm_rate_flops / 1e9),
-                   "measured, 2048^3");
+                   plan.config.execution.world_size > 1 ? "measured, 2048^3, by one rank"
+                                                        : "measured, 2048^3");
     } else {
         report.row("Peak", fmt::format("{:.1f} TFLOP/s", hardware.peak_flops / 1e12),
                    hardware.peak_source + "; MFU is against this");
@@ -188,7 +194,8 @@ Hardware planned_hardware(device::Context& host, const cost::Execution& executio
     return {};
 }
 
-std::string startup_text(const recipe::RunPlan& plan, const Hardware& hardware, text::Colour colour,
+std::string startup_text(const recipe::RunPlan& plan, const Hardware& hardware,
+                         const MemoryVerdict& memory, text::Colour colour,
                          std::string_view file_kind) {
     TextReport report(colour);
     report.title("train: " + text::architecture_line(plan.config.model));
@@ -196,7 +203,7 @@ std::string startup_text(const recipe::RunPlan& plan, const Hardware& hardware, 
     model_section(report, plan);
     training_section(report, plan);
     hardware_section(report, plan, hardware);
-    memory_section(report, plan);
+    memory_section(report, plan, memory);
     communication_section(report, plan);
     performance_section(report, plan, hardware);
     return report.str();
@@ -232,11 +239,38 @@ run_log::StartupRecord startup_record(const recipe::RunPlan& plan, const Hardwar
     return record;
 }
 
+nlohmann::ordered_json plan_record(const recipe::RunPlan& plan, const MemoryVerdict& memory) {
+    using nlohmann::ordered_json;
+    ordered_json categories = ordered_json::object();
+    const auto bytes = plan.memory.peak_by_category();
+    for (std::size_t i = 0; i < cost::kMemoryCategoryCount; ++i)
+        categories[std::string(to_string(static_cast<cost::MemoryCategory>(i)))] = bytes[i];
+    ordered_json json{{"kind", "dry-run"},
+                      {"n_params", plan.parameters.total},
+                      {"world_size", plan.config.world_size},
+                      {"tokens_per_iteration", plan.config.tokens_per_iteration},
+                      {"max_iters", plan.config.max_iters},
+                      {"model_flops_per_token", plan.model_flops_per_token},
+                      {"executed_flops_per_token", plan.executed_flops_per_token},
+                      {"attention_backend", to_string(plan.attention.used)},
+                      {"memory",
+                       {{"device", memory.device},
+                        {"total_bytes", plan.memory.total_bytes()},
+                        {"arena_bytes", plan.memory.arena_bytes},
+                        {"context_bytes", plan.memory.context_bytes},
+                        {"by_category", categories},
+                        {"capacity_bytes", nullptr},
+                        {"fits", nullptr}}},
+                      {"config", config_record(plan)}};
+    if (memory.fit) json["memory"].update(recipe::fit_json(*memory.fit));
+    return json;
+}
+
 std::string plan_check_text(const recipe::RunPlan& plan, const Hardware& hardware,
                             const MeasuredRun& measured, text::Colour colour) {
     TextReport report(colour);
     report.section("Planned and measured");
-    text::Table table({{"", text::Align::left}, {"planned"}, {"measured"}});
+    text::Table table({{"", text::Align::left, text::Wrap::yes}, {"planned"}, {"measured"}});
     table.row({"parameters", with_separators(plan.parameters.total),
                with_separators(measured.parameters)});
     const double planned_flops =

@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <exception>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <ostream>
 
+#include "dry_run.hpp"
+#include "host_cores.hpp"
 #include "isoflop/base/printable.hpp"
 #include "isoflop/base/stop.hpp"
 #include "isoflop/base/text.hpp"
@@ -19,6 +22,7 @@
 #include "isoflop/model/model_reader.hpp"
 #include "isoflop/run_log/progress.hpp"
 #include "isoflop/run_log/run_log.hpp"
+#include "isoflop/text/fit.hpp"
 #include "isoflop/trained_model/loaded_model.hpp"
 #include "isoflop/trainer/sampling.hpp"
 #include "isoflop/trainer/schedule.hpp"
@@ -47,11 +51,16 @@ double milliseconds(Clock::time_point from, Clock::time_point to) {
 /// Figures of all ranks together: all ranks measure at the same time.
 Hardware measure_all_ranks(Session& session) {
     Hardware hardware = measure_hardware(session.context(), session.plan().config.execution.dtype);
-    if (comm::Communicator* ranks = session.communicator()) {
-        const std::vector<double> mine{hardware.peak_flops};
-        hardware.peak_flops = 0;
-        for (const double peak : ranks->gather_values(mine)) hardware.peak_flops += peak;
+    comm::Communicator* const ranks = session.communicator();
+    if (ranks == nullptr) return hardware;
+    if (hardware.gpu) {
+        const std::vector<double> peaks = ranks->gather_values({&hardware.peak_flops, 1});
+        hardware.peak_flops = std::accumulate(peaks.begin(), peaks.end(), 0.0);
+        return hardware;
     }
+    const RankCores mine = cores_of_this_rank(hardware.threads, hardware.peak_flops);
+    const std::vector<double> all = ranks->gather_values(to_values(mine));
+    share_cores(hardware, hosts_of(from_values(all, ranks->size())));
     return hardware;
 }
 
@@ -73,9 +82,12 @@ public:
 
     ExitCode execute() {
         setup_.plan.attention.run_by = session_.attention_run_by();
-        environment_.out << startup_text(setup_.plan, hardware_, environment_.colour,
-                                         environment_.file_kind)
+        environment_.out << text::fit_lines(
+                                startup_text(setup_.plan, hardware_, setup_.memory,
+                                             environment_.colour, environment_.file_kind),
+                                environment_.width)
                          << '\n';
+        warn_of_shared_cores(hardware_, environment_.out);
         set_initial_state();
         if (config().keys.run.eval_only) {
             environment_.out << run_log::evaluation_line(evaluate(), checkpoints_.best(),
@@ -93,6 +105,8 @@ public:
         }
         try {
             return iterate();
+        } catch (const Stopped&) {  // on all ranks, during an evaluation
+            return stop();
         } catch (const comm::LostRank& lost) {
             throw Error(ExitCode::lost_rank,
                         fmt::format("{}; in iteration {}", lost.what(), iteration_));
@@ -115,13 +129,12 @@ private:
 
     void set_initial_state() {
         if (setup_.resumed) {
-            const auto state = setup_.resumed->trainer_state();
-            session_.load(*setup_.resumed, state.at("updates").get<std::int64_t>());
-            iteration_ = state.at("iter").get<std::int64_t>();
+            const TrainerState& state = setup_.resumed_state;
+            session_.load(*setup_.resumed, state.updates);
+            iteration_ = state.iteration;
             session_.continue_data(iteration_, setup_.start.samples);
-            session_.set_loss_scale(state.value("loss_scale", 1.0));
-            session_.set_updates_at_loss_scale(
-                state.value("updates_at_loss_scale", std::int64_t{0}));
+            session_.set_loss_scale(state.loss_scale);
+            session_.set_updates_at_loss_scale(state.updates_at_loss_scale);
             sound_until_ = iteration_ - 1;
             environment_.out << fmt::format("resumed {} at iteration {}\n",
                                             printable(setup_.place.folder.string()), iteration_);
@@ -137,7 +150,8 @@ private:
         } else {
             session_.initialize_from_scratch();
         }
-        if (!setup_.start_note.empty()) environment_.out << setup_.start_note << '\n';
+        if (!setup_.start_note.empty())
+            environment_.out << printable_lines(setup_.start_note) << '\n';
         check_weights();
     }
 
@@ -157,7 +171,7 @@ private:
                               "\nallow_nonfinite_weights=true trains from them all the "
                               "same");
         }
-        environment_.out << "warning: " << message << '\n';
+        environment_.out << "warning: " << printable_lines(message) << '\n';
     }
 
     ExitCode iterate() {
@@ -179,7 +193,11 @@ private:
             const bool out_of_time =
                 config().keys.batch.max_hours &&
                 milliseconds(start, Clock::now()) > *config().keys.batch.max_hours * 3.6e6;
-            if (session_.any_rank(stop_requested() || out_of_time)) return stop();
+            const std::exception_ptr unreadable = next_data_failure();
+            if (session_.any_rank(stop_requested() || out_of_time || unreadable)) {
+                save_and_fail_if_any(unreadable);
+                return stop();
+            }
             after_iteration();
         }
         return finish();
@@ -197,13 +215,17 @@ private:
         return ExitCode::ok;
     }
 
+    /// For a run that ends while updates are skipped. Of the checkpoints, those whose weights gave
+    /// a sound loss stay.
     [[nodiscard]] std::string not_saved_text() const {
-        const auto newest = checkpoints_.newest();
+        const auto intact = checkpoints_.keep_until(sound_until_);
         return fmt::format(
-            "not saved: the gradients of the last {} iteration{} were not finite. The newest "
-            "checkpoint is {}",
+            "not saved: the gradients of the last {} iteration{} were not finite. {}",
             skipped_in_a_row_, skipped_in_a_row_ == 1 ? "" : "s",
-            newest ? newest->string() : std::string("none"));
+            intact ? fmt::format("{} is the newest checkpoint with a sound loss; "
+                                 "init_from=resume continues from it",
+                                 intact->string())
+                   : std::string("There is no checkpoint with a sound loss"));
     }
 
     /// A run that ended between a checkpoint and its evaluation.
@@ -214,16 +236,29 @@ private:
                (iteration_ == config().max_iters || (interval > 0 && iteration_ % interval == 0));
     }
 
-    /// An iteration whose data cannot be read leaves the weights as they were: they are saved. With
-    /// several ranks the others are in the middle of theirs.
-    [[nodiscard]] IterationOutcome compute_or_save(bool details) {
+    /// A rank that fails while it reads its data would leave the others in the middle of their
+    /// iteration. So each reads beforehand what it needs next, and all save together.
+    template <class Read>
+    [[nodiscard]] std::exception_ptr failure_of(const Read& read) const {
         try {
-            return session_.train_iteration(iteration_, train_samples_, details);
+            read();
         } catch (const IoError&) {
-            if (session_.communicator() == nullptr && iterations_here_ > 0 && is_sound())
-                checkpoints_.save(iteration_, log_);
-            throw;
+            return std::current_exception();
         }
+        return nullptr;
+    }
+
+    [[nodiscard]] std::exception_ptr next_data_failure() const {
+        if (iteration_ >= config().max_iters) return nullptr;
+        return failure_of([&] { session_.read_iteration(iteration_, train_samples_); });
+    }
+
+    /// Called on all ranks. Saves and throws when a rank has a failure.
+    void save_and_fail_if_any(const std::exception_ptr& failure) {
+        if (!session_.any_rank(failure != nullptr)) return;
+        if (is_sound()) checkpoints_.save(iteration_, log_);
+        if (failure) std::rethrow_exception(failure);
+        throw IoError("another rank could not read its data; its message names the file");
     }
 
     void train_one() {
@@ -231,7 +266,8 @@ private:
         const bool details =
             keys.gradient_log_interval > 0 && iteration_ % keys.gradient_log_interval == 0;
         const Clock::time_point start = Clock::now();
-        const IterationOutcome outcome = compute_or_save(details);
+        const IterationOutcome outcome =
+            session_.train_iteration(iteration_, train_samples_, details);
         const double time_ms = milliseconds(start, Clock::now());
         const bool tells_of_divergence = !outcome.overflowed && !outcome.without_targets;
         if (tells_of_divergence) skipped_in_a_row_ = outcome.skipped ? skipped_in_a_row_ + 1 : 0;
@@ -252,20 +288,35 @@ private:
         if (loss_is_sound_) sound_until_ = iteration_;
     }
 
-    [[nodiscard]] run_log::EvalRecord evaluate() {
+    struct EvaluationWindows {
+        std::uint64_t validation = 0;
+        std::uint64_t train = 0;
+    };
+    [[nodiscard]] EvaluationWindows evaluation_windows() const {
         const recipe::RunKeys& keys = run_keys();
         const auto micro_batch = static_cast<std::uint64_t>(config().execution.micro_batch_size);
         const std::uint64_t all = validation_samples_.value().num_windows();
         const std::uint64_t wanted =
             keys.eval_iters == 0 ? all : static_cast<std::uint64_t>(keys.eval_iters) * micro_batch;
         const std::uint64_t windows = std::min(all, wanted);
+        return {windows, std::min<std::uint64_t>(windows, 32 * micro_batch)};
+    }
+
+    void read_for_evaluation() const {
+        const EvaluationWindows windows = evaluation_windows();
+        session_.read_windows(*validation_samples_, 0, windows.validation);
+        session_.read_samples(train_samples_, kTrainEvaluationStart, windows.train);
+    }
+
+    [[nodiscard]] run_log::EvalRecord evaluate() {
+        const EvaluationWindows windows = evaluation_windows();
         run_log::EvalRecord record;
         record.iter = iteration_;
         record.lr = learning_rate(config(), std::max<std::int64_t>(iteration_ - 1, 0));
-        record.val_loss = session_.evaluate_windows(*validation_samples_, 0, windows).mean();
-        const std::uint64_t train_windows = std::min<std::uint64_t>(windows, 32 * micro_batch);
+        record.val_loss =
+            session_.evaluate_windows(*validation_samples_, 0, windows.validation).mean();
         record.train_loss =
-            session_.evaluate_samples(train_samples_, kTrainEvaluationStart, train_windows).mean();
+            session_.evaluate_samples(train_samples_, kTrainEvaluationStart, windows.train).mean();
         record.timestamp = run_log::timestamp_now();
         return record;
     }
@@ -298,9 +349,16 @@ private:
     /// Saves before it evaluates, where that is due whatever the result; else only the best.
     void evaluate_and_save(bool saves) {
         const Clock::time_point start = Clock::now();
+        save_and_fail_if_any(failure_of([&] { read_for_evaluation(); }));
         if (saves && is_sound())
             checkpoints_.save(iteration_, log_, RunCheckpoints::Record::after_evaluation);
-        run_log::EvalRecord record = evaluate_or_save();
+        run_log::EvalRecord record;
+        try {
+            record = evaluate();
+        } catch (const Stopped&) {
+            if (checkpoints_.has(iteration_)) checkpoints_.log_checkpoint(iteration_, log_);
+            throw;
+        }
         record.pause_ms = milliseconds(start, Clock::now());
         const bool best = checkpoints_.note_loss(iteration_, record.val_loss);
         record.best_val_loss = checkpoints_.best();
@@ -309,16 +367,6 @@ private:
             checkpoints_.add_loss_to_checkpoint(iteration_, log_);
         } else if (best && is_sound()) {
             checkpoints_.save(iteration_, log_);
-        }
-    }
-
-    [[nodiscard]] run_log::EvalRecord evaluate_or_save() {
-        try {
-            return evaluate();
-        } catch (const IoError&) {
-            if (session_.communicator() == nullptr && is_sound())
-                checkpoints_.save(iteration_, log_);
-            throw;
         }
     }
 
@@ -394,8 +442,10 @@ private:
         const std::int64_t timed = iterations_here_ - kWarmupIterations;
         measured.seconds_per_iteration =
             timed > 0 ? timed_seconds_ / static_cast<double>(timed) : summary.avg_time_ms / 1000.0;
-        log_.line(plan_check_text(setup_.plan, hardware_, measured, environment_.colour) +
-                  fmt::format("\nlog {}", log_.json_path().string()));
+        log_.line(
+            text::fit_lines(plan_check_text(setup_.plan, hardware_, measured, environment_.colour),
+                            environment_.width) +
+            fmt::format("\nlog {}", log_.json_path().string()));
     }
 
     RunSetup setup_;
@@ -422,34 +472,16 @@ private:
 
 }  // namespace
 
-namespace {
-
-ExitCode dry_run(recipe::TrainKeys keys, comm::LaunchInfo launch,
-                 const RunEnvironment& environment) {
-    if (environment.planned_ranks > 0) {
-        launch.world_size = environment.planned_ranks;
-        launch.local_world_size = 1;
-    }
-    device::ThreadPool pool(threads_of_rank(keys.execution, launch));
-    device::Context context(pool);
-    // A dry run allocates nothing: the plan may be for another machine.
-    const RunSetup setup = prepare_run(std::move(keys), World::planned(launch), pool, true);
-    Hardware hardware = planned_hardware(context, setup.plan.config.execution);
-    hardware.peak_flops *= static_cast<double>(launch.world_size);
-    environment.out << startup_text(setup.plan, hardware, environment.colour,
-                                    environment.file_kind);
-    return ExitCode::ok;
-}
-
-}  // namespace
-
 ExitCode run_training(recipe::TrainKeys keys, const RunEnvironment& environment) {
     const comm::LaunchInfo launch = comm::launch_from_environment();
     std::ostream silent(nullptr);  // only the first rank prints
     RunEnvironment of_rank{launch.rank == 0 ? environment.out : silent, environment.colour};
     of_rank.file_kind = environment.file_kind;
+    of_rank.width = environment.width;
     if (environment.dry_run) {
         of_rank.planned_ranks = environment.planned_ranks;
+        of_rank.planned_ranks_per_host = environment.planned_ranks_per_host;
+        of_rank.json = environment.json;
         return dry_run(std::move(keys), launch, of_rank);
     }
     const comm::LauncherWatch watch(launch);

@@ -128,13 +128,15 @@ CommunicatorFactory World::connector(const cost::Execution& execution,
     };
 }
 
+bool has_own_cores(const comm::LaunchInfo& launch) {
+    return static_cast<long>(device::default_thread_count()) * launch.local_world_size <=
+           sysconf(_SC_NPROCESSORS_ONLN);
+}
+
 int threads_of_rank(const recipe::ExecutionKeys& keys, const comm::LaunchInfo& launch) {
     if (keys.threads) return static_cast<int>(*keys.threads);
     const int usable = device::default_thread_count();
-    // A launcher that binds each rank to separate cores has divided the cores already.
-    const bool bound =
-        static_cast<long>(usable) * launch.local_world_size <= sysconf(_SC_NPROCESSORS_ONLN);
-    return bound ? usable : std::max(1, usable / launch.local_world_size);
+    return has_own_cores(launch) ? usable : std::max(1, usable / launch.local_world_size);
 }
 
 }  // namespace isoflop::trainer

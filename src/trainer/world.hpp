@@ -45,6 +45,9 @@ private:
     std::chrono::milliseconds timeout_{};
 };
 
+/// Whether a launcher that binds each rank to separate cores has divided the cores already.
+[[nodiscard]] bool has_own_cores(const comm::LaunchInfo& launch);
+
 /// Threads for this rank: its share of the cores that the ranks of this machine may use, or the
 /// number in the configuration.
 [[nodiscard]] int threads_of_rank(const recipe::ExecutionKeys& keys,

@@ -75,6 +75,19 @@ TEST(Checksum, InstructionAndTableAgreeAtEveryLengthAndAlignment) {
     }
 }
 
+TEST(Checksum, OfBothPartsIsThatOfTheWhole) {
+    std::mt19937 generator(5);
+    std::vector<std::byte> bytes(70'000);
+    for (std::byte& byte : bytes) byte = static_cast<std::byte>(generator());
+    const std::span<const std::byte> all(bytes);
+    for (const std::size_t cut : {0U, 1U, 7U, 4096U, 65536U, 69'999U, 70'000U}) {
+        EXPECT_EQ(
+            crc32c_of_both(crc32c(all.first(cut)), crc32c(all.subspan(cut)), all.size() - cut),
+            crc32c(all))
+            << cut;
+    }
+}
+
 TEST(Checksum, TextHasEightDigits) {
     EXPECT_EQ(checksum_text(0x1F), "0000001f");
     EXPECT_EQ(crc32c("123456789"), 0xE3069283U);

@@ -5,6 +5,10 @@
 namespace isoflop {
 namespace {
 
+TEST(Printable, MessagesKeepTheirLinesAndEscapeTabsAndZeroBytes) {
+    EXPECT_EQ(printable_message(std::string_view("a\nb\tc\0d", 7)), "a\nb\\tc\\x00d");
+}
+
 TEST(Printable, TextStaysAsItIs) {
     for (const char* text : {"", "H100 SXM", "out/run_1: 3 %", "Grüße, 你好, \U0001F600", "\\x1b",
                              "\u00A0 no break", "\U0010FFFF", "\uD7FF\uE000"}) {

@@ -159,5 +159,15 @@ TEST(HumanSeconds, PicksTheUnit) {
     EXPECT_EQ(human_seconds(10.0 * 365.25 * 86400), "10.0 years");
 }
 
+TEST(Suggestion, IsNeverTheOppositeNorAnotherFigure) {
+    const std::vector<std::string_view> known = {"weight_tying", "relu", "layer_norm_eps",
+                                                 "norm_position", "num_gpus"};
+    EXPECT_EQ(suggestion("no_weight_tying", known), "");
+    EXPECT_EQ(suggestion("relu2", known), "");
+    EXPECT_EQ(suggestion("layer_norm_type", known), "");
+    EXPECT_EQ(suggestion("nrom_position", known), "; did you mean 'norm_position'?");
+    EXPECT_EQ(suggestion("num_gpu", known), "; did you mean 'num_gpus'?");
+}
+
 }  // namespace
 }  // namespace isoflop

@@ -140,18 +140,32 @@ TEST(Checkpoint, AnythingElseIsAnErrorThatNamesIt) {
     EXPECT_FALSE(open_latest(folder.path() / "none"));
 }
 
-TEST(Checkpoint, AnotherFormatVersionIsNamedAsSuch) {
-    const TemporaryDirectory run;
-    const auto path = save(run.path(), 1) / "manifest.json";
+/// With a checksum that is right.
+void replace_in_manifest(const std::filesystem::path& path, const std::string& before,
+                         const std::string& now) {
     std::string text = test::read_file(path);
-    const std::string version = "\"format_version\": 1";
-    text.replace(text.find(version), version.size(), "\"format_version\": 9");
+    ASSERT_THAT(text, HasSubstr(before));
+    text.replace(text.find(before), before.size(), now);
     const std::size_t tail = text.rfind(",\n  \"manifest_crc32c\": \"");
     text = text.substr(0, tail) + ",\n  \"manifest_crc32c\": \"" +
            checksum_text(crc32c(text.substr(0, tail))) + "\"\n}\n";
     test::write_file(path, text);
+}
+
+TEST(Checkpoint, AnotherFormatVersionIsNamedAsSuch) {
+    const TemporaryDirectory run;
+    replace_in_manifest(save(run.path(), 1) / "manifest.json", R"("format_version": 1)",
+                        R"("format_version": 9)");
     EXPECT_THAT(error_of([&] { static_cast<void>(CheckpointReader::open(run.path() / "latest")); }),
                 HasSubstr("format version 9"));
+}
+
+TEST(Checkpoint, SlicesLieInFilesOfItsFolder) {
+    const TemporaryDirectory run;
+    replace_in_manifest(save(run.path(), 1) / "manifest.json", R"("file": "model.safetensors")",
+                        R"("file": "../model.safetensors")");
+    EXPECT_THAT(error_of([&] { static_cast<void>(CheckpointReader::open(run.path() / "latest")); }),
+                HasSubstr("'../model.safetensors' is no file name"));
 }
 
 TEST(Checkpoint, TheSameStepIsReplaced) {

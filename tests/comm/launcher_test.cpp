@@ -102,6 +102,35 @@ TEST_F(Launcher, RanksKnowWhoTheyAre) {
     EXPECT_GT(std::stoi(read_file(folder_ / "port0")), 0);
 }
 
+TEST_F(Launcher, RanksOfOneMachineGetASecretOfTheirOwn) {
+    const char* const script = "printf %s \"$ISOFLOP_JOB_TOKEN\" > $DIR/token$RANK";
+    unsetenv("ISOFLOP_JOB_TOKEN");
+    std::vector<std::string> tokens;
+    for (int start = 0; start < 2; ++start) {
+        EXPECT_EQ(run({.nproc_per_node = 2}, script), 0);
+        tokens.push_back(read_file(folder_ / "token0"));
+        EXPECT_EQ(read_file(folder_ / "token1"), tokens.back());
+        EXPECT_GE(tokens.back().size(), 32U);
+        EXPECT_THAT(err(), Not(HasSubstr(tokens.back())));
+        EXPECT_THAT(out(), Not(HasSubstr(tokens.back())));
+    }
+    EXPECT_NE(tokens[0], tokens[1]);
+
+    setenv("ISOFLOP_JOB_TOKEN", "the user's own secret, which stays", 1);
+    EXPECT_EQ(run({.nproc_per_node = 1}, script), 0);
+    EXPECT_EQ(read_file(folder_ / "token0"), "the user's own secret, which stays");
+    unsetenv("ISOFLOP_JOB_TOKEN");
+    // Launchers on several machines could not agree on one.
+    EXPECT_EQ(run({.nproc_per_node = 1,
+                   .nnodes = 2,
+                   .node_rank = 0,
+                   .master_addr = "node0",
+                   .master_port = 29500},
+                  script),
+              0);
+    EXPECT_EQ(read_file(folder_ / "token0"), "");
+}
+
 TEST_F(Launcher, RanksOfTheSecondMachineFollowThoseOfTheFirst) {
     const LauncherOptions options{.nproc_per_node = 2,
                                   .nnodes = 2,

@@ -1,9 +1,12 @@
 // What ends a rank on GPUs: lost ranks, errors of the libraries, libraries that are not there.
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <atomic>
 #include <chrono>
+#include <stdexcept>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include "comm/nccl_ranks.hpp"
 #include "isoflop/base/error.hpp"
@@ -62,6 +65,33 @@ TEST(NcclFailure, ALostRankIsNamedByTheControlPlane) {
         EXPECT_STREQ(later->what(), error->what());
         EXPECT_TRUE(gpu.aborted());
     });
+}
+
+/// What a rank says to an answer of rank 0 that is no NCCL id.
+std::string refusal_of(const std::string& answer) {
+    auto control = make_local_group(2, kTestTimeoutSeconds);
+    MapStore store;
+    store.set("nccl/all/unique_id", answer);
+    const auto load = []() -> NcclLibraries { throw std::logic_error("the id was taken"); };
+    try {
+        (void)connect_nccl_with(load, store, std::move(control[1]), {});
+    } catch (const IoError& error) {
+        return error.what();
+    }
+    return {};
+}
+
+TEST(NcclFailure, AnIdOfAnotherLengthIsRefusedBeforeItIsRead) {
+    const NcclUniqueId id;
+    const std::string bytes(id.internal.size(), 'x');
+    for (const std::string& answer : {std::string(), std::string("+"), std::string("+short"), bytes,
+                                      "+" + bytes.substr(1), "+" + bytes + "x", "x" + bytes}) {
+        EXPECT_THAT(refusal_of(answer),
+                    testing::HasSubstr("the NCCL id that rank 0 gave through the store is damaged"))
+            << answer;
+    }
+    EXPECT_THROW((void)refusal_of("+" + bytes), std::logic_error);
+    EXPECT_THROW((void)refusal_of("-no NCCL here"), ConfigError);
 }
 
 /// Lets ncclCommInitRank wait for other ranks for ever, as the library does.

@@ -42,6 +42,7 @@ struct Body {
     Colour colour = Colour::green;
     std::optional<double> price;
     std::optional<Value> extras;
+    Solvable<std::int64_t> seats;
 };
 
 struct Loose {
@@ -75,6 +76,11 @@ const Schema<Car>& car_schema() {
             .field(&Body::price,
                    {.key = "price", .help = "Price.", .maximum = 1e6, .default_help = "ask"})
             .field(&Body::extras, {.key = "extras", .help = "Anything."})
+            .field(&Body::seats, {.key = "seats",
+                                  .help = "Seats.",
+                                  .minimum = 1,
+                                  .maximum = 9,
+                                  .default_help = "solved"})
             .ignored("serial_number", "Nobody needs it.");
         auto loose = s.section("loose", &Car::loose, "Carries foreign keys.", Required::no);
         loose.field(&Loose::doors, {.key = "doors_of_the_car", .help = "Doors.", .minimum = 0});
@@ -286,10 +292,10 @@ TEST(SchemaOverride, CheckedValuesSetManyConfigs) {
 }
 
 TEST(SchemaPaths, ListAndResolveKeys) {
-    EXPECT_THAT(
-        car_schema().paths(),
-        ElementsAre("body.wheels", "body.weight", "body.open", "body.name", "body.colour",
-                    "body.price", "body.extras", "body.serial_number", "loose.doors_of_the_car"));
+    EXPECT_THAT(car_schema().paths(),
+                ElementsAre("body.wheels", "body.weight", "body.open", "body.name", "body.colour",
+                            "body.price", "body.extras", "body.seats", "body.serial_number",
+                            "loose.doors_of_the_car"));
     EXPECT_EQ(car_schema().resolve_path("tyres"), "body.wheels");
     EXPECT_EQ(car_schema().resolve_path("body.tyres"), "body.wheels");
     EXPECT_EQ(car_schema().resolve_path("loose.doors_of_the_car"), "loose.doors_of_the_car");
@@ -305,12 +311,33 @@ TEST(SchemaPaths, GetReadsBackWhatWasSet) {
     EXPECT_EQ(to_text(car_schema().get(&car, "price")), "");
 }
 
+TEST(SolvableField, IsANumberAskedForOrLeftOut) {
+    Car car;
+    EXPECT_EQ(to_text(car_schema().get(&car, "seats")), "");
+    car_schema().set(car, "seats", "solve");
+    EXPECT_TRUE(car.body.seats.is_asked());
+    EXPECT_FALSE(car.body.seats.is_given());
+    EXPECT_EQ(to_text(car_schema().get(&car, "seats")), "solve");
+    car_schema().set(car, "seats", "4");
+    EXPECT_EQ(car.body.seats, 4);
+    EXPECT_FALSE(car.body.seats.is_asked());
+    car_schema().set(car, "seats", "\"solve\"");
+    EXPECT_TRUE(car.body.seats.is_asked());
+    car_schema().set(car, "seats", "null");
+    EXPECT_EQ(car.body.seats, Solvable<std::int64_t>());
+    for (const char* bad : {"0", "10", "Solve", "many", "true", "4.5"})
+        EXPECT_THROW(car_schema().set(car, "seats", bad), ConfigError) << bad;
+    // Only keys that can be solved for take the word.
+    EXPECT_THROW(car_schema().set(car, "wheels", "solve"), ConfigError);
+}
+
 TEST(SchemaTexts, HelpShowsEveryKeyThatHasAnEffect) {
     const Car defaults;
     const std::string help = help_text(car_schema(), &defaults);
-    for (const char* part : {"wheels", "Number of wheels. [wheels]", "also: n_wheels, tyres",
-                             "default: required", "allowed: >= 1, <= 18", "default: green",
-                             "allowed: red, crimson, green", "default: ask", "default: 1.5"}) {
+    for (const char* part :
+         {"wheels", "Number of wheels. [wheels]", "also: n_wheels, tyres", "default: required",
+          "allowed: >= 1, <= 18", "default: green", "allowed: red, crimson, green", "default: ask",
+          "default: 1.5", "allowed: >= 1, <= 9, or \"solve\""}) {
         EXPECT_THAT(help, HasSubstr(part));
     }
     EXPECT_THAT(help, Not(HasSubstr("serial_number")));
@@ -322,6 +349,9 @@ TEST(SchemaTexts, MarkdownKeepsItsTables) {
     EXPECT_THAT(text, HasSubstr("| `wheels` | integer | wheels | required | >= 1, <= 18 | Number "
                                 "of wheels. Also: n_wheels, tyres. |"));
     EXPECT_THAT(text, HasSubstr(R"(No roof \| none at all.)"));
+    EXPECT_THAT(
+        text,
+        HasSubstr(R"(| `seats` | integer or "solve" |  | solved | >= 1, <= 9, or "solve" |)"));
     EXPECT_THAT(text, HasSubstr("Accepted without effect: serial_number."));
 }
 
@@ -342,6 +372,12 @@ TEST(SchemaTexts, JsonSchemaDescribesEveryField) {
     EXPECT_EQ(body["properties"]["colour"]["enum"],
               nlohmann::json::array({"red", "crimson", "green"}));
     EXPECT_TRUE(schema["properties"].contains("$schema"));
+    const auto asked = nlohmann::json::object({{"const", "solve"}});
+    const auto number =
+        nlohmann::json::parse(R"({"type": ["integer", "null"], "minimum": 1, "maximum": 9})");
+    EXPECT_EQ(body["properties"]["seats"]["anyOf"], nlohmann::json::array({number, asked}));
+    EXPECT_FALSE(body["properties"]["seats"].contains("type"));
+    EXPECT_FALSE(body["properties"]["seats"].contains("default"));
     // `wheels` has aliases, which `required` cannot express.
     EXPECT_FALSE(body.contains("required"));
 }

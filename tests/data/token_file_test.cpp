@@ -142,6 +142,10 @@ TEST(TokenFile, AsksForTheWidthOfTokensThatLookLikeNone) {
     auto tokens = test::random_tokens(5000, 50257);
     test::write_file(folder / "int64.bin", test::bytes_of<std::int64_t>(tokens));
     EXPECT_THAT(refusal_to_open(folder / "int64.bin").message, HasSubstr("64 bits"));
+    // More than any vocabulary has.
+    test::write_file(folder / "large.bin",
+                     test::bytes_of<std::uint32_t>(test::random_tokens(5000, 2'000'000)));
+    EXPECT_THAT(refusal_to_open(folder / "large.bin").message, HasSubstr("astype(numpy.uint32)"));
     // As labels with an ignored index.
     for (std::size_t i = 0; i < tokens.size(); i += 40) tokens[i] = -100;
     test::write_file(folder / "ignored.bin", test::bytes_of<std::int32_t>(tokens));

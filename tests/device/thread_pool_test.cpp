@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "isoflop/base/error.hpp"
+#include "isoflop/device/usable_cpus.hpp"
 
 namespace isoflop::device {
 namespace {
@@ -158,6 +160,34 @@ TEST(ThreadCount, NonsenseInTheVariableIsAnError) {
         const ScopedVariable variable("ISOFLOP_NUM_THREADS", value);
         EXPECT_THROW(static_cast<void>(default_thread_count()), ConfigError) << value;
     }
+}
+
+#if defined(__linux__)
+TEST(UsableCpus, AreThoseOfTheAffinityWhateverTheVariableSays) {
+    const ScopedVariable variable("ISOFLOP_NUM_THREADS", "7");
+    cpu_set_t before;
+    ASSERT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);
+    int first = 0;
+    while (!CPU_ISSET(first, &before)) ++first;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+    const UsableCpus cpus = usable_cpus();
+    ASSERT_EQ(sched_setaffinity(0, sizeof(before), &before), 0);
+
+    EXPECT_EQ(cpus.count(), 1);
+    const auto word = static_cast<std::size_t>(first) / 32;
+    ASSERT_EQ(cpus.mask.size(), word + 1);
+    EXPECT_EQ(cpus.mask[word], 1U << (static_cast<unsigned>(first) % 32U));
+}
+#endif
+
+TEST(UsableCpus, QuotaLimitsTheirNumberAndIsRoundedUp) {
+    EXPECT_EQ((UsableCpus{.mask = {0xFFU, 1U}, .quota = {}}).count(), 9);
+    EXPECT_EQ((UsableCpus{.mask = {0xFFU}, .quota = 2.5}).count(), 3);
+    EXPECT_EQ((UsableCpus{.mask = {0xFFU}, .quota = 64.0}).count(), 8);
+    EXPECT_EQ(UsableCpus{}.count(), 1);
 }
 
 }  // namespace

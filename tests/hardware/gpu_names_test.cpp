@@ -171,6 +171,56 @@ TEST(GpuNames, OfPeople) {
     });
 }
 
+// Only the PCIe card of the H100 has HBM2e.
+TEST(GpuNames, AKindOfMemoryChoosesTheCard) {
+    expect_rows({{"H100 80GB HBM2e", "H100-PCIe"},
+                 {"NVIDIA H100 HBM2e 80GB", "H100-PCIe"},
+                 {"HBM2e H100", "H100-PCIe"},
+                 {"H100 80GB HBM3", "H100-SXM"},
+                 {"H100 80GB", "H100-SXM"},
+                 {"A100 80GB HBM2e", "A100-SXM-80"}});
+}
+
+// Lambda's instance types of its API: V100 with 16 GB, A100 with 40 GB unless they say 80.
+TEST(GpuNames, OfLambda) {
+    expect_rows({{"gpu_8x_v100", "V100-SXM2-16"},
+                 {"gpu_8x_a100", "A100-SXM-40"},
+                 {"gpu_1x_a100_sxm4", "A100-SXM-40"},
+                 {"gpu_1x_a100", "A100-PCIe-40"},
+                 {"gpu_8x_a100_80gb_sxm4", "A100-SXM-80"},
+                 {"gpu_1x_h100_pcie", "H100-PCIe"}});
+    EXPECT_EQ(id_of("gpu_1x_rtx6000"), "(not found)") << "the RTX 6000 of 24 GB";
+}
+
+TEST(GpuNames, OfTheTeslaBrandAndOtherMachineTypes) {
+    expect_rows({{"Tesla V100", "V100-SXM2-32"},
+                 {"Tesla A100-SXM4-40GB", "A100-SXM-40"},
+                 {"Tesla L4", "L4"},
+                 {"NVIDIA Tesla T4", "T4"},
+                 {"nvidia-tesla-v100", "V100-SXM2-16"},
+                 {"nvidia-tesla-a100", "A100-SXM-40"},
+                 {"nvidia-tesla-t4", "T4"},
+                 {"Standard_ND96is_H100_v5", "H100-SXM"},
+                 {"Standard_ND96isrf_H100_v5", "H100-SXM"},
+                 {"Standard_ND96is_flex_H100_v5", "H100-SXM"},
+                 {"Standard_ND128isr_NDR_GB300_v6", "GB300"},
+                 {"Standard_ND128isr_NDR_GB200_v6", "GB200"},
+                 {"Standard_ND96ams_A100_v4", "A100-SXM-80"},
+                 {"VM.GPU.A10.1", "A10"},
+                 {"tpu-v5p-slice", "TPU-v5p"},
+                 {"tpu-v5-lite-podslice", "TPU-v5e"}});
+}
+
+TEST(GpuNames, OfOtherGenerationsGetNoAdvice) {
+    for (const std::string_view name :
+         {"Tesla P100-PCIE-16GB", "ND V100 v2", "P4", "Tesla P4", "g4", "g4ad.xlarge", "g5g.xlarge",
+          "RTX 6000 Pro", "RTX 6000 24GB", "ND96isr_B200_v6", "NVL", "tpu-v5q"}) {
+        EXPECT_THAT(message_for(name),
+                    AllOf(HasSubstr("unknown GPU"), testing::Not(HasSubstr("did you mean"))))
+            << name;
+    }
+}
+
 // Words without meaning must not lead to another row, for any name of the table.
 TEST(GpuNames, WordsThatNameNoChipDoNotCount) {
     for (const Gpu& gpu : GpuTable::builtin().gpus()) {

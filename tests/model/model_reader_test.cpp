@@ -181,17 +181,136 @@ TEST(ModelReader, OverridesTakeAnyName) {
 }
 
 TEST(ModelReader, AModelTypeFixesItsChoices) {
+    const auto override_gpt2 = [](const std::string& assignment) {
+        const config::Document document =
+            config::parse_jsonc(with(R"("model_type": "gpt2")"), "a.jsonc");
+        try {
+            (void)read_model(document, std::vector<std::string>{assignment});
+        } catch (const ConfigError& error) {
+            return std::string(error.what());
+        }
+        return std::string();
+    };
     EXPECT_THAT(
-        refusal_of(with(R"("model_type": "gpt2", "normalization": "rmsnorm")")),
+        override_gpt2("normalization=rmsnorm"),
         AllOf(HasSubstr("normalization"), HasSubstr("layernorm"), HasSubstr("arch_preset")));
-    EXPECT_EQ(refusal_of(with(R"("model_type": "gpt2", "normalization": "layernorm")")), "");
-    EXPECT_THAT(refusal_of(with(R"("model_type": "gpt2", "bias": false)")), HasSubstr("bias"));
+    EXPECT_EQ(override_gpt2("normalization=layernorm"), "");
+    EXPECT_THAT(override_gpt2("bias=false"), HasSubstr("bias"));
+    EXPECT_THAT(override_gpt2("num_key_value_heads=1"), HasSubstr("num_key_value_heads"));
     EXPECT_THAT(refusal_of(with(R"("model_type": "gpt2", "arch_preset": "llama")")),
                 AllOf(HasSubstr("model_type"), HasSubstr("arch_preset")));
-    EXPECT_THAT(refusal_of(with(R"("model_type": "gpt2", "num_key_value_heads": 1)")),
-                HasSubstr("num_key_value_heads"));
     EXPECT_THAT(refusal_of(with(R"("model_type": "gpt2", "add_cross_attention": true)")),
                 HasSubstr("add_cross_attention"));
+}
+
+constexpr std::string_view kGpt2File =
+    R"({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_layer": 12, "n_head": 12,
+        "n_embd": 768, "vocab_size": 50257, "n_positions": 1024, "n_ctx": 1024)";
+constexpr std::string_view kLlamaFile =
+    R"({"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 4, "vocab_size": 128,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 96)";
+
+std::string file_with(std::string_view file, std::string_view more) {
+    return fmt::format("{}, {}}}", file, more);
+}
+
+/// The key has no effect, and is named where it says another model.
+void expect_foreign(std::string_view file, std::string_view member, bool is_named) {
+    SCOPED_TRACE(member);
+    const ModelDescription plain = parse_model(fmt::format("{}}}", file));
+    const ModelDescription model = parse_model(file_with(file, member));
+    EXPECT_EQ(totals_of(model.config).total, totals_of(plain.config).total);
+    EXPECT_TRUE(plain.warnings.empty());
+    const std::string key(member.substr(1, member.find('"', 1) - 1));
+    if (is_named) {
+        EXPECT_THAT(model.warnings, ElementsAre(HasSubstr(key)));
+    } else {
+        EXPECT_THAT(model.warnings, IsEmpty());
+    }
+}
+
+TEST(HuggingFaceFiles, AreReadByTheKeysOfTheirClass) {
+    EXPECT_EQ(totals_of(fmt::format("{}}}", kGpt2File)).total, 124'439'808);
+    for (const std::string_view member :
+         {R"("intermediate_size": 1000)", R"("ffn_dim": 1000)", R"("d_ff": 1000)",
+          R"("expansion_ratio": 2)", R"("head_dim": 32)", R"("num_key_value_heads": 1)",
+          R"("normalization": "rmsnorm")", R"("bias": false)", R"("block_size": 16)",
+          R"("num_experts": 4)"}) {
+        expect_foreign(kGpt2File, member, true);
+    }
+    expect_foreign(kGpt2File, R"("intermediate_size": 3072)", false);
+    expect_foreign(kGpt2File, R"("rms_norm_eps": "many")", false);
+    const std::string bloom = R"({"model_type": "bloom", "hidden_size": 64, "n_layer": 2,
+                                  "n_head": 4, "vocab_size": 128)";
+    expect_foreign(bloom, R"("expansion_ratio": 2)", true);
+    expect_foreign(bloom, R"("intermediate_size": 100)", true);
+    const std::string mpt = R"({"model_type": "mpt", "d_model": 64, "n_layers": 2, "n_heads": 4,
+                                "vocab_size": 128, "expansion_ratio": 4)";
+    expect_foreign(mpt, R"("intermediate_size": 100)", true);
+}
+
+TEST(HuggingFaceFiles, ForeignKeysAreNeverErrors) {
+    for (const std::string_view member :
+         {R"("n_layer": 2)", R"("n_inner": 40)", R"("weight_tying": true)", R"("bias": true)",
+          R"("qk_norm": true)", R"("add_cross_attention": true)", R"("kv_lora_rank": 16)",
+          R"("norm_position": "post")"}) {
+        expect_foreign(kLlamaFile, member, true);
+    }
+    for (const std::string_view member :
+         {R"("seq_length": 4096)", R"("n_layer": 4)", R"("qk_norm": false)", R"("n_ctx": "long")",
+          R"("layer_norm_eps": 0.5)", R"("activation_function": "gelu_new")"}) {
+        expect_foreign(kLlamaFile, member, false);
+    }
+}
+
+TEST(HuggingFaceFiles, ChoicesUnderOtherNamesAreNamed) {
+    for (const std::string_view member :
+         {R"("qkv_bias": true)", R"("use_bias": true)", R"("use_qk_norm": true)",
+          R"("qk_layernorm": true)", R"("multi_query": true)", R"("lm_head_bias": true)"}) {
+        expect_foreign(kLlamaFile, member, true);
+    }
+    for (const std::string_view member :
+         {R"("qkv_bias": false)", R"("use_qk_norm": false)", R"("multi_query": false)",
+          R"("num_beam_groups": 1)", R"("no_repeat_ngram_size": 3)", R"("num_beams": 1)",
+          R"("encoder_no_repeat_ngram_size": 2)", R"("top_k": 50)", R"("max_length": 20)",
+          R"("num_return_sequences": 1)", R"("use_bidirectional_attention": true)"}) {
+        expect_foreign(kLlamaFile, member, false);
+    }
+}
+
+// As transformers 4.28 and 5 write the same model, with what either adds.
+TEST(HuggingFaceFiles, OfOldAndNewVersionsSayTheSame) {
+    const ModelDescription old = parse_model(
+        R"({"architectures": ["LlamaForCausalLM"], "bos_token_id": 1, "eos_token_id": 2,
+            "hidden_act": "silu", "hidden_size": 4096, "initializer_range": 0.02,
+            "intermediate_size": 11008, "max_position_embeddings": 2048,
+            "max_sequence_length": 2048, "model_type": "llama", "num_attention_heads": 32,
+            "num_hidden_layers": 32, "pad_token_id": 0, "rms_norm_eps": 1e-06,
+            "tie_word_embeddings": false, "torch_dtype": "float16",
+            "transformers_version": "4.28.0", "use_cache": true, "vocab_size": 32000})");
+    const ModelDescription current = parse_model(
+        R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false,
+            "attention_dropout": 0.0, "dtype": "float16", "head_dim": 128, "hidden_act": "silu",
+            "hidden_size": 4096, "initializer_range": 0.02, "intermediate_size": 11008,
+            "max_position_embeddings": 2048, "mlp_bias": false, "model_type": "llama",
+            "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 32,
+            "pretraining_tp": 1, "rms_norm_eps": 1e-06, "rope_parameters": {"rope_theta": 10000.0,
+            "rope_type": "default"}, "tie_word_embeddings": false,
+            "transformers_version": "5.0.0", "use_cache": true, "vocab_size": 32000})");
+    for (const ModelDescription* model : {&old, &current}) {
+        EXPECT_EQ(totals_of(model->config).total, 6'738'415'616);
+        EXPECT_THAT(model->warnings, IsEmpty());
+        EXPECT_EQ(model->config.rope_theta, 10000);
+    }
+}
+
+TEST(HuggingFaceFiles, SayTheWindowsTheyAssume) {
+    const ModelDescription gemma = parse_model(
+        R"({"model_type": "gemma3_text", "hidden_size": 1152, "intermediate_size": 6912,
+            "num_hidden_layers": 26, "num_attention_heads": 4, "num_key_value_heads": 1,
+            "head_dim": 256, "vocab_size": 262144, "max_position_embeddings": 32768})");
+    EXPECT_THAT(assumptions(gemma), ElementsAre("tie_word_embeddings true", "sliding_window 4096",
+                                                HasSubstr("sliding_window_pattern 6")));
 }
 
 TEST(Presets, HaveTheChoicesOfTheDocumentation) {

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 
 #include "isoflop/config/jsonc.hpp"
 #include "support/plans.hpp"
@@ -157,6 +159,26 @@ TEST_P(Emitted, IsTheSameModelOrRefused) {
                   plan.run.config.model.rope_scaling->original_max_position_embeddings);
     }
     EXPECT_EQ(again.norm_eps, plan.run.config.model.norm_eps);
+}
+
+TEST(TrainConfig, NamesTheGpuWhereTheRowIsThatOfTheBuiltinTable) {
+    const auto gpu_of = [](const hardware::GpuTable& table) {
+        const BackwardPlan plan = backward_plan(test::plan_config("flash"), table);
+        const config::Document config = written(plan);
+        return config.root.find("gpu_type") == nullptr ? std::string() : text(config, "gpu_type");
+    };
+    EXPECT_EQ(gpu_of(hardware::GpuTable::builtin()), "H100-SXM");
+    const std::filesystem::path file = test::source_path("configs/gpus.jsonc");
+    EXPECT_EQ(gpu_of(hardware::GpuTable::from_file(file)), "H100-SXM") << "the same rows";
+    std::ifstream stream(file);
+    std::string rows{std::istreambuf_iterator<char>(stream), {}};
+    const std::size_t row = rows.find(R"("id": "H100-SXM")");
+    const std::string key = "\"memory_bandwidth_gb_per_s\": 3350";
+    const std::size_t bandwidth = rows.find(key, row);
+    ASSERT_NE(bandwidth, std::string::npos);
+    rows.replace(bandwidth, key.size(), "\"memory_bandwidth_gb_per_s\": 3349");
+    EXPECT_EQ(gpu_of(hardware::GpuTable::from_text(rows, "gpus.jsonc")), "")
+        << "another row of that name";
 }
 
 TEST(TrainConfig, RefusesWhatTheTrainerDoesNotRun) {

@@ -67,6 +67,87 @@ TEST(SweepAxis, RefusesRangesThatAreNone) {
                 HasSubstr("points"));
 }
 
+TEST(SweepAxis, CommasWithinBracketsAndQuotesSeparateNothing) {
+    EXPECT_THAT(parse_axis(R"(rope_scaling={"type":"linear","factor":2},null)").values,
+                ElementsAre(R"({"type":"linear","factor":2})", "null"));
+    EXPECT_THAT(parse_axis(R"(mlp_only_layers=[0,1],[2,[3,4]])").values,
+                ElementsAre("[0,1]", "[2,[3,4]]"));
+    EXPECT_THAT(parse_axis(R"(gpu_type="a,b",H100,"1..3")").values,
+                ElementsAre("a,b", "H100", "1..3"));
+    EXPECT_THAT(parse_axis(R"(gpu_type="a\"b,c")").values, ElementsAre("a\"b,c"));
+    EXPECT_THAT(refusal([] { return parse_axis("x=[1,2"); }), HasSubstr("']' is missing"));
+    EXPECT_THAT(refusal([] { return parse_axis("x=1]"); }), HasSubstr("']' closes nothing"));
+    EXPECT_THAT(refusal([] { return parse_axis("x=[1}"); }), HasSubstr("'}' closes nothing"));
+    EXPECT_THAT(refusal([] { return parse_axis(R"(x="a)"); }), HasSubstr("quote is not closed"));
+}
+
+TEST(SweepAxis, NamesOfModelFilesMayHaveDots) {
+    EXPECT_THAT(parse_axis("architecture=../a.json,../../b.json").values,
+                ElementsAre("../a.json", "../../b.json"));
+}
+
+TEST(SweepAxis, HasTheUnitOfItsKey) {
+    EXPECT_EQ(parse_axis("available_hours=1").unit, "hours");
+    EXPECT_EQ(parse_axis("gpu_type=H100").unit, "");
+}
+
+TEST(SweepWith, MovesWithTheAxisBeforeIt) {
+    std::vector<SweepAxis> axes{parse_axis("num_gpus=8,16")};
+    parse_with(axes, "available_hours=100,50");
+    parse_with(axes, "gpu_type=H100,A100");
+    axes.push_back(parse_axis("expected_mfu=0.3,0.4"));
+    const std::vector<SweepRow> rows = rows_of(plan_config("hoffmann"), axes);
+    ASSERT_EQ(rows.size(), 4U);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        const BackwardPlan plan = test::plan_of(
+            "hoffmann",
+            i < 2 ? std::vector<std::string>{"num_gpus=8", "available_hours=100", "gpu_type=H100"}
+                  : std::vector<std::string>{"num_gpus=16", "available_hours=50", "gpu_type=A100"});
+        const double mfu = i % 2 == 0 ? 0.3 : 0.4;
+        EXPECT_NEAR(rows[i].compute_flops, plan.budget.compute_flops / plan.budget.mfu * mfu,
+                    rows[i].compute_flops * 1e-12);
+    }
+}
+
+TEST(SweepWith, RefusesOtherNumbersOfValuesAndNothingToMoveWith) {
+    std::vector<SweepAxis> axes;
+    EXPECT_THAT(refusal([&] {
+                    parse_with(axes, "num_gpus=1,2");
+                    return 0;
+                }),
+                HasSubstr("moves with the --over before it"));
+    axes.push_back(parse_axis("num_gpus=1..3"));
+    EXPECT_THAT(refusal([&] {
+                    parse_with(axes, "available_hours=1,2");
+                    return 0;
+                }),
+                AllOf(HasSubstr("--with available_hours=1,2"), HasSubstr("2 values for the 3")));
+    parse_with(axes, "num_gpus=4,5,6");
+    EXPECT_THAT(refusal([&] { return rows_of(plan_config("hoffmann"), axes); }),
+                HasSubstr("two axes have this key"));
+}
+
+TEST(Sweep, ModelFilesAreValuesOfTheArchitecture) {
+    const std::string folder = test::source_path("configs/models/").string();
+    const std::vector<SweepAxis> axes{
+        parse_axis("num_hidden_layers=4,8"),
+        parse_axis("architecture=" + folder + "llama3_8b.jsonc," + folder + "gpt2_124m.jsonc"),
+        parse_axis("num_gpus=8,16")};
+    const std::vector<SweepRow> rows =
+        rows_of(plan_config("hoffmann", {"sequence_length=1024"}), axes);
+    ASSERT_EQ(rows.size(), 8U);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        const BackwardPlan plan = test::plan_of(
+            "hoffmann",
+            {"sequence_length=1024",
+             "architecture=" + folder + (i / 2 % 2 == 0 ? "llama3_8b" : "gpt2_124m") + ".jsonc",
+             i < 4 ? "num_hidden_layers=4" : "num_hidden_layers=8",
+             i % 2 == 0 ? "num_gpus=8" : "num_gpus=16"});
+        EXPECT_EQ(rows[i].n_params, static_cast<double>(plan.run.parameters.total)) << i;
+        EXPECT_EQ(rows[i].n_tokens, plan.tokens.n_tokens) << i;
+    }
+}
+
 TEST(Sweep, EqualsSinglePlansInTheOrderOfNestedLoops) {
     const std::vector<SweepAxis> axes{
         parse_axis("num_gpus=1,8,24"), parse_axis("n_layer=8,32"), parse_axis("gpu_type=H100,A100"),
@@ -96,6 +177,7 @@ TEST(Sweep, EqualsSinglePlansInTheOrderOfNestedLoops) {
             EXPECT_EQ(row.memory_bytes, plan.run.memory.total_bytes());
             EXPECT_EQ(row.fits, plan.memory.fits());
             EXPECT_EQ(row.constrained, plan.tokens.constrained);
+            EXPECT_EQ(row.energy_kwh, plan.cost.energy_kwh);
         }
     }
 }
@@ -128,10 +210,17 @@ TEST(Sweep, RefusesAKeyOnTwoAxes) {
                 AllOf(HasSubstr("training_gear.num_gpus"), HasSubstr("two axes")));
 }
 
-TEST(Sweep, RefusesBadValuesAndUnknownKeys) {
+TEST(Sweep, BadValuesAreRowsUnlessThereAreNoOthers) {
+    const auto rows = rows_of(plan_config("hoffmann"), {parse_axis("num_gpus=8,-1")});
+    ASSERT_EQ(rows.size(), 2U);
+    EXPECT_EQ(rows[0].refusal, "");
+    EXPECT_THAT(rows[1].refusal, AllOf(HasSubstr("training_gear.num_gpus"), HasSubstr("-1")));
     EXPECT_THAT(
-        refusal([] { return rows_of(plan_config("hoffmann"), {parse_axis("num_gpus=8,-1")}); }),
-        AllOf(HasSubstr("training_gear.num_gpus"), HasSubstr("-1")));
+        refusal([] { return rows_of(plan_config("hoffmann"), {parse_axis("num_gpus=-8,-1")}); }),
+        AllOf(HasSubstr("training_gear.num_gpus"), HasSubstr("-8")));
+}
+
+TEST(Sweep, RefusesUnknownKeys) {
     EXPECT_THAT(refusal([] { return rows_of(plan_config("hoffmann"), {parse_axis("num_gpu=8")}); }),
                 AllOf(HasSubstr("num_gpu"), HasSubstr("did you mean 'num_gpus'")));
 }

@@ -86,9 +86,28 @@ TEST_F(PlanFile, NullUnsetsAnOptionalKey) {
 
 TEST_F(PlanFile, RequiredKeysMayComeFromOverridesOnly) {
     EXPECT_THAT(
-        refused("\"num_gpus\": 2, ", ""),
-        AllOf(HasSubstr("plan.jsonc:3:"), HasSubstr("missing key 'training_gear.num_gpus'")));
-    EXPECT_EQ(refused("\"num_gpus\": 2, ", "", {"num_gpus=4"}), "");
+        refused("\"gpu_type\": \"H100\", ", ""),
+        AllOf(HasSubstr("plan.jsonc:3:"), HasSubstr("missing key 'training_gear.gpu_type'")));
+    EXPECT_EQ(refused("\"gpu_type\": \"H100\", ", "", {"gpu_type=A100"}), "");
+}
+
+TEST_F(PlanFile, SolvableKeysAreNumbersOrAskedForOrLeftOut) {
+    const PlanKeys plan = read(kPlan, {"num_gpus=solve", "training_tokens=2.5e9"});
+    EXPECT_TRUE(plan.training_gear.num_gpus.is_asked());
+    EXPECT_FALSE(plan.training_gear.num_gpus.is_given());
+    EXPECT_EQ(plan.dataset_constraints.training_tokens, 2.5e9);
+    EXPECT_FALSE(plan.scaling_law.target_loss.is_given());
+    EXPECT_FALSE(plan.scaling_law.target_loss.is_asked());
+    EXPECT_EQ(refused("\"num_gpus\": 2", "\"num_gpus\": \"solve\""), "");
+    EXPECT_THAT(
+        refused("\"num_gpus\": 2", "\"num_gpus\": \"sovle\""),
+        AllOf(HasSubstr("or \"solve\"; found \"sovle\""), HasSubstr("did you mean 'solve'")));
+    // A number on the command line wins over "solve" in the file, and the other way round.
+    std::string text(kPlan);
+    text.replace(text.find("1.5"), 3, "\"solve\"");
+    EXPECT_EQ(read(text, {"available_hours=3"}).training_gear.available_hours, 3.0);
+    EXPECT_FALSE(read(text, {"available_hours=3"}).training_gear.available_hours.is_asked());
+    EXPECT_FALSE(read(kPlan, {"available_hours=null"}).training_gear.available_hours.is_given());
 }
 
 TEST_F(PlanFile, MissingSectionsAreNamedByTheirKeys) {
@@ -143,6 +162,7 @@ TEST_F(PlanFile, OtherUnitsAreRecognised) {
     EXPECT_THAT(read(kPlan, {"dataset_size=300"}).notes,
                 ElementsAre(HasSubstr("write 300000000000")));
     EXPECT_THAT(read(kPlan, {"available_hours=8760"}).notes, IsEmpty());
+    EXPECT_THAT(read(kPlan, {"training_tokens=15"}).notes, ElementsAre(HasSubstr("write 15e9")));
 }
 
 TEST_F(PlanFile, LaterRefusalsPointAtTheFileUnlessTheCommandLineSetTheKey) {
@@ -192,6 +212,8 @@ TEST_F(PlanFile, EveryNumberHasItsRange) {
         {"dataset_constraints.dataset_size", {"0", "-1", "0.5", "1e17", "9223372036854775808"}},
         {"dataset_constraints.max_epochs", {"0", "-1", "1e7", "null"}},
         {"dataset_constraints.sequence_length", {"0", "-1", "1.5", "1e9"}},
+        {"dataset_constraints.training_tokens", {"0", "-1", "0.5", "1e17", "NaN", "ten"}},
+        {"scaling_law.target_loss", {"0", "-1", "1001", "NaN", "low"}},
         {"scaling_law.E", {"-1", "101", "NaN"}},
         {"scaling_law.A", {"0", "-1", "1e13"}},
         {"scaling_law.B", {"0", "-1", "1e13"}},

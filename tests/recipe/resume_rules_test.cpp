@@ -68,6 +68,7 @@ TEST(ResumeRules, AnotherValueOfAnyKeyOfTheRunIsTreatedAsItsClassSays) {
             if (std::find(same.begin(), same.end(), key) != same.end()) continue;
             Overrides change = {key + "=" + other_value(field, before.keys)};
             if (key == "min_lr") change = {"min_lr=1e-5"};
+            if (key == "gpu_type") change = {"gpu_type=H100"};
             if (key == "reproducible") change = {"reproducible=false"};  // true on a CPU
             const ResumeChanges changes = resume_changes(before, recipe_with(change));
             EXPECT_EQ(names(changes.fixed, key), on_resume(key) == OnResume::fixed) << change[0];

@@ -17,6 +17,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // The model's table knows dtype too, as a key of Hugging Face files without effect.
 TEST(TrainKeys, DtypeOfAFileHasAnEffect) {
@@ -38,6 +39,24 @@ TEST(TrainKeys, MfuCountsEveryConventionButWhatIsExecuted) {
                     return parse_train_keys(R"({"flop_convention": "executed"})", "a.jsonc");
                 }),
                 AllOf(HasSubstr("a.jsonc:1"), HasSubstr("exact"), HasSubstr("6nd")));
+}
+
+TEST(TrainKeys, GpuTypeIsAGpuOfTheTableOnWhichTheTrainerRuns) {
+    EXPECT_EQ(parse_train_keys(R"({"gpu_type": "H100"})", "a.jsonc").run.gpu_type, "H100");
+    const auto refused = [](const char* name, const std::vector<std::string>& overrides) {
+        const config::Document document =
+            config::parse_jsonc(fmt::format("{{\n  \"gpu_type\": \"{}\"}}", name), "a.jsonc");
+        return test::refusal([&] { return recipe_of(read_train_keys(document, overrides)); });
+    };
+    EXPECT_THAT(refused("TPU-v4", {}),
+                AllOf(HasSubstr("a.jsonc:2:15"), HasSubstr("the trainer does not run on TPU-v4")));
+    EXPECT_THAT(refused("H900", {}), AllOf(HasSubstr("a.jsonc:2:15"), HasSubstr("unknown GPU")));
+    EXPECT_THAT(refused("H100", {"gpu_type=V100-PCIe-16"}),
+                AllOf(HasSubstr("the trainer does not run on V100"), Not(HasSubstr("a.jsonc"))));
+    EXPECT_EQ(refused("H900", {"gpu_type=H100"}), "");
+    const std::vector<std::string> flags{"gpu_type=TPU-v4"};
+    EXPECT_THAT(test::refusal([&] { return recipe_of(train_keys_from(flags)); }),
+                HasSubstr("gpu_type: the trainer does not run on TPU-v4"));
 }
 
 // They were dropped without a word.

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "isoflop/base/text.hpp"
+#include "isoflop/text/sections.hpp"
 #include "report/report_test_support.hpp"
 #include "support/shipped_configs.hpp"
 
@@ -53,10 +54,9 @@ TEST_P(ModelReportOf, TextShowsTheParametersOfTheJson) {
 
 TEST_P(ModelReportOf, TextShowsTheFlopsOfTheJson) {
     EXPECT_THAT(row("Forward per token"),
-                StartsWith(fmt::format("{:.2f} GFLOP", number("/forward_flops_per_token") / 1e9)));
-    EXPECT_THAT(
-        row("Forward per sequence"),
-        StartsWith(fmt::format("{:.2f} TFLOP", number("/forward_flops_per_sequence") / 1e12)));
+                StartsWith(text::flop_count(number("/forward_flops_per_token"))));
+    EXPECT_THAT(row("Forward per sequence"),
+                StartsWith(text::flop_count(number("/forward_flops_per_sequence"))));
     EXPECT_THAT(
         row("Training per token"),
         HasSubstr(with_separators(static_cast<std::int64_t>(number("/training_flops_per_token"))) +
@@ -72,11 +72,10 @@ TEST_P(ModelReportOf, TextShowsTheFlopsOfTheJson) {
     for (const auto& [group, flops] : json_["forward_flops_by_group"].items()) {
         if (flops.get<double>() == 0) continue;
         EXPECT_THAT(row_of(section, "  " + group),
-                    StartsWith(fmt::format("{:.4g} GFLOP", flops.get<double>() / S / 1e9)));
+                    StartsWith(text::flop_count(flops.get<double>() / S)));
     }
     for (const auto& [convention, flops] : json_["flops_per_token_by_convention"].items()) {
-        EXPECT_THAT(row("  " + convention),
-                    StartsWith(fmt::format("{:.2f} GFLOP", flops.get<double>() / 1e9)));
+        EXPECT_THAT(row("  " + convention), StartsWith(text::flop_count(flops.get<double>())));
     }
 }
 
@@ -113,9 +112,9 @@ TEST_P(ModelReportOf, ScalingTableShowsThePointsOfTheJson) {
     for (std::size_t i = 0; i < points.size(); ++i) {
         EXPECT_THAT(lines[i + 2],
                     HasSubstr(with_separators(points[i]["sequence_length"].get<std::int64_t>())));
-        EXPECT_THAT(lines[i + 2],
-                    HasSubstr(fmt::format(
-                        "{:.2f}", points[i]["forward_flops_per_token"].get<double>() / 1e9)));
+        EXPECT_THAT(
+            lines[i + 2],
+            HasSubstr(text::flop_count(points[i]["forward_flops_per_token"].get<double>())));
         EXPECT_THAT(lines[i + 2],
                     HasSubstr(human_bytes(points[i]["manual_activation_bytes"].get<double>())));
     }

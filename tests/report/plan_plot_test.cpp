@@ -91,6 +91,28 @@ TEST(PlanPlot, PlanThatTheDataLimitLiesAboveTheCurve) {
     EXPECT_THAT(svg, HasSubstr("plan, limited by the data"));
 }
 
+TEST(PlanPlot, OptimumWithinTheDataLiesOnTheCurveWhereTheDataEnd) {
+    const BackwardPlan plan = test::plan_of("auto", {"dataset_size=50e9", "max_epochs=1"});
+    const std::string svg = plan_plot_svg(plan);
+    const Pixel optimum = mark_of(svg, "optimum");
+    EXPECT_NEAR(height_at(curve_of(svg), optimum.x), optimum.y, 0.3);
+    EXPECT_THAT(svg, HasSubstr(fmt::format("optimum within the data: loss {:.4f}",
+                                           plan.optimum.best.loss.total)));
+    EXPECT_THAT(svg, HasSubstr("D 50.00B, D/N"));
+}
+
+TEST(PlanPlot, MarksOfRepeatedDataLieOnTheCurve) {
+    const BackwardPlan plan = test::plan_of("auto", {"dataset_size=20e9", "max_epochs=60"});
+    ASSERT_GT(plan.tokens.epochs, 4);
+    ASSERT_FALSE(plan.tokens.constrained);
+    const std::string svg = plan_plot_svg(plan);
+    const std::vector<Pixel> curve = curve_of(svg);
+    for (const char* name : {"plan", "optimum"}) {
+        const Pixel mark = mark_of(svg, name);
+        EXPECT_NEAR(height_at(curve, mark.x), mark.y, 0.3) << name;
+    }
+}
+
 TEST(PlanPlot, LawThatCountsNonEmbeddingParametersNamesThemOnTheAxis) {
     const BackwardPlan plan = test::plan_of("auto", {"base=kaplan_2020"});
     EXPECT_THAT(plan_plot_svg(plan), HasSubstr("model size N, non-embedding parameters"));

@@ -10,6 +10,7 @@
 #include <random>
 
 #include "isoflop/base/text.hpp"
+#include "isoflop/text/sections.hpp"
 #include "report/report_test_support.hpp"
 #include "support/plans.hpp"
 
@@ -83,10 +84,8 @@ TEST_P(ReportOf, TextShowsTheHeadlinesOfTheJson) {
     EXPECT_THAT(row("MFU"),
                 AllOf(StartsWith(fmt::format("{:.1f} %", number("/hardware/expected_mfu") * 100)),
                       HasSubstr(json_["hardware"]["flop_convention"].get<std::string>())));
-    EXPECT_THAT(row("Forward"),
-                StartsWith(fmt::format("{:.2f} GFLOP", number("/forward_flops_per_token") / 1e9)));
-    EXPECT_THAT(row("Training"),
-                StartsWith(fmt::format("{:.2f} GFLOP", number("/training_flops_per_token") / 1e9)));
+    EXPECT_THAT(row("Forward"), StartsWith(text::flop_count(number("/forward_flops_per_token"))));
+    EXPECT_THAT(row("Training"), StartsWith(text::flop_count(number("/training_flops_per_token"))));
     EXPECT_THAT(row("Tokens per parameter"),
                 StartsWith(fmt::format("{:.1f}", number("/optimum/tokens_per_parameter"))));
     EXPECT_THAT(text_, StartsWith(fmt::format(
@@ -133,14 +132,11 @@ TEST_P(ReportOf, TextShowsTheVerificationOfTheJson) {
     EXPECT_THAT(row("C recomputed from N and D"),
                 StartsWith(human_flops(number("/verification/recomputed_compute_flops"))));
     EXPECT_THAT(row("6 N D rule"),
-                StartsWith(fmt::format("{:.2f} GFLOP",
-                                       number("/verification/six_nd_flops_per_token") / 1e9)));
+                StartsWith(text::flop_count(number("/verification/six_nd_flops_per_token"))));
     EXPECT_THAT(row("  + attention"),
-                StartsWith(fmt::format("{:+.2f} GFLOP",
-                                       number("/verification/difference/attention") / 1e9)));
+                StartsWith(text::flop_difference(number("/verification/difference/attention"))));
     for (const auto& [convention, flops] : json_["flops_per_token_by_convention"].items()) {
-        EXPECT_THAT(row("  " + convention),
-                    StartsWith(fmt::format("{:.2f} GFLOP", flops.get<double>() / 1e9)));
+        EXPECT_THAT(row("  " + convention), StartsWith(text::flop_count(flops.get<double>())));
     }
 }
 

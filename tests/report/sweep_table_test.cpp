@@ -1,7 +1,7 @@
 // Rows of a sweep as text and as JSON.
 #include <gtest/gtest.h>
 
-#include "isoflop/report/list_report.hpp"
+#include "isoflop/report/sweep_table.hpp"
 #include "report/report_test_support.hpp"
 
 namespace isoflop::report {
@@ -38,6 +38,42 @@ TEST(SweepTable, ColumnsFitTheirWidestValue) {
     EXPECT_EQ(parsed["fits"], true);
 }
 
+TEST(SweepTable, TextLeavesOutColumnsThatDoNotFitAndNamesThem) {
+    const std::vector<planner::SweepAxis> axes{{"training_efficiency.expected_mfu", {"0.4"}}};
+    planner::SweepRow row;
+    row.value_indices = {0};
+    row.fits = true;
+    const SweepTable wide(axes);
+    EXPECT_EQ(wide.footer(), "");
+    EXPECT_NE(wide.header().find("loss*"), std::string::npos);
+    for (const std::size_t width : {80U, 76U}) {
+        const SweepTable table(axes, {.num_gpus = true, .costs = true}, width);
+        std::string out = table.header();
+        table.append_row(out, row);
+        const auto lines = lines_of(out);
+        ASSERT_EQ(lines.size(), 2U) << width;
+        for (const std::string& line : lines) EXPECT_LE(line.size(), width) << line;
+        EXPECT_EQ(lines[0].find("loss*"), std::string::npos);
+        EXPECT_EQ(lines[0].find("fits"), lines[1].find("yes"));
+        EXPECT_TRUE(table.footer().starts_with("Without ")) << table.footer();
+        EXPECT_NE(table.footer().find("loss*"), std::string::npos);
+        std::string csv = table.csv_header();
+        EXPECT_NE(csv.find("optimal_loss"), std::string::npos);
+    }
+}
+
+TEST(SweepTable, RowsOfLongNamesContinueOnFurtherLines) {
+    const std::vector<planner::SweepAxis> axes{{"architecture", {std::string(70, 'n')}}};
+    planner::SweepRow row;
+    row.value_indices = {0};
+    row.n_tokens = 8e9;
+    const SweepTable table(axes, {}, 80);
+    std::string out = table.header();
+    table.append_row(out, row);
+    for (const std::string& line : lines_of(out)) EXPECT_LE(line.size(), 80U) << line;
+    EXPECT_NE(out.find("8.00B"), std::string::npos);
+}
+
 TEST(SweepTable, PointsThatCannotBePlannedSayWhy) {
     const std::vector<planner::SweepAxis> axes{{"num_gpus", {"8"}}};
     planner::SweepRow row;
@@ -51,6 +87,76 @@ TEST(SweepTable, PointsThatCannotBePlannedSayWhy) {
     const auto parsed = nlohmann::ordered_json::parse(json);
     EXPECT_EQ(parsed["refusal"], row.refusal);
     EXPECT_FALSE(parsed.contains("fits"));
+}
+
+/// A row with an energy and a cost, of {"num_gpus", {"8", "=2"}}.
+planner::SweepRow priced_row() {
+    planner::SweepRow row;
+    row.value_indices = {0};
+    row.n_params = 6.89e9;
+    row.compute_flops = 9.23e21;
+    row.energy_kwh = 3370.752;
+    row.cost = 14400;
+    row.currency = "EUR";
+    row.fits = true;
+    return row;
+}
+
+TEST(SweepTable, HasCostColumnsInTheTextWhenAsked) {
+    const std::vector<planner::SweepAxis> axes{{"num_gpus", {"8"}}};
+    std::string plain, priced;
+    SweepTable(axes).append_row(plain, priced_row());
+    SweepTable(axes, {.costs = true}).append_row(priced, priced_row());
+    EXPECT_EQ(plain.find("MWh"), std::string::npos);
+    EXPECT_NE(priced.find("3.37 MWh"), std::string::npos);
+    EXPECT_NE(priced.find("14,400.00 EUR"), std::string::npos);
+    EXPECT_NE(SweepTable(axes, {.costs = true}).header().find("energy"), std::string::npos);
+    EXPECT_EQ(SweepTable(axes, {.costs = true}).header().find("hours"), std::string::npos);
+    EXPECT_NE(SweepTable(axes, {.available_hours = true}).header().find("hours"),
+              std::string::npos);
+    std::string json;
+    SweepTable(axes).append_json(json, priced_row());
+    EXPECT_EQ(nlohmann::ordered_json::parse(json)["cost"], 14400.0);
+}
+
+TEST(SweepTable, CsvHasUnitsFullPrecisionAndReasons) {
+    std::vector<planner::SweepAxis> axes{{"num_gpus", {"8", "=2"}, {}, "GPUs"}};
+    axes.front().with.push_back({"gpu_type", {"H100", "@x,y"}, {}, ""});
+    const SweepTable table(axes);
+    std::string csv = table.csv_header();
+    planner::SweepRow row = priced_row();
+    row.predicted_loss = 1.0 / 3;
+    table.append_csv(csv, row);
+    planner::SweepRow refused;
+    refused.value_indices = {1};
+    refused.refusal = "too \"many\",\nreally";
+    table.append_csv(csv, refused);
+    const auto lines = lines_of(csv);
+    ASSERT_EQ(lines.size(), 3U);
+    EXPECT_TRUE(
+        lines[0].starts_with("num_gpus [GPUs],gpu_type,num_gpus [GPUs],available_hours [h],"));
+    EXPECT_NE(lines[0].find("predicted_loss [nats/token]"), std::string::npos);
+    EXPECT_NE(lines[1].find(",0.3333333333333333,"), std::string::npos);
+    EXPECT_NE(lines[1].find(",3370.752,14400,EUR,true,false,"), std::string::npos);
+    EXPECT_EQ(lines[2].substr(0, 12), "'=2,\"'@x,y\",");
+    EXPECT_NE(lines[2].find(",\"too \"\"many\"\",\"\r"), std::string::npos);
+}
+
+TEST(SweepTable, MarkdownHasARowForEveryPoint) {
+    const std::vector<planner::SweepAxis> axes{{"num_gpus", {"8", "1|6"}}};
+    planner::SweepRow refused;
+    refused.value_indices = {1};
+    refused.refusal = "too | many\nreally";
+    const std::vector<planner::SweepRow> rows{priced_row(), refused};
+    const auto lines = lines_of(SweepTable(axes).markdown(rows));
+    ASSERT_EQ(lines.size(), 4U);
+    for (const std::string& line : lines) EXPECT_EQ(line.size(), lines[0].size());
+    EXPECT_NE(lines[0].find("| refusal"), std::string::npos);
+    EXPECT_NE(lines[2].find("14,400.00 EUR"), std::string::npos);
+    EXPECT_NE(lines[3].find("1\\|6"), std::string::npos);
+    EXPECT_NE(lines[3].find("| too \\| many |"), std::string::npos);
+    const std::vector<planner::SweepRow> planned{priced_row()};
+    EXPECT_EQ(SweepTable(axes).markdown(planned).find("refusal"), std::string::npos);
 }
 
 // JSON is UTF-8 for every argument of a shell.

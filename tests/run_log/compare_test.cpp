@@ -213,12 +213,32 @@ TEST_F(CompareRuns, NamesTheFileThatItCannotRead) {
     const auto good = run("good", "llama", 3.0);
     expect_error({good, folder() / "missing"}, "No such file or directory");
     expect_error({good, file("run_cut.json", kEarlierLog)}, "is not JSON, or is cut short");
-    expect_error({good, file("other.json", "{}")}, "has no training_iterations");
-    expect_error({good, file("odd.json", R"({"training_iterations": [1], "config": 3})")},
+    expect_error({good, file("run_other.json", "{}")}, "has no training_iterations");
+    expect_error({file("other.json", "{}")}, "has no training_iterations");
+    expect_error({good, file("run_odd.json", R"({"training_iterations": [1], "config": 3})")},
                  "is not the log of a run");
     std::filesystem::create_directory(folder() / "empty");
-    expect_error({good, folder() / "empty"}, "holds no run");
+    expect_error({folder() / "empty"}, "holds no run");
     EXPECT_THROW(static_cast<void>(compare_runs({})), ConfigError);
+}
+
+TEST_F(CompareRuns, SkipsWhatIsNoRunBesideRuns) {
+    const auto good = run("good", "llama", 3.0);
+    std::filesystem::create_directory(folder() / "empty");
+    const auto other = file("attention_probe.json", "{}");
+    const Comparison comparison = compare_runs(Paths{folder() / "empty", good, other});
+    ASSERT_EQ(comparison.runs.size(), 1U);
+    EXPECT_EQ(comparison.skipped,
+              (std::vector<std::string>{(folder() / "empty").string(), other.string()}));
+    EXPECT_THAT(comparison_text(comparison), HasSubstr("empty holds no run, and is skipped"));
+    EXPECT_EQ(comparison_json(comparison)["skipped"].size(), 2U);
+}
+
+TEST_F(CompareRuns, TableFitsItsWidth) {
+    const auto first = run("20261130_205647_gpt2_flash_attn_2", "gpt2", 3.0);
+    const std::string text = comparison_text(compare_runs(Paths{first}), text::Colour::off, 80);
+    std::istringstream table(text.substr(0, text.find("\nBest: ")));
+    for (std::string line; std::getline(table, line);) EXPECT_LE(line.size(), 80U) << line;
 }
 
 TEST_F(CompareRuns, GivesJsonForPrograms) {

@@ -252,5 +252,24 @@ TEST(Timestamp, IsIso8601WithTheOffset) {
                     "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[+-][0-9]{2}:[0-9]{2}"));
 }
 
+class SizeOfTheLog : public RunLogTest {};
+
+TEST_F(SizeOfTheLog, AnIterationTakes200BytesAtMostHoweverLongItsNumbers) {
+    RunLog log = example_log(folder());
+    const auto before = std::filesystem::file_size(log.metrics_path());
+    IterationRecord record = example_iteration(0);
+    record.iter = 9'999'999'999;              // 10^10 iterations of
+    record.tokens = 999'999'999'999'999'999;  // 10^8 tokens
+    record.loss = 10.0 / 3.0;
+    record.lr = 1.23456789012345678e-15;
+    record.grad_norm = 1.0 / 3e10;
+    record.time_ms = 1e6 / 7.0;
+    record.skipped = true;
+    record.detailed = false;
+    record.gradients.reset();  // of every gradient_log_interval-th
+    log.add(record);
+    EXPECT_LE(std::filesystem::file_size(log.metrics_path()) - before, 200U);
+}
+
 }  // namespace
 }  // namespace isoflop::run_log

@@ -5,11 +5,13 @@
 #include <gmock/gmock.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <set>
 #include <sstream>
 #include <utility>
 
@@ -212,6 +214,59 @@ TEST_F(TensorBoard, AResumedRunSaysWhereItStarts) {
     ASSERT_EQ(records.size(), 2U);
     EXPECT_EQ(event_of(records[1]).session_status, 1U);
     EXPECT_EQ(event_of(records[1]).step, 300);
+}
+
+/// Files in the order of their sessions, as TensorBoard reads them: the start of a session at a
+/// step removes what earlier ones have from there on.
+std::multiset<std::pair<std::string, std::int64_t>> shown_by_tensorboard(
+    const std::filesystem::path& folder) {
+    std::vector<std::filesystem::path> files;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+        if (entry.path().filename().string().starts_with("events.out.tfevents"))
+            files.push_back(entry.path());
+    }
+    std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) {
+        return std::filesystem::last_write_time(a) < std::filesystem::last_write_time(b);
+    });
+    std::multiset<std::pair<std::string, std::int64_t>> shown;
+    for (const std::filesystem::path& file : files) {
+        for (const std::string& record : records_of(text_of(file))) {
+            const Event event = event_of(record);
+            if (event.session_status) {
+                std::erase_if(shown,
+                              [&](const auto& scalar) { return scalar.second >= event.step; });
+            }
+            for (const auto& [tag, value] : event.values) shown.insert({tag, event.step});
+        }
+    }
+    return shown;
+}
+
+TEST_F(TensorBoard, AResumeKeepsTheEvaluationOfItsCheckpointOnce) {
+    const std::filesystem::path run = folder() / "run";
+    RunLogOptions options;
+    options.tensorboard = true;
+    options.keep_boundary = true;
+    {
+        RunLog log = RunLog::create(run, "run", example_config(), example_metadata(),
+                                    example_startup(), options);
+        for (std::int64_t iter = 0; iter < 10; ++iter) {
+            log.add(example_iteration(iter));
+            if (iter % 3 == 2) log.add(example_evaluation(iter + 1, 4.0));
+        }
+    }
+    for (const std::int64_t from : {6, 6, 9}) {  // evaluated; the later evaluations come again
+        RunLog log = RunLog::resume(run, from, options);
+        for (std::int64_t iter = from; iter < 10; ++iter) {
+            log.add(example_iteration(iter));
+            if (iter % 3 == 2) log.add(example_evaluation(iter + 1, 4.0));
+        }
+    }
+    const auto shown = shown_by_tensorboard(run);
+    for (const std::int64_t evaluated : {3, 6, 9})
+        EXPECT_EQ(shown.count({"loss/val", evaluated}), 1U) << evaluated;
+    for (std::int64_t iter = 0; iter < 10; ++iter)
+        EXPECT_EQ(shown.count({"loss/train", iter}), 1U) << iter;
 }
 
 TEST_F(TensorBoard, TensorBoardItselfReadsEveryScalar) {

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Tests of tools/check.sh and of how scripts configure build/release, with stand-ins for CMake, CTest and nvidia-smi."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -44,8 +46,9 @@ class Checkout(unittest.TestCase):
 
     def run_script(self, name, *arguments, **variables):
         environment = dict(os.environ, PATH=f"{self.bin}:{os.environ['PATH']}", **variables)
-        if not variables:
-            environment.pop("ISOFLOP_CUDA", None)
+        for variable in ("ISOFLOP_CUDA", "ISOFLOP_WARNINGS_AS_ERRORS"):
+            if variable not in variables:
+                environment.pop(variable, None)
         return subprocess.run([self.root / "tools" / name, *arguments], env=environment, capture_output=True, text=True,
                               check=False)
 
@@ -119,6 +122,27 @@ class Configuration(Checkout):
 
     def test_the_variable_decides(self):
         self.assertIn("-DISOFLOP_CUDA=ON", self.configured(ISOFLOP_CUDA="ON"))
+
+    def test_warnings_are_errors_only_where_the_variable_says_so(self):
+        shutil.copy(ROOT / "tools/test.sh", self.root / "tools/test.sh")
+        for script, arguments in (("check.sh", ["base"]), ("test.sh", [])):
+            with self.subTest(script=script):
+                self.assertEqual(self.run_script(script, *arguments).returncode, 0)
+                self.assertNotIn("WARNINGS", self.lines("cmake --preset")[-1])
+                self.assertEqual(self.run_script(script, *arguments, ISOFLOP_WARNINGS_AS_ERRORS="ON").returncode, 0)
+                self.assertIn("-DISOFLOP_WARNINGS_AS_ERRORS=ON", self.lines("cmake --preset")[-1])
+
+    def test_ci_makes_warnings_errors_in_every_script_and_preset_that_it_uses(self):
+        self.assertRegex((ROOT / ".ci/run").read_text(), r"(?m)^export ISOFLOP_WARNINGS_AS_ERRORS=ON$")
+        configuring = re.compile(r"(?m)^[^#\n]*\bcmake (--preset|-S \"\$root\"|-S \. -B build/ptx)(?:[^\n]*\\\n)*[^\n]*")
+        for script in ("common.sh", "test.sh", "lint.sh", "ptxrun.sh", "fuzz.sh"):
+            calls = [call.group() for call in configuring.finditer((ROOT / "tools" / script).read_text())]
+            self.assertTrue(calls, script)
+            for call in calls:
+                self.assertRegex(call, r"strictness|ISOFLOP_WARNINGS_AS_ERRORS", script)
+        presets = json.loads((ROOT / "CMakePresets.json").read_text())["configurePresets"]
+        debug = next(preset for preset in presets if preset["name"] == "debug")
+        self.assertEqual(debug["cacheVariables"]["ISOFLOP_WARNINGS_AS_ERRORS"], "ON")
 
     def test_the_whole_suite_is_for_gpus_where_a_toolkit_is_found(self):
         shutil.copy(ROOT / "tools/test.sh", self.root / "tools/test.sh")

@@ -3,6 +3,7 @@
 usage: distributed_test.py TRAIN [unittest arguments]
 """
 
+import json
 import os
 import random
 import re
@@ -13,9 +14,10 @@ import subprocess
 import sys
 import time
 import unittest
+import unittest.mock
 
-from distributed_support import (HOST, HYBRID, STRATEGIES, TINY, DistributedTest, free_port, processes_in, rank_process,
-                                 torchrun_variables, wait_until)
+from distributed_support import (HOST, HYBRID, STRATEGIES, TINY, TRAIN, DistributedTest, free_port, processes_in,
+                                 rank_process, torchrun_variables, wait_until)
 
 LOST = 4  # exit code
 FEW = ["--max_iters=3", "--eval_interval=0"]
@@ -34,6 +36,16 @@ class Equality(DistributedTest):
                     self.assert_same_training(self.folder(name), one)
         self.launch("hybrid", 4, *HYBRID)
         self.assert_same_training(self.folder("hybrid"), one)
+
+
+    def test_means_over_targets_are_those_of_the_whole_batch(self):
+        spaces = "--ignore_index=32"  # about every sixth target, and not evenly over the ranks
+        one = self.reference("targets", spaces)
+        self.assertNotEqual(one.losses(), self.reference("all targets").losses())
+        for strategy, options in STRATEGIES.items():
+            with self.subTest(strategy=strategy):
+                self.launch(f"targets {strategy}", 2, spaces, *options)
+                self.assert_same_training(self.folder(f"targets {strategy}"), one)
 
 
 class Resharding(DistributedTest):
@@ -72,6 +84,30 @@ class Resharding(DistributedTest):
         self.resume_everywhere((3,), self.alike, "--gradient_accumulation_steps=12")
 
 
+    def test_the_number_of_ranks_alone_does_not_change_the_batch(self):
+        config = self.root / "one_micro_batch_a_rank.jsonc"
+        config.write_text(json.dumps({key: value for key, value in TINY.items() if key != "gradient_accumulation_steps"}))
+
+        def train(name, ranks, *options, code=0):
+            return self.run_command([TRAIN, "--nproc-per-node", ranks, config, f"--run_name={name}", *options], code)
+
+        train("whole", 4)
+        train("part", 4, "--max_iters=16")
+        whole = self.folder("whole")
+        for ranks in (1, 2):
+            with self.subTest(ranks=ranks):
+                run = self.copy_of(self.folder("part"), f"on {ranks}")
+                output = train(run.folder.name, ranks, "--init_from=resume").stdout
+                self.assertIn(f"changed ranks: 4 in the checkpoint, {ranks} now", output)
+                self.assertNotIn("changed gradient_accumulation_steps", output)
+                self.assertEqual([record["tokens"] for record in run.records("iteration")],
+                                 [4 * TINY["block_size"] * (i + 1) for i in range(TINY["max_iters"])])
+                self.same(run, whole)
+        error = train("part", 3, "--init_from=resume", code=2).stderr
+        self.assertIn("4 micro-batches of 1 sequences an iteration", error)
+        self.assertIn("resume with 1, 2 or 4 ranks", error)
+
+
 class Launching(DistributedTest):
     @classmethod
     def setUpClass(cls):
@@ -89,6 +125,15 @@ class Launching(DistributedTest):
         result = self.launch("own", 2, *FEW)
         self.assertIn("over 2 ranks", result.stdout)
         self.check("own")
+
+    def test_ranks_that_share_cores_are_warned_about_once(self):
+        one_core = ["taskset", "-c", min(os.sched_getaffinity(0))]
+        warning = "warning: 4 ranks with 4 threads in all share 1 core on the host of rank 0"
+        for name, option in (("shared", "--eval_interval=0"), ("planned", "--dry-run")):
+            result = self.run_command([*one_core, *self.command(name, "--nproc-per-node", 4, "--threads=1",
+                                                                "--max_iters=1", option)])
+            self.assertEqual((result.stdout + result.stderr).count(warning), 1, result.stdout + result.stderr)
+        self.assertNotIn("warning: ", self.run_command([*one_core, *self.command("alone", "--dry-run")]).stdout)
 
     def test_our_own_launcher_on_two_nodes(self):
         port = free_port()
@@ -148,6 +193,12 @@ class Disagreement(DistributedTest):
         ranks = self.start_ranks("rates", 3, of_rank={2: ["--learning_rate=0.5"]})
         self.check(ranks, 2, "learning_rate", "rank 2 on .* has 0.5", "rank 0 on .* has 0.003")
         self.assertFalse(self.folder("rates").folder.exists())
+
+    def test_what_other_ranks_say_cannot_command_the_terminal(self):
+        evil = "--sample_prompt=a\x1b[2J\x9b2J\x7f\nb"
+        ranks = self.start_ranks("evil", 2, of_rank={1: [evil]})
+        self.check(ranks, 2, "sample_prompt: rank 1 on .* has .*2J")
+        self.assertEqual(re.findall(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", ranks.text()), [])
 
     def test_another_world_size(self):
         port = free_port()
@@ -312,6 +363,21 @@ class Launchers(DistributedTest):
         self.assertEqual(self.folder("again").losses(), self.one.losses())
         self.assert_same_state(self.folder("again"), self.one)
 
+    def test_a_run_that_lost_its_link_is_started_again_where_it_was(self):
+        launcher = self.start_run("unlinked", "--max-restarts", 1)
+        run = self.folder("unlinked")
+        latest = run.folder / "latest"
+        wait_until(latest.is_symlink, "a checkpoint")
+        first = rank_process(self.root, 0)  # the one that writes the link
+        os.kill(first, signal.SIGSTOP)
+        latest.unlink(missing_ok=True)
+        os.kill(first, signal.SIGKILL)
+        self.assertEqual(launcher.wait(), [0], launcher.text())
+        self.assertIn("restart 1 of 1", launcher.text())
+        self.assertIn("resumed", launcher.text())
+        self.assertEqual(run.losses(), self.one.losses())
+        self.assert_same_state(run, self.one)
+
     def test_a_run_from_a_folder_is_not_started_again_without_its_weights(self):
         weights = f"--init_from={self.one.folder / 'latest'}"
         launcher = self.start_run("tuned", "--max-restarts", 1, weights, *self.NO_CHECKPOINTS)
@@ -376,8 +442,10 @@ class TwoHosts(DistributedTest):
 
     @classmethod
     def on_host(cls, host, command):
-        return ["ip", "netns", "exec", cls.spaces[host], "unshare", "--uts", "sh", "-c",
-                f'hostname {cls.HOSTS[host]} && exec "$@"', "sh", *command]
+        # hostname(1) refuses the name that one of the tests gives.
+        enter = "import os, socket, sys; socket.sethostname(sys.argv[1]); os.execvp(sys.argv[2], sys.argv[2:])"
+        return ["ip", "netns", "exec", cls.spaces[host], "unshare", "--uts", sys.executable, "-c", enter,
+                cls.HOSTS[host], *command]
 
     def cable(self, state):
         subprocess.run(["ip", "-n", self.spaces[0], "link", "set", self.ends[0], state], check=True)
@@ -416,6 +484,15 @@ class TwoHosts(DistributedTest):
         ranks.signal(1, signal.SIGKILL)
         self.assertEqual(ranks.wait(10)[0], LOST, ranks.text())
         self.assertIn(f"rank 1 on {self.HOSTS[1]} is lost", ranks.words(0))
+        self.assertEqual(ranks.text().count("this run has no token"), 1)
+
+    def test_a_host_name_cannot_command_the_terminal(self):
+        with unittest.mock.patch.object(TwoHosts, "HOSTS", ("isoflop-a", "b\x1b[2Jc")):
+            ranks = self.start_on_both("evil", "--max_iters=100000")
+            ranks.signal(1, signal.SIGKILL)
+            self.assertEqual(ranks.wait(10)[0], LOST, ranks.text())
+        self.assertIn("rank 1 on b\\x1b[2Jc is lost", ranks.words(0))
+        self.assertNotIn("\x1b", ranks.text())
 
     def test_a_cut_cable_ends_both_sides(self):
         ranks = self.start_on_both("cut", "--max_iters=100000", "--comm_timeout_s=3")

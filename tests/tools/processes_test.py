@@ -3,6 +3,7 @@
 usage: processes_test.py TRAIN [unittest arguments]
 """
 
+import array
 import os
 import pathlib
 import shutil
@@ -56,7 +57,7 @@ class Writers(DistributedTest):
         self.assertNotIn("lock", resumed.stderr)
 
     def test_a_run_that_cannot_begin_leaves_no_folder(self):
-        self.run_command(self.command("toolarge", "--n_embd=65536", "--n_layer=96", "--dry-run"))
+        self.run_command(self.command("toolarge", "--n_embd=65536", "--n_layer=96", "--dry-run"), 5)
         self.run_command(self.command("toolarge", "--n_embd=65536", "--n_layer=96"), 5)
         self.assertFalse(self.folder("toolarge").folder.exists())
 
@@ -120,13 +121,13 @@ class Orphans(DistributedTest):
 
 
 class Signals(DistributedTest):
-    """SIGINT and SIGTERM reach processes that wait."""
+    """SIGINT, SIGTERM and SIGHUP reach processes that wait."""
 
     STOPPED = 1  # exit code
     SOON = 1.0  # seconds; the machine may be busy, so the test allows some more
 
     def check_end(self, processes, ranks, codes):
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             waiting = processes(number)
             for rank in ranks:
                 waiting.signal(rank, number)
@@ -181,6 +182,90 @@ class Signals(DistributedTest):
             return False
         caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
         return int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1
+
+
+class Evaluations(DistributedTest):
+    """An evaluation of minutes ends when the run is to stop, and the resumed run makes it."""
+
+    def data(self):
+        tokens = self.root / "tokens.bin"
+        if not tokens.exists():
+            tokens.write_bytes(array.array("H", range(256)).tobytes() * (1 << 17))  # 2^25: a million windows
+        return [f"--train_data={tokens}", f"--val_data={tokens}", "--vocab_size=257"]
+
+    def start_evaluation(self, name, *options, launcher=()):
+        return self.start([(self.command(name, *launcher, *self.data(), "--eval_iters=0", "--eval_interval=5",
+                                         *options), {})])
+
+    def wait_for_checkpoint(self, name, run):
+        wait_until(lambda: (self.folder(name).folder / "latest").exists() or run.codes() != [None], "a checkpoint")
+        time.sleep(1)  # it evaluates
+        self.assertEqual(run.codes(), [None], run.text())
+
+    def resume(self, name, ranks):
+        self.assertFalse(self.folder(name).evaluations())
+        checkpoints = [record["iter"] for record in self.folder(name).records("checkpoint")]
+        self.assertEqual(checkpoints, [5])
+        self.launch(name, ranks, *self.data(), "--init_from=resume", "--eval_interval=5", "--max_iters=6",
+                    "--lr_decay_iters=20")
+        self.assertEqual(sorted(self.folder(name).evaluations()), [5, 6])
+        self.assertEqual(sorted(self.folder(name).losses()), list(range(6)))
+
+    def test_signals_end_it_and_lose_nothing(self):
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            for ranks in (1, 2):
+                with self.subTest(number=number, ranks=ranks):
+                    name = f"run{number}{ranks}"
+                    launcher = ["--nproc-per-node", 2] if ranks > 1 else []
+                    run = self.start_evaluation(name, launcher=launcher)
+                    self.wait_for_checkpoint(name, run)
+                    run.signal(0, number)
+                    self.assertEqual(run.wait(20), [0], run.text())
+                    self.assertIn("stopped after iteration 4", run.text())
+                    self.resume(name, ranks)
+
+    def test_a_dead_launcher_ends_it(self):
+        run = self.start_evaluation("orphans", launcher=["--nproc-per-node", 2])
+        self.wait_for_checkpoint("orphans", run)
+        run.signal(0, signal.SIGKILL)
+        run.wait()
+        wait_until(lambda: not processes_in(self.root), "all ranks end", seconds=20)
+        self.resume("orphans", 2)
+
+    def test_a_run_that_only_evaluates_says_that_it_was_stopped(self):
+        self.launch("only", 1, "--max_iters=2", "--eval_interval=0", *self.data())
+        run = self.start_evaluation("only", "--init_from=resume", "--eval_only=true")
+        wait_until(lambda: "resumed" in run.text(), run.text)
+        time.sleep(1)
+        run.signal(0, signal.SIGTERM)
+        self.assertEqual(run.wait(20), [1], run.text())
+        self.assertIn("stopped on request while evaluating", run.text())
+
+
+class Hangups(DistributedTest):
+    """SIGHUP stops a run with a checkpoint, unless it was ignored from the start."""
+
+    def start_run(self, name, *before):
+        run = self.start([([*before, *self.command(name, *ENDLESS, "--checkpoint_interval=0")], {})])
+        wait_until(lambda: self.folder(name).iterations() >= 3 or run.codes() != [None], "iterations")
+        self.assertEqual(run.codes(), [None], run.text())
+        return run
+
+    def test_stop_a_run(self):
+        run = self.start_run("closed")
+        for _ in range(3):  # the terminal sends it, and the shell, and a launcher
+            run.signal(0, signal.SIGHUP)
+        self.assertEqual(run.wait(), [0], run.text())
+        self.assertTrue((self.folder("closed").folder / "latest" / "manifest.json").exists())
+
+    def test_are_ignored_under_nohup(self):
+        run = self.start_run("nohup", "nohup")
+        run.signal(0, signal.SIGHUP)
+        done = self.folder("nohup").iterations()
+        wait_until(lambda: self.folder("nohup").iterations() > done + 20 or run.codes() != [None], "it goes on")
+        self.assertEqual(run.codes(), [None], run.text())
+        run.signal(0, signal.SIGTERM)
+        self.assertEqual(run.wait(), [0], run.text())
 
 
 class Strangers(DistributedTest):

@@ -8,6 +8,9 @@ in a scratch folder that looks like a checkout, so files that they write stay ou
 A comment after a command changes what is expected:
     # exits 2          this exit code instead of 0
     # needs data/x.json    run only when this file is there
+
+A ```text block that follows a block of commands is what the last of them prints: its lines are found in the output one
+after another, and a line of three dots stands for any lines between.
 """
 
 import argparse
@@ -47,19 +50,27 @@ class Command:
     text: str
     exit_code: int = 0
     needs: str | None = None
+    output: list[str] | None = None  # as the page shows it
 
 
 def extract_commands(markdown: str) -> list[Command]:
     """The commands of all ```sh blocks, with continued lines joined."""
     commands = []
-    in_block = False
+    block = None  # the kind of the block that this line is in
+    last_block = None
     pending, pending_line = "", 0
     for line_number, line in enumerate(markdown.splitlines(), start=1):
         fence = re.match(r"\s*```(\w*)", line)
         if fence:
-            in_block = not in_block and fence.group(1) == "sh"
+            last_block, block = (block, None) if block is not None else (last_block, fence.group(1))
+            if block == "text" and last_block == "sh":
+                commands[-1].output = []
             continue
-        if not in_block:
+        if block == "text" and last_block == "sh":
+            commands[-1].output.append(line.rstrip())
+        elif block is None and line.strip():
+            last_block = None  # prose between the two: the output is of something else
+        if block != "sh":
             continue
         pending_line = pending_line or line_number
         if line.rstrip().endswith("\\"):
@@ -95,6 +106,21 @@ def make_scratch_checkout(scratch: Path, source: Path, build: Path) -> None:
     (scratch / "build" / "release").symlink_to(build)
 
 
+def missing_line(shown: list[str], printed: list[str]) -> str | None:
+    """The first line of a page that a command does not print where the page shows it."""
+    position, gap = 0, False
+    for line in shown:
+        if line.strip() == "...":
+            gap = True
+            continue
+        end = len(printed) if gap else min(position + 1, len(printed))
+        found = next((i for i in range(position, end) if printed[i].rstrip() == line), None)
+        if found is None:
+            return line
+        position, gap = found + 1, False
+    return None if gap or position >= len(printed) else "(the page ends before the output)"
+
+
 def check(command: Command, scratch: Path, environment: dict[str, str]) -> str | None:
     """Runs one command; returns what went wrong, or None."""
     try:
@@ -104,7 +130,8 @@ def check(command: Command, scratch: Path, environment: dict[str, str]) -> str |
     except subprocess.TimeoutExpired:
         return f"still running after {TIMEOUT_SECONDS} s"
     if done.returncode == command.exit_code:
-        return None
+        missing = command.output and missing_line(command.output, done.stdout.splitlines())
+        return f"does not print: {missing}\n{done.stdout}" if missing else None
     return f"exited {done.returncode}, expected {command.exit_code}\n{done.stdout}{done.stderr}"
 
 

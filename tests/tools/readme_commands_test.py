@@ -22,6 +22,29 @@ class ExtractCommands(unittest.TestCase):
                           (14, ["scaling-plan", "c"], 0, "d.json")])
 
 
+class ShownOutput(unittest.TestCase):
+    PAGE = "```sh\nscaling-plan a\nscaling-plan b\n```\n\n```text\none\n...\nfive\n```\n"
+
+    def test_belongs_to_the_last_command_of_the_block_before_it(self):
+        self.assertEqual([c.output for c in readme_commands.extract_commands(self.PAGE)],
+                         [None, ["one", "...", "five"]])
+        for other in ("```\nprose\n```text\n", "```\n```\n"):
+            page = self.PAGE.replace("```\n\n```text\n", other)
+            self.assertEqual([c.output for c in readme_commands.extract_commands(page)], [None, None])
+
+    def test_is_found_in_order_and_dots_stand_for_lines(self):
+        def missing(shown, printed="one\ntwo\nfive\nsix"):
+            return readme_commands.missing_line(shown.split(), printed.split())
+
+        self.assertIsNone(missing("one two five six"))
+        self.assertIsNone(missing("one ... five ..."))
+        self.assertIsNone(missing("... six"))
+        self.assertEqual(missing("one five ..."), "five")
+        self.assertEqual(missing("five ... one ..."), "five")
+        self.assertEqual(missing("... one ... seven"), "seven")
+        self.assertIn("page ends", missing("one two five"))
+
+
 class WholeReadme(unittest.TestCase):
     def run_on(self, *lines, page="README.md"):
         """Exit code and output for a page with these commands and a tool that exits with its argument."""

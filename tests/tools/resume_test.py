@@ -9,13 +9,25 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import struct
+import subprocess
 import sys
+import time
 import unittest
 
 from train_test import TrainTest
 
 DONE = ("--max_iters=10",)
+
+
+def crc32c(data):
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value >> 1) ^ (0x82F63B78 & -(value & 1))
+    return f"{value ^ 0xFFFFFFFF:08x}"
 
 
 class ResumeTest(TrainTest):
@@ -47,6 +59,40 @@ class ResumeTest(TrainTest):
     def copy(self, run, name):
         shutil.copytree(self.folder_of(run), self.folder_of(name), symlinks=True)
 
+    def write_state(self, run, step, state, without=()):
+        """Another trainer state in a checkpoint whose checksums are right; its manifest loses keys."""
+        folder = self.folder_of(run) / f"checkpoints/step_{step:08d}"
+        text = json.dumps(state, indent=2) + "\n"
+        (folder / "trainer_state.json").write_text(text)
+        manifest = (folder / "manifest.json").read_text()
+        content = json.loads(manifest[:manifest.rindex(',\n  "manifest_crc32c"')] + "\n}")
+        for key in without:
+            del content[key]
+        for file in content["files"]:
+            if file["name"] == "trainer_state.json":
+                file.update(bytes=len(text), crc32c=crc32c(text.encode()))
+        body = json.dumps(content, indent=2)[:-len("\n}")]
+        (folder / "manifest.json").write_text(f'{body},\n  "manifest_crc32c": "{crc32c(body.encode())}"\n}}\n')
+
+    def on_ranks(self, ranks, run, *arguments, code):
+        """train, by itself or as our launcher starts it."""
+        launcher = ["--nproc-per-node", str(ranks)] if ranks > 1 else []
+        return self.run_train(*launcher, self.config, f"--run_name={run}", *arguments, code=code)
+
+    def start(self, run, *arguments):
+        return subprocess.Popen(self.command(self.config, f"--run_name={run}", *arguments), cwd=self.root,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def stop_after(self, process, run, iterations):
+        metrics = self.folder_of(run) / "metrics.jsonl"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (
+                metrics.exists() and metrics.read_text().count('"type":"iteration"') >= iterations):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        output = process.communicate(timeout=120)[0]
+        self.assertEqual(process.returncode, 0, output)
+
     def write_tokens(self, name, tokens, vocabulary=257):
         """A file as nanoGPT writes it: 16-bit tokens without a header."""
         path = self.root / name
@@ -76,6 +122,53 @@ class Lineage(ResumeTest):
                 self.assertEqual(self.losses(case), self.losses("whole"))
                 self.assertEqual(os.readlink(latest), "checkpoints/step_00000020")
 
+    def test_a_log_beside_the_checkpoints_of_another_run_is_refused(self):
+        for run in ("a", "b"):
+            self.train(run, *DONE)
+        shutil.rmtree(self.folder_of("a") / "checkpoints")
+        shutil.copytree(self.folder_of("b") / "checkpoints", self.folder_of("a") / "checkpoints")
+        log = self.folder_of("a") / "metrics.jsonl"
+        before = log.read_bytes()
+        error = self.resume("a", "--max_iters=12", code=2).stderr
+        for words in ("checkpoints are of run", "metrics.jsonl is of run"):
+            self.assertIn(words, error)
+        self.assertEqual(log.read_bytes(), before)
+        # An older log does not say whose it is.
+        header, rest = before.decode().split("\n", 1)
+        header = json.loads(header)
+        del header["metadata"]["lineage"]
+        log.write_text(json.dumps(header, separators=(",", ":")) + "\n" + rest)
+        self.resume("a", "--max_iters=12")
+
+    def test_a_run_lost_before_its_first_checkpoint_keeps_the_name_in_its_log(self):
+        process = self.start("a", "--max_iters=100000", "--checkpoint_interval=0", "--eval_interval=0")
+        metrics = self.folder_of("a") / "metrics.jsonl"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (metrics.exists() and '"iteration"' in metrics.read_text()):
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        self.assertFalse((self.folder_of("a") / "latest").exists())
+        self.train("a", "--init_from=auto", "--max_iters=5")
+        self.train("a", "--init_from=auto", "--max_iters=10")
+        self.assertEqual(self.manifest("a", 10)["lineage"], self.records("a")[0]["metadata"]["lineage"])
+
+    def test_an_imported_model_is_trained_without_model_keys(self):
+        self.train("a", *DONE)
+        self.run_train("export", "--checkpoint", "out/a", "--out", "exported")
+        for run in ("c", "d"):
+            self.run_train("import", "exported", "--out", f"out/{run}")
+        plain = json.loads(self.config.read_text())
+        for key in ("arch_preset", "n_layer", "n_head", "n_kv_head", "n_embd", "intermediate_size"):
+            del plain[key]
+        self.config.write_text(json.dumps(plain))
+        self.resume("c", "--max_iters=5")
+        self.assertEqual(sorted(self.losses("c")), list(range(5)))
+        self.resume("c", "--max_iters=10")
+        self.assertEqual(sorted(self.losses("c")), list(range(10)))
+        self.train("e", "--init_from=out/d", "--max_iters=5")
+        self.assertEqual({i: self.losses("c")[i] for i in range(3)}, {i: self.losses("e")[i] for i in range(3)})
+
     def test_auto_never_begins_at_zero_over_a_run_whose_checkpoints_are_gone(self):
         self.train("a", *DONE)
         for with_link in (True, False):
@@ -86,6 +179,15 @@ class Lineage(ResumeTest):
             error = self.train("a", "--init_from=auto", code=3).stderr
             self.assertIn("had checkpoints, and none is left", error)
             self.assertEqual((self.folder_of("a") / "metrics.jsonl").read_bytes(), log)
+
+    def test_auto_does_not_wait_for_a_pipe_in_place_of_the_log(self):
+        self.train("a", *DONE)
+        shutil.rmtree(self.folder_of("a") / "checkpoints")
+        (self.folder_of("a") / "latest").unlink()
+        log = self.folder_of("a") / "metrics.jsonl"
+        log.unlink()
+        os.mkfifo(log)
+        self.assertIn("metrics.jsonl", self.train("a", "--init_from=auto", code=3).stderr)
 
     def test_checkpoints_of_two_runs_are_not_mixed(self):
         self.train("a", *DONE)
@@ -151,6 +253,41 @@ class Keys(ResumeTest):
         self.assertIn("train_data: train.bin in the checkpoint, not set now",
                       self.resume("b", "--max_iters=12", "--vocab_size=257", code=2).stderr)
 
+    def test_a_change_anywhere_in_the_data_is_one(self):
+        tokens = [i * i % 257 for i in range(400_000)]
+        data = ("--train_data=train.bin", "--val_data=val.bin", "--vocab_size=257")
+        self.write_tokens("train.bin", tokens)
+        self.write_tokens("val.bin", tokens[:400])
+        self.train("a", *DONE, *data)
+        changed = list(tokens)
+        changed[200_000 - 50_000] += 1  # not among the 4 times 1024 that older programs looked at
+        self.write_tokens("train.bin", changed)
+        self.assertIn("training data", self.resume("a", *data, "--max_iters=12", code=2).stderr)
+        # The same tokens in several files are no other data.
+        for part in range(2):
+            self.write_tokens(f"part_{part}.bin", tokens[part * 150_000:150_000 if part == 0 else None])
+        parts = ("--train_data=part_*.bin", *data[1:])
+        self.copy("a", "old")
+        self.assertIn("changed train_data", self.resume("a", *parts, "--max_iters=12").stdout)
+        # A checkpoint of an older program has the sample alone.
+        state = self.state("old", 10)
+        for part, text in state["data"].items():
+            state["data"][part] = re.sub(", 16-bit tokens [0-9a-f]{8}", "", text)
+        self.write_state("old", 10, state)
+        self.resume("old", *data, "--max_iters=12")
+
+    def test_a_changed_shard_is_seen_by_its_checksums(self):
+        text = "".join(f"{i} squared is {i * i}.\n" for i in range(20_000))
+        data = ("--dataset=text", "--eval_interval=0")
+        for name, old, new in (("data/text", "", ""), ("data/other", "7000 squared", "7000 Squared")):
+            (self.root / "text.txt").write_text(text.replace(old, new) if old else text)
+            self.run_train("prepare-data", "--input", "text.txt", "--out", name)
+        self.train("a", *DONE, *data)
+        (self.root / "data/text").rename(self.root / "data/moved")
+        (self.root / "data/other").rename(self.root / "data/text")
+        self.assertIn("training data", self.resume("a", *data, "--max_iters=12", code=2).stderr)
+        self.resume("a", "--dataset=data/moved", "--eval_interval=0", "--max_iters=12")
+
     def test_changes_that_may_be_are_said_and_logged(self):
         self.train("a", *DONE)
         output = self.resume("a", "--learning_rate=1e-3", "--weight_decay=0.2", "--max_iters=12",
@@ -206,23 +343,12 @@ class Cursor(ResumeTest):
 
     def make_older(self, run, step):
         """Takes out what older programs did not write."""
-        folder = self.folder_of(run) / f"checkpoints/step_{step:08d}"
-        state = json.loads((folder / "trainer_state.json").read_text())
+        state = self.state(run, step)
         for key in ("samples", "batch", "schedule", "data"):
             del state[key]
-        text = json.dumps(state, indent=2) + "\n"
-        (folder / "trainer_state.json").write_text(text)
-        manifest = (folder / "manifest.json").read_text()
-        manifest = manifest[:manifest.rindex(',\n  "manifest_crc32c"')] + "\n}"
-        content = json.loads(manifest)
-        del content["lineage"]
-        for file in content["files"]:
-            if file["name"] == "trainer_state.json":
-                file.update(bytes=len(text), crc32c=crc32c(text.encode()))
-        body = json.dumps(content, indent=2)[:-len("\n}")]
-        (folder / "manifest.json").write_text(f'{body},\n  "manifest_crc32c": "{crc32c(body.encode())}"\n}}\n')
+        self.write_state(run, step, state, without=["lineage"])
         for path in (self.folder_of(run) / "checkpoints").glob("step_*"):
-            if path != folder:
+            if path.name != f"step_{step:08d}":
                 shutil.rmtree(path)
 
     def test_max_tokens_counts_what_was_read(self):
@@ -233,15 +359,6 @@ class Cursor(ResumeTest):
         self.resume("a", "--batch_size=2")
         self.assertEqual(self.iterations("a")[-1]["tokens"], 32 * 8 * 20)
         self.assertEqual(len(self.iterations("a")), 10 + 20)
-
-
-def crc32c(data):
-    value = 0xFFFFFFFF
-    for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = (value >> 1) ^ (0x82F63B78 & -(value & 1))
-    return f"{value ^ 0xFFFFFFFF:08x}"
 
 
 class Facts(ResumeTest):
@@ -280,38 +397,27 @@ class Facts(ResumeTest):
         for options, steps in ((("--eval_interval=4", "--checkpoint_interval=0"), [4]),
                                (("--eval_interval=4", "--checkpoint_interval=0", "--always_save_checkpoint=false"), [4]),
                                (("--eval_interval=0", "--checkpoint_interval=0"), [6])):
-            with self.subTest(options):
-                shutil.rmtree(self.root / "out", ignore_errors=True)
-                error = self.train("a", "--train_data=train.bin", "--val_data=val.bin", "--vocab_size=257",
-                                   "--max_iters=6", "--eval_iters=0", *options, code=3).stderr
-                self.assertIn("val.bin", error)
-                self.assertEqual(self.steps("a"), steps)
-                self.assertIsNone(self.manifest("a", steps[0])["val_loss"])
+            for ranks in (1, 2):
+                with self.subTest(options, ranks=ranks):
+                    shutil.rmtree(self.root / "out", ignore_errors=True)
+                    error = self.on_ranks(ranks, "a", "--train_data=train.bin", "--val_data=val.bin",
+                                          "--vocab_size=257", "--max_iters=6", "--eval_iters=0", *options, code=3).stderr
+                    self.assertIn("val.bin", error)
+                    self.assertEqual(self.steps("a"), steps)
+                    self.assertIsNone(self.manifest("a", steps[0])["val_loss"])
+                    self.assertEqual([r["iter"] for r in self.records("a") if r["type"] == "checkpoint"], steps)
 
     def test_bad_training_data_lose_nothing(self):
         tokens = [i * i % 257 for i in range(4000)]
         self.write_tokens("train.bin", tokens[:3000] + [400] + tokens[:999])
         self.write_tokens("val.bin", tokens[:400])
-        self.train("a", "--train_data=train.bin", "--val_data=val.bin", "--vocab_size=257", "--max_iters=100",
-                   "--eval_interval=0", "--checkpoint_interval=0", code=3)
-        self.assertEqual(self.steps("a"), [len(self.iterations("a"))])
-
-    def start(self, run, *arguments):
-        import subprocess
-        return subprocess.Popen(self.command(self.config, f"--run_name={run}", *arguments), cwd=self.root,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-    def stop_after(self, process, run, iterations):
-        import signal
-        import time
-        metrics = self.folder_of(run) / "metrics.jsonl"
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and not (
-                metrics.exists() and metrics.read_text().count('"type":"iteration"') >= iterations):
-            time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        output = process.communicate(timeout=120)[0]
-        self.assertEqual(process.returncode, 0, output)
+        for ranks in (1, 2):
+            with self.subTest(ranks=ranks):
+                shutil.rmtree(self.root / "out", ignore_errors=True)
+                self.on_ranks(ranks, "a", "--train_data=train.bin", "--val_data=val.bin", "--vocab_size=257",
+                              "--max_iters=100", "--eval_interval=0", "--checkpoint_interval=0", code=3)
+                self.assertGreater(len(self.iterations("a")), 0)
+                self.assertEqual(self.steps("a"), [len(self.iterations("a"))])
 
 
 class Divergence(ResumeTest):
@@ -333,6 +439,22 @@ class Divergence(ResumeTest):
         losses = self.losses("a")
         self.assertEqual(sorted(losses), list(range(40)))
         self.assertLess(losses[39], good)
+
+    def test_an_end_amid_skipped_updates_leaves_a_checkpoint_that_resumes_well(self):
+        self.train("a", "--max_iters=20", "--lr_decay_iters=40")
+        wild = (*self.WILD, "--checkpoint_interval=1", "--keep_checkpoints=0", "--eval_interval=0")
+        self.copy("a", "probe")
+        self.resume("probe", *wild, "--max_iters=400", code=6)
+        skipped = [r["iter"] for r in self.iterations("probe") if r.get("skipped")]
+        self.copy("a", "b")
+        end = self.resume("b", *wild, f"--max_iters={skipped[4]}", code=6).stdout
+        named = re.search(r"(out/b/checkpoints/step_(\d+)) is the newest checkpoint with a sound loss", end)
+        self.assertIsNotNone(named, end)
+        self.assertEqual(max(self.steps("b")), int(named.group(2)))
+        self.assertEqual(max(self.steps("b")), max(self.steps("probe")), "as after ten of them")
+        self.assertEqual((self.folder_of("b") / "latest").resolve(), self.root.resolve() / named.group(1))
+        self.resume("b", "--learning_rate=1e-3", "--max_iters=40")
+        self.assertLess(self.losses("b")[39], 5)
 
     def poison(self, path):
         """Writes NaN and infinity into the first tensor of a file without checksums; returns its name."""
@@ -370,6 +492,13 @@ class Schedule(ResumeTest):
     def extended(self, name, *options):
         self.copy("a", name)
         return self.resume(name, *self.LONG, "--max_iters=40", *options).stdout
+
+    def test_a_constant_rate_does_not_decay_after_warming_up_again(self):
+        constant = ("--decay_lr=false",)
+        self.train("a", *self.LONG, "--max_iters=20", *constant)
+        output = " ".join(self.extended("rewarm", "--resume_schedule=rewarm", *constant).split())
+        self.assertNotIn("decays to", output)
+        self.assertEqual(len(set(self.rates("rewarm")[24:])), 1)
 
     def test_a_longer_cosine_run_does_not_jump(self):
         self.train("a", *self.LONG, "--max_iters=20")
@@ -428,6 +557,18 @@ class Space(ResumeTest):
         self.assertRegex(error, r"1,000,000,000,000 checkpoints of \S+ \S+ need \S+ \S+, and \S+ \S+ are free")
         self.assertFalse((self.folder_of("a") / "metrics.jsonl").exists())
 
+    def test_the_size_it_counts_with_is_that_of_a_written_checkpoint(self):
+        for options in ((), ("--tie_word_embeddings=true", "--n_layer=3")):
+            with self.subTest(options):
+                error = self.train("a", *options, "--max_iters=1000000000000", "--keep_checkpoints=0",
+                                   "--checkpoint_interval=1", code=3).stderr
+                number, unit = re.search(r"checkpoints of (\S+) (\S+) need", error).groups()
+                self.assertEqual(unit, "MiB")
+                self.train(f"b{len(options)}", *options, "--max_iters=1", "--eval_interval=0")
+                folder = self.folder_of(f"b{len(options)}") / "checkpoints/step_00000001"
+                written = sum(path.stat().st_size for path in folder.rglob("*"))
+                self.assertAlmostEqual(float(number) * 2**20 / written, 1, delta=0.03)
+
     def test_no_validation_data_are_needed_without_evaluations(self):
         self.write_tokens("train.bin", [i * i % 257 for i in range(4000)])
         data = ("--train_data=train.bin", "--vocab_size=257", "--max_iters=6")
@@ -473,6 +614,26 @@ class Logs(ResumeTest):
         manifest = (folder / "manifest.json").read_text()
         body = re.sub(r'"val_loss": [0-9.e-]+', '"val_loss": null', manifest[:manifest.rindex(',\n  "manifest_crc32c"')])
         (folder / "manifest.json").write_text(f'{body},\n  "manifest_crc32c": "{crc32c(body.encode())}"\n}}\n')
+
+    def test_compare_needs_no_more_memory_for_a_long_log(self):
+        self.train("a", "--max_iters=20")
+        header, line = (self.folder_of("a") / "metrics.jsonl").read_text().splitlines()[:2]
+        self.assertIn('"iter":0,', line)
+        peaks = {}
+        for iterations in (100, 100_000):
+            log = self.root / f"out/n{iterations}/metrics.jsonl"
+            log.parent.mkdir()
+            with open(log, "w") as file:
+                file.write(header + "\n")
+                file.writelines(line.replace('"iter":0,', f'"iter":{i},') + "\n" for i in range(iterations))
+            with subprocess.Popen(self.command("compare", log.parent), stdout=subprocess.PIPE, text=True) as process:
+                self.assertIn(f"({iterations} iterations logged)", process.stdout.read())
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+            self.assertEqual(process.returncode, 0)
+            peaks[iterations] = usage.ru_maxrss
+        self.assertGreater(log.stat().st_size, 10e6)
+        self.assertLess(peaks[100_000] - peaks[100], 4096, "KiB")
 
     def test_an_iteration_takes_at_most_200_bytes(self):
         self.run_train(self.config, "--run_name=a", "--max_iters=300", "--eval_interval=0", "--checkpoint_interval=0",

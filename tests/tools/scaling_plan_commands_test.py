@@ -39,6 +39,14 @@ class EmitTrainConfig(ToolTest):
         text = self.succeed("backward", self.PLAN, "--emit-train-config", "-")
         self.assertIn("n_layer", json.loads(without_comments(text)))
 
+    def test_says_whether_it_fits(self):
+        def heading(*options):
+            text = self.succeed("backward", self.PLAN, "--emit-train-config", "-", *options)
+            return " ".join(line[3:] for line in text.splitlines() if line.startswith("// "))
+        self.assertRegex(heading("--gpu_type=B300"), r"A rank needs \S+ GiB of the \S+ GiB of B300-SXM: fits, \S+ GiB to spare")
+        self.assertRegex(heading("--gpu_type=A100-40"),
+                         r"of A100-SXM-40: does not fit, \S+ GiB too much; .*(use_fsdp|use_zero1|batch_size|recompute)")
+
     def test_missing_folder_is_an_output_error(self):
         self.refuse("backward", self.PLAN, "--emit-train-config", self.folder / "no" / "train.jsonc", code=3)
 
@@ -49,6 +57,95 @@ class EmitTrainConfig(ToolTest):
             self.refuse("backward", self.PLAN, f"--gpu_type={gpu}", "--dtype=float16", "--emit-train-config", path,
                         says="does not run on " + gpu)
         self.assertFalse(path.exists())
+
+
+class Model(ToolTest):
+    MODEL = "configs/models/llama3_8b.jsonc"
+
+    def memory(self, *options):
+        return json.loads(self.succeed("model", self.MODEL, "--sequence_length=2048", "--json", *options))["memory"]
+
+    def test_says_whether_it_fits_a_gpu(self):
+        self.assertIsNone(self.memory()["gpu"])
+        self.assertNotIn("fits", self.memory())
+        large = self.memory("--gpu_type=B300")
+        self.assertEqual((large["gpu"], large["fits"]), ("B300-SXM", True))
+        self.assertEqual(large["headroom_bytes"], large["capacity_bytes"] - large["total_bytes"])
+        small = self.memory("--gpu_type=H100")
+        self.assertFalse(small["fits"])
+        self.assertTrue(small["change"] or small["gpus_needed"])
+        text = self.succeed("model", self.MODEL, "--gpu_type=H100", "--num_gpus=8")
+        self.assertRegex(text, r"\n  H100-SXM memory +79.18 GiB\n  fits +no +\S+ GiB too much\n  Cheapest change")
+        self.refuse("model", self.MODEL, "--gpu_type=H1000", says="H1000")
+
+    def test_says_what_has_no_effect(self):
+        result = run("model", self.MODEL, "--sequence_length=2048", "--expected_mfu=0.4")
+        self.assertIn("expected_mfu has no effect", result.stderr)
+        result = run("model", self.MODEL, "--sequence_length=2048", "--flop_convention=palm")
+        self.assertIn("Training, palm", result.stdout)
+        self.assertNotIn("no effect", result.stderr)
+        self.assertIn("Training, palm", self.succeed("model", "configs/train/arch_llama.jsonc", "--flop_convention=palm"))
+
+    def test_small_models_are_counted_in_their_unit(self):
+        text = self.succeed("model", "configs/train/arch_llama.jsonc", "--n_layer=1", "--n_embd=64", "--n_head=2",
+                            "--vocab_size=256")
+        self.assertRegex(text, r"Training per token +\S+ [MK]FLOP")
+        self.assertNotRegex(text, r" 0\.0\d+ GFLOP")
+
+
+class EmitPlan(ToolTest):
+    PLAN = "configs/plan/auto.jsonc"
+    LIMITED = ("--dataset_size=5e9", "--max_epochs=1")
+
+    def test_writes_the_advised_plan(self):
+        path = self.folder / "best.jsonc"
+        plan = json.loads(self.succeed("backward", self.PLAN, *self.LIMITED, "--emit-plan", path, "--json"))
+        advised = plan["optimum"]["advised"]
+        again = json.loads(self.succeed("backward", path, "--json"))
+        for key in ("n_params", "n_tokens", "predicted_loss"):
+            self.assertEqual(again[key], advised[key], key)
+        self.assertEqual(again["execution"], advised["execution"])
+        self.assertTrue(again["memory"]["fits"])
+        self.assertLessEqual(again["n_tokens"], 5e9)
+        self.assertEqual(again["warnings"], [])
+
+    def test_is_run_by_train(self):
+        """The advised plan is a plan: what train executes is written from it."""
+        path = self.folder / "best.jsonc"
+        self.succeed("backward", self.PLAN, "--emit-plan", path)
+        config = json.loads(without_comments(self.succeed("backward", path, "--emit-train-config", "-")))
+        plan = json.loads(self.succeed("backward", path, "--json"))
+        self.assertEqual(config["max_iters"], plan["schedule"]["steps"])
+
+    def test_prints_to_standard_output(self):
+        plan = json.loads(without_comments(self.succeed("backward", self.PLAN, "--emit-plan", "-")))
+        self.assertEqual(plan["training_gear"]["num_gpus"], 8)
+
+    def test_never_overwrites(self):
+        path = self.write("best.jsonc", "mine")
+        self.refuse("backward", self.PLAN, "--emit-plan", path, says="not overwritten")
+        self.assertEqual(path.read_text(), "mine")
+
+    def test_refusals_write_nothing(self):
+        path = self.folder / "best.jsonc"
+        self.refuse("backward", self.PLAN, "--emit-plan", "", says="takes a file name")
+        self.refuse("backward", self.PLAN, "--emit-plan", "-", "--emit-train-config", "-", says="both take standard output")
+        self.refuse("backward", "configs/plan/hoffmann.jsonc", "--compat", "dsc180_a06", "--emit-plan", path,
+                    says="--emit-plan")
+        self.refuse("backward", self.PLAN, "--vocab_size=200000000", "--emit-plan", path, says="no model of this family")
+        self.refuse("backward", self.PLAN, "--emit-plan", path, "--plot", path, says="both take")
+        self.refuse("backward", self.PLAN, "--emit-plan", path, "--plot", self.write("old.svg", "mine"),
+                    says="not overwritten")
+        self.assertFalse(path.exists())
+
+    def test_an_unusual_batch_is_warned_of_in_text_and_json(self):
+        done = run("backward", self.PLAN, "--gradient_accumulation_steps=1", "--json")
+        plan = json.loads(done.stdout)
+        self.assertIn("times smaller than the usual", done.stderr)
+        self.assertTrue(any("times smaller than the usual" in warning for warning in plan["warnings"]))
+        self.assertTrue(plan["batch"]["unusual"])
+        self.assertEqual(plan["batch"]["advised_gradient_accumulation_steps"], 128)
+        self.assertNotIn("batch", run("backward", self.PLAN).stderr)
 
 
 class Plot(ToolTest):
@@ -63,6 +160,12 @@ class Plot(ToolTest):
         self.assertEqual(self.NUMBER.sub("#", made), self.NUMBER.sub("#", shipped_picture))
         for number, expected in zip(self.NUMBER.findall(made), self.NUMBER.findall(shipped_picture)):
             self.assertAlmostEqual(float(number), float(expected), delta=0.11)
+
+    def test_dash_prints_the_picture(self):
+        text = self.succeed("backward", self.PLAN, "--plot", "-")
+        self.assertEqual(xml.etree.ElementTree.fromstring(text).tag.rpartition("}")[2], "svg")
+        self.assertFalse((SOURCE / "-").exists())
+        self.refuse("backward", self.PLAN, "--plot", "-", "--emit-train-config", "-", says="standard output")
 
     def test_readme_shows_the_picture_and_its_command(self):
         readme = (SOURCE / "README.md").read_text()
@@ -127,6 +230,7 @@ class GeneratedFiles(ToolTest):
         validator = self.validator("plan")
         config = json.loads(without_comments((SOURCE / "configs/plan/hoffmann.jsonc").read_text()))
         for section, key, value in (("training_gear", "num_gpus", 0), ("training_gear", "num_gpus", "8"),
+                                    ("training_gear", "num_gpus", "sovle"), ("scaling_law", "target_loss", 0),
                                     ("training_gear", "num_gpu", 8), ("training_efficiency", "expected_mfu", 1.5),
                                     ("training_efficiency", "recompute", "some")):
             bad = json.loads(json.dumps(config))
@@ -134,6 +238,14 @@ class GeneratedFiles(ToolTest):
             self.assertTrue(list(validator.iter_errors(bad)), (section, key, value))
             path = self.write("bad.jsonc", json.dumps(bad))
             self.refuse("backward", path, says=key)
+
+    def test_schema_takes_both_forms_of_a_key_that_may_be_solved_for(self):
+        validator = self.validator("plan")
+        config = json.loads(without_comments((SOURCE / "configs/plan/hoffmann.jsonc").read_text()))
+        config["training_gear"]["num_gpus"] = "solve"
+        config["dataset_constraints"]["training_tokens"] = 1e11
+        self.assertEqual([error.message for error in validator.iter_errors(config)], [])
+        self.succeed("backward", self.write("plan.jsonc", json.dumps(config)))
 
 
 class Sweep(ToolTest):
@@ -160,10 +272,8 @@ class Sweep(ToolTest):
         self.refuse("sweep", plan, "--over", "num_gpus=1,2", "--over", "num_gpus=4", says="two axes")
 
     def test_points_without_a_plan_are_rows(self):
-        lines = self.succeed("sweep", "configs/plan/hoffmann.jsonc", "--over", "num_attention_heads=33,32").splitlines()
-        self.assertEqual(len(lines), 3)
-        self.assertIn("cannot be planned: ", lines[1])
-        self.assertIn("num_attention_heads", lines[1])
+        text = self.succeed("sweep", "configs/plan/hoffmann.jsonc", "--over", "num_attention_heads=33,32")
+        self.assertRegex(" ".join(text.split()), r" 33 cannot be planned: .*num_attention_heads.* 32 \S+B ")
         rows = json.loads(self.succeed("sweep", "configs/plan/hoffmann.jsonc", "--json", "--over", "num_attention_heads=33,32"))["rows"]
         self.assertIn("num_attention_heads", rows[0]["refusal"])
         self.assertGreater(rows[1]["n_tokens"], 0)
@@ -173,7 +283,95 @@ class Sweep(ToolTest):
         for axes in (["--over", "num_gpus=1..100", "--over", "available_hours=1..1000"],
                      ["--over", "available_hours=1..100000"]):
             text = self.succeed("sweep", "configs/plan/hoffmann.jsonc", *axes)
-            self.assertEqual(text.count("\n"), 100_001)
+            self.assertEqual(text.count("yes\n") + text.count("no\n"), 100_000)
+
+    def test_solved_hours_are_a_column(self):
+        axes = ["--over", "training_tokens=1e11,2e11", "--available_hours=solve"]
+        lines = self.succeed("sweep", Solve.PLAN, *axes).splitlines()
+        hours = lines[0].split().index("hours")
+        rows = json.loads(self.succeed("sweep", Solve.PLAN, *axes, "--json"))["rows"]
+        for line, row in zip(lines[1:3], rows, strict=True):
+            tokens = row["values"]["dataset_constraints.training_tokens"]
+            plan = json.loads(self.succeed("backward", Solve.PLAN, f"--training_tokens={tokens}",
+                                           "--available_hours=solve", "--json"))
+            self.assertEqual(row["available_hours"], plan["solved"]["available_hours"])
+            self.assertEqual(row["n_tokens"], float(tokens))
+            self.assertAlmostEqual(float(line.split()[hours]), row["available_hours"], delta=0.05)
+        self.assertNotIn("GPUs", lines[0])
+
+    def test_an_axis_may_solve_at_some_points(self):
+        axes = ("--over", "num_gpus=8,solve", "--over", "target_loss=solve,2.15")
+        lines = self.succeed("sweep", Solve.PLAN, *axes).splitlines()
+        self.assertIn("GPUs", lines[0].split())
+        rows = json.loads(self.succeed("sweep", Solve.PLAN, *axes, "--json"))["rows"]
+        self.assertEqual(["refusal" in row for row in rows], [False, True, True, False])
+        self.assertEqual(sum("cannot be planned" in line for line in lines), 2)
+
+    def test_sweeps_of_budgets_have_no_such_columns(self):
+        header = self.succeed("sweep", Solve.PLAN, "--over", "num_gpus=8,16").splitlines()[0]
+        self.assertNotIn("hours", header)
+        self.assertNotIn("GPUs", header)
+
+
+class Solve(ToolTest):
+    """GPUs, hours, tokens and loss: two of them give the others."""
+    PLAN = "configs/plan/hoffmann.jsonc"
+
+    def plan(self, *arguments):
+        return json.loads(self.succeed("backward", self.PLAN, *arguments, "--json"))
+
+    def test_each_pair_gives_the_same_plan(self):
+        budget = self.plan()
+        tokens, loss = f"--training_tokens={budget['n_tokens']!r}", f"--target_loss={budget['predicted_loss']!r}"
+        for given in (tokens, loss):
+            hours = self.plan("--available_hours=solve", given)
+            self.assertAlmostEqual(hours["solved"]["available_hours"] / 720, 1, delta=1e-11)
+            gpus = self.plan("--set", "training_gear.num_gpus=solve", given)
+            self.assertAlmostEqual(gpus["solved"]["exact_num_gpus"] / 8, 1, delta=1e-11)
+            for plan in (hours, gpus):
+                self.assertAlmostEqual(plan["n_tokens"] / budget["n_tokens"], 1, delta=1e-11)
+                self.assertAlmostEqual(plan["predicted_loss"], budget["predicted_loss"], delta=1e-12)
+
+    def test_a_budget_is_planned_as_before(self):
+        asked = self.succeed("backward", self.PLAN, "--training_tokens=solve", "--target_loss", "solve")
+        self.assertEqual(asked, self.succeed("backward", self.PLAN))
+
+    def test_text_says_what_was_solved_for(self):
+        text = " ".join(self.succeed("backward", self.PLAN, "--num_gpus=solve", "--target_loss=2.1").split())
+        for part in ("rounded up", "of 720 h given", "they reach the target loss", "Cheapest for this loss"):
+            self.assertIn(part, text)
+
+    def test_refusals_name_the_keys_and_the_place(self):
+        path = self.write("plan.jsonc", without_comments((SOURCE / self.PLAN).read_text()))
+        place = re.compile(r"plan\.jsonc:\d+:\d+: error: ")
+        for arguments, says in ((["--training_tokens=1e11"], "training_gear.available_hours"),
+                                (["--num_gpus=solve", "--training_tokens=1e11", "--target_loss=2"], "leave one"),
+                                (["--num_gpus=solve"], "add training_gear.num_gpus"),
+                                (["--num_gpus=null", "--available_hours=null"], "none is given"),
+                                (["--num_gpus=null", "--available_hours=null", "--training_tokens=1e11"], "GPU hours"),
+                                (["--num_gpus=solve", "--training_tokens=1e15"], "more than the data give"),
+                                (["--num_gpus=solve", "--target_loss=1.7"], "approaches with unlimited")):
+            message = self.refuse("backward", path, *arguments, says=says)
+            keys_of_the_file = says.startswith(("training_gear", "add", "none", "GPU hours"))
+            self.assertEqual(place.search(message) is not None, keys_of_the_file, message)
+
+    def test_emitted_config_trains_on_the_tokens(self):
+        arguments = ("configs/plan/flash.jsonc", "--available_hours=solve", "--training_tokens=1e9")
+        config = json.loads(without_comments(self.succeed("backward", *arguments, "--emit-train-config", "-")))
+        plan = json.loads(self.succeed("backward", *arguments, "--json"))
+        self.assertEqual(config["max_iters"], -(-1_000_000_000 // plan["schedule"]["tokens_per_step"]))
+
+    def test_compare_shows_solved_plans(self):
+        text = self.succeed("compare", self.PLAN, "configs/plan/besiroglu.jsonc", "--training_tokens=2e11",
+                            "--num_gpus=solve")
+        self.assertIn("8 x H100-SXM", text)
+
+    def test_the_earlier_system_plans_budgets_only(self):
+        self.refuse("backward", self.PLAN, "--available_hours=solve", "--training_tokens=1e11",
+                    "--compat", "dsc180_a06", says="GPUs and hours only")
+
+    def test_a_model_alone_has_no_budget(self):
+        self.refuse("model", "configs/models/llama3_8b.jsonc", "--num_gpus=solve", says="no budget")
 
 
 if __name__ == "__main__":

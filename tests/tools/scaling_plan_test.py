@@ -41,6 +41,13 @@ class Acceptance(ToolTest):
         self.assertGreaterEqual(len(shipped("plan")), 4)
         self.assertEqual(len(compute), 1)
 
+    def test_the_first_plans_that_a_user_sees_fit_their_gpus(self):
+        first = re.compile(r"scaling-plan backward (\S+\.jsonc)")
+        for page in ("tools/quickstart.sh", "README.md"):
+            with self.subTest(page=page):
+                plan = first.search((SOURCE / page).read_text(encoding="utf-8"))[1]
+                self.assertIs(json.loads(self.succeed("backward", plan, "--json"))["memory"]["fits"], True)
+
     def test_validate_passes(self):
         text = self.succeed("validate")
         self.assertIn(" 0 out of tolerance", text)
@@ -92,7 +99,7 @@ class Spellings(ToolTest):
                                                    r"NCCL .*, NVML ")
         for command in ("backward", "model", "compare", "sweep", "laws", "gpus", "validate", "schema"):
             self.assertIn("Usage", self.succeed(command, "--help"))
-        self.assertIn("training_gear", self.succeed("backward", "--help"))
+        self.assertIn("training_gear", self.succeed("backward", "--help-all"))
 
     def test_conventions(self):
         text = self.succeed("model", "configs/models/llama3_8b.jsonc", "--sequence_length=8192", "--all-conventions")
@@ -170,9 +177,7 @@ class FileKinds(ToolTest):
     def test_other_kinds_are_answered_with_their_command(self):
         self.refuse("backward", self.TRAIN, says=f"`scaling-plan model {self.TRAIN}` or `train {self.TRAIN}`")
         self.refuse("compare", self.PLAN, self.TRAIN, says="`scaling-plan model")
-        self.refuse("sweep", self.MODEL, "--over", "num_gpus=8", says="`scaling-plan model")
-        self.refuse("backward", self.MODEL, says="`scaling-plan model")
-        self.refuse("backward", self.hugging_face(), says="Hugging Face config.json")
+        self.refuse("sweep", self.TRAIN, "--over", "num_gpus=8", says="`scaling-plan model")
         self.refuse("model", self.PLAN, says=f"`scaling-plan backward {self.PLAN}`")
 
 

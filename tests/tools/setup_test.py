@@ -69,10 +69,45 @@ class Setup(unittest.TestCase):
     def test_uses_sudo_when_not_root(self):
         self.provide_apt(installed=False)
         self.provide("id", "echo 1000")
-        self.provide("sudo", '"$@"')
+        self.provide("sudo", '[[ $1 != -n ]] || shift; "$@"')
         self.assertEqual(self.run_setup().returncode, 0)
-        self.assertEqual(len(self.calls_of("sudo")), 2)
+        self.assertEqual(len([call for call in self.calls_of("sudo") if "apt-get" in call]), 2)
         self.assertEqual(len(self.calls_of("apt-get")), 2)
+
+    def provide_dpkg_without(self, *missing):
+        names = "|".join(missing)
+        self.provide("dpkg-query", f'case "${{@: -1}}" in {names}) exit 1 ;; *) echo installed ;; esac')
+        self.provide("apt-get", "exit 100")
+
+    def test_who_may_not_install_gets_the_line_that_installs_exactly_what_is_missing(self):
+        self.provide("id", "echo 1000")
+        self.provide_dpkg_without("libcli11-dev", "libfmt-dev", "libgloo-dev")
+        self.provide_build_tools(cmake_exit=1)
+        for sudo in (None, "exit 1"):
+            with self.subTest(sudo=sudo):
+                if sudo:
+                    self.provide("sudo", sudo)
+                done = self.run_setup()
+                self.assertEqual(done.returncode, 2)
+                lines = [line.strip() for line in done.stderr.splitlines()]
+                self.assertIn("sudo apt-get install -y libcli11-dev libfmt-dev libgloo-dev", lines)
+                self.assertEqual(self.calls_of("apt-get"), [])
+
+    def test_what_is_optional_is_named_and_keeps_nobody_from_building(self):
+        self.provide("id", "echo 1000")
+        self.provide_dpkg_without("libgloo-dev")
+        done = self.run_setup()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("sudo apt-get install -y libgloo-dev", [line.strip() for line in done.stdout.splitlines()])
+        self.assertEqual(self.calls_of("apt-get"), [])
+
+    def test_libraries_of_other_places_are_enough(self):
+        self.provide("id", "echo 1000")
+        self.provide_dpkg_without("libfmt-dev")
+        self.provide_build_tools()
+        done = self.run_setup()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("apt-get", done.stdout + done.stderr)
 
     def test_other_systems_go_on_when_cmake_finds_everything(self):
         self.provide_build_tools()

@@ -156,6 +156,117 @@ class Terminals(ToolTest):
         self.check(shown)
 
 
+class Columns(ToolTest):
+    """Reports, help and the output of a run fit 80 columns; help begins with a screenful."""
+
+    PLANS = sorted((SOURCE / "configs/plan").glob("*.jsonc"))
+    COMMANDS = {TRAIN: ["prepare-data", "sample", "export", "import", "compare", "compare-attention"],
+                PLAN: ["backward", "model", "compare", "sweep", "laws", "gpus", "validate", "schema"]}
+    SCREEN = 30
+
+    def lines(self, tool, *arguments, codes=(0,), columns=80):
+        lines = self.run_tool(tool, *arguments, codes=codes).stdout.decode().splitlines()
+        for line in lines:
+            self.assertLessEqual(len(line), columns, f"{arguments}: {line}")
+        return lines
+
+    def test_reports_of_every_shipped_config(self):
+        for plan in self.PLANS:
+            self.lines(PLAN, "backward", plan)
+            self.lines(PLAN, "backward", plan, "--all-conventions", "--memory-model=megatron")
+        self.lines(PLAN, "compare", *self.PLANS)
+        for model in sorted((SOURCE / "configs/models").glob("*.jsonc")):
+            self.lines(PLAN, "model", model, "--all-conventions", "--gpu_type=H100")
+        for train in sorted((SOURCE / "configs/train").glob("*.jsonc")):
+            self.lines(PLAN, "model", train)
+            if train.name != "shakespeare.jsonc":  # needs the prepared text
+                self.lines(TRAIN, train, "--dry-run", codes=(0, 5))  # 5: too large for this machine
+        self.lines(PLAN, "backward", self.PLANS[0], "--compat=dsc180_a06")
+        self.lines(PLAN, "model", SOURCE / "configs/models/llama3_8b.jsonc", "--compat=dsc180_a06")
+
+    def test_lists(self):
+        for command in ("laws", "gpus", "validate"):
+            self.lines(PLAN, command)
+        self.lines(TRAIN, "--doctor")
+        self.lines(TRAIN, "compare-attention", "--shape", "1,64,2,1,32", "--repeats", "1", "--device=cpu")
+        self.lines(TRAIN, "--selfcheck", self.config)
+
+    def test_emitted_configs(self):
+        lines = self.lines(PLAN, "backward", SOURCE / "configs/plan/flash.jsonc", "--emit-train-config", "-")
+        self.assertIn("// A rank needs ", "\n".join(lines))
+
+    def test_a_run_from_start_to_comparison(self):
+        lines = self.lines(TRAIN, self.config, "--run_name=a", "--max_iters=12", "--eval_interval=6", "--eval_iters=1",
+                           "--gradient_log_interval=5")
+        self.assertEqual(len([line for line in lines if line.startswith("iter ") and " ETA " in line]), 12)
+        self.assertTrue(any("layer norms" in line for line in lines))
+        self.assertTrue(any(line.strip().startswith("fits") and "yes" in line for line in lines))
+        plain = self.lines(TRAIN, self.config, "--run_name=b")
+        self.assertFalse(any("layer norms" in line for line in plain), "only on request")
+        (self.root / "out/empty").mkdir()
+        self.assertIn("Note: out/empty holds no run, and is skipped",
+                      self.lines(TRAIN, "compare", "out/a", "out/b", "out/empty"))
+
+    def test_help_is_a_screenful_of_its_command(self):
+        examples = set()
+        for tool, commands in self.COMMANDS.items():
+            for arguments in ([], *([command] for command in commands)):
+                with self.subTest(tool=tool.name, arguments=arguments):
+                    page = self.lines(tool, *arguments, "--help")
+                    self.assertTrue(page[0].startswith("Usage: "))
+                    self.assertLessEqual(len(page), self.SCREEN)
+                    self.assertTrue(any("--help-all" in line for line in page))
+                    own = tuple(page[page.index("Examples:") + 1:-2])
+                    self.assertNotIn(own, examples, "each has its own examples")
+                    examples.add(own)
+                    self.assertGreater(len(self.lines(tool, *arguments, "--help-all")), 2)
+        self.assertIn("training_gear", "\n".join(self.lines(PLAN, "backward", "--help-all")))
+        self.assertIn("Config keys:", self.lines(TRAIN, "--help-all"))
+
+    def test_examples_of_help_are_commands_that_parse(self):
+        for tool, commands in self.COMMANDS.items():
+            for arguments in ([], *([command] for command in commands)):
+                for line in self.lines(tool, *arguments, "--help"):
+                    words = line.split()
+                    if words[:1] != [tool.name] or words[1] in ("prepare-data", "import", "export", "sample"):
+                        continue
+                    with self.subTest(line=line):
+                        given = [word for word in words[1:] if word.startswith("--") and word != "--help"]
+                        known = "\n".join(self.lines(tool, *arguments, "--help-all"))
+                        for name in (word.split("=")[0].lstrip("-") for word in given):
+                            self.assertIn(name, known)
+                        for word in words[1:]:
+                            if word.startswith("configs/") and "*" not in word:
+                                self.assertTrue((SOURCE / word).exists(), word)
+
+
+class Pipes(ToolTest):
+    """A reader that has enough, as head has, is no error."""
+
+    def left_by_reader(self, tool, *arguments):
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "wb") as closed:
+            return subprocess.run([str(tool), *map(str, arguments)], cwd=self.root, stdout=closed,
+                                  stderr=subprocess.PIPE, timeout=300)
+
+    def test_both_tools_end_quietly(self):
+        for tool, arguments in ((PLAN, ["gpus"]), (PLAN, ["gpus", "--json"]), (PLAN, ["--help"]),
+                                (PLAN, ["validate"]), (PLAN, ["backward", "--help-all"]), (TRAIN, ["--help"]),
+                                (TRAIN, ["--help-all"]), (TRAIN, [self.config, "--dry-run"]),
+                                (TRAIN, [self.config, "--dry-run", "--json"]), (TRAIN, [self.config])):
+            with self.subTest(tool=tool.name, arguments=arguments):
+                result = self.left_by_reader(tool, *arguments)
+                self.assertEqual((result.returncode, result.stderr), (0, b""))
+
+    def test_a_full_disk_is_an_error(self):
+        for tool, arguments in ((PLAN, ["gpus"]), (TRAIN, ["--help-all"])):
+            with self.subTest(tool=tool.name), open("/dev/full", "wb") as full:
+                result = subprocess.run([str(tool), *arguments], stdout=full, stderr=subprocess.PIPE, check=False)
+                self.assertEqual(result.returncode, 3)
+                self.assertIn(b"standard output", result.stderr)
+
+
 class UsageErrors(ToolTest):
     """Values that cannot be are refused by their names."""
 

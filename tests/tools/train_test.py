@@ -88,7 +88,7 @@ class Runs(TrainTest):
             name = used
             output = self.run_train(self.config, f"--run_name={name}", "--attention_backend=flash_attn_2",
                                     f"--disable_backends={disabled}", "--max_iters=1").stdout
-            self.assertIn("requested flash_attn_2", output)
+            self.assertIn("requested flash_attn_2", " ".join(output.split()))
             log = json.loads((self.root / "out" / name / f"run_{name}.json").read_text())
             self.assertEqual((log["requested_backend"], log["used_backend"]), ("flash_attn_2", used))
         self.run_train(self.config, "--disable_backends=flash_attn_2,sdpa,manual", "--max_iters=1", code=2)
@@ -245,7 +245,7 @@ class Planning(TrainTest):
         self.assertEqual(plan.returncode, 0, plan.stderr)
         figures = json.loads(plan.stdout)
         memory = figures["memory"]
-        line = next(line for line in output.splitlines() if line.strip().startswith("Attention backend"))
+        line = " ".join(output[output.index("Attention backend"):output.index("Memory plan")].split())
         self.assertIn(figures["attention"]["used"], line)
         self.assertIn(figures["attention"]["reason"], line)
         self.assertEqual(figures["execution"]["attention_backend"], figures["attention"]["used"])
@@ -274,6 +274,46 @@ class Planning(TrainTest):
             self.assertEqual(figures["attention"]["used"], "manual", options)
             self.assertEqual("attention runs with manual instead of" in warnings, requested != "auto", options)
 
+    def dry_run(self, *options, code=0):
+        output = self.run_train(self.config, "--dry-run", "--json", *options, code=code).stdout
+        return json.loads(output)["memory"]
+
+    def test_the_dry_run_ends_as_the_run_would(self):
+        fits = self.dry_run()
+        self.assertTrue(fits["fits"])
+        self.assertEqual(fits["headroom_bytes"], fits["capacity_bytes"] - fits["total_bytes"])
+        large = ("--n_embd=65536", "--n_layer=96")
+        text = self.run_train(self.config, "--dry-run", *large, code=5).stdout
+        self.assertRegex(text, r"\n  fits +no +\S+ GiB too much")
+        self.run_train(self.config, *large, code=5)
+        self.assertFalse(self.dry_run(*large, code=5)["fits"])
+
+    def test_the_dry_run_compares_with_the_gpu_that_is_named(self):
+        unknown = self.run_train(self.config, "--dry-run", "--device=cuda").stdout
+        if "no GPU is here" not in " ".join(unknown.split()):
+            self.skipTest("this machine has a GPU, with which a dry run compares")
+        self.assertIsNone(self.dry_run("--device=cuda")["fits"])
+        named = self.dry_run("--gpu_type=H100")  # device=auto plans for it
+        self.assertEqual((named["device"], named["fits"]), ("H100-SXM", True))
+        medium = ("--n_embd=4096", "--n_head=32", "--n_layer=32", "--batch_size=4", "--gradient_accumulation_steps=4",
+                  "--block_size=2048")
+        self.assertTrue(self.dry_run("--gpu_type=B300", *medium)["fits"])
+        small = self.dry_run("--gpu_type=RTX-4090", "--n_embd=1024", "--n_head=16", "--n_layer=24", "--batch_size=64",
+                             "--block_size=2048", "--gradient_accumulation_steps=32", code=5)
+        self.assertIn("batch_size=", small["change"]["description"])
+        changed = dict(pair.split("=") for pair in small["change"]["description"].split(", "))
+        again = self.dry_run("--gpu_type=RTX-4090", "--n_embd=1024", "--n_head=16", "--n_layer=24", "--batch_size=64",
+                             "--block_size=2048", "--gradient_accumulation_steps=32",
+                             *(f"--{key}={value}" for key, value in changed.items()))
+        self.assertTrue(again["fits"], "the change is one that train takes")
+        self.assertEqual(again["total_bytes"], small["change"]["total_bytes"])
+        self.run_train(self.config, "--dry-run", "--gpu_type=H1000", code=2)
+
+    def test_types_that_it_does_not_train_are_not_offered(self):
+        refusal = self.run_train(self.config, "--dtype=fp8", "--dry-run", code=2).stderr
+        self.assertIn("bfloat16", refusal)
+        self.assertNotIn("float4", refusal)
+
     def test_an_emitted_plan_runs_unchanged(self):
         plan = self.root / "plan.jsonc"
         plan.write_text(json.dumps({
@@ -292,11 +332,27 @@ class Planning(TrainTest):
         figures = json.loads(planned.stdout)
         self.assertEqual(tokens, figures["schedule"]["steps"] * figures["schedule"]["tokens_per_step"])
 
+    def test_the_planned_mfu_is_that_of_the_end_of_the_run(self):
+        plan = self.root / "plan.jsonc"
+        plan.write_text(json.dumps({
+            "architecture": {"n_layer": 1, "n_embd": 64, "n_head": 4, "vocab_size": 257, "block_size": 32},
+            "training_gear": {"gpu_type": "A100", "num_gpus": 1, "available_hours": 1e-8, "dtype": "float32"},
+            "training_efficiency": {"expected_mfu": 0.37, "flop_convention": "palm", "batch_size": 2}}))
+        emitted = self.root / "emitted.jsonc"
+        subprocess.run([str(PLAN), "backward", str(plan), "--emit-train-config", str(emitted)], check=True,
+                       capture_output=True)
+        text = emitted.read_text()
+        self.assertIn('"expected_mfu": 0.37', text)
+        self.assertIn('"gpu_type": "A100-SXM-80"', text)
+        output = " ".join(self.run_train(emitted, "--run_name=planned", "--max_iters=8", "--lr_decay_iters=8",
+                                         "--device=cpu").stdout.split())
+        self.assertIn("(plan: 37 % palm MFU)", output)
+
     def test_shipped_configs_plan_and_the_classic_loop_works(self):
         for config in sorted((SOURCE / "configs/train").glob("*.jsonc")):
             if config.name == "shakespeare.jsonc":
                 continue  # needs the prepared text
-            self.run_train(config, "--dry-run")
+            self.run_train(config, "--dry-run", "--gpu_type=B300")  # some need more than this machine has
         config = SOURCE / "configs/train/arch_custom.jsonc"
         for backend in ("flash_attn_2", "sdpa", "manual"):
             self.run_train(config, f"--attention_backend={backend}", "--max_iters=3", "--eval_iters=1")
@@ -312,7 +368,7 @@ class Planning(TrainTest):
 class Attention(TrainTest):
     def test_auto_takes_the_table_where_bits_are_promised(self):
         output = self.run_train(self.config, "--run_name=a", "--max_iters=1").stdout
-        self.assertIn("auto: table: flash_attn_2 first on a CPU (reproducible)", output)
+        self.assertIn("auto: table: flash_attn_2 first on a CPU (reproducible)", " ".join(output.split()))
         self.assertFalse((self.root / "out/attention_probe.json").exists())
         log = json.loads((self.root / "out/a/run_a.json").read_text())
         self.assertEqual((log["requested_backend"], log["used_backend"]), ("auto", "flash_attn_2"))
@@ -333,7 +389,7 @@ class Attention(TrainTest):
         self.assertIn("(cached)", self.run_train(*fast, "--run_name=b", "--max_iters=1").stdout)
         other = json.loads((self.root / "out/b/run_b.json").read_text())
         self.assertEqual(other["used_backend"], slow)
-        resumed = self.run_train(*fast, "--run_name=a", "--init_from=resume", "--max_iters=3").stdout
+        resumed = " ".join(self.run_train(*fast, "--run_name=a", "--init_from=resume", "--max_iters=3").stdout.split())
         self.assertIn(f"auto: {log['backend_reason']}", resumed)
         cache.write_text("{")
         self.assertIn("damaged", self.run_train(*fast, "--run_name=c", "--max_iters=1").stderr)
@@ -423,6 +479,36 @@ class Files(TrainTest):
         self.assertFalse((self.root / "ran").exists())
 
 
+class Sampling(TrainTest):
+    def test_options_that_mean_nothing_are_usage_errors(self):
+        self.run_train(self.config, "--run_name=a", "--max_iters=1", "--eval_interval=0")
+        sample = ("sample", "--checkpoint", "out/a", "--prompt", "a")
+        for option, value in (("--temperature", "nan"), ("--temperature", "-1"), ("--temperature", "inf"),
+                              ("--top-k", "-3"), ("--tokens", "-1")):
+            with self.subTest(option, value=value):
+                error = self.run_train(*sample, f"{option}={value}", code=2).stderr
+                self.assertIn(f"{option} must be", error)
+                self.assertIn(value, error)
+        self.run_train(*sample, "--temperature=0", "--top-k=0", "--tokens=0")
+
+    def test_a_beginning_that_the_model_does_not_have_is_named(self):
+        if "SentencePiece" not in self.run_train("--version").stdout:
+            self.skipTest("this build reads no SentencePiece tokenizer")
+        self.run_train("prepare-data", "--input", SOURCE / "README.md", "--tokenizer", "sentencepiece-train:400",
+                       "--val-fraction", "0.1", "--out", "data/text")
+        self.run_train(self.config, "--run_name=a", "--dataset=text", "--max_iters=1", "--eval_interval=0")
+        self.run_train("export", "--checkpoint", "out/a", "--out", "exported")
+        exported = self.root / "exported"
+        for name in ("config.json", "tokenizer_config.json"):
+            content = json.loads((exported / name).read_text())
+            content |= {"bos_token_id": 5000} if name == "config.json" else {"add_bos_token": True}
+            (exported / name).write_text(json.dumps(content))
+        (exported / "generation_config.json").unlink(missing_ok=True)
+        error = self.run_train("sample", "--checkpoint", "exported", "--prompt", "the", code=3).stderr
+        for words in ("exported/config.json", "bos_token_id is 5000", "vocabulary of"):
+            self.assertIn(words, error)
+
+
 class Errors(TrainTest):
     def test_retired_keys_say_what_to_use(self):
         for key in ("compile", "backend", "wandb_log"):
@@ -434,6 +520,13 @@ class Errors(TrainTest):
                                ("--gradient_accumulation_steps=0", "gradient_accumulation_steps"),
                                ("--total_batch_tokens=100", "total_batch_tokens"), ("--device=cuda", "cuda")):
             self.assertIn(word, self.run_train(self.config, override, code=2).stderr, override)
+
+    def test_names_of_runs_have_no_control_characters(self):
+        for name, shown in (("a\nb", "a\\nb"), ("a\tb", "a\\tb")):
+            error = self.run_train(self.config, f"--run_name={name}", code=2).stderr
+            self.assertIn("control character", error)
+            self.assertIn(shown, error)
+        self.assertFalse(list((self.root / "out").glob("*")))
 
     def test_a_misspelt_key_gets_a_suggestion(self):
         self.assertIn("n_layer", self.run_train(self.config, "--n_layr=3", code=2).stderr)
@@ -464,7 +557,8 @@ class Errors(TrainTest):
         self.run_train(self.config, "--dataset=nothing", code=3)
 
     def test_sixteen_bit_falls_back_with_a_note(self):
-        self.assertIn("runs as float32", self.run_train(self.config, "--dtype=bfloat16", "--max_iters=1").stdout)
+        output = self.run_train(self.config, "--dtype=bfloat16", "--max_iters=1").stdout
+        self.assertIn("runs as float32", " ".join(output.split()))
 
 
 if __name__ == "__main__":

@@ -210,8 +210,9 @@ TEST(EarlierContract, WeightDecayIsForMatrices) {
 TEST(EarlierContract, StartupReportHasEveryField) {
     Hardware hardware;
     hardware.peak_flops = 1e11;
-    const std::string report = startup_text(
-        plan_of(tiny_run({"arch_preset=llama", "dropout=0.25"})), hardware, text::Colour::off);
+    const std::string report =
+        startup_text(plan_of(tiny_run({"arch_preset=llama", "dropout=0.25"})), hardware,
+                     MemoryVerdict{}, text::Colour::off);
     for (const char* field : {"2L-4H-32D-RoPE-RMS-SwiGLU-PreNorm",
                               "Total parameters",
                               "Trainable parameters",

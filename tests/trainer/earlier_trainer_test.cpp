@@ -78,7 +78,7 @@ TEST_F(EarlierTrainer, Defect04_ReportNamedABackendThatDidNotRun) {
         << "manual is what runs";
     Hardware hardware;
     hardware.peak_flops = 1e11;
-    EXPECT_THAT(startup_text(plan, hardware, text::Colour::off),
+    EXPECT_THAT(startup_text(plan, hardware, MemoryVerdict{}, text::Colour::off),
                 testing::ContainsRegex("Attention backend +manual +requested flash_attn_2: "));
     EXPECT_EQ(startup_record(plan, hardware).requested_backend, "flash_attn_2");
     EXPECT_EQ(startup_record(plan, hardware).used_backend, "manual");

@@ -65,5 +65,45 @@ TEST(MemoryCheck, ComparesTheArenaAloneOnACpu) {
     EXPECT_THAT(text, Not(HasSubstr("NCCL")));
 }
 
+TEST(MemoryCheck, DecidesAsTheVerdictOfADryRun) {
+    const recipe::RunPlan plan = gpu_plan(1);
+    const std::uint64_t enough =
+        plan.memory.arena_bytes + cost::device_overhead(plan.config.execution).later_bytes();
+    for (const std::uint64_t bytes : {enough - 1, enough, enough + 1}) {
+        const MemoryVerdict verdict = memory_verdict(plan, free_bytes(bytes), "a GPU");
+        EXPECT_EQ(verdict.fits(), memory_need(plan, free_bytes(bytes)).fits()) << bytes;
+        EXPECT_EQ(verdict.fits(), complaint(plan, bytes).empty()) << bytes;
+        EXPECT_EQ(verdict.fit->planned_bytes, plan.memory.total_bytes());
+    }
+}
+
+TEST(MemoryCheck, NamesAChangeThatTrainTakes) {
+    const recipe::RunPlan plan = gpu_plan(4, {"batch_size=8", "gradient_accumulation_steps=4"});
+    const recipe::RunPlan smaller =
+        gpu_plan(4, {"batch_size=8", "gradient_accumulation_steps=4", "use_zero1=true"});
+    const std::uint64_t room =
+        smaller.memory.arena_bytes + cost::device_overhead(smaller.config.execution).later_bytes();
+    ASSERT_LT(smaller.memory.arena_bytes, plan.memory.arena_bytes);
+    EXPECT_THAT(complaint(plan, room), HasSubstr("What would fit: use_zero1=true needs"));
+}
+
+TEST(PlannedVerdict, ComparesWithTheGpuThatIsNamed) {
+    const recipe::RunPlan plan = gpu_plan(1, {"gpu_type=H100"});
+    const MemoryVerdict verdict = planned_verdict(plan, 1);
+    if (device::count_gpus().devices > 0) GTEST_SKIP() << "a GPU is here";
+    ASSERT_TRUE(verdict.fit.has_value());
+    EXPECT_EQ(verdict.device, "H100-SXM");
+    EXPECT_EQ(verdict.fit->planned_bytes, plan.memory.total_bytes());
+    const MemoryVerdict unknown = planned_verdict(gpu_plan(1), 1);
+    EXPECT_FALSE(unknown.fit.has_value());
+    EXPECT_TRUE(unknown.fits());
+}
+
+TEST(PlannedVerdict, DividesTheMemoryOfAHostAmongItsRanks) {
+    const recipe::RunPlan plan = plan_of(tiny_run({"device=cpu"}), 2);
+    EXPECT_EQ(planned_verdict(plan, 2).fit->capacity_bytes,
+              planned_verdict(plan, 1).fit->capacity_bytes / 2);
+}
+
 }  // namespace
 }  // namespace isoflop::trainer

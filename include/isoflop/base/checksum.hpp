@@ -21,6 +21,10 @@ namespace isoflop {
 /// Whether crc32c uses the processor's instruction.
 [[nodiscard]] bool has_crc32c_instruction();
 
+/// crc32c of a followed by b, from the checksums of both and the number of bytes of b.
+[[nodiscard]] std::uint32_t crc32c_of_both(std::uint32_t of_a, std::uint32_t of_b,
+                                           std::uint64_t bytes_of_b);
+
 /// Eight hexadecimal digits, the form in manifests.
 [[nodiscard]] std::string checksum_text(std::uint32_t checksum);
 

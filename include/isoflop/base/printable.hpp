@@ -14,6 +14,9 @@ namespace isoflop {
 /// The same for text of several lines: line feeds and tabs stay.
 [[nodiscard]] std::string printable_lines(std::string_view text);
 
+/// The same for messages, which have line feeds and no tabs of their own.
+[[nodiscard]] std::string printable_message(std::string_view text);
+
 /// JSON text with what its writer leaves as it is, DEL and C1, as \u007f and \u0085.
 [[nodiscard]] std::string printable_json(std::string_view json);
 

@@ -1,4 +1,5 @@
-// The request to end this process, as SIGINT and SIGTERM make it, and how waits hear of it.
+// The request to end this process, as SIGINT, SIGTERM and SIGHUP make it, and how waits hear
+// of it.
 //
 // Work in progress asks stop_requested() at points where it can end well. Waits for input or for
 // other processes poll stop_descriptor() too, so that they end at once.

@@ -27,7 +27,8 @@ void copy_companion_files(const std::filesystem::path& from, const std::filesyst
 /// Tokens that begin, end and fill a text.
 struct SpecialTokens {
     std::optional<std::int64_t> beginning = {};
-    std::vector<std::int64_t> ends = {};  ///< each of them ends the text
+    std::filesystem::path beginning_file = {};  ///< that says so
+    std::vector<std::int64_t> ends = {};        ///< each of them ends the text
     std::optional<std::int64_t> padding = {};
     bool begins_texts = false;  ///< whether the tokenizer puts `beginning` before a text
 };

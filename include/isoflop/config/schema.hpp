@@ -27,13 +27,14 @@
 
 #include "isoflop/base/enum_names.hpp"
 #include "isoflop/config/jsonc.hpp"
+#include "isoflop/config/solvable.hpp"
 
 namespace isoflop::config {
 
 enum class FieldType { boolean, integer, number, text, choice, any };
 
 /// The value of a field between text and struct: monostate means not set. A choice is its text,
-/// `any` the parsed Value.
+/// `any` the parsed Value, a solvable number that is asked for the text "solve".
 using FieldValue = std::variant<std::monostate, bool, std::int64_t, double, std::string, Value>;
 
 /// Description of a key for the user. Bounds apply to integers and numbers.
@@ -59,6 +60,7 @@ struct Field {
     FieldInfo info;
     FieldType type = FieldType::text;
     bool nullable = false;                  ///< std::optional member: null means not set
+    bool solvable = false;                  ///< Solvable member: the text "solve" asks for it
     std::vector<std::string_view> allowed;  ///< of a choice, aliases included
     std::function<void(void*, const FieldValue&)> set;
     std::function<FieldValue(const void*)> get;
@@ -74,6 +76,9 @@ struct Section {
     /// Unknown keys are collected instead of refused: Hugging Face files carry many, and some
     /// resemble known ones. The caller decides by the file.
     bool tolerates_unknown_keys = false;
+    /// Says which file a string in place of the object names; empty: only an object is taken. The
+    /// caller reads that file.
+    std::string file_help = {};
     std::vector<Field> fields = {};
 
     [[nodiscard]] const Field* find(std::string_view key) const;
@@ -154,8 +159,17 @@ struct is_optional<std::optional<M>> : std::true_type {
 };
 
 template <class M>
+struct is_solvable : std::false_type {};
+template <class M>
+struct is_solvable<Solvable<M>> : std::true_type {
+    using value_type = M;
+};
+
+template <class M>
 constexpr FieldType field_type() {
-    if constexpr (is_optional<M>::value)
+    if constexpr (is_solvable<M>::value)
+        return field_type<typename is_solvable<M>::value_type>();
+    else if constexpr (is_optional<M>::value)
         return field_type<typename is_optional<M>::value_type>();
     else if constexpr (std::same_as<M, bool>)
         return FieldType::boolean;
@@ -181,7 +195,10 @@ M from_field_value(const FieldValue& value) {
 
 template <class M>
 FieldValue to_field_value(const M& member) {
-    if constexpr (is_optional<M>::value) {
+    if constexpr (is_solvable<M>::value) {
+        if (member.is_asked()) return std::string(kSolve);
+        return member.is_given() ? FieldValue{member.value()} : FieldValue{};
+    } else if constexpr (is_optional<M>::value) {
         return member ? to_field_value(*member) : FieldValue{};
     } else if constexpr (std::is_enum_v<M>) {
         return std::string(to_string(member));
@@ -192,7 +209,14 @@ FieldValue to_field_value(const M& member) {
 
 template <class M>
 void assign(M& member, const FieldValue& value) {
-    if constexpr (is_optional<M>::value) {
+    if constexpr (is_solvable<M>::value) {
+        if (std::holds_alternative<std::monostate>(value))
+            member = M();
+        else if (std::holds_alternative<std::string>(value))
+            member = M::solve();
+        else
+            member = from_field_value<typename is_solvable<M>::value_type>(value);
+    } else if constexpr (is_optional<M>::value) {
         if (std::holds_alternative<std::monostate>(value))
             member.reset();
         else
@@ -217,7 +241,8 @@ Field make_field(FieldInfo info) {
     Field field;
     field.info = std::move(info);
     field.type = field_type<M>();
-    field.nullable = is_optional<M>::value;
+    field.nullable = is_optional<M>::value || is_solvable<M>::value;
+    field.solvable = is_solvable<M>::value;
     field.allowed = allowed_values<M>();
     for (const std::string_view name : field.info.excluded) std::erase(field.allowed, name);
     return field;
@@ -257,6 +282,10 @@ public:
             field.set = [](void*, const FieldValue&) {};
             field.get = [](const void*) { return FieldValue{}; };
             section_->fields.push_back(std::move(field));
+            return *this;
+        }
+        SectionBuilder& may_be_a_file(std::string help) {
+            section_->file_help = std::move(help);
             return *this;
         }
         SectionBuilder& tolerate_unknown_keys() {

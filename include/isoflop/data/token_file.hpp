@@ -56,6 +56,16 @@ public:
     void copy(std::uint64_t first, std::span<std::int32_t> tokens,
               std::int64_t vocab_limit = 0) const;
 
+    /// What tells these tokens from others: a checksum of all their bytes where blocks have
+    /// checksums or the file is not larger than kWholeChecksumBytes, else of 64 KiB at each of 1024
+    /// places.
+    struct Fingerprint {
+        std::uint32_t checksum = 0;
+        bool is_of_all = true;
+    };
+    static constexpr std::uint64_t kWholeChecksumBytes = std::uint64_t{256} << 20U;
+    [[nodiscard]] Fingerprint fingerprint() const;
+
     /// Checks every block now; throws IoError at the first damaged one.
     void verify() const;
 

@@ -16,6 +16,8 @@ struct ReadFormat {
     config::Value object;            ///< what to read in place of the file's object
     std::string_view title = {};     ///< "params.json of Meta"; empty: the object as it was
     std::vector<std::string> notes;  ///< what the file does not say and is assumed, or is left out
+    /// Keys of ours that the class of a Hugging Face file does not have; they have no effect.
+    std::vector<config::Member> foreign = {};
 };
 
 /// Recognises a format by keys that no other has. Throws ConfigError with file, line and column for
@@ -25,5 +27,7 @@ struct ReadFormat {
 /// The key of ours that another program's key means: "n_query_groups" is num_key_value_heads; empty
 /// for other keys.
 [[nodiscard]] std::string_view our_name_of(std::string_view foreign_key);
+/// Whether true there is false here: "no-weight-tying" and tie_word_embeddings.
+[[nodiscard]] bool is_opposite_of_ours(std::string_view foreign_key);
 
 }  // namespace isoflop::model

@@ -18,6 +18,8 @@
 
 namespace isoflop::model {
 
+struct ReadFormat;
+
 /// An error of one key; the caller that has the document adds the place.
 class ModelKeyError : public ConfigError {
 public:
@@ -54,11 +56,11 @@ struct ModelDescription {
 [[nodiscard]] std::vector<std::string> assumptions(const ModelDescription& model);
 
 /// A warning for each kind of key that describes the model's size and has no effect: foreign ones
-/// of a Hugging Face file (`unknown`, found in `object`), and known ones that this type does not
-/// read.
+/// of a Hugging Face file (`unknown`, found in the file's object), and known ones that this type
+/// does not read.
 [[nodiscard]] std::vector<std::string> warnings_of(const ModelKeys& keys, const ModelConfig& config,
                                                    std::span<const std::string> unknown,
-                                                   const config::Value& object);
+                                                   const ReadFormat& format);
 
 /// Overrides are "key=value" with any key of the table ("n_layer=24"). Errors carry file, line and
 /// column.
@@ -71,6 +73,11 @@ struct ModelDescription {
 /// Throws at the first foreign key of `object`, and names all. `schema` read `object` with `notes`.
 void refuse_unknown_keys(const config::SchemaBase& schema, const config::ReadNotes& notes,
                          const config::Document& document, const config::Value& object);
+
+/// The same before values are looked at: one wrong value must not hide the unknown keys of
+/// `object`. Does nothing for Hugging Face files, which may have any key.
+void refuse_unknown_keys(const config::SchemaBase& schema, const config::Document& document,
+                         const config::Value& object);
 
 /// Resolves keys read from `object`, pointing at the offending key there.
 [[nodiscard]] ModelConfig resolve_at(const ModelKeys& keys, const config::Document& document,

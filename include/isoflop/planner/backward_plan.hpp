@@ -1,10 +1,11 @@
 // The backward plan: from GPUs, hours, data and an architecture to parameters N, tokens D, compute
 // C, memory per GPU and predicted loss; and the best N and D for this compute, which the fixed
-// architecture hides.
+// architecture hides. GPUs or hours may be solved for instead, from tokens or a loss (solve.hpp).
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,18 +13,24 @@
 #include "isoflop/cost/communication.hpp"
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/hardware/gpu_table.hpp"
-#include "isoflop/planner/memory_fit.hpp"
+#include "isoflop/planner/batch_size.hpp"
+#include "isoflop/planner/cheapest.hpp"
+#include "isoflop/planner/run_cost.hpp"
 #include "isoflop/planner/shape_family.hpp"
+#include "isoflop/planner/solve.hpp"
 #include "isoflop/recipe/attention_resolution.hpp"
+#include "isoflop/recipe/memory_fit.hpp"
 #include "isoflop/recipe/plan_keys.hpp"
+#include "isoflop/scaling_law/repeated_data.hpp"
 
 namespace isoflop::planner {
 
 /// Counted FLOPs = num_gpus * peak * MFU * seconds; C is the same work counted exactly.
 struct ComputeBudget {
     std::string gpu_id;
-    std::string gpu_source;  ///< table the figures come from
-    bool plan_only = false;  ///< the trainer does not run on it
+    std::string gpu_source;   ///< table the figures come from
+    bool plan_only = false;   ///< the trainer does not run on it
+    bool is_builtin = false;  ///< its row is that of the built-in table
     double num_gpus = 0;
     double hours = 0;
     double mfu = 0;
@@ -35,7 +42,7 @@ struct ComputeBudget {
     double compute_flops = 0;  ///< C, exact: equal to counted_flops under the exact convention
 };
 
-/// D = C / training FLOPs per token, limited by the data.
+/// D = C / training FLOPs per token, limited by the data; or the tokens that are asked for.
 struct TokenBudget {
     double compute_limited = 0;          ///< tokens the compute could train on
     std::optional<double> data_limited;  ///< dataset_size * max_epochs
@@ -43,6 +50,8 @@ struct TokenBudget {
     double epochs = 0;                   ///< over dataset_size; 0 when the dataset is unlimited
     bool constrained = false;            ///< the data end before the compute
     double unused_compute_flops = 0;
+    scaling_law::DataSupply data = {};
+    double effective = 0;  ///< n_tokens, repeated ones at the value that they have
 };
 
 /// Recomputes C from N and D, and explains the difference to 6 N D by its parts (FLOPs per token).
@@ -70,11 +79,31 @@ struct Schedule {
 
 /// How the plan compares with the best use of its compute.
 struct OptimumComparison {
-    scaling_law::Optimum six_nd;         ///< closed form under C = 6 N D
-    std::optional<FamilyOptimum> exact;  ///< numeric, exact FLOPs along the shape family
+    scaling_law::Optimum six_nd;         ///< closed form under C = 6 N D; no limit of the data
+    std::optional<FamilyOptimum> exact;  ///< numeric, exact FLOPs along the shape family; the same
+    /// Within the data; set when `exact` needs more unique tokens than there are.
+    std::optional<FamilyOptimum> within_data;
+    /// The optimum uses all allowed tokens, and compute alone would use more.
+    bool data_bind = false;
+    /// The optimum fits the GPUs in no execution.
+    bool memory_binds = false;
+    /// Why the optimum could not be planned as a real architecture, where that is not the memory;
+    /// else empty.
+    std::string unplanned = {};
+    /// What the plan is compared with: the optimum within the data, and within the memory where
+    /// that binds. Repeated tokens have the value that they have.
+    scaling_law::Optimum best;
     double tokens_per_parameter = 0;
-    double optimal_tokens_per_parameter = 0;
-    double loss_gap = 0;  ///< planned loss - optimal loss, nats
+    double optimal_tokens_per_parameter = 0;  ///< of `best`
+    double loss_gap = 0;  ///< loss of the plan, repetition valued, - loss of `best`, nats
+};
+
+struct BackwardPlan;
+
+/// The model of the family that is best within compute, data and memory, as a plan of its own.
+struct Advice {
+    recipe::PlanKeys keys;                     ///< complete: a plan config of these is `plan`
+    std::shared_ptr<const BackwardPlan> plan;  ///< in Detail::summary; fits, with a usual batch
 };
 
 struct BackwardPlan {
@@ -83,12 +112,19 @@ struct BackwardPlan {
     ComputeBudget budget;
     TokenBudget tokens;
     scaling_law::Law law;
-    scaling_law::LossTerms loss;
+    scaling_law::LossTerms loss;  ///< repeated tokens taken for new ones
+    scaling_law::LossTerms loss_with_repetition;
     double forward_flops_per_token = 0;
     Verification verification;
-    MemoryFit memory;
+    recipe::MemoryFit memory;
     Schedule schedule;
+    BatchAdvice batch;
     OptimumComparison optimum;
+    std::optional<Advice> advice =
+        {};             ///< nullopt in a summary, or when no model of the family fits
+    Solution solution;  ///< which of GPUs, hours, tokens and loss were solved for
+    std::optional<CheapestModel> cheapest = {};  ///< of a full plan with a target loss
+    RunCost cost;                                ///< of the schedule's time on all GPUs
     std::vector<std::string> warnings;
 };
 

@@ -5,13 +5,16 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "isoflop/cost/flop_count.hpp"
 #include "isoflop/cost/memory_plan.hpp"
+#include "isoflop/hardware/gpu_table.hpp"
 #include "isoflop/model/model_config.hpp"
 #include "isoflop/model/parameter_layout.hpp"
 #include "isoflop/recipe/attention_resolution.hpp"
+#include "isoflop/recipe/memory_fit.hpp"
 
 namespace isoflop::planner {
 
@@ -33,6 +36,12 @@ struct ActivationChoice {
     bool runs = true;         ///< false: this backend cannot run the model
 };
 
+/// A GPU whose memory a model is held against, and the keys that a change names.
+struct GpuToFit {
+    const hardware::Gpu* gpu = nullptr;
+    recipe::KeysOf keys = recipe::KeysOf::plan;
+};
+
 struct ModelAnalysis {
     model::ModelConfig model;
     model::ParameterTotals parameters;
@@ -46,6 +55,8 @@ struct ModelAnalysis {
     cost::ElementwiseWork elementwise;
     double training_flops_1t_tokens = 0;
     cost::MemoryPlan memory;
+    std::string gpu_id = {};  ///< of a GpuToFit; empty without one
+    std::optional<recipe::MemoryFit> fit = {};
     cost::MegatronEstimate megatron;
     std::vector<cost::Buffer> layer_buffers;  ///< saved activations of one layer
     std::vector<ActivationChoice> activation_choices;
@@ -62,6 +73,6 @@ struct ModelAnalysis {
 [[nodiscard]] ModelAnalysis analyze_model(
     const model::ModelConfig& config, cost::Execution execution,
     const cost::OptimizerState& optimizer,
-    const std::optional<recipe::AttentionResolution>& attention = {});
+    const std::optional<recipe::AttentionResolution>& attention = {}, GpuToFit gpu = {});
 
 }  // namespace isoflop::planner

@@ -26,6 +26,9 @@ struct Machine {
 /// The device that `device=auto` takes on this machine, as far as is known without CUDA: a GPU
 /// where NVIDIA's driver has made its device files and CUDA_VISIBLE_DEVICES hides none.
 [[nodiscard]] cost::DeviceKind likely_device();
+/// The machine for which a plan or dry run of `keys` is made: one with GPUs where gpu_type names
+/// one, whatever is here.
+[[nodiscard]] Machine planned_machine(Machine here, const TrainKeys& keys);
 /// Whether a folder of device files has one of a GPU: nvidia<number>, or dxg of WSL. A container
 /// sees the numbers of its own GPUs only.
 [[nodiscard]] bool has_gpu_files(const std::filesystem::path& devices);
@@ -101,8 +104,10 @@ struct PlannedRun {
     const cost::OptimizerState* optimizer = nullptr;
     std::int64_t steps = 0;
     double learning_rate = 0;
+    std::string learning_rate_rule = {};  ///< where it comes from, for a comment
     double expected_mfu = 0.5;
     cost::Convention flop_convention = cost::Convention::exact;  ///< of expected_mfu
+    std::string gpu_type = {};                                   ///< in the GPU table
 };
 /// The training keys that execute `execution` of `model` on a machine with GPUs. Throws ConfigError
 /// that names what the trainer does not run.

@@ -2,6 +2,7 @@
 // resume_rules.cpp, and a test holds it to the schema.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,6 +32,11 @@ struct KeyChange {
 /// Choices and sizes in which two models differ.
 [[nodiscard]] std::vector<KeyChange> model_changes(const model::ModelConfig& before,
                                                    const model::ModelConfig& now);
+
+/// The model's value for a key, as KeyChange has it; nullopt when the key names no property of a
+/// model.
+[[nodiscard]] std::optional<std::string> model_value(const model::ModelConfig& model,
+                                                     std::string_view key);
 
 struct ResumeChanges {
     std::vector<KeyChange> fixed;

@@ -106,8 +106,9 @@ struct RunKeys {
     bool always_save_checkpoint = true;
     std::int64_t log_interval = 1;
     std::int64_t log_save_interval = 100;
-    std::int64_t gradient_log_interval = 10;
+    std::int64_t gradient_log_interval = 0;
     std::int64_t detail_log_interval = 100;
+    std::string gpu_type;       ///< that the run is planned for; empty: not said
     double expected_mfu = 0.5;  ///< of the plan that is held against the run
     cost::Convention flop_convention = cost::Convention::exact;  ///< of the reported MFU
     bool save_log_to_json = true;

@@ -37,6 +37,9 @@ struct NamedPlan {
 /// A column a plan. Plans that do not fit in `width` columns follow in further tables.
 [[nodiscard]] std::string comparison_text(std::span<const NamedPlan> plans, text::Colour colour,
                                           std::size_t width = 100);
+/// The same as a table of Markdown, and as CSV with full precision: a record for each plan.
+[[nodiscard]] std::string comparison_markdown(std::span<const NamedPlan> plans);
+[[nodiscard]] std::string comparison_csv(std::span<const NamedPlan> plans);
 [[nodiscard]] nlohmann::ordered_json comparison_json(std::span<const NamedPlan> plans);
 
 }  // namespace isoflop::report

@@ -47,15 +47,19 @@ struct Comparison {
     std::vector<PresetAverage> presets;
     /// Difference between the worst and the best validation loss; absent with fewer than two.
     std::optional<double> improvement_percent;
+    std::vector<std::string> skipped = {};  ///< given paths that are no runs, beside those that are
 };
 
-/// IoError that names the path when one is no run or cannot be read; ConfigError without paths.
+/// A folder without a run, and a file that is neither named as a log nor one, are skipped where
+/// other paths are runs. IoError that names the path when none is, or when a log cannot be read;
+/// ConfigError without paths.
 /// `latest`: number of newest runs to return; 0 returns all.
 [[nodiscard]] Comparison compare_runs(std::span<const std::filesystem::path> paths,
                                       std::size_t latest = 0);
 
 [[nodiscard]] std::string comparison_text(const Comparison& comparison,
-                                          text::Colour colour = text::Colour::off);
+                                          text::Colour colour = text::Colour::off,
+                                          std::size_t width = text::kAnyWidth);
 [[nodiscard]] nlohmann::ordered_json comparison_json(const Comparison& comparison);
 
 }  // namespace isoflop::run_log

@@ -38,10 +38,13 @@ private:
 [[nodiscard]] std::string flop_rates(double achieved, double peak);
 
 /// iter/total, loss, lr, time, tokens/s, MFU, HFU, achieved/peak, memory now/peak, gradient norm,
-/// remaining time; "-" for unknown figures (utilisation during warm-up). No line break.
+/// remaining time; "-" for unknown figures (utilisation during warm-up). No line break. Where not
+/// all have room in `width` columns, all lines of a run leave out the same ones, but never
+/// iteration, loss and remaining time.
 [[nodiscard]] std::string iteration_line(const IterationRecord& record, std::int64_t max_iters,
                                          std::optional<double> remaining_seconds,
-                                         text::Colour colour = text::Colour::off);
+                                         text::Colour colour = text::Colour::off,
+                                         std::size_t width = text::kAnyWidth);
 
 /// Lines with the per-layer gradient norms and the distribution of the gradients; FLOPs per token
 /// and memory when the record has them. Empty without gradients.
@@ -55,7 +58,7 @@ struct ProgressOptions {
     std::int64_t max_iters = 0;
     std::int64_t log_interval = 1;  ///< iterations per kept line; the last iteration is kept too
     bool terminal = false;          ///< rewrite a live line in place between kept lines
-    std::size_t width = 80;         ///< of the terminal: a live line is cut there
+    std::size_t width = 80;         ///< columns of a line; a live line leaves the last one free
     text::Colour colour = text::Colour::off;
 };
 

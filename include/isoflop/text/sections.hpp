@@ -18,6 +18,11 @@ namespace isoflop::text {
 /// "bfloat16, flash_attn_2, recompute none, ddp over 8, micro-batch 1 x 2048"
 [[nodiscard]] std::string execution_line(const cost::Execution& execution);
 
+/// "43.31 GFLOP", "6.12 MFLOP": FLOPs in the unit of their size.
+[[nodiscard]] std::string flop_count(double flops, int decimals = 2);
+/// With its sign: "+3.22 GFLOP".
+[[nodiscard]] std::string flop_difference(double flops);
+
 void parameter_rows(TextReport& report, const model::ParameterTotals& totals);
 void flop_rows(TextReport& report, const std::vector<cost::MatrixProduct>& products,
                std::int64_t tokens);

@@ -14,4 +14,7 @@ namespace isoflop::text {
 /// Columns; nullopt for files and pipes.
 [[nodiscard]] std::optional<std::size_t> terminal_width(int descriptor);
 
+/// Whether the program that read a pipe has ended, as `head` does when it has its lines.
+[[nodiscard]] bool reader_has_left(int descriptor);
+
 }  // namespace isoflop::text

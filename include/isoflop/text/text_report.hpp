@@ -1,6 +1,7 @@
 // Aligned text for the user: titled sections of label/value rows, and tables.
 #pragma once
 
+#include <cstddef>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -13,9 +14,18 @@ enum class Colour { off, on };
 
 enum class Align { left, right };
 
+/// No limit to the columns of a line.
+inline constexpr std::size_t kAnyWidth = static_cast<std::size_t>(-1);
+/// Columns of reports in files and pipes, and on a terminal whose width is unknown.
+inline constexpr std::size_t kReportWidth = 80;
+
+/// Whether the cells of a column may have several lines where the table is too wide.
+enum class Wrap { no, yes };
+
 struct Column {
     std::string title;
     Align align = Align::right;
+    Wrap wrap = Wrap::no;
 };
 
 /// Columns as wide as their widest cell (counted in code points), two spaces apart.
@@ -24,6 +34,11 @@ public:
     explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
     void row(std::vector<std::string> cells);
     [[nodiscard]] std::string str(std::string_view indent = "", Colour colour = Colour::off) const;
+    /// In lines of at most `width` columns: titles and the cells of columns that allow it are
+    /// wrapped; then the table continues in further blocks, each with the first column.
+    [[nodiscard]] std::string str(std::string_view indent, Colour colour, std::size_t width) const;
+    /// The same as a table of GitHub's Markdown, with its columns aligned in the text too.
+    [[nodiscard]] std::string markdown() const;
 
 private:
     std::vector<Column> columns_;

@@ -27,8 +27,8 @@ struct SampleRequest {
     std::function<void(std::string_view)> on_text;
 };
 
-/// The continuation, without the prompt; ends at the tokenizer's end of text. Learned positions
-/// limit its length.
+/// The continuation, without the prompt; ends at the tokenizer's end of text, and early when the
+/// process is to stop. Learned positions limit its length.
 std::string generate_text(const model::ModelConfig& config, const cost::StateLayout& layout,
                           const device::TensorView& weights, device::Context& context,
                           const data::Tokenizer& tokenizer, const SampleRequest& request);

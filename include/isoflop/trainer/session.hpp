@@ -84,12 +84,22 @@ public:
     IterationOutcome train_iteration(std::int64_t iteration, const data::BatchSampler& samples,
                                      bool with_gradients);
 
-    /// Mean loss over windows [first, first + count) of `samples`, without gradients.
+    /// Mean loss over windows [first, first + count) of `samples`, without gradients. Throws
+    /// Stopped on all ranks when one is to stop; so does evaluate_samples.
     [[nodiscard]] transformer::LossSum evaluate_windows(const data::EvalSampler& samples,
                                                         std::uint64_t first, std::uint64_t count);
     /// Mean loss over training samples [first, first + count), without gradients.
     [[nodiscard]] transformer::LossSum evaluate_samples(const data::BatchSampler& samples,
                                                         std::uint64_t first, std::uint64_t count);
+
+    /// Reads what this rank reads in train_iteration, evaluate_windows and evaluate_samples, and
+    /// computes nothing. Throws IoError where those would; each rank alone, so that the ranks can
+    /// save before one of them fails. A rank that is to stop returns early.
+    void read_iteration(std::int64_t iteration, const data::BatchSampler& samples) const;
+    void read_windows(const data::EvalSampler& samples, std::uint64_t first,
+                      std::uint64_t count) const;
+    void read_samples(const data::BatchSampler& samples, std::uint64_t first,
+                      std::uint64_t count) const;
 
     /// Tensors as checkpoints store them, or the parts of them that this rank saves; views into
     /// live memory, or into copies of it where it is a GPU's. Weights are the fp32 master weights
@@ -176,8 +186,21 @@ private:
                                                     const data::BatchSampler& samples);
     /// The sum of the losses of all ranks, added in order of index.
     [[nodiscard]] transformer::LossSum sum_losses(const std::vector<MicroBatchLoss>& losses);
+    /// The micro-batches of `count` samples that this rank computes, in the same number on every
+    /// rank: one that another rank counts is repeated.
+    struct EvaluationBatch {
+        std::uint64_t index = 0;
+        std::uint64_t first = 0;  ///< sample
+        std::size_t rows = 0;
+        bool counted = true;
+    };
+    [[nodiscard]] std::vector<EvaluationBatch> evaluation_batches(std::uint64_t count) const;
     [[nodiscard]] transformer::LossSum evaluate(std::uint64_t first, std::uint64_t count,
                                                 const FillBatch& fill);
+    void read_only(std::uint64_t first, std::uint64_t count, const FillBatch& fill) const;
+    /// Index of the first sample of a micro-batch.
+    [[nodiscard]] std::uint64_t first_sample(std::int64_t iteration,
+                                             std::int64_t micro_batch) const;
     [[nodiscard]] transformer::LossSum evaluate_batch(std::uint64_t first, std::size_t rows,
                                                       const FillBatch& fill);
     void update(std::int64_t iteration, double grad_norm);

@@ -8,6 +8,7 @@
 
 #include "isoflop/device/cpu_info.hpp"
 #include "isoflop/device/device.hpp"
+#include "isoflop/recipe/memory_fit.hpp"
 #include "isoflop/run_log/records.hpp"
 #include "isoflop/text/text_report.hpp"
 #include "isoflop/trainer/session.hpp"
@@ -24,7 +25,8 @@ struct Hardware {
     /// The peak for MFU: the FMA peak of a CPU, the data sheet's dense peak of a GPU for the run's
     /// precision (its FMA peak is left 0); of all ranks together.
     double peak_flops = 0;
-    std::string peak_source;  ///< "measured, register loop"
+    std::string peak_source;   ///< "measured, register loop"
+    std::string warning = {};  ///< that ranks share cores; empty when they do not
     [[nodiscard]] std::string device_name() const;
     [[nodiscard]] std::uint64_t memory_bytes() const {
         return gpu ? gpu->total_bytes : cpu.memory_bytes;
@@ -36,8 +38,19 @@ struct Hardware {
 /// For a planned device, which this machine may lack: only a CPU is measured.
 [[nodiscard]] Hardware planned_hardware(device::Context& host, const cost::Execution& execution);
 
+/// Whether a plan fits the device that it runs on, or that it is for.
+struct MemoryVerdict {
+    std::string device;                         ///< "this machine", "H100-SXM"
+    std::optional<recipe::MemoryFit> fit = {};  ///< nullopt where the capacity is unknown
+    [[nodiscard]] bool fits() const { return !fit || fit->fits(); }
+};
+
 [[nodiscard]] std::string startup_text(const recipe::RunPlan& plan, const Hardware& hardware,
-                                       text::Colour colour, std::string_view file_kind = {});
+                                       const MemoryVerdict& memory, text::Colour colour,
+                                       std::string_view file_kind = {});
+/// The plan that --dry-run --json prints.
+[[nodiscard]] nlohmann::ordered_json plan_record(const recipe::RunPlan& plan,
+                                                 const MemoryVerdict& memory);
 [[nodiscard]] run_log::StartupRecord startup_record(const recipe::RunPlan& plan,
                                                     const Hardware& hardware);
 /// Every key with the value that the run uses: values from a preset, the data or a rule included.

@@ -1,5 +1,5 @@
 // The advice for a plan that does not fit, against a search over everything by hand.
-#include "isoflop/planner/memory_fit.hpp"
+#include "isoflop/recipe/memory_fit.hpp"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 
 #include "support/shipped_configs.hpp"
 
-namespace isoflop::planner {
+namespace isoflop::recipe {
 namespace {
 
 using cost::AttentionBackend;
@@ -106,10 +106,10 @@ double least_slowdown(const model::ModelConfig& config, const Case& item) {
 /// Of the plan of such a run, whose backend is not decided anew.
 MemoryFit fit_of(const model::ModelConfig& config, const Execution& execution,
                  std::uint64_t capacity_bytes) {
-    recipe::AttentionResolution attention;
+    AttentionResolution attention;
     attention.used = execution.attention_backend;
-    const recipe::RunPlan run = recipe::plan_run(recipe::recipe_of(config, execution, cost::kAdamW),
-                                                 std::move(attention), recipe::Extent::sweep);
+    const RunPlan run =
+        plan_run(recipe_of(config, execution, cost::kAdamW), std::move(attention), Extent::sweep);
     EXPECT_EQ(run.memory.total_bytes(),
               cost::memory_plan(config, run.layout, execution, cost::kAdamW).total_bytes());
     return memory_fit(run, capacity_bytes);
@@ -228,4 +228,4 @@ TEST(MemoryFit, DescribesEachChangeByItsConfigKey) {
 }
 
 }  // namespace
-}  // namespace isoflop::planner
+}  // namespace isoflop::recipe

@@ -1,15 +1,17 @@
 // Search over the few choices that trade speed for memory. The lattice is small (2 x 3 x 4 x
 // log2(batch)), so every point is evaluated and the cheapest point that fits is chosen.
-#include "isoflop/planner/memory_fit.hpp"
+#include "isoflop/recipe/memory_fit.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <vector>
 
+#include "isoflop/base/text.hpp"
 #include "isoflop/recipe/attention_resolution.hpp"
 
-namespace isoflop::planner {
+namespace isoflop::recipe {
 namespace {
 
 using cost::AttentionBackend;
@@ -49,11 +51,12 @@ double recompute_cost(Recompute recompute) {
 /// flash_attn_2, or what runs in its place.
 AttentionBackend most_frugal_backend(const model::ModelConfig& config, Execution execution) {
     execution.attention_backend = AttentionBackend::flash_attn_2;
-    return recipe::resolve_attention(config, execution).used;
+    return resolve_attention(config, execution).used;
 }
 
 /// Candidates that need at most the memory of the given execution, each with its relative cost.
-std::vector<FittingChange> candidates(const model::ModelConfig& config, const Execution& given) {
+std::vector<FittingChange> candidates(const model::ModelConfig& config, const Execution& given,
+                                      KeysOf keys) {
     std::vector<AttentionBackend> backends{given.attention_backend};
     if (given.attention_backend == AttentionBackend::manual) {
         const AttentionBackend frugal = most_frugal_backend(config, given);
@@ -64,6 +67,7 @@ std::vector<FittingChange> candidates(const model::ModelConfig& config, const Ex
         for (const Parallelism parallelism :
              {Parallelism::ddp, Parallelism::zero1, Parallelism::zero2, Parallelism::fsdp}) {
             if (parallelism < given.parallelism) continue;
+            if (keys == KeysOf::training && parallelism == Parallelism::zero2) continue;
             if (given.world_size == 1 && parallelism != given.parallelism) continue;
             for (const Recompute recompute :
                  {Recompute::none, Recompute::attention, Recompute::block}) {
@@ -96,7 +100,10 @@ std::vector<FittingChange> candidates(const model::ModelConfig& config, const Ex
     return list;
 }
 
-std::string describe(const Execution& given, const Execution& changed) {
+/// In training configs parallelism is two switches, and accumulation is over all ranks.
+std::string describe(const Recipe& recipe, const Execution& changed, KeysOf keys) {
+    const Execution& given = recipe.execution;
+    const bool training = keys == KeysOf::training;
     std::string text;
     const auto add = [&](std::string_view key, const auto& value) {
         text += fmt::format("{}{}={}", text.empty() ? "" : ", ", key, value);
@@ -104,12 +111,19 @@ std::string describe(const Execution& given, const Execution& changed) {
     if (changed.attention_backend != given.attention_backend) {
         add("attention_backend", to_string(changed.attention_backend));
     }
-    if (changed.parallelism != given.parallelism)
+    if (changed.parallelism != given.parallelism && !training)
         add("parallelism", to_string(changed.parallelism));
+    if (changed.parallelism != given.parallelism && training) {
+        if (recipe.keys.execution.use_zero1) add("use_zero1", false);
+        add(changed.parallelism == Parallelism::fsdp ? "use_fsdp" : "use_zero1", true);
+    }
     if (changed.recompute != given.recompute) add("recompute", to_string(changed.recompute));
     if (changed.micro_batch_size != given.micro_batch_size) {
         add("batch_size", changed.micro_batch_size);
-        add("gradient_accumulation_steps", changed.grad_accum_steps);
+        if (!training || !recipe.keys.batch.total_batch_tokens) {
+            add("gradient_accumulation_steps",
+                changed.grad_accum_steps * (training ? changed.world_size : 1));
+        }
     }
     return text;
 }
@@ -144,23 +158,118 @@ std::optional<std::int64_t> fewest_gpus(const model::ModelConfig& config,
 
 }  // namespace
 
-MemoryFit memory_fit(const recipe::RunPlan& run, std::uint64_t capacity_bytes) {
+std::optional<FittingChange> fitting_change(const RunPlan& run, std::uint64_t capacity_bytes,
+                                            KeysOf keys) {
     const model::ModelConfig& config = run.config.model;
     const Execution& execution = run.config.execution;
-    const cost::OptimizerState& optimizer = *run.config.optimizer;
+    for (FittingChange& candidate : candidates(config, execution, keys)) {
+        candidate.total_bytes =
+            cost::memory_plan(config, run.layout, candidate.execution, *run.config.optimizer)
+                .total_bytes();
+        if (candidate.total_bytes > capacity_bytes) continue;
+        candidate.description = describe(run.config, candidate.execution, keys);
+        return std::move(candidate);
+    }
+    return std::nullopt;
+}
+
+Execution frugal_execution(const model::ModelConfig& config, const Execution& given) {
+    Execution frugal = given;
+    if (given.attention_backend == AttentionBackend::manual)
+        frugal.attention_backend = most_frugal_backend(config, given);
+    if (given.world_size > 1) frugal.parallelism = Parallelism::fsdp;
+    frugal.recompute = Recompute::block;
+    frugal.micro_batch_size = 1;
+    frugal.grad_accum_steps = given.grad_accum_steps * given.micro_batch_size;
+    return frugal;
+}
+
+MemoryFit memory_fit(const RunPlan& run, std::uint64_t capacity_bytes, KeysOf keys) {
+    const model::ModelConfig& config = run.config.model;
+    const Execution& execution = run.config.execution;
     MemoryFit fit{.planned_bytes = run.memory.total_bytes(), .capacity_bytes = capacity_bytes};
     if (fit.fits()) return fit;
-    for (FittingChange& candidate : candidates(config, execution)) {
-        candidate.total_bytes =
-            cost::memory_plan(config, run.layout, candidate.execution, optimizer).total_bytes();
-        if (candidate.total_bytes > capacity_bytes) continue;
-        candidate.description = describe(execution, candidate.execution);
-        fit.change = std::move(candidate);
-        return fit;
-    }
-    fit.gpus_needed = fewest_gpus(config, run.layout, execution, optimizer, capacity_bytes);
+    fit.change = fitting_change(run, capacity_bytes, keys);
+    if (fit.change) return fit;
+    if (execution.device == cost::DeviceKind::cpu) return fit;  // ranks share its memory
+    fit.gpus_needed =
+        fewest_gpus(config, run.layout, execution, *run.config.optimizer, capacity_bytes);
     fit.gpus_needed_backend = most_frugal_backend(config, execution);
     return fit;
 }
 
-}  // namespace isoflop::planner
+namespace {
+
+std::string readable(std::uint64_t bytes) {
+    return human_bytes(static_cast<double>(bytes));
+}
+
+std::string margin(const MemoryFit& fit) {
+    const auto headroom = static_cast<double>(fit.headroom_bytes());
+    return fit.fits() ? human_bytes(headroom) + " to spare" : human_bytes(-headroom) + " too much";
+}
+
+std::string most_frugal_keys(const MemoryFit& fit) {
+    return fmt::format("{}, fsdp, recompute=block, batch_size=1",
+                       to_string(fit.gpus_needed_backend));
+}
+
+std::string cost_of(const FittingChange& change) {
+    return fmt::format("needs {}, about {:.0f} % slower", readable(change.total_bytes),
+                       change.slowdown * 100);
+}
+
+constexpr std::string_view kNothingFits =
+    "No batch, recomputation or data parallel setting makes it fit: the model is too large, or "
+    "needs tensor or pipeline parallelism.";
+
+}  // namespace
+
+std::string advice(const MemoryFit& fit) {
+    if (fit.fits()) return {};
+    if (fit.change) return fmt::format("{} {}", fit.change->description, cost_of(*fit.change));
+    if (fit.gpus_needed) {
+        return fmt::format("it fits from {} GPUs with {}", with_separators(*fit.gpus_needed),
+                           most_frugal_keys(fit));
+    }
+    return "no change of batch, recomputation or sharding makes it fit: the model is too large";
+}
+
+std::string fit_sentence(const MemoryFit& fit, std::string_view device) {
+    std::string text = fmt::format("needs {} of the {} of {}: {}, {}", readable(fit.planned_bytes),
+                                   readable(fit.capacity_bytes), device,
+                                   fit.fits() ? "fits" : "does not fit", margin(fit));
+    if (!fit.fits()) text += "; " + advice(fit);
+    return text;
+}
+
+void fit_rows(text::TextReport& report, const MemoryFit& fit, std::string_view capacity_label) {
+    report.row(capacity_label, readable(fit.capacity_bytes));
+    report.row("fits", fit.fits() ? "yes" : "no", margin(fit));
+    if (fit.change) {
+        report.row("Cheapest change", fit.change->description);
+        report.row("", "", cost_of(*fit.change));
+    } else if (!fit.fits() && fit.gpus_needed) {
+        report.row("Fits from", with_separators(*fit.gpus_needed) + " GPUs",
+                   "with " + most_frugal_keys(fit));
+    } else if (!fit.fits()) {
+        report.line(kNothingFits);
+    }
+}
+
+nlohmann::ordered_json fit_json(const MemoryFit& fit) {
+    nlohmann::ordered_json json{{"capacity_bytes", fit.capacity_bytes},
+                                {"headroom_bytes", fit.headroom_bytes()},
+                                {"fits", fit.fits()},
+                                {"change", nullptr},
+                                {"gpus_needed", nullptr}};
+    if (fit.change) {
+        json["change"] = {{"description", fit.change->description},
+                          {"total_bytes", fit.change->total_bytes},
+                          {"slowdown_estimate", fit.change->slowdown}};
+    }
+    if (fit.gpus_needed) json["gpus_needed"] = *fit.gpus_needed;
+    return json;
+}
+
+}  // namespace isoflop::recipe
