@@ -186,8 +186,14 @@ Result compare_plans(std::span<const NamedDocument> documents, const Options& op
     std::vector<report::NamedPlan> plans;
     Result result;
     for (const NamedDocument& named : documents) {
-        const PlanKeys config = plan_keys_of(named, documents, options.overrides);
-        plans.push_back({named.name, planner::backward_plan(config, table)});
+        try {
+            const PlanKeys config = plan_keys_of(named, documents, options.overrides);
+            plans.push_back({named.name, planner::backward_plan(config, table)});
+        } catch (const ConfigError& error) {
+            const std::string_view message = error.what();
+            if (message.find(": error: ") != std::string_view::npos) throw;  // names its file
+            throw ConfigError(fmt::format("{}: {}", named.name, message));
+        }
         for (const std::string& warning : plans.back().plan.warnings)
             result.warnings.push_back(fmt::format("{}: {}", named.name, warning));
     }

@@ -8,6 +8,7 @@
 
 #include "families.hpp"
 #include "isoflop/model/model_fields.hpp"
+#include "isoflop/model/model_format.hpp"
 
 namespace isoflop::model {
 namespace {
@@ -165,6 +166,15 @@ OwnKeys own_keys_of(const config::Value& object) {
     }
     result.object = config::Value(std::move(kept), object.location());
     return result;
+}
+
+std::string_view spelling_of(std::string_view model_type, const config::Field& field) {
+    const Family* family = find_family(model_type);
+    if (family == nullptr || has_key(*family, field.info.key)) return field.info.key;
+    for (const std::string_view alias : field.info.aliases) {
+        if (has_key(*family, alias)) return alias;
+    }
+    return field.info.key;
 }
 
 std::vector<ClassDefault> class_defaults(std::string_view model_type) {

@@ -282,7 +282,12 @@ ModelKeys resized(const ModelKeys& given, const ModelConfig& member) {
         keys.head_dim = member.head_dim;
     }
     if (member.moe) resize_experts(keys, member);
-    if (member.naming == model::TensorNaming::mpt) resize_mpt_heads(keys, member);
+    if (member.naming == model::TensorNaming::mpt) {
+        resize_mpt_heads(keys, member);
+        keys.ffn_expansion_ratio =
+            static_cast<double>(member.intermediate_size) / static_cast<double>(member.hidden_size);
+        keys.intermediate_size.reset();
+    }
     resize_layer_types(keys, member);
     return keys;
 }

@@ -138,10 +138,13 @@ ModelConfig grid_member(const ModelConfig& config, double scale, std::int64_t la
     member.hidden_size = width_follows_heads
                              ? member.num_attention_heads * config.head_dim
                              : scaled(config.hidden_size, scale, grid_step(config.hidden_size));
-    const bool is_bloom = config.naming == model::TensorNaming::bloom;  // has no width of its own
+    // Bloom has no FFN width of its own, and MPT says it as a multiple of the hidden size.
+    const bool is_multiple = (config.naming == model::TensorNaming::bloom ||
+                              config.naming == model::TensorNaming::mpt) &&
+                             config.intermediate_size % config.hidden_size == 0;
     member.intermediate_size =
-        is_bloom ? 4 * member.hidden_size
-                 : scaled(config.intermediate_size, scale, grid_step(config.intermediate_size));
+        is_multiple ? config.intermediate_size / config.hidden_size * member.hidden_size
+                    : scaled(config.intermediate_size, scale, grid_step(config.intermediate_size));
     if (member.moe) {
         member.moe->intermediate_size =
             scaled(config.moe->intermediate_size, scale, grid_step(config.moe->intermediate_size));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "commented_lines.hpp"
+#include "isoflop/model/model_format.hpp"
 
 namespace isoflop::recipe {
 namespace {
@@ -32,6 +33,11 @@ bool is_written(const config::Field& field, const PlanKeys& keys, const PlanKeys
     return field.info.required || defining || json_text(value) != json_text(field.get(&defaults));
 }
 
+std::string_view type_of(const PlanKeys& keys) {
+    return keys.architecture.model_type ? std::string_view(*keys.architecture.model_type)
+                                        : std::string_view();
+}
+
 /// The keys of a section, a line each.
 std::string section_text(const config::Section& section, const PlanKeys& keys,
                          std::span<const KeyComment> comments) {
@@ -42,9 +48,11 @@ std::string section_text(const config::Section& section, const PlanKeys& keys,
     }
     std::string text;
     for (const config::Field* field : written) {
-        const std::string code =
-            fmt::format(R"("{}": {}{})", field->info.key, json_text(field->get(&keys)),
-                        field == written.back() ? "" : ",");
+        const std::string_view key = section.name == kArchitecture
+                                         ? model::spelling_of(type_of(keys), *field)
+                                         : field->info.key;
+        const std::string code = fmt::format(R"("{}": {}{})", key, json_text(field->get(&keys)),
+                                             field == written.back() ? "" : ",");
         const auto comment =
             std::find_if(comments.begin(), comments.end(), [&](const KeyComment& each) {
                 return each.key == field->info.key && !each.text.empty();

@@ -35,6 +35,25 @@ class EmitTrainConfig(ToolTest):
         self.assertIn(run("backward", self.PLAN, "--emit-train-config", link).returncode, (2, 3))
         self.assertFalse(target.exists())
 
+    def test_writes_the_keys_of_every_class(self):
+        gear = ("--gpu_type=H100", "--num_gpus=8", "--available_hours=24", "--expected_mfu=0.4", "--sequence_length=1024")
+        sizes = {
+            "gpt2": {"n_embd": 768, "n_head": 12, "n_layer": 12, "n_positions": 1024, "n_inner": 3000},
+            "mpt": {"d_model": 4096, "n_heads": 32, "n_layers": 32, "max_seq_len": 2048, "expansion_ratio": 3,
+                    "attn_config": {"kv_n_heads": 4}},
+            "bloom": {"hidden_size": 1024, "n_head": 16, "n_layer": 24},
+            "gpt_neox": {"hidden_size": 1024, "num_attention_heads": 16, "num_hidden_layers": 24,
+                         "intermediate_size": 3072, "max_position_embeddings": 2048},
+        }
+        for model_type, keys in sizes.items():
+            with self.subTest(model_type):
+                path = self.write("model.json", json.dumps({"model_type": model_type, "vocab_size": 50432} | keys))
+                advised = json.loads(self.succeed("backward", path, *gear, "--json"))["optimum"]["advised"]
+                plan = self.write("advised.jsonc", self.succeed("backward", path, *gear, "--emit-plan", "-"))
+                again = json.loads(self.succeed("backward", plan, "--json"))
+                self.assertEqual(again["n_params"], advised["n_params"])
+                self.assertEqual(again["predicted_loss"], advised["predicted_loss"])
+
     def test_prints_to_standard_output(self):
         text = self.succeed("backward", self.PLAN, "--emit-train-config", "-")
         self.assertIn("n_layer", json.loads(without_comments(text)))
@@ -149,6 +168,12 @@ class EmitPlan(ToolTest):
 
 
 class Plot(ToolTest):
+    def test_draws_a_law_whose_loss_is_the_same_everywhere(self):
+        for constants in (("--A=1e-12", "--B=1e-12"), ("--alpha=10", "--B=1e-12")):
+            picture = self.succeed("backward", "configs/plan/auto.jsonc", *constants, "--plot", "-")
+            self.assertTrue(picture.startswith("<svg"))
+            self.assertNotIn("nan", picture)
+
     PLAN = "configs/plan/auto.jsonc"
     NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 

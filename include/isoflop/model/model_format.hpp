@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "isoflop/config/jsonc.hpp"
+#include "isoflop/config/schema.hpp"
 
 namespace isoflop::model {
 
@@ -23,6 +24,10 @@ struct ReadFormat {
 /// Recognises a format by keys that no other has. Throws ConfigError with file, line and column for
 /// what a format leaves to other files ("vocab_size": -1) or what has no counterpart here.
 [[nodiscard]] ReadFormat read_format(const config::Document& document, const config::Value& object);
+
+/// How a file of this model type spells a key: "n_inner" for the intermediate_size of gpt2. The key
+/// itself where the type is unknown or has no other name for it.
+[[nodiscard]] std::string_view spelling_of(std::string_view model_type, const config::Field& field);
 
 /// The key of ours that another program's key means: "n_query_groups" is num_key_value_heads; empty
 /// for other keys.
