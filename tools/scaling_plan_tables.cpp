@@ -98,6 +98,7 @@ struct NamedDocument {
 /// files of Hugging Face are all config.json.
 std::vector<std::string> short_names(const std::vector<std::string>& files) {
     std::vector<std::string> names;
+    names.reserve(files.size());
     for (const std::string& file : files)
         names.push_back(std::filesystem::path(file).stem().string());
     const std::vector<std::string> stems = names;
