@@ -159,6 +159,7 @@ void check_paths(const std::vector<ExtraOutput>& outputs) {
 void add_outputs(Result& result, const std::vector<ExtraOutput>& outputs) {
     check_paths(outputs);
     std::vector<std::string> texts;
+    texts.reserve(outputs.size());
     for (const ExtraOutput& output : outputs) texts.push_back(output.text());
     for (std::size_t i = 0; i < outputs.size(); ++i) {
         if (outputs[i].path == "-") {

@@ -69,7 +69,7 @@ text::HelpPage help_page(const CLI::App& command) {
             const CLI::Option& option = *command.get_option(name);
             const std::string type = option.get_type_name();
             page.options.push_back(
-                {type.empty() ? name : name + " " + type, option.get_description()});
+                {type.empty() ? name : fmt::format("{} {}", name, type), option.get_description()});
         }
     }
     page.more =

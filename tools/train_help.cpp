@@ -48,7 +48,8 @@ std::vector<text::HelpRow> option_rows(const CLI::App& app, const std::vector<st
     for (const std::string& name : names) {
         const CLI::Option& option = *app.get_option(name);
         const std::string type = option.get_type_name();
-        rows.push_back({type.empty() ? name : name + " " + type, option.get_description()});
+        rows.push_back(
+            {type.empty() ? name : fmt::format("{} {}", name, type), option.get_description()});
     }
     return rows;
 }
