@@ -258,7 +258,7 @@ std::string plan_plot_svg(const BackwardPlan& plan) {
         highest = std::max(highest, sample.loss);
         least = std::min(least, sample.loss);
     }
-    // A law whose terms vanish gives the same loss everywhere: the axis needs a length all the same.
+    // A law whose terms vanish gives the same loss everywhere; the axis needs a length.
     const double flat = 1e-6 * std::max(std::abs(highest), 1.0);
     if (highest - least < flat) highest = least + flat;
     // The labels of the two marks need room below the curve.
