@@ -21,6 +21,7 @@
 #include "isoflop/hardware/gpu_libraries.hpp"
 #include "isoflop/text/fit.hpp"
 #include "isoflop/text/help_page.hpp"
+#include "isoflop/text/message.hpp"
 #include "isoflop/text/terminal.hpp"
 #include "isoflop/text/usage_message.hpp"
 #include "scaling_plan_commands.hpp"
@@ -65,95 +66,107 @@ std::vector<Command> commands() {
         {"sweep", "A table of plans over a grid of values", run_sweep},
         {"laws", "List the scaling laws, their constants and sources", run_laws},
         {"gpus", "List the accelerators, their dense peaks and sources", run_gpus},
+        {"types", "List the model types that are read, and whether train runs them", run_types},
         {"validate", "Check this program against published figures; exit 1 if any is out",
          run_validate},
         {"schema", "Print the JSON Schema of plan or model configs, or their keys as Markdown",
          run_schema}};
 }
 
+/// The files of a command that takes keys, and --set.
+void add_config_options(CLI::App& app, const std::string& name, Options& options) {
+    app.add_option("config", options.files,
+                   name == "compare" ? "Configuration files" : "Configuration file")
+        ->type_name("FILE");
+    app.add_option("--set", options.overrides,
+                   "Override a key; --key=VALUE and --key VALUE do the same")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+    app.footer([name] { return "\nConfig keys:\n" + config_help(name); });
+}
+
+void add_gpu_table_option(CLI::App& app, Options& options) {
+    app.add_option("--gpu-table", options.gpu_table,
+                   "Use this GPU table instead of the built-in one")
+        ->each([](const std::string& file) {
+            if (file.empty())
+                throw ConfigError("--gpu-table takes the name of a file; it is empty");
+        })
+        ->type_name("FILE");
+}
+
+void add_analysis_options(CLI::App& app, Options& options) {
+    app.add_option("--compat", options.compat, "Figures of an earlier system: dsc180_a06")
+        ->type_name("SYSTEM");
+    app.add_option("--convention", options.convention,
+                   "Also show training FLOPs by this convention: exact, palm, megatron, titan, "
+                   "kaplan, 6nd, executed")
+        ->type_name("NAME");
+    app.add_flag("--all-conventions", options.all_conventions,
+                 "Show training FLOPs by every convention");
+    app.add_option("--memory-model", options.memory_model,
+                   "isoflop: exact for our trainer; megatron: adds that estimate")
+        ->type_name("NAME");
+}
+
+void add_plan_files(CLI::App& app, Options& options) {
+    app.add_option("--emit-train-config", options.emit_train_config,
+                   "Write the config with which train executes the plan; - prints it")
+        ->type_name("FILE");
+    app.add_option("--emit-plan", options.emit_plan,
+                   "Write the advised architecture as a plan config; - prints it")
+        ->type_name("FILE");
+    app.add_option("--plot", options.plot,
+                   "Write loss against model size at the plan's compute as an SVG picture; - "
+                   "prints it")
+        ->type_name("FILE");
+}
+
+/// add_axes reads both in the order of the command line.
+void add_sweep_options(CLI::App& app) {
+    app.add_option(std::string(kOver), "Values of a key: a,b,c or FIRST..LAST[:STEP]; repeatable")
+        ->expected(1, CLI::detail::expected_max_vector_size)
+        ->type_name("KEY=VALUES")
+        ->allow_extra_args(false);
+    app.add_option(std::string(kWith),
+                   "Values of a key that moves with the --over before it; as many")
+        ->expected(1, CLI::detail::expected_max_vector_size)
+        ->type_name("KEY=VALUES")
+        ->allow_extra_args(false);
+}
+
+void add_table_files(CLI::App& app, Options& options) {
+    app.add_option("--csv", options.csv, "Write the table as CSV with full precision; - prints it")
+        ->type_name("FILE");
+    app.add_option("--markdown", options.markdown, "Write the table as Markdown; - prints it")
+        ->type_name("FILE");
+}
+
 void add_options(Command& command, Options& options) {
     CLI::App& app = *command.app;
     const std::string& name = command.name;
-    const bool plans = name == "backward" || name == "compare" || name == "sweep";
-    if (plans || name == "model") {
-        app.add_option("config", options.files,
-                       name == "compare" ? "Configuration files" : "Configuration file")
-            ->type_name("FILE");
-        app.add_option("--set", options.overrides,
-                       "Override a key; --key=VALUE and --key VALUE do the same")
-            ->type_name("KEY=VALUE")
-            ->allow_extra_args(false);
-        app.footer([name] { return "\nConfig keys:\n" + config_help(name); });
-    }
-    if (plans || name == "gpus" || name == "model") {
-        app.add_option("--gpu-table", options.gpu_table,
-                       "Use this GPU table instead of the built-in one")
-            ->each([](const std::string& file) {
-                if (file.empty())
-                    throw ConfigError("--gpu-table takes the name of a file; it is empty");
-            })
-            ->type_name("FILE");
-    }
-    if (name == "backward" || name == "model") {
-        app.add_option("--compat", options.compat, "Figures of an earlier system: dsc180_a06")
-            ->type_name("SYSTEM");
-        app.add_option("--convention", options.convention,
-                       "Also show training FLOPs by this convention: exact, palm, megatron, titan, "
-                       "kaplan, 6nd, "
-                       "executed")
-            ->type_name("NAME");
-        app.add_flag("--all-conventions", options.all_conventions,
-                     "Show training FLOPs by every convention");
-        app.add_option("--memory-model", options.memory_model,
-                       "isoflop: exact for our trainer; megatron: adds that estimate")
-            ->type_name("NAME");
-    }
-    if (name == "backward") {
-        app.add_option("--emit-train-config", options.emit_train_config,
-                       "Write the config with which train executes the plan; - prints it")
-            ->each([&options](const std::string&) { options.emits_train_config = true; })
-            ->type_name("FILE");
-        app.add_option("--emit-plan", options.emit_plan,
-                       "Write the advised architecture as a plan config; - prints it")
-            ->each([&options](const std::string&) { options.emits_plan = true; })
-            ->type_name("FILE");
-        app.add_option("--plot", options.plot,
-                       "Write loss against model size at the plan's compute as an SVG picture; - "
-                       "prints it")
-            ->each([&options](const std::string&) { options.draws = true; })
-            ->type_name("FILE");
-    }
-    if (name == "sweep") {
-        // add_axes reads both in the order of the command line.
-        app.add_option(std::string(kOver),
-                       "Values of a key: a,b,c or FIRST..LAST[:STEP]; repeatable")
-            ->expected(1, CLI::detail::expected_max_vector_size)
-            ->type_name("KEY=VALUES")
-            ->allow_extra_args(false);
-        app.add_option(std::string(kWith),
-                       "Values of a key that moves with the --over before it; as many")
-            ->expected(1, CLI::detail::expected_max_vector_size)
-            ->type_name("KEY=VALUES")
-            ->allow_extra_args(false);
-    }
-    if (name == "sweep" || name == "compare") {
-        app.add_option("--csv", options.csv,
-                       "Write the table as CSV with full precision; - prints it")
-            ->type_name("FILE");
-        app.add_option("--markdown", options.markdown, "Write the table as Markdown; - prints it")
+    const bool makes_table = name == "sweep" || name == "compare";
+    const bool analyses = name == "backward" || name == "model";
+    if (makes_table || analyses) add_config_options(app, name, options);
+    if (makes_table || analyses || name == "gpus") add_gpu_table_option(app, options);
+    if (analyses) add_analysis_options(app, options);
+    if (name == "backward") add_plan_files(app, options);
+    if (name == "sweep") add_sweep_options(app);
+    if (makes_table) add_table_files(app, options);
+    if (name == "types") {
+        app.add_option("--markdown", options.markdown,
+                       "Write docs/models.md, with the released models; - prints it")
             ->type_name("FILE");
     }
     if (name == "schema") {
         app.add_option("subject", options.subject, "plan, model or markdown")
             ->required()
             ->type_name("SUBJECT");
-    } else {
-        app.add_flag("--json", options.json,
-                     "Print JSON with full precision (docs/json_output.md)");
-        if (name != "sweep" && name != "compare" && name != "laws" && name != "gpus") {
-            app.add_flag("--quiet", options.quiet, "Print the results only");
-        }
+        return;
     }
+    app.add_flag("--json", options.json, "Print JSON with full precision (docs/json_output.md)");
+    if (!makes_table && name != "laws" && name != "gpus" && name != "types")
+        app.add_flag("--quiet", options.quiet, "Print the results only");
 }
 
 /// The axes of a sweep in the order of the command line.
@@ -208,8 +221,11 @@ std::vector<std::string> known_names(const CLI::App& app) {
 }
 
 int print(const Result& result) {
-    for (const std::string& warning : result.warnings)
-        spdlog::warn("{}", printable_message(warning));
+    constexpr std::string_view kLevel = "warning: ";  // which the logger writes
+    for (const std::string& warning : result.warnings) {
+        const std::string message = std::string(kLevel) + printable_message(warning);
+        spdlog::warn("{}", text::message_for(STDERR_FILENO, message).substr(kLevel.size()));
+    }
     bool written =
         std::fwrite(result.output.data(), 1, result.output.size(), stdout) == result.output.size();
     written = std::fflush(stdout) == 0 && written;
@@ -305,6 +321,14 @@ int run(std::vector<std::string> arguments) {
 }  // namespace
 }  // namespace isoflop::tools
 
+namespace {
+
+void print_error(const std::string& message) {
+    std::fprintf(stderr, "%s\n", isoflop::text::message_for(STDERR_FILENO, message).c_str());
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
     try {
         std::signal(SIGPIPE, SIG_IGN);
@@ -317,14 +341,13 @@ int main(int argc, char** argv) {
     } catch (const isoflop::Error& error) {
         const std::string message = isoflop::printable_message(error.what());
         const bool located = message.find(": error: ") != std::string::npos;
-        std::fprintf(stderr, "%s%s\n", located ? "" : "error: ", message.c_str());
+        print_error((located ? "" : "error: ") + message);
         return static_cast<int>(error.exit_code());
     } catch (const std::bad_alloc&) {
-        std::fprintf(stderr, "error: this machine has not enough memory for that\n");
+        print_error("error: this machine has not enough memory for that");
         return static_cast<int>(isoflop::ExitCode::out_of_memory);
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "internal error: %s\n",
-                     isoflop::printable_message(error.what()).c_str());
+        print_error("internal error: " + isoflop::printable_message(error.what()));
         return static_cast<int>(isoflop::ExitCode::check_failed);
     }
 }

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <system_error>
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/file.hpp"
@@ -17,14 +17,15 @@
 #include "isoflop/planner/emit_plan.hpp"
 #include "isoflop/planner/model_analysis.hpp"
 #include "isoflop/planner/planned_training.hpp"
+#include "isoflop/recipe/architecture_value.hpp"
 #include "isoflop/recipe/attention_resolution.hpp"
-#include "isoflop/recipe/data_vocabulary.hpp"
 #include "isoflop/recipe/file_kind.hpp"
 #include "isoflop/recipe/plan_keys.hpp"
 #include "isoflop/recipe/recipe.hpp"
 #include "isoflop/report/compat_report.hpp"
 #include "isoflop/report/list_report.hpp"
 #include "isoflop/report/model_report.hpp"
+#include "isoflop/report/model_types.hpp"
 #include "isoflop/report/plan_plot.hpp"
 #include "isoflop/report/plan_report.hpp"
 #include "isoflop/validation/validation.hpp"
@@ -132,42 +133,18 @@ namespace {
 
 /// What a command writes beside its report.
 struct ExtraOutput {
-    std::string_view option;
-    std::string path;  ///< "-": standard output, in place of the report
+    OutputFile file;
     std::function<std::string()> text;
 };
 
-void check_paths(const std::vector<ExtraOutput>& outputs) {
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-        const auto& [option, path, text] = outputs[i];
-        if (path.empty())
-            throw ConfigError(
-                fmt::format("{} takes a file name, or - for standard output", option));
-        for (std::size_t j = 0; j < i; ++j) {
-            if (outputs[j].path != path) continue;
-            throw ConfigError(fmt::format("{} and {} both take {}; name another file",
-                                          outputs[j].option, option,
-                                          path == "-" ? "standard output" : path));
-        }
-        std::error_code error;
-        if (path != "-" && std::filesystem::exists(path, error))
-            throw ConfigError(fmt::format("{}: exists already and is not overwritten", path));
-    }
-}
-
 /// Files are written when all texts are made: a refused command leaves none.
 void add_outputs(Result& result, const std::vector<ExtraOutput>& outputs) {
-    check_paths(outputs);
     std::vector<std::string> texts;
     texts.reserve(outputs.size());
-    for (const ExtraOutput& output : outputs) texts.push_back(output.text());
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-        if (outputs[i].path == "-") {
-            result.output = texts[i];
-        } else {
-            write_new_file(outputs[i].path, texts[i]);
-        }
-    }
+    for (const ExtraOutput& output : outputs)
+        texts.push_back(output.file.wanted() ? output.text() : std::string());
+    for (std::size_t i = 0; i < outputs.size(); ++i)
+        write_output_file(result, outputs[i].file, std::move(texts[i]));
 }
 
 /// Keys that describe the execution rather than the model, for `model FILE --batch_size=4`. Returns
@@ -240,14 +217,9 @@ Result analyse_training(const config::Document& file, const Options& options) {
     const std::filesystem::path imported =
         std::filesystem::path(keys.run.init_from) / "config.json";
     const bool is_imported = std::filesystem::exists(imported);
-    if (!keys.model.vocab_size && !is_imported) {
-        try {
-            const std::int64_t vocabulary = recipe::data_vocab_size(keys.data);
-            if (vocabulary > 0) keys.model.vocab_size = vocabulary;
-        } catch (const IoError& error) {
-            result.warnings.push_back(
-                fmt::format("the vocabulary of the preset is used: {}", error.what()));
-        }
+    if (!is_imported) {
+        if (std::string warning = recipe::use_vocabulary_of_data(keys); !warning.empty())
+            result.warnings.push_back(std::move(warning));
     }
     const recipe::Machine machine =
         recipe::planned_machine({.automatic_device = recipe::likely_device()}, keys);
@@ -345,44 +317,43 @@ std::string plan_output(const BackwardPlan& plan, const PlanKeys& config, const 
 
 }  // namespace
 
+namespace {
+
+/// The earlier system's figures instead of the plan.
+Result compat_result(const BackwardPlan& plan, const PlanKeys& config, const Options& options,
+                     FileKind kind) {
+    if (options.emit_train_config)
+        throw ConfigError("--emit-train-config executes the exact plan; leave --compat out");
+    if (options.emit_plan) {
+        throw ConfigError("--emit-plan writes the advice of the exact plan; leave --compat out");
+    }
+    if (options.plot) throw ConfigError("--plot draws the exact plan; leave --compat out");
+    const auto compat = compat_backward(config, plan);
+    Result result;
+    result.output =
+        options.json ? dump(with_kind(report::compat_backward_json(compat, plan), kind))
+                     : fitted(report::compat_backward_text(compat, plan, options.colour), options);
+    return result;
+}
+
+}  // namespace
+
 Result run_backward(const Options& options) {
+    const OutputFile train_config{"--emit-train-config", options.emit_train_config};
+    const OutputFile advised{"--emit-plan", options.emit_plan};
+    const OutputFile plot{"--plot", options.plot};
+    check_output_files(std::array{train_config, advised, plot}, options);
     config::Document document = config::read_jsonc_file(only_file(options, "backward"));
     const FileKind kind = recipe::file_kind(document).value_or(FileKind::plan);
     const PlanKeys config = recipe::read_plan_keys(std::move(document), options.overrides);
     const BackwardPlan plan = planner::backward_plan(config, gpu_table(options));
+    if (wants_compat(options)) return compat_result(plan, config, options, kind);
     Result result;
-    if (wants_compat(options)) {
-        if (options.emits_train_config) {
-            throw ConfigError("--emit-train-config executes the exact plan; leave --compat out");
-        }
-        if (options.emits_plan) {
-            throw ConfigError(
-                "--emit-plan writes the advice of the exact plan; leave --compat out");
-        }
-        if (options.draws) {
-            throw ConfigError("--plot draws the exact plan; leave --compat out");
-        }
-        const auto compat = compat_backward(config, plan);
-        result.output =
-            options.json
-                ? dump(with_kind(report::compat_backward_json(compat, plan), kind))
-                : fitted(report::compat_backward_text(compat, plan, options.colour), options);
-        return result;
-    }
     result.warnings = plan.warnings;
     result.output = plan_output(plan, config, options, kind);
-    std::vector<ExtraOutput> extra;
-    if (options.emits_train_config) {
-        extra.push_back({"--emit-train-config", options.emit_train_config,
-                         [&] { return planner::emit_planned_training(plan); }});
-    }
-    if (options.emits_plan) {
-        extra.push_back(
-            {"--emit-plan", options.emit_plan, [&] { return planner::emit_advised_plan(plan); }});
-    }
-    if (options.draws)
-        extra.push_back({"--plot", options.plot, [&] { return report::plan_plot_svg(plan); }});
-    add_outputs(result, extra);
+    add_outputs(result, {{train_config, [&] { return planner::emit_planned_training(plan); }},
+                         {advised, [&] { return planner::emit_advised_plan(plan); }},
+                         {plot, [&] { return report::plan_plot_svg(plan); }}});
     return result;
 }
 
@@ -410,6 +381,17 @@ Result run_gpus(const Options& options) {
     result.output =
         options.json ? dump(report::gpus_json(table))
                      : fitted(report::gpus_text(table, options.colour, width_of(options)), options);
+    return result;
+}
+
+Result run_types(const Options& options) {
+    const OutputFile markdown{"--markdown", options.markdown};
+    check_output_files({&markdown, 1}, options);
+    Result result;
+    result.output =
+        options.json ? dump(report::model_types_json())
+                     : fitted(report::model_types_text(options.colour, width_of(options)), options);
+    if (markdown.wanted()) write_output_file(result, markdown, report::model_types_markdown());
     return result;
 }
 

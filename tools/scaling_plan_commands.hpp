@@ -28,13 +28,10 @@ struct Options {
     std::string compat;                        ///< empty or "dsc180_a06"
     std::string convention = "exact";
     std::string memory_model = "isoflop";
-    std::string emit_train_config;    ///< file to write, "-" for standard output
-    std::string emit_plan;            ///< the same, for the advised plan
-    std::string plot;                 ///< SVG file to write
-    std::string subject;              ///< of schema: "plan", "model" or "markdown"
-    bool emits_train_config = false;  ///< the option is given, if only with an empty name
-    bool emits_plan = false;          ///< likewise
-    bool draws = false;               ///< likewise, of plot
+    std::optional<std::string> emit_train_config = {};  ///< file to write, "-" for standard output
+    std::optional<std::string> emit_plan = {};          ///< the same, for the advised plan
+    std::optional<std::string> plot = {};               ///< the same, for an SVG picture
+    std::string subject;  ///< of schema: "plan", "model" or "markdown"
     bool json = false;
     bool quiet = false;
     bool all_conventions = false;
@@ -52,6 +49,7 @@ struct Result {
 [[nodiscard]] Result run_model(const Options& options);
 [[nodiscard]] Result run_laws(const Options& options);
 [[nodiscard]] Result run_gpus(const Options& options);
+[[nodiscard]] Result run_types(const Options& options);
 [[nodiscard]] Result run_validate(const Options& options);
 [[nodiscard]] Result run_compare(const Options& options);
 [[nodiscard]] Result run_sweep(const Options& options);

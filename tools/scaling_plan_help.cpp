@@ -1,21 +1,12 @@
 #include "scaling_plan_help.hpp"
 
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <string>
+#include <vector>
 
 namespace isoflop::tools {
 namespace {
 
-struct Page {
-    std::string command;
-    std::string arguments;
-    std::vector<std::string> options;  ///< the common ones
-    std::vector<std::string> examples;
-};
-
-std::vector<Page> pages() {
+std::vector<text::CommandHelp> pages() {
     const std::string keys = "[--KEY=VALUE]... [options]";
     return {
         {"backward",
@@ -45,6 +36,10 @@ std::vector<Page> pages() {
          "[options]",
          {"--gpu-table", "--json"},
          {"scaling-plan gpus", "scaling-plan gpus --json"}},
+        {"types",
+         "[options]",
+         {"--markdown", "--json"},
+         {"scaling-plan types", "scaling-plan types --json"}},
         {"validate",
          "[options]",
          {"--quiet", "--json"},
@@ -55,26 +50,8 @@ std::vector<Page> pages() {
 }  // namespace
 
 text::HelpPage help_page(const CLI::App& command) {
-    const std::vector<Page> all = pages();
-    const auto found = std::find_if(all.begin(), all.end(), [&](const Page& page) {
-        return page.command == command.get_name();
-    });
-    text::HelpPage page;
-    page.about = command.get_description() + ".";
-    page.usage = "scaling-plan " + command.get_name();
-    if (found != all.end()) {
-        page.usage += " " + found->arguments;
-        page.examples = found->examples;
-        for (const std::string& name : found->options) {
-            const CLI::Option& option = *command.get_option(name);
-            const std::string type = option.get_type_name();
-            page.options.push_back(
-                {type.empty() ? name : fmt::format("{} {}", name, type), option.get_description()});
-        }
-    }
-    page.more =
-        fmt::format("All options and config keys: scaling-plan {} --help-all", command.get_name());
-    return page;
+    return text::command_page(command, "scaling-plan", command.get_name(), pages(),
+                              "options and config keys");
 }
 
 text::HelpPage help_page(std::vector<text::HelpRow> commands) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -16,6 +18,20 @@ namespace isoflop::tools {
 [[nodiscard]] std::size_t width_of(const Options& options);
 /// A report in lines of that width.
 [[nodiscard]] std::string fitted(const std::string& report, const Options& options);
+
+/// A file that a command writes beside its report, or prints in its place.
+struct OutputFile {
+    std::string_view option;
+    std::optional<std::string> path = {};  ///< "-": standard output; nullopt: not asked for
+
+    [[nodiscard]] bool wanted() const { return path.has_value(); }
+    [[nodiscard]] bool printed() const { return path == "-"; }
+};
+/// Throws ConfigError for an empty name, one name of two files, one that exists already, and for
+/// two outputs on the standard output. Before anything is computed.
+void check_output_files(std::span<const OutputFile> files, const Options& options);
+/// Writes a file, or makes it the output of the command.
+void write_output_file(Result& result, const OutputFile& file, std::string text);
 
 /// Whether a key of plans, by its path, changes nothing in the analysis of a model.
 [[nodiscard]] bool is_without_effect(std::string_view path);

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <system_error>
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/planner/backward_plan.hpp"
@@ -24,44 +23,16 @@ namespace {
 using recipe::FileKind;
 using recipe::PlanKeys;
 
-constexpr std::string_view kStandardOutput = "-";
-
-/// A table as a file, or on the standard output in place of the text.
-struct TableFile {
-    std::string_view option;
-    const std::optional<std::string>& path;
-
-    [[nodiscard]] bool wanted() const { return path.has_value(); }
-    [[nodiscard]] bool printed() const { return path == kStandardOutput; }
-};
-
-TableFile csv_file(const Options& options) {
+OutputFile csv_file(const Options& options) {
     return {"--csv", options.csv};
 }
-TableFile markdown_file(const Options& options) {
+OutputFile markdown_file(const Options& options) {
     return {"--markdown", options.markdown};
 }
 
 /// Before anything is computed; a refused command writes no file.
 void check_table_files(const Options& options) {
-    const std::array<TableFile, 2> files{csv_file(options), markdown_file(options)};
-    for (const TableFile& file : files) {
-        if (!file.wanted()) continue;
-        if (file.path->empty())
-            throw ConfigError(
-                fmt::format("{} takes a file name, or - for standard output", file.option));
-        if (file.printed() && options.json)
-            throw ConfigError(
-                fmt::format("--json and {} - both print to standard output", file.option));
-        std::error_code error;
-        if (!file.printed() && std::filesystem::exists(*file.path, error))
-            throw ConfigError(fmt::format("{}: exists already and is not overwritten", *file.path));
-    }
-    if (!files[0].wanted() || files[0].path != files[1].path) return;
-    throw ConfigError(
-        files[0].printed()
-            ? std::string("only one of --csv and --markdown may be -, standard output")
-            : fmt::format("--csv and --markdown both write {}", *files[0].path));
+    check_output_files(std::array{csv_file(options), markdown_file(options)}, options);
 }
 
 /// The texts of one table; those that are not wanted are empty.
@@ -77,14 +48,8 @@ bool prints_table_file(const Options& options) {
 
 void write_tables(Result& result, TableTexts texts, const Options& options) {
     result.output = std::move(texts.standard_output);
-    const auto write = [&](const TableFile& file, std::string& text) {
-        if (file.printed())
-            result.output = std::move(text);
-        else if (file.wanted())
-            write_new_file(*file.path, text);
-    };
-    write(csv_file(options), texts.csv);
-    write(markdown_file(options), texts.markdown);
+    write_output_file(result, csv_file(options), std::move(texts.csv));
+    write_output_file(result, markdown_file(options), std::move(texts.markdown));
 }
 
 /// A file of the command line, read once.
@@ -244,6 +209,14 @@ bool shows_costs(const PlanKeys& config, std::span<const planner::SweptKey> keys
     return sweeps_costs || config.cost_assumptions != recipe::CostAssumptions();
 }
 
+/// Some point has a limit of the data.
+bool limits_data(const PlanKeys& config, std::span<const planner::SweptKey> keys) {
+    return config.dataset_constraints.dataset_size.has_value() ||
+           std::any_of(keys.begin(), keys.end(), [](const planner::SweptKey& swept) {
+               return swept.key->path == "dataset_constraints.dataset_size";
+           });
+}
+
 void check_markdown_size(std::span<const planner::SweepAxis> axes, const Options& options) {
     double points = 1;
     for (const planner::SweepAxis& axis : axes) points *= static_cast<double>(axis.values.size());
@@ -255,18 +228,42 @@ void check_markdown_size(std::span<const planner::SweepAxis> axes, const Options
     }
 }
 
+/// A sweep without a plan ends as the plan of its point does.
+class PlannedPoints {
+public:
+    void add(const planner::SweepRow& row) {
+        if (count_++ == 0) first_refusal_ = row.refusal;
+        any_ = any_ || row.refusal.empty();
+    }
+    void require_one() const {
+        if (any_) return;
+        if (count_ == 1) throw ConfigError(first_refusal_);
+        throw ConfigError(
+            fmt::format("{}\nNone of the {} points of the sweep can be planned; this is the reason "
+                        "of the first.",
+                        first_refusal_, count_));
+    }
+
+private:
+    std::size_t count_ = 0;
+    std::string first_refusal_ = {};
+    bool any_ = false;
+};
+
 TableTexts sweep_texts(const PlanKeys& config, std::span<const planner::SweepAxis> axes,
                        const Options& options) {
     const planner::SolvedColumns solved = planner::solved_columns(config, axes);
     const report::SweepTable table(axes,
                                    {.num_gpus = solved.num_gpus,
                                     .available_hours = solved.available_hours,
-                                    .costs = shows_costs(config, planner::swept_keys(axes))},
+                                    .costs = shows_costs(config, planner::swept_keys(axes)),
+                                    .data = limits_data(config, planner::swept_keys(axes))},
                                    width_of(options));
     TableTexts texts;
     std::vector<planner::SweepRow> rows;  // for Markdown, whose columns are as wide as the widest
     const bool prints_text = !options.json && !prints_table_file(options);
     bool first = true;
+    PlannedPoints points;
     if (options.json) texts.standard_output = "{\"kind\":\"sweep\",\"rows\":[\n";
     if (prints_text) texts.standard_output = table.header();
     if (options.csv) texts.csv = table.csv_header();
@@ -279,7 +276,9 @@ TableTexts sweep_texts(const PlanKeys& config, std::span<const planner::SweepAxi
         if (options.csv) table.append_csv(texts.csv, row);
         if (options.markdown) rows.push_back(row);
         first = false;
+        points.add(row);
     });
+    points.require_one();
     if (options.json) texts.standard_output += "\n]}\n";
     if (prints_text) texts.standard_output += table.footer();
     if (options.markdown) texts.markdown = table.markdown(rows);

@@ -23,6 +23,7 @@
 #include "isoflop/recipe/recipe.hpp"
 #include "isoflop/text/fit.hpp"
 #include "isoflop/text/help_page.hpp"
+#include "isoflop/text/message.hpp"
 #include "isoflop/text/terminal.hpp"
 #include "isoflop/text/usage_message.hpp"
 #include "train_commands.hpp"
@@ -285,6 +286,14 @@ int dispatch(std::vector<std::string> arguments) {
 }  // namespace
 }  // namespace isoflop::tools
 
+namespace {
+
+void print_error(const std::string& message) {
+    std::fprintf(stderr, "%s\n", isoflop::text::message_for(STDERR_FILENO, message).c_str());
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
     try {
         std::signal(SIGPIPE, SIG_IGN);
@@ -297,14 +306,13 @@ int main(int argc, char** argv) {
         std::cout.flush();
         const std::string message = isoflop::printable_lines(error.what());
         const bool located = message.find(": error: ") != std::string::npos;
-        std::fprintf(stderr, "%s%s\n", located ? "" : "error: ", message.c_str());
+        print_error((located ? "" : "error: ") + message);
         return static_cast<int>(error.exit_code());
     } catch (const std::bad_alloc&) {
-        std::fprintf(stderr, "error: this machine has not enough memory for that\n");
+        print_error("error: this machine has not enough memory for that");
         return static_cast<int>(isoflop::ExitCode::out_of_memory);
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "internal error: %s\n",
-                     isoflop::printable_lines(error.what()).c_str());
+        print_error("internal error: " + isoflop::printable_lines(error.what()));
         return static_cast<int>(isoflop::ExitCode::check_failed);
     }
 }

@@ -1,5 +1,6 @@
 // train --selfcheck and train compare-attention.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <iostream>
@@ -15,6 +16,7 @@
 #include "isoflop/machine/selfcheck.hpp"
 #include "isoflop/machine/this_machine.hpp"
 #include "isoflop/text/fit.hpp"
+#include "isoflop/text/message.hpp"
 #include "train_commands.hpp"
 
 namespace isoflop::tools {
@@ -61,7 +63,9 @@ int run_compare_attention(const TrainOptions& options) {
             attention_lab::shapes_to_compare(attention_lab::attention_shape(config),
                                              config.execution.device == cost::DeviceKind::cuda);
     if (!config.dtype_note.empty())
-        std::cerr << "warning: " << printable_lines(config.dtype_note) << '\n';
+        std::cerr << text::message_for(STDERR_FILENO,
+                                       "warning: " + printable_lines(config.dtype_note))
+                  << '\n';
     Workplace workplace(config);
     const attention_lab::AttentionComparison comparison =
         attention_lab::compare_attention(workplace.context, shapes,

@@ -1,20 +1,12 @@
 #include "train_help.hpp"
 
-#include <fmt/format.h>
-
-#include <algorithm>
+#include <string>
+#include <vector>
 
 namespace isoflop::tools {
 namespace {
 
-struct Page {
-    std::string command;
-    std::string arguments;
-    std::vector<std::string> options;  ///< the common ones
-    std::vector<std::string> examples;
-};
-
-std::vector<Page> pages() {
+std::vector<text::CommandHelp> pages() {
     return {{"prepare-data",
              "--input TEXT --out FOLDER [options]",
              {"--input", "--out", "--tokenizer", "--val-fraction"},
@@ -43,33 +35,10 @@ std::vector<Page> pages() {
               "train compare-attention configs/train/arch_llama.jsonc --device=cpu"}}};
 }
 
-std::vector<text::HelpRow> option_rows(const CLI::App& app, const std::vector<std::string>& names) {
-    std::vector<text::HelpRow> rows;
-    for (const std::string& name : names) {
-        const CLI::Option& option = *app.get_option(name);
-        const std::string type = option.get_type_name();
-        rows.push_back(
-            {type.empty() ? name : fmt::format("{} {}", name, type), option.get_description()});
-    }
-    return rows;
-}
-
 }  // namespace
 
 text::HelpPage help_page(const CLI::App& command, const std::string& name) {
-    const std::vector<Page> all = pages();
-    const auto found = std::find_if(all.begin(), all.end(),
-                                    [&](const Page& page) { return page.command == name; });
-    text::HelpPage page;
-    page.about = command.get_description() + ".";
-    page.usage = "train " + name;
-    if (found != all.end()) {
-        page.usage += " " + found->arguments;
-        page.options = option_rows(command, found->options);
-        page.examples = found->examples;
-    }
-    page.more = fmt::format("All options: train {} --help-all", name);
-    return page;
+    return text::command_page(command, "train", name, pages(), "options");
 }
 
 text::HelpPage help_page(const CLI::App& run, std::vector<text::HelpRow> commands) {
@@ -77,7 +46,7 @@ text::HelpPage help_page(const CLI::App& run, std::vector<text::HelpRow> command
     page.usage = "train CONFIG [--KEY=VALUE]... [options]";
     page.about = run.get_description();
     page.commands = std::move(commands);
-    page.options = option_rows(run, {"--dry-run", "--nproc-per-node"});
+    page.options = text::option_rows(run, {"--dry-run", "--nproc-per-node"});
     page.options.push_back({"--doctor, --version", "This build and this machine"});
     page.examples = {"train configs/train/arch_llama.jsonc --max_iters=100",
                      "train configs/train/arch_llama.jsonc --batch_size=4 --dry-run",

@@ -1,5 +1,6 @@
 #include "attention/arguments.hpp"
 
+#include <cmath>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -18,6 +19,9 @@ void check_shape(cost::AttentionBackend backend, const Shape& shape, DType dtype
     require(shape.batch >= 0 && shape.query_length >= 0 && shape.key_length >= 0,
             "negative length");
     require(shape.heads >= 1 && shape.kv_heads >= 1, "no heads");
+    require(shape.window >= 0, "negative window");
+    require(shape.window == 0 || shape.causal, "a window of keys without causality");
+    require(shape.soft_cap >= 0 && std::isfinite(shape.soft_cap), "the soft cap is no bound");
     const Support support = supports(backend, device, shape, dtype);
     require(support.supported, support.reason);
 }
@@ -55,7 +59,7 @@ cost::CorePairs core_products(const Context& context, cost::AttentionBackend bac
     execution.device = context.device.kind();
     execution.deterministic = deterministic;
     cost::CorePairs products = cost::core_pairs(execution, shape.head_dim, shape.query_length,
-                                                shape.key_length, shape.causal);
+                                                shape.key_length, shape.causal, shape.window);
     const auto factor = static_cast<std::uint64_t>(shape.head_dim) *
                         static_cast<std::uint64_t>(shape.batch * shape.heads);
     for (std::uint64_t* each : {&products.forward_scores, &products.forward_values,

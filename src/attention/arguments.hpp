@@ -58,6 +58,11 @@ template <class T>
                         : shape.key_length;
 }
 
+/// First key that `query` sees, unless it sees none.
+[[nodiscard]] inline std::int64_t key_start(const Shape& shape, std::int64_t query) {
+    return cost::window_key_start(query, shape.query_length, shape.key_length, shape.window);
+}
+
 /// Offset of the row of `query` in lse and row_sums, [batch, heads, query_length].
 [[nodiscard]] inline std::int64_t row_index(const Shape& shape, std::int64_t batch,
                                             std::int64_t head, std::int64_t query) {

@@ -1,6 +1,7 @@
 #include "isoflop/attention_lab/attention_probe.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <iostream>
@@ -13,6 +14,7 @@
 #include "isoflop/base/version.hpp"
 #include "isoflop/config/json.hpp"
 #include "isoflop/device/device.hpp"
+#include "isoflop/text/message.hpp"
 
 namespace isoflop::attention_lab {
 namespace {
@@ -28,6 +30,10 @@ std::string program() {
     return fmt::format("{} {}", version(), commit());
 }
 
+void warn(const std::string& message) {
+    std::cerr << text::message_for(STDERR_FILENO, "warning: " + printable_lines(message)) << '\n';
+}
+
 ordered_json read_cache(const std::filesystem::path& file) {
     if (!std::filesystem::exists(file)) return ordered_json::object();
     try {
@@ -36,8 +42,7 @@ ordered_json read_cache(const std::filesystem::path& file) {
         if (!json.at("milliseconds").is_object()) throw IoError("milliseconds is no object");
         return json;
     } catch (const std::exception& error) {
-        std::cerr << printable_lines(
-            fmt::format("warning: {} is damaged and ignored: {}\n", file.string(), error.what()));
+        warn(fmt::format("{} is damaged and ignored: {}", file.string(), error.what()));
         return ordered_json::object();
     }
 }
@@ -105,8 +110,7 @@ void ProbeCache::store(const std::string& key, const ProbeTimes& times) const {
         write_text_file(file_,
                         json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
     } catch (const IoError& error) {
-        std::cerr << printable_lines(
-            fmt::format("warning: attention timings are not kept: {}\n", error.what()));
+        warn(fmt::format("attention timings are not kept: {}", error.what()));
     }
 }
 

@@ -26,6 +26,12 @@ void add_scaled(double factor, const double* terms, double* sums, std::int64_t c
     for (std::int64_t i = 0; i < count; ++i) sums[i] += factor * terms[i];
 }
 
+/// The derivative of a capped score by the score before the cap.
+double slope_of_capped(double capped, double soft_cap) {
+    const double part = capped / soft_cap;
+    return (1 - part) * (1 + part);
+}
+
 /// Sums of squares of a tensor's difference and reference.
 struct Norms {
     double difference = 0;
@@ -143,23 +149,31 @@ void AttentionReference::compute_row(const Group& group, std::int64_t head, std:
     const std::int64_t D = shape_.head_dim;
     const std::int64_t query = shape_.query_length - part_.queries + row;
     const std::int64_t keys = shape_.causal ? query + 1 : S;
+    const std::int64_t start = cost::window_key_start(query, shape_.query_length, S, shape_.window);
+    const std::int64_t seen = keys - start;
     const auto first = static_cast<std::size_t>(
         ((group.sequence * part_.queries + row) * shape_.heads + head) * D);
-    scratch.assign(static_cast<std::size_t>(2 * S), 0.0);
+    scratch.assign(static_cast<std::size_t>(3 * S), 0.0);
     double* const p = scratch.data();        // scores, then probabilities
     double* const d_p = scratch.data() + S;  // then gradients of scores
+    double* const slopes = scratch.data() + 2 * S;
+    std::fill(slopes, slopes + S, 1.0);
     for (std::int64_t i = 0; i < D; ++i) {
         const auto element = first + static_cast<std::size_t>(i);
         add_scaled(shape_.scale * static_cast<double>(inputs.q[element]),
-                   group.k_by_element.data() + i * S, p, keys);
-        add_scaled(static_cast<double>(inputs.d_o[element]), group.v_by_element.data() + i * S, d_p,
-                   keys);
+                   group.k_by_element.data() + i * S + start, p + start, seen);
+        add_scaled(static_cast<double>(inputs.d_o[element]),
+                   group.v_by_element.data() + i * S + start, d_p + start, seen);
     }
-    const double largest = *std::max_element(p, p + keys);
+    for (std::int64_t key = start; shape_.soft_cap > 0 && key < keys; ++key) {
+        p[key] = shape_.soft_cap * std::tanh(p[key] / shape_.soft_cap);
+        slopes[key] = slope_of_capped(p[key], shape_.soft_cap);
+    }
+    const double largest = *std::max_element(p + start, p + keys);
     double sum = 0;
-    for (std::int64_t key = 0; key < keys; ++key) sum += p[key] = std::exp(p[key] - largest);
+    for (std::int64_t key = start; key < keys; ++key) sum += p[key] = std::exp(p[key] - largest);
     double row_sum = 0;
-    for (std::int64_t key = 0; key < keys; ++key) row_sum += (p[key] /= sum) * d_p[key];
+    for (std::int64_t key = start; key < keys; ++key) row_sum += (p[key] /= sum) * d_p[key];
     const auto place = (group.sequence * shape_.heads + head) * shape_.query_length + query;
     lse_[static_cast<std::size_t>(place)] = largest + std::log(sum);
     std::vector<double> q_row(static_cast<std::size_t>(D));
@@ -168,8 +182,8 @@ void AttentionReference::compute_row(const Group& group, std::int64_t head, std:
         q_row[i] = static_cast<double>(inputs.q[first + i]);
         d_o_row[i] = static_cast<double>(inputs.d_o[first + i]);
     }
-    for (std::int64_t key = 0; key < keys; ++key) {
-        const double d_s = shape_.scale * p[key] * (d_p[key] - row_sum);
+    for (std::int64_t key = start; key < keys; ++key) {
+        const double d_s = shape_.scale * slopes[key] * p[key] * (d_p[key] - row_sum);
         add_scaled(p[key], group.v.data() + key * D, o_.data() + first, D);
         add_scaled(d_s, group.k.data() + key * D, d_q_.data() + first, D);
         add_scaled(d_s, q_row.data(), group.d_k.data() + key * D, D);

@@ -151,6 +151,7 @@ std::string with_separators(std::int64_t value) {
 std::string human_count(double count) {
     if (!std::isfinite(count)) return fmt::format("{}", count);
     const double magnitude = std::abs(count);
+    if (magnitude > 0 && magnitude < 0.005) return fmt::format("{:.2e}", count);
     static constexpr std::array<Unit, 5> kUnits{
         {{1.0, ""}, {1e3, "K"}, {1e6, "M"}, {1e9, "B"}, {1e12, "T"}}};
     for (const Unit& unit : kUnits) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "family_classes.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/config/json.hpp"
 #include "isoflop/model/trainable.hpp"
@@ -22,10 +23,6 @@ constexpr HuggingFaceClass kMistral = {.model_type = "mistral", .name = "Mistral
 constexpr HuggingFaceClass kQwen2 = {.model_type = "qwen2", .name = "Qwen2ForCausalLM"};
 constexpr HuggingFaceClass kQwen3 = {.model_type = "qwen3", .name = "Qwen3ForCausalLM"};
 constexpr HuggingFaceClass kGpt2 = {.model_type = "gpt2", .name = "GPT2LMHeadModel"};
-
-/// Model types whose blocks are those of the trainer; mistral adds a window to llama.
-constexpr std::array<std::string_view, 5> kImportable = {"llama", "mistral", "qwen2", "qwen3",
-                                                         "gpt2"};
 
 [[noreturn]] void no_class(std::string_view key, std::string_view value,
                            std::string_view alternative) {
@@ -62,6 +59,16 @@ bool is_mistral_window(const ModelConfig& config) {
            !config.attention_output_bias && !config.ffn_bias;
 }
 
+bool is_qwen2(const ModelConfig& config) {
+    return config.qkv_bias && !config.attention_output_bias && !config.ffn_bias &&
+           config.head_dim * config.num_attention_heads == config.hidden_size;
+}
+
+/// Qwen's: in the layers that its list names.
+bool is_qwen_window(const ModelConfig& config) {
+    return is_qwen2(config) || config.qk_norm == model::QkNorm::per_head;
+}
+
 /// Rotary positions: the block of LLaMA and its relatives, or none.
 void require_llama_block(const ModelConfig& config) {
     if (config.normalization != model::Normalization::rmsnorm) {
@@ -78,7 +85,7 @@ void require_llama_block(const ModelConfig& config) {
         no_class("partial_rotary_factor", fmt::format("{}", config.rotary_fraction),
                  "LlamaForCausalLM rotates whole heads");
     }
-    if (config.sliding_window && !is_mistral_window(config)) {
+    if (config.sliding_window && !is_mistral_window(config) && !is_qwen_window(config)) {
         no_class("sliding_window", std::to_string(*config.sliding_window),
                  "MistralForCausalLM has one in every layer, and neither biases nor qk_norm");
     }
@@ -95,11 +102,6 @@ void require_llama_block(const ModelConfig& config) {
     }
 }
 
-bool is_qwen2(const ModelConfig& config) {
-    return config.qkv_bias && !config.attention_output_bias && !config.ffn_bias &&
-           config.head_dim * config.num_attention_heads == config.hidden_size;
-}
-
 std::string_view activation_name(Activation activation) {
     switch (activation) {
         case Activation::silu: return "silu";
@@ -107,6 +109,7 @@ std::string_view activation_name(Activation activation) {
         case Activation::gelu_tanh: return "gelu_new";
         case Activation::relu: return "relu";
         case Activation::leaky_relu: return "leaky_relu";
+        case Activation::relu_squared: return "relu2";
     }
     return "silu";
 }
@@ -170,8 +173,12 @@ void add_llama_keys(ordered_json& json, const ModelConfig& config, const Hugging
     }
     if (target.model_type == kLlama.model_type) {
         json["mlp_bias"] = held.ffn_bias;
-    } else if (config.sliding_window) {
+    } else if (target.model_type == kMistral.model_type) {
         json["sliding_window"] = *config.sliding_window;
+    } else if (config.sliding_window) {
+        json["use_sliding_window"] = true;
+        json["max_window_layers"] = config.sliding_window_first_layer;
+        add_layer_types(json, config);
     } else {
         json["use_sliding_window"] = false;
         json["max_window_layers"] = config.num_hidden_layers;
@@ -192,6 +199,7 @@ void keep_special_tokens(ordered_json& json, const std::string& imported) {
 }  // namespace
 
 HuggingFaceClass hugging_face_class(const ModelConfig& config) {
+    if (const HuggingFaceClass* family = family_class(config)) return *family;
     if (config.moe) no_class("num_experts", "of this block", "");
     if (config.mla) no_class("kv_lora_rank", "of this block", "");
     if (config.norm_position != model::NormPosition::pre) {
@@ -209,12 +217,13 @@ HuggingFaceClass hugging_face_class(const ModelConfig& config) {
     }
     require_llama_block(config);
     if (config.qk_norm == model::QkNorm::per_head) return kQwen3;
-    if (config.sliding_window) return kMistral;
-    return is_qwen2(config) ? kQwen2 : kLlama;
+    if (is_qwen2(config)) return kQwen2;
+    return config.sliding_window ? kMistral : kLlama;
 }
 
 ModelConfig as_class_holds_it(const ModelConfig& config) {
     ModelConfig held = config;
+    if (family_class(config) != nullptr) return held;
     const std::string_view type = hugging_face_class(config).model_type;
     if (type == kGpt2.model_type) {
         held.normalization = model::Normalization::layernorm;
@@ -232,7 +241,10 @@ ordered_json hugging_face_config(const ModelConfig& config, ElementType type,
     ordered_json json;
     json["architectures"] = {target.name};
     json["model_type"] = target.model_type;
-    if (target.model_type == kGpt2.model_type) {
+    if (family_class(config) != nullptr) {
+        add_family_keys(json, config);
+        if (config.rope_scaling) json["rope_scaling"] = rope_scaling_json(config);
+    } else if (target.model_type == kGpt2.model_type) {
         add_gpt2_keys(json, config);
     } else {
         add_llama_keys(json, config, target);
@@ -255,10 +267,11 @@ void check_importable(const ModelConfig& config, const std::string& config_json,
     const auto refuse = [&](const std::string& what) {
         throw ConfigError(fmt::format("cannot import '{}': {}", path.string(), what));
     };
-    if (std::find(kImportable.begin(), kImportable.end(), config.model_type) == kImportable.end()) {
-        refuse(fmt::format(
-            "model_type {} computes something else than the trainer's blocks; importable are {}",
-            config.model_type, fmt::join(kImportable, ", ")));
+    // Of one token: a context that is too long for the model is refused where it is chosen.
+    const std::string reason_of_block = model::untrainable_reason(config, 1);
+    if (!reason_of_block.empty() && !reason_of_block.starts_with("rope_scaling.")) {
+        refuse(fmt::format("model_type {} has {}, which the trainer does not run",
+                           config.model_type, reason_of_block));
     }
     if (config.rope_scaling) {
         if (const std::string reason = model::untrainable_rope_scaling(*config.rope_scaling);

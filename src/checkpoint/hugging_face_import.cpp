@@ -28,21 +28,36 @@ struct Source {
     const TensorEntry* entry = nullptr;
 };
 
+std::string prefix_of(model::TensorNaming naming) {
+    switch (naming) {
+        case model::TensorNaming::gpt2:
+        case model::TensorNaming::gptj: return "transformer.";
+        case model::TensorNaming::gpt_neox: return "gpt_neox.";
+        default: return "model.";
+    }
+}
+
 /// Names as ParameterLayout has them. Files saved from the bare model (GPT2Model, LlamaModel) lack
 /// the first part.
 std::string full_name(const std::string& name, model::TensorNaming naming) {
-    const std::string prefix = naming == model::TensorNaming::gpt2 ? "transformer." : "model.";
-    if (name.starts_with(prefix) || name.starts_with("lm_head.")) return name;
+    const std::string prefix = prefix_of(naming);
+    if (name.starts_with(prefix) || name.starts_with("lm_head.") || name.starts_with("embed_out."))
+        return name;
     return prefix + name;
 }
 
 /// Constants that older versions of transformers saved among the weights: causal masks, rotary
 /// frequencies.
 bool is_constant(const std::string& name, model::TensorNaming naming) {
-    if (naming == model::TensorNaming::gpt2) {
-        return name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
+    switch (naming) {
+        case model::TensorNaming::gpt2:
+        case model::TensorNaming::gptj:
+            return name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
+        case model::TensorNaming::gpt_neox:
+            return name.ends_with(".attention.bias") || name.ends_with(".attention.masked_bias") ||
+                   name.ends_with(".rotary_emb.inv_freq");
+        default: return name.ends_with(".rotary_emb.inv_freq");
     }
-    return name.ends_with(".rotary_emb.inv_freq");
 }
 
 std::string some_of(const std::vector<std::string>& names) {
@@ -193,13 +208,14 @@ struct HuggingFaceModel::State {
 
     /// Some files repeat the embedding as the head; then both must be the same.
     void drop_tied_head(const std::string& embedding, bool tied) {
-        const auto head = sources.find("lm_head.weight");
+        const bool neox = config.naming == model::TensorNaming::gpt_neox;
+        const auto head = sources.find(neox ? "embed_out.weight" : "lm_head.weight");
         if (!tied || head == sources.end()) return;
         if (!have_equal_values(head->second, sources.at(embedding))) {
             refuse(
-                fmt::format("config.json says that the head is tied to '{}', but lm_head.weight "
-                            "has other values",
-                            embedding));
+                fmt::format("config.json says that the head is tied to '{}', but {} has other "
+                            "values",
+                            embedding, head->first));
         }
         sources.erase(head);
     }

@@ -13,7 +13,11 @@
 namespace isoflop::cost {
 namespace {
 
+using model::LayerKind;
 using model::ModelConfig;
+
+/// Tokens whose states the kernels compute together (Mamba-2: 256, delta nets: 64).
+constexpr std::int64_t kRecurrenceChunkTokens = 256;
 
 /// Collects buffers of one layer.
 class ActivationList {
@@ -28,6 +32,14 @@ public:
         const std::uint64_t size = static_cast<std::uint64_t>(execution_.tokens()) *
                                    static_cast<std::uint64_t>(width) *
                                    element_bytes(buffer_kind(id).elements, execution_);
+        buffers_.push_back({id, lifetime_, round_up(size, kBufferAlignment)});
+    }
+    /// `width` elements for each chunk of a sequence.
+    void per_chunk(BufferId id, std::int64_t width, std::int64_t chunk_tokens) {
+        const std::int64_t chunks = (execution_.sequence_length + chunk_tokens - 1) / chunk_tokens;
+        const std::uint64_t size =
+            static_cast<std::uint64_t>(execution_.micro_batch_size * chunks) *
+            static_cast<std::uint64_t>(width) * element_bytes(buffer_kind(id).elements, execution_);
         buffers_.push_back({id, lifetime_, round_up(size, kBufferAlignment)});
     }
     /// Those of `buffers` with the current lifetime.
@@ -101,10 +113,30 @@ void add_expert_ffn(ActivationList& list, const ModelConfig& config) {
     list.per_token(BufferId::experts_input, k * config.hidden_size);
     list.per_token(BufferId::experts_hidden, k * matrices * moe.intermediate_size);
     list.per_token(BufferId::experts_output, k * config.hidden_size);
-    if (moe.num_shared_experts > 0) {
-        list.per_token(BufferId::shared_experts_hidden,
-                       matrices * moe.intermediate_size * moe.num_shared_experts);
+    if (moe.shared_width() > 0) {
+        list.per_token(BufferId::shared_experts_hidden, matrices * moe.shared_width());
     }
+}
+
+/// What backward of a mixer with a state reads: its projected inputs, before and after the
+/// convolution, and its output before the gate and after it. States are computed again from those
+/// at the borders of chunks, as the published kernels do (Dao and Gu 2024, section 6).
+void add_recurrence(ActivationList& list, const ModelConfig& config) {
+    const model::Recurrence& mixer = *config.recurrence;
+    const std::int64_t inner = mixer.inner_width();
+    using Kind = model::RecurrenceKind;
+    list.per_token(BufferId::recurrence_inputs, mixer.input_width());
+    list.per_token(BufferId::recurrence_convolved, mixer.conv_channels());
+    if (mixer.kind == Kind::mamba) {
+        list.per_token(BufferId::recurrence_time_step,
+                       inner + mixer.time_step_rank + 2 * mixer.state_size);
+    }
+    if (mixer.state_size > 0) {
+        list.per_chunk(BufferId::recurrence_states, inner * mixer.state_size,
+                       kRecurrenceChunkTokens);
+    }
+    list.per_token(BufferId::recurrence_output, inner);
+    if (mixer.kind != Kind::short_convolution) list.per_token(BufferId::recurrence_gated, inner);
 }
 
 bool is_attention_core(BufferId id) {
@@ -115,32 +147,50 @@ bool is_attention_core(BufferId id) {
 }  // namespace
 
 std::vector<Buffer> block_activations(const ModelConfig& config, const Execution& execution,
-                                      bool moe_layer) {
+                                      const LayerKind& kind) {
     ActivationList list(execution);
     const std::int64_t H = config.hidden_size;
     const bool sandwich = config.norm_position == model::NormPosition::sandwich;
+    const bool has_ffn = kind.ffn != model::FfnKind::none;
+    const bool has_mixer = kind.attention || kind.recurrence;
     list.per_token(BufferId::block_input, H);
-    list.per_token(BufferId::attention_norm_statistics, norm_statistics(config));
-    list.per_token(BufferId::attention_normed, H);
-    add_queries_keys_values(list, config);
-    list.per_token(BufferId::attention_output, config.attention_output_width());
-    list.add(core_buffers(config, execution));
-    if (sandwich) list.per_token(BufferId::attention_branch, H);
-    if (!config.parallel_residual) list.per_token(BufferId::ffn_input, H);
-    list.per_token(BufferId::ffn_norm_statistics, norm_statistics(config));
-    list.per_token(BufferId::ffn_normed, H);
-    if (moe_layer) {
+    if (has_mixer) {
+        list.per_token(BufferId::attention_norm_statistics, norm_statistics(config));
+        list.per_token(BufferId::attention_normed, H);
+    }
+    if (kind.attention) {
+        add_queries_keys_values(list, config);
+        list.per_token(BufferId::attention_output, config.attention_output_width());
+        list.add(core_buffers(config, execution));
+        if (config.attention_gate)
+            list.per_token(BufferId::attention_gate, 2 * config.attention_output_width());
+    }
+    if (kind.recurrence) add_recurrence(list, config);
+    if (has_mixer && sandwich) {
+        list.per_token(BufferId::attention_branch, H);
+        list.per_token(BufferId::attention_branch_norm_statistics, norm_statistics(config));
+    }
+    if (!has_ffn) return list.take();
+    if (has_mixer && !config.parallel_residual) list.per_token(BufferId::ffn_input, H);
+    if (!has_mixer || !config.shared_norm) {
+        list.per_token(BufferId::ffn_norm_statistics, norm_statistics(config));
+        list.per_token(BufferId::ffn_normed, H);
+    }
+    if (kind.ffn == model::FfnKind::mixture) {
         add_expert_ffn(list, config);
     } else {
         add_dense_ffn(list, config);
     }
-    if (sandwich) list.per_token(BufferId::ffn_branch, H);
+    if (sandwich) {
+        list.per_token(BufferId::ffn_branch, H);
+        list.per_token(BufferId::ffn_branch_norm_statistics, norm_statistics(config));
+    }
     return list.take();
 }
 
 std::vector<Buffer> layer_activations(const ModelConfig& config, const Execution& execution,
-                                      bool moe_layer) {
-    std::vector<Buffer> buffers = block_activations(config, execution, moe_layer);
+                                      const LayerKind& kind) {
+    std::vector<Buffer> buffers = block_activations(config, execution, kind);
     if (execution.recompute == Recompute::block) {
         buffers.resize(1);  // block.input
     } else if (execution.recompute == Recompute::attention) {
@@ -150,9 +200,9 @@ std::vector<Buffer> layer_activations(const ModelConfig& config, const Execution
 }
 
 std::vector<Buffer> working_activations(const ModelConfig& config, const Execution& execution,
-                                        bool moe_layer) {
-    std::vector<Buffer> buffers = block_activations(config, execution, moe_layer);
-    const std::vector<Buffer> saved = layer_activations(config, execution, moe_layer);
+                                        const LayerKind& kind) {
+    std::vector<Buffer> buffers = block_activations(config, execution, kind);
+    const std::vector<Buffer> saved = layer_activations(config, execution, kind);
     std::erase_if(buffers, [&](const Buffer& buffer) {
         return std::any_of(saved.begin(), saved.end(),
                            [&](const Buffer& kept) { return kept.id == buffer.id; });
@@ -162,7 +212,7 @@ std::vector<Buffer> working_activations(const ModelConfig& config, const Executi
 }
 
 std::vector<Buffer> block_scratch(const ModelConfig& config, const Execution& execution,
-                                  bool moe_layer) {
+                                  const LayerKind& kind) {
     ActivationList list(execution);
     const std::int64_t H = config.hidden_size;
     list.set(Lifetime::forward_block);
@@ -170,14 +220,16 @@ std::vector<Buffer> block_scratch(const ModelConfig& config, const Execution& ex
 
     list.set(Lifetime::backward_block);
     list.per_token(BufferId::grad_branch, H);
+    // The FFN's part in the gradient of the block's input, while attention's is computed.
+    if (config.parallel_residual) list.per_token(BufferId::grad_parallel, H);
 
     list.set(Lifetime::backward_ffn);
-    if (moe_layer) {
+    if (kind.ffn == model::FfnKind::mixture) {
         const std::int64_t k = config.moe->num_experts_per_token;
         const std::int64_t matrices = config.is_gated() ? 3 : 2;
         list.per_token(BufferId::grad_experts_hidden, k * matrices * config.moe->intermediate_size);
         list.per_token(BufferId::grad_experts_rows, 2 * k * H);
-    } else {
+    } else if (kind.ffn == model::FfnKind::dense) {
         list.per_token(BufferId::grad_ffn_activated, config.intermediate_size);
         // A plain activation turns the gradient of its output into that of its input in place.
         if (config.is_gated())
@@ -185,12 +237,24 @@ std::vector<Buffer> block_scratch(const ModelConfig& config, const Execution& ex
     }
 
     list.set(Lifetime::backward_attention);
-    list.per_token(BufferId::grad_attention_output, config.attention_output_width());
-    const std::int64_t key_value = config.mla
-                                       ? config.query_width() + config.attention_output_width()
-                                       : 2 * config.key_value_width();
-    list.per_token(BufferId::grad_attention_qkv, config.query_width() + key_value);
-    list.add(core_buffers(config, execution));
+    if (kind.attention) {
+        list.per_token(BufferId::grad_attention_output, config.attention_output_width());
+        const std::int64_t key_value = config.mla
+                                           ? config.query_width() + config.attention_output_width()
+                                           : 2 * config.key_value_width();
+        list.per_token(BufferId::grad_attention_qkv, config.query_width() + key_value);
+        list.add(core_buffers(config, execution));
+    }
+    if (kind.recurrence) {
+        const model::Recurrence& mixer = *config.recurrence;
+        list.per_token(BufferId::grad_recurrence_output, mixer.inner_width());
+        list.per_token(BufferId::grad_recurrence_inputs,
+                       3 * mixer.inner_width() + 2 * mixer.key_width());
+        if (mixer.state_size > 0) {
+            list.per_chunk(BufferId::grad_recurrence_states, mixer.inner_width() * mixer.state_size,
+                           kRecurrenceChunkTokens);
+        }
+    }
     return list.take();
 }
 

@@ -60,6 +60,7 @@ BackendSupport fused_support_on_gpu(AttentionBackend backend, const AttentionSiz
         return unsupported(
             fmt::format("head_dim {} is none of 32, 64, 96, 128, 256", size.head_dim));
     }
+    if (size.soft_cap > 0) return unsupported("no fused CUDA kernel has a soft cap of scores");
     if (backend != AttentionBackend::sdpa || size.kv_heads < 1) return {};
     const std::uint64_t sums = sdpa_scratch_bytes(size);
     if (sums > kGpuScratchBytes) {
@@ -151,7 +152,8 @@ AttentionSize attention_size(const model::ModelConfig& config, const Execution& 
             .kv_heads = config.num_key_value_heads,
             .query_length = execution.sequence_length,
             .key_length = execution.sequence_length,
-            .head_dim = config.query_width() / config.num_attention_heads};
+            .head_dim = config.query_width() / config.num_attention_heads,
+            .soft_cap = config.attention_soft_cap.value_or(0)};
 }
 
 }  // namespace isoflop::cost

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "isoflop/cost/attention_pairs.hpp"
 
@@ -54,11 +55,20 @@ HeadWidths head_widths(const ModelConfig& config) {
     return {config.head_dim, config.head_dim};
 }
 
+/// The same where each query sees the aligned chunk it is in.
+std::uint64_t chunked_pairs(std::int64_t sequence_length, std::int64_t chunk, AttentionMask mask) {
+    const std::int64_t width = std::min(chunk, sequence_length);
+    const auto chunks = static_cast<std::uint64_t>(sequence_length / width);
+    const std::int64_t rest = sequence_length % width;
+    return chunks * attention_pairs(width, width, mask) + attention_pairs(rest, rest, mask);
+}
+
 struct CoreShape {
     std::int64_t batch = 0;
     std::int64_t sequence_length = 0;
     std::int64_t layers = 0;
     std::uint64_t pairs = 0;
+    std::int64_t window = 0;  ///< 0: none
 };
 
 void add_core(std::vector<MatrixProduct>& products, const ModelConfig& config,
@@ -67,15 +77,15 @@ void add_core(std::vector<MatrixProduct>& products, const ModelConfig& config,
     const HeadWidths widths = head_widths(config);
     const std::int64_t S = shape.sequence_length;
     const std::int64_t count = shape.layers * shape.batch * config.num_attention_heads;
-    products.push_back(
-        {.name = "attention.scores",
-         .group = FlopGroup::attention_core,
-         .pass = Pass::forward,
-         .m = S,
-         .n = S,
-         .k = widths.query_key,
-         .count = count,
-         .multiply_adds = shape.pairs * static_cast<std::uint64_t>(widths.query_key)});
+    products.push_back({.name = "attention.scores",
+                        .group = FlopGroup::attention_core,
+                        .pass = Pass::forward,
+                        .m = S,
+                        .n = S,
+                        .k = widths.query_key,
+                        .count = count,
+                        .multiply_adds = shape.pairs * static_cast<std::uint64_t>(widths.query_key),
+                        .window = shape.window});
     products.push_back({.name = "attention.values",
                         .group = FlopGroup::attention_core,
                         .pass = Pass::forward,
@@ -83,15 +93,43 @@ void add_core(std::vector<MatrixProduct>& products, const ModelConfig& config,
                         .n = widths.value,
                         .k = S,
                         .count = count,
-                        .multiply_adds = shape.pairs * static_cast<std::uint64_t>(widths.value)});
+                        .multiply_adds = shape.pairs * static_cast<std::uint64_t>(widths.value),
+                        .window = shape.window});
+}
+
+/// The indexer of DeepSeek-V3.2 scores every key before attention reads the best ones.
+void add_indexer(std::vector<MatrixProduct>& products, const ModelConfig& config,
+                 std::int64_t batch, std::int64_t sequence_length, AttentionMask mask) {
+    constexpr auto projections = FlopGroup::attention_projections;
+    const std::int64_t tokens = batch * sequence_length;
+    const std::int64_t layers = config.num_attention_layers();
+    const std::int64_t hidden = config.hidden_size;
+    const std::int64_t width = config.index_head_dim;
+    const std::int64_t rank = config.mla->q_lora_rank.value_or(hidden);
+    products.push_back(dense("attention.index_q_proj", projections, tokens,
+                             config.index_heads * width, rank, layers));
+    products.push_back(dense("attention.index_k_proj", projections, tokens, width, hidden, layers));
+    products.push_back(
+        dense("attention.index_weights", projections, tokens, config.index_heads, hidden, layers));
+    const std::uint64_t pairs = attention_pairs(sequence_length, sequence_length, mask);
+    // And the sum of the heads by their weights.
+    products.push_back({.name = "attention.index_scores",
+                        .group = FlopGroup::attention_core,
+                        .pass = Pass::forward,
+                        .m = sequence_length,
+                        .n = sequence_length,
+                        .k = width,
+                        .count = layers * batch * config.index_heads,
+                        .multiply_adds = pairs * static_cast<std::uint64_t>(width + 1)});
 }
 
 void add_attention(std::vector<MatrixProduct>& products, const ModelConfig& config,
                    std::int64_t batch, std::int64_t sequence_length, AttentionMask mask) {
     constexpr auto projections = FlopGroup::attention_projections;
     const std::int64_t T = batch * sequence_length;
-    const std::int64_t L = config.num_hidden_layers;
+    const std::int64_t L = config.num_attention_layers();
     const std::int64_t H = config.hidden_size;
+    if (L == 0) return;
     if (config.mla) {
         const model::LatentAttention& mla = *config.mla;
         const std::int64_t heads = config.num_attention_heads;
@@ -109,58 +147,160 @@ void add_attention(std::vector<MatrixProduct>& products, const ModelConfig& conf
         products.push_back(
             dense("attention.kv_b_proj", projections, T, key_value_up, mla.kv_lora_rank, L));
     } else {
-        const std::int64_t width = config.query_width() + 2 * config.key_value_width();
-        products.push_back(dense("attention.qkv_proj", projections, T, width, H, L));
+        const std::int64_t queries = (config.attention_gate ? 2 : 1) * config.query_width();
+        const std::int64_t width = queries + 2 * config.key_value_width();
+        const std::int64_t reusing = std::count_if(
+            config.layers.begin(), config.layers.end(),
+            [](const model::LayerKind& kind) { return kind.attention && kind.reuses_keys; });
+        products.push_back(dense("attention.qkv_proj", projections, T, width, H, L - reusing));
+        if (reusing > 0)
+            products.push_back(dense("attention.q_proj", projections, T, queries, H, reusing));
     }
     const std::int64_t window_layers = config.num_window_layers();
-    add_core(products, config,
-             {batch, sequence_length, L - window_layers,
-              attention_pairs(sequence_length, sequence_length, mask)});
+    const std::int64_t keys = config.index_heads > 0 ? config.index_top_k : sequence_length;
+    add_core(
+        products, config,
+        {batch, sequence_length, L - window_layers, attention_pairs(sequence_length, keys, mask)});
     if (window_layers > 0) {
+        const std::int64_t window = *config.sliding_window;
         add_core(products, config,
                  {batch, sequence_length, window_layers,
-                  attention_pairs(sequence_length, *config.sliding_window, mask)});
+                  config.chunked_windows ? chunked_pairs(sequence_length, window, mask)
+                                         : attention_pairs(sequence_length, window, mask),
+                  config.chunked_windows ? 0 : window});
     }
+    if (config.index_heads > 0) add_indexer(products, config, batch, sequence_length, mask);
     products.push_back(
         dense("attention.o_proj", projections, T, H, config.attention_output_width(), L));
 }
 
-void add_ffn(std::vector<MatrixProduct>& products, const ModelConfig& config, std::int64_t tokens) {
+/// Projections as the layout has them, the convolution and the state.
+void add_recurrence(std::vector<MatrixProduct>& products, const ModelConfig& config,
+                    std::int64_t tokens) {
+    if (!config.recurrence) return;
+    const model::Recurrence& mixer = *config.recurrence;
+    std::int64_t layers = 0;
+    for (const model::LayerGroup& group : config.layer_groups()) {
+        if (group.kind.recurrence) layers += group.count();
+    }
+    if (layers == 0) return;
+    constexpr auto group = FlopGroup::recurrence;
+    const std::int64_t inner = mixer.inner_width();
     const std::int64_t H = config.hidden_size;
-    const std::int64_t F = config.intermediate_size;
+    products.push_back(dense("recurrence.in_proj", group, tokens, mixer.input_width(), H, layers));
+    if (mixer.kind == model::RecurrenceKind::mamba) {
+        products.push_back(dense("recurrence.x_proj", group, tokens,
+                                 mixer.time_step_rank + 2 * mixer.state_size, inner, layers));
+        products.push_back(
+            dense("recurrence.dt_proj", group, tokens, inner, mixer.time_step_rank, layers));
+    }
+    if (mixer.conv_channels() > 0 && mixer.conv_kernel > 0) {
+        products.push_back(dense("recurrence.convolution", group, tokens, mixer.conv_channels(),
+                                 mixer.conv_kernel, layers));
+    }
+    if (mixer.state_multiply_adds() > 0) {
+        products.push_back(
+            {.name = "recurrence.state",
+             .group = group,
+             .pass = Pass::forward,
+             .m = tokens,
+             .n = inner,
+             .k = mixer.state_size,
+             .count = layers,
+             .multiply_adds = unsigned_product(tokens, mixer.state_multiply_adds())});
+    }
+    products.push_back(dense("recurrence.out_proj", group, tokens, H, inner, layers));
+}
+
+/// Gemma-3n: predictions and corrections of the streams, the low-rank residual, and the embedding
+/// of each layer. The router of the streams runs before and after the layer.
+void add_alternating_updates(std::vector<MatrixProduct>& products, const ModelConfig& config,
+                             std::int64_t tokens) {
+    if (!config.alternating_updates) return;
+    const model::AlternatingUpdates& updates = *config.alternating_updates;
+    constexpr auto group = FlopGroup::ffn;
+    const std::int64_t H = config.hidden_size;
+    const std::int64_t L = config.num_hidden_layers;
+    const std::int64_t streams = updates.num_streams;
+    const std::int64_t width = updates.hidden_size_per_layer;
+    const auto add = [&](std::string_view name, std::int64_t n, std::int64_t k,
+                         std::int64_t count) {
+        products.push_back(dense(name, group, tokens, n, k, count));
+    };
+    add("streams.router", streams, H, 2 * L);
+    add("streams.prediction", streams * streams, streams, L);
+    add("streams.correction", streams, streams, L);
+    add("laurel.down_proj", updates.laurel_rank, H, L);
+    add("laurel.up_proj", H, updates.laurel_rank, L);
+    add("layer_embedding.gate", width, H, L);
+    add("layer_embedding.proj", H, width, L);
+    add("layer_embedding.model_proj", L * width, H, 1);
+    if (streams > 1) add("streams.projection", H, H, 2 * (streams - 1));
+}
+
+/// Dense networks, by their widths.
+void add_dense_ffn(std::vector<MatrixProduct>& products, const ModelConfig& config,
+                   std::int64_t tokens) {
+    const std::int64_t H = config.hidden_size;
     const std::int64_t inputs = config.is_gated() ? 2 : 1;  // gate and up, or up alone
     const std::string_view up = config.is_gated() ? "ffn.gate_up_proj" : "ffn.up_proj";
-    const std::int64_t moe_layers = config.num_moe_layers();
-    const std::int64_t dense_layers = config.num_hidden_layers - moe_layers;
-    if (dense_layers > 0) {
-        products.push_back(dense(up, FlopGroup::ffn, tokens, inputs * F, H, dense_layers));
-        products.push_back(dense("ffn.down_proj", FlopGroup::ffn, tokens, H, F, dense_layers));
+    std::map<std::int64_t, std::int64_t> layers_of_width;
+    for (const model::LayerKind& kind : config.layers) {
+        if (kind.ffn == model::FfnKind::dense && kind.ffn_width > 0)
+            ++layers_of_width[kind.ffn_width];
     }
+    std::int64_t others = config.num_dense_layers();
+    for (const auto& [width, layers] : layers_of_width) others -= layers;
+    layers_of_width[config.intermediate_size] += others;
+    for (const auto& [width, layers] : layers_of_width) {
+        if (layers == 0) continue;
+        products.push_back(dense(up, FlopGroup::ffn, tokens, inputs * width, H, layers));
+        products.push_back(dense("ffn.down_proj", FlopGroup::ffn, tokens, H, width, layers));
+    }
+}
+
+void add_ffn(std::vector<MatrixProduct>& products, const ModelConfig& config, std::int64_t tokens) {
+    const std::int64_t H = config.hidden_size;
+    const std::int64_t inputs = config.is_gated() ? 2 : 1;  // gate and up, or up alone
+    const std::int64_t moe_layers = config.num_moe_layers();
+    add_dense_ffn(products, config, tokens);
     if (moe_layers == 0) return;
     const model::MixtureOfExperts& moe = *config.moe;
     const std::int64_t Fm = moe.intermediate_size;
     const std::int64_t routed = tokens * moe.num_experts_per_token;  // rows over all experts
     products.push_back(
         dense("router.gate", FlopGroup::router, tokens, moe.num_experts, H, moe_layers));
+    const std::int64_t width = moe.latent_size > 0 ? moe.latent_size : H;
+    if (moe.latent_size > 0) {
+        products.push_back(
+            dense("experts.latent_proj", FlopGroup::experts, tokens, width, H, 2 * moe_layers));
+    }
     products.push_back(
-        dense("experts.gate_up_proj", FlopGroup::experts, routed, inputs * Fm, H, moe_layers));
-    products.push_back(dense("experts.down_proj", FlopGroup::experts, routed, H, Fm, moe_layers));
-    if (moe.num_shared_experts > 0) {
-        const std::int64_t Fs = Fm * moe.num_shared_experts;
+        dense("experts.gate_up_proj", FlopGroup::experts, routed, inputs * Fm, width, moe_layers));
+    products.push_back(
+        dense("experts.down_proj", FlopGroup::experts, routed, width, Fm, moe_layers));
+    if (moe.shared_width() > 0) {
+        const std::int64_t Fs = moe.shared_width();
         products.push_back(dense("shared_experts.gate_up_proj", FlopGroup::experts, tokens,
                                  inputs * Fs, H, moe_layers));
         products.push_back(
             dense("shared_experts.down_proj", FlopGroup::experts, tokens, H, Fs, moe_layers));
+        if (moe.shared_expert_gate) {
+            products.push_back(
+                dense("shared_experts.gate", FlopGroup::experts, tokens, 1, H, moe_layers));
+        }
     }
 }
 
 /// Whether recomputing a block has to run this product again: the block's last product is not
 /// needed by its own backward (its output is the next block's saved input), unless a norm or expert
-/// weighting reads it.
+/// weighting reads it. Where attention and FFN read the same input, that holds for both.
 bool recomputed_with_block(const MatrixProduct& product, const ModelConfig& config) {
     if (product.group == FlopGroup::lm_head) return false;
     const bool output_unused = config.norm_position == model::NormPosition::pre;
-    return !(product.name == "ffn.down_proj" && output_unused);
+    const bool is_last = product.name == "ffn.down_proj" ||
+                         (config.parallel_residual && product.name == "attention.o_proj");
+    return !(is_last && output_unused);
 }
 
 /// The core product as it is executed: forward with the pairs that the tiles of the backend visit
@@ -174,7 +314,8 @@ ExecutedCore executed_core(const MatrixProduct& ideal, const ModelConfig& config
     const bool scores = ideal.name == "attention.scores";
     ExecutedCore core{ideal, ideal};
     core.backward.pass = Pass::backward;
-    if (config.sliding_window) {  // planned, not executed: the ideal count is used
+    // Planned, not executed: the ideal count is used.
+    if (config.index_heads > 0 || config.chunked_windows) {
         const bool fused = execution.attention_backend != AttentionBackend::manual;
         core.backward.multiply_adds *= scores && fused ? 3 : 2;
         return core;
@@ -183,7 +324,8 @@ ExecutedCore executed_core(const MatrixProduct& ideal, const ModelConfig& config
     const auto width = static_cast<std::uint64_t>(scores ? widths.query_key : widths.value);
     const std::int64_t S = execution.sequence_length;
     const std::int64_t kernel_width = widths.query_key == widths.value ? widths.value : 0;
-    const CorePairs pairs = core_pairs(execution, kernel_width, S, S, true);
+    const std::int64_t window = ideal.window < S ? ideal.window : 0;
+    const CorePairs pairs = core_pairs(execution, kernel_width, S, S, true, window);
     core.forward.multiply_adds = width * (scores ? pairs.forward_scores : pairs.forward_values);
     core.backward.multiply_adds = width * (scores ? pairs.backward_scores : pairs.backward_values);
     return core;
@@ -197,9 +339,17 @@ std::vector<MatrixProduct> forward_products(const ModelConfig& config, std::int6
     products.reserve(16);
     const std::int64_t tokens = batch * sequence_length;
     add_attention(products, config, batch, sequence_length, mask);
+    add_recurrence(products, config, tokens);
     add_ffn(products, config, tokens);
-    products.push_back(
-        dense("lm_head", FlopGroup::lm_head, tokens, config.vocab_size, config.hidden_size, 1));
+    add_alternating_updates(products, config, tokens);
+    const std::int64_t width = config.vocabulary_width();
+    if (width != config.hidden_size) {
+        products.push_back(dense("embedding.project_in", FlopGroup::lm_head, tokens,
+                                 config.hidden_size, width, 1));
+        products.push_back(dense("embedding.project_out", FlopGroup::lm_head, tokens, width,
+                                 config.hidden_size, 1));
+    }
+    products.push_back(dense("lm_head", FlopGroup::lm_head, tokens, config.vocab_size, width, 1));
     return products;
 }
 
@@ -258,7 +408,7 @@ namespace {
 /// 2 * 3 * L * a * (d_qk + d_v) * S, which is 12 L a d S for equal widths.
 double full_attention_per_token(const ModelConfig& config, std::int64_t sequence_length) {
     const HeadWidths widths = head_widths(config);
-    return 6.0 * static_cast<double>(config.num_hidden_layers) *
+    return 6.0 * static_cast<double>(config.num_attention_layers()) *
            static_cast<double>(config.num_attention_heads) *
            static_cast<double>(widths.query_key + widths.value) *
            static_cast<double>(sequence_length);
@@ -349,17 +499,21 @@ ElementwiseWork elementwise_work_per_token(const ModelConfig& config,
         config.mla ? static_cast<double>(config.mla->qk_rope_head_dim) * (a + 1)
                    : static_cast<double>(config.query_width() + config.key_value_width());
     double ffn_width = 0;
-    const auto moe_layers = static_cast<double>(config.num_moe_layers());
-    ffn_width += (L - moe_layers) * static_cast<double>(config.intermediate_size);
+    ffn_width += static_cast<double>(config.num_dense_layers()) *
+                 static_cast<double>(config.intermediate_size);
     if (config.moe) {
         ffn_width +=
-            moe_layers * static_cast<double>(config.moe->intermediate_size) *
-            static_cast<double>(config.moe->num_experts_per_token + config.moe->num_shared_experts);
+            static_cast<double>(config.num_moe_layers()) *
+            static_cast<double>(config.moe->intermediate_size * config.moe->num_experts_per_token +
+                                config.moe->shared_width());
     }
+    const auto attention_layers = static_cast<double>(config.num_attention_layers());
     ElementwiseWork work;
     work.norms = norm * H * (norms_per_block * L + 1);
-    work.rope = config.position_encoding == model::PositionEncoding::rope ? 3.0 * rotated * L : 0.0;
-    work.softmax = 5.0 * a * static_cast<double>(sequence_length) * L;
+    work.rope = config.position_encoding == model::PositionEncoding::rope
+                    ? 3.0 * rotated * attention_layers
+                    : 0.0;
+    work.softmax = 5.0 * a * static_cast<double>(sequence_length) * attention_layers;
     work.activation = activation * ffn_width;
     work.residual = 2.0 * H * L;
     work.cross_entropy = 5.0 * static_cast<double>(config.vocab_size);
@@ -387,10 +541,19 @@ bool flops_are_countable(const ModelConfig& config, std::int64_t batch,
             L * B * S * ranks * (H + heads * static_cast<double>(widths.query_key + widths.value));
     }
     if (config.moe) {
-        const auto experts =
-            static_cast<double>(config.moe->num_experts + config.moe->num_shared_experts);
+        const double routed = static_cast<double>(config.moe->num_experts) *
+                              static_cast<double>(config.moe->intermediate_size);
         multiply_adds +=
-            L * B * S * H * 3.0 * experts * static_cast<double>(config.moe->intermediate_size);
+            L * B * S * H * 3.0 * (routed + static_cast<double>(config.moe->shared_width()) + 1);
+    }
+    if (config.recurrence) {
+        const model::Recurrence& mixer = *config.recurrence;
+        multiply_adds +=
+            L * B * S *
+            (H * static_cast<double>(mixer.input_width() + mixer.inner_width()) +
+             static_cast<double>(mixer.inner_width()) *
+                 static_cast<double>(3 * mixer.state_size + 2 * mixer.time_step_rank + 2) +
+             static_cast<double>(mixer.conv_channels()) * static_cast<double>(mixer.conv_kernel));
     }
     return 2.0 * 5.0 * multiply_adds <
            std::ldexp(1.0, 63);  // five passes at most: forward, backward, recompute

@@ -132,12 +132,30 @@ private:
         }
     }
 
-    void add_layers(std::int64_t layers, bool moe) {
-        if (layers == 0) return;
-        for (Buffer buffer : layer_activations(config_, execution_, moe)) {
+    void add_layers(const model::LayerKind& kind, std::int64_t layers) {
+        for (Buffer buffer : layer_activations(config_, execution_, kind)) {
             buffer.count = layers;
             plan_.buffers.push_back(buffer);
         }
+    }
+
+    /// Kinds of layers with the same activations, in the order of the plan: dense ones first.
+    [[nodiscard]] std::vector<std::pair<model::LayerKind, std::int64_t>> kinds() const {
+        std::vector<std::pair<model::LayerKind, std::int64_t>> kinds;
+        for (const model::LayerGroup& group : config_.layer_groups()) {
+            const auto same = std::find_if(kinds.begin(), kinds.end(), [&](const auto& entry) {
+                return entry.first.has_tensors_of(group.kind);
+            });
+            if (same == kinds.end()) {
+                kinds.emplace_back(group.kind, group.count());
+            } else {
+                same->second += group.count();
+            }
+        }
+        std::stable_partition(kinds.begin(), kinds.end(), [](const auto& entry) {
+            return entry.first.ffn != model::FfnKind::mixture;
+        });
+        return kinds;
     }
 
     void add_inputs_and_activations() {
@@ -148,12 +166,13 @@ private:
         if (execution_.device == DeviceKind::cuda &&
             config_.position_encoding == model::PositionEncoding::rope) {
             // Cosine and sine of every position and frequency.
-            add_elements(BufferId::rope_table, Lifetime::persistent,
-                         static_cast<std::uint64_t>(execution_.sequence_length * config_.head_dim));
+            const bool has_local = config_.local_rope_theta && config_.num_window_layers() > 0;
+            add_elements(
+                BufferId::rope_table, Lifetime::persistent,
+                static_cast<std::uint64_t>(execution_.sequence_length * config_.rotary_dim()),
+                has_local ? 2 : 1);
         }
-        const std::int64_t moe_layers = config_.num_moe_layers();
-        add_layers(config_.num_hidden_layers - moe_layers, false);
-        add_layers(moe_layers, true);
+        for (const auto& [kind, layers] : kinds()) add_layers(kind, layers);
         add_elements(BufferId::final_norm_input, Lifetime::step, row);
         add_elements(BufferId::final_norm_output, Lifetime::step, row);
         const std::uint64_t statistics =
@@ -171,23 +190,22 @@ private:
             static_cast<std::uint64_t>(loss_chunk_tokens(execution_, config_.vocab_size));
         add_elements(BufferId::logits, Lifetime::loss,
                      chunk * static_cast<std::uint64_t>(config_.vocab_size));
+        if (config_.final_logit_soft_cap) {
+            add_elements(BufferId::logits_capped, Lifetime::loss,
+                         chunk * static_cast<std::uint64_t>(config_.vocab_size));
+        }
         add_elements(BufferId::losses, Lifetime::loss, tokens);
     }
 
-    /// Working set and scratch of the larger kind of block.
+    /// Working set and scratch of the largest kind of block.
     void add_scratch() {
-        const auto transients = [&](bool moe) {
-            std::vector<Buffer> buffers = working_activations(config_, execution_, moe);
-            const std::vector<Buffer> scratch = block_scratch(config_, execution_, moe);
+        std::vector<Buffer> largest;
+        for (const auto& [kind, layers] : kinds()) {
+            std::vector<Buffer> buffers = working_activations(config_, execution_, kind);
+            const std::vector<Buffer> scratch = block_scratch(config_, execution_, kind);
             buffers.insert(buffers.end(), scratch.begin(), scratch.end());
-            return buffers;
-        };
-        const bool any_moe = config_.num_moe_layers() > 0;
-        const bool any_dense = config_.num_moe_layers() < config_.num_hidden_layers;
-        std::vector<Buffer> largest = transients(any_moe);
-        if (any_moe && any_dense) {
-            std::vector<Buffer> dense = transients(false);
-            if (sum(dense) > sum(largest)) largest = std::move(dense);
+            // Of two of one size the mixture is kept.
+            if (largest.empty() || sum(buffers) >= sum(largest)) largest = std::move(buffers);
         }
         plan_.buffers.insert(plan_.buffers.end(), largest.begin(), largest.end());
     }
@@ -331,10 +349,16 @@ bool memory_is_countable(const ModelConfig& config, const Execution& execution) 
     }
     if (config.moe) {
         width += static_cast<double>(config.moe->num_experts) +
-                 static_cast<double>(config.moe->num_experts_per_token +
-                                     config.moe->num_shared_experts) *
+                 static_cast<double>(config.moe->num_experts_per_token) *
                      (4.0 * static_cast<double>(config.hidden_size) +
-                      6.0 * static_cast<double>(config.moe->intermediate_size));
+                      6.0 * static_cast<double>(config.moe->intermediate_size)) +
+                 6.0 * static_cast<double>(config.moe->shared_width());
+    }
+    if (config.recurrence) {
+        width += 16.0 * static_cast<double>(config.recurrence->inner_width()) +
+                 8.0 * static_cast<double>(config.recurrence->key_width()) +
+                 static_cast<double>(config.recurrence->inner_width()) *
+                     static_cast<double>(config.recurrence->state_size);
     }
     const double bytes =
         4.0 * tokens * (width * (layers + 2.0) + static_cast<double>(config.vocab_size));

@@ -16,10 +16,10 @@ namespace {
 using Keys = std::span<const std::string_view>;
 
 /// Of every class, and ours that are about the run and not about the block.
-constexpr std::array<std::string_view, 10> kCommon = {
+constexpr std::array<std::string_view, 11> kCommon = {
     "model_type",        "architectures",       "arch_preset", "hidden_size",
     "num_hidden_layers", "num_attention_heads", "vocab_size",  "tie_word_embeddings",
-    "dropout",           "use_flash_attention"};
+    "dropout",           "use_flash_attention", "class_keys"};
 /// Classes that read rotary keys: all but gpt2, bloom and mpt.
 constexpr std::array<std::string_view, 8> kRotary = {
     "intermediate_size", "max_position_embeddings", "hidden_act",  "rope_theta",
@@ -72,21 +72,19 @@ Keys keys_of_naming(TensorNaming naming) {
         case TensorNaming::mixtral: return kMixtral;
         case TensorNaming::qwen3_moe: return kQwenExperts;
         case TensorNaming::deepseek: return kDeepSeek;
-        case TensorNaming::llama:
-        case TensorNaming::phi3: return {};
+        default: return {};
     }
-    return {};
 }
 
 bool has_key(const Family& family, std::string_view key) {
-    if (is_in(kCommon, key) || is_in(keys_of_naming(family.naming), key)) return true;
+    if (is_in(kCommon, key) || is_in(family.keys, key)) return true;
+    if (is_in(keys_of_naming(family.naming), key)) return true;
     const bool rotary = family.position_encoding == PositionEncoding::rope;
     if (rotary && is_in(kRotary, key)) return true;
     if (!family.fused_heads && is_in(kLlama, key)) return true;
     if (key == "attention_bias") return family.reads_attention_bias;
     if (key == "mlp_bias") return family.reads_mlp_bias;
-    if (key == "moe_intermediate_size")
-        return family.has_experts && family.naming != TensorNaming::mixtral;
+    if (key == "moe_intermediate_size") return family.has_experts && !family.experts_have_ffn_width;
     if (family.has_latent_attention && is_in(kLatent, key)) return true;
     if (family.model_type.starts_with("gemma") && is_in(kGemma, key)) return true;
     return family.model_type.starts_with("qwen") && is_in(kQwen, key);
@@ -108,32 +106,23 @@ bool is_required(const Family& family, std::string_view key) {
     return key == "intermediate_size" && family.ffn_type == FfnType::swiglu;
 }
 
-struct ClassSizes {
-    std::string_view model_type;
-    std::int64_t layers = 0;
-    std::int64_t hidden = 0;
-    std::int64_t heads = 0;
-    std::int64_t ffn = 0;  ///< 0: derived
-    std::int64_t vocabulary = 0;
-    std::int64_t positions = 0;
-};
-
-constexpr std::array<ClassSizes, 14> kClassSizes = {{
-    {"llama", 32, 4096, 32, 11008, 32000, 2048},
-    {"mistral", 32, 4096, 32, 14336, 32000, 131072},
-    {"qwen2", 32, 4096, 32, 22016, 151936, 32768},
-    {"qwen3", 32, 4096, 32, 22016, 151936, 32768},
-    {"olmo2", 32, 4096, 32, 11008, 50304, 2048},
-    {"phi3", 32, 3072, 32, 8192, 32064, 4096},
-    {"gemma", 28, 3072, 16, 24576, 256000, 8192},
-    {"gemma2", 26, 2304, 8, 9216, 256000, 8192},
-    {"gemma3_text", 26, 2304, 8, 9216, 262208, 131072},
-    {"mixtral", 32, 4096, 32, 14336, 32000, 131072},
-    {"gpt2", 12, 768, 12, 0, 50257, 1024},
-    {"mpt", 24, 2048, 16, 0, 50368, 2048},
-    {"gpt_neox", 44, 6144, 64, 24576, 50432, 2048},
-    {"qwen3_moe", 24, 2048, 32, 6144, 151936, 32768},
-}};
+/// Into the object that a file written by this project has of them, whose values count.
+void add_class_keys(config::Value::Object& kept, config::Value::Object of_class) {
+    const auto given = std::find_if(kept.begin(), kept.end(), [](const config::Member& member) {
+        return member.key == "class_keys" && member.value.is_object();
+    });
+    if (given == kept.end()) {
+        const config::SourceLocation place = of_class.front().key_location;
+        kept.push_back({"class_keys", place, config::Value(std::move(of_class), place)});
+        return;
+    }
+    for (const config::Member& member : given->value.as_object()) {
+        std::erase_if(of_class,
+                      [&](const config::Member& other) { return other.key == member.key; });
+        of_class.push_back(member);
+    }
+    given->value = config::Value(std::move(of_class), given->value.location());
+}
 
 }  // namespace
 
@@ -148,6 +137,11 @@ OwnKeys own_keys_of(const config::Value& object) {
         return field.info.ignored ||
                (has_key(*family, key) && !is_overwritten(*family, field, key, object));
     };
+    // How transformers writes that there is no window.
+    const auto is_no_window = [&](const config::Member& member) {
+        return member.key == "sliding_window" && family->window == WindowRule::opt_in_all &&
+               member.value.is_integer() && member.value.as_integer() == 0;
+    };
     std::vector<const config::Field*> given;
     for (const config::Member& member : object.as_object()) {
         const config::Field* field = section.find(member.key);
@@ -156,14 +150,24 @@ OwnKeys own_keys_of(const config::Value& object) {
     }
     OwnKeys result;
     config::Value::Object kept;
+    config::Value::Object of_class;
     for (const config::Member& member : object.as_object()) {
+        if (is_no_window(member)) continue;
         const config::Field* field = section.find(member.key);
+        // A list of one value a layer is for the class to read.
+        const bool is_list = member.value.is_array() && member.key == "intermediate_size";
+        const bool in_schema = field != nullptr && !field->info.ignored && !is_list;
+        if (is_in(family->keys, member.key) && !in_schema) {
+            of_class.push_back(member);
+            continue;
+        }
         const bool own = field == nullptr || is_own(*field, member.key);
         const bool stands_in = !own && is_required(*family, field->info.key) &&
                                std::find(given.begin(), given.end(), field) == given.end();
         if (stands_in) given.push_back(field);
         (own || stands_in ? kept : result.foreign).push_back(member);
     }
+    if (!of_class.empty()) add_class_keys(kept, std::move(of_class));
     result.object = config::Value(std::move(kept), object.location());
     return result;
 }
@@ -178,22 +182,18 @@ std::string_view spelling_of(std::string_view model_type, const config::Field& f
 }
 
 std::vector<ClassDefault> class_defaults(std::string_view model_type) {
-    const auto* const found =
-        std::find_if(kClassSizes.begin(), kClassSizes.end(),
-                     [&](const ClassSizes& sizes) { return sizes.model_type == model_type; });
-    if (found == kClassSizes.end()) return {};
-    std::vector<ClassDefault> defaults = {{"num_hidden_layers", found->layers},
-                                          {"hidden_size", found->hidden},
-                                          {"num_attention_heads", found->heads},
-                                          {"vocab_size", found->vocabulary},
-                                          {"max_position_embeddings", found->positions}};
-    if (found->ffn > 0) defaults.push_back({"intermediate_size", found->ffn});
-    if (model_type == "mixtral") defaults.push_back({"num_local_experts", 8});
-    if (model_type == "qwen3_moe") {
-        defaults.push_back({"num_experts", 128});
-        defaults.push_back({"moe_intermediate_size", 768});
-    }
-    if (model_type == "mistral") defaults.push_back({"sliding_window", 4096});
+    const Family* family = find_family(model_type);
+    if (family == nullptr || family->sizes.layers == 0) return {};
+    const ClassSizes& sizes = family->sizes;
+    std::vector<ClassDefault> defaults = {
+        {"num_hidden_layers", sizes.layers},
+        {"hidden_size", sizes.hidden},
+        {"vocab_size", sizes.vocabulary},
+        {"max_position_embeddings", family->max_position_embeddings}};
+    if (sizes.heads > 0) defaults.push_back({"num_attention_heads", sizes.heads});
+    if (sizes.ffn > 0) defaults.push_back({"intermediate_size", sizes.ffn});
+    defaults.insert(defaults.end(), family->defaults.begin(), family->defaults.end());
+    if (family->sliding_window > 0) defaults.push_back({"sliding_window", family->sliding_window});
     return defaults;
 }
 

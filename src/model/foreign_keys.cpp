@@ -165,4 +165,22 @@ bool would_change_the_count(const config::Member& foreign, const ModelConfig& co
                     changes_experts(*keys, config));
 }
 
+bool names_unmodelled_part(std::string_view key, const config::Value& value) {
+    constexpr std::array<std::string_view, 16> parts = {
+        "router",       "mixer",         "mamba",      "ssm",
+        "recurren",     "linear_attn",   "linear_att", "attention_cla",
+        "attn_class",   "attention_typ", "attn_type",  "attention_v",
+        "attn_variant", "indexer",       "short_conv", "custom_attention"};
+    // Of training and of kernels.
+    constexpr std::array<std::string_view, 12> harmless = {
+        "loss",  "coef",   "jitter", "dropout", "implementation", "dtype",
+        "noise", "logits", "bias",   "scal",    "kernel",         "norm_topk"};
+    if (!has_any_word(key, parts) || has_any_word(key, harmless)) return false;
+    if (value.is_bool()) return value.as_bool();
+    if (value.is_number()) return value.as_number() != 0;
+    if (value.is_string()) return !value.as_string().empty();
+    if (value.is_array()) return !value.as_array().empty();
+    return value.is_object() && !value.as_object().empty();
+}
+
 }  // namespace isoflop::model

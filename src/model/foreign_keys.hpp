@@ -17,4 +17,9 @@ namespace isoflop::model {
 /// nothing.
 [[nodiscard]] bool would_change_the_count(const config::Member& foreign, const ModelConfig& config);
 
+/// Whether a key that the class of a known type does not have is about a part of its layers that
+/// nothing here models: another attention, a second router. Its figures would be those of another
+/// model.
+[[nodiscard]] bool names_unmodelled_part(std::string_view key, const config::Value& value);
+
 }  // namespace isoflop::model

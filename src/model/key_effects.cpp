@@ -98,12 +98,13 @@ std::vector<std::string> assumed_sizes(const ModelKeys& keys, const ModelConfig&
     size("num_hidden_layers", keys.num_hidden_layers, config.num_hidden_layers);
     size("hidden_size", keys.hidden_size, config.hidden_size);
     size("num_attention_heads", keys.num_attention_heads, config.num_attention_heads);
-    if (!config.mla) {
+    if (!config.mla && config.num_attention_layers() > 0) {
         size("num_key_value_heads", keys.num_key_value_heads, config.num_key_value_heads);
         if (config.head_dim * config.num_attention_heads != config.hidden_size)
             size("head_dim", keys.head_dim, config.head_dim);
     }
-    size("intermediate_size", keys.intermediate_size, config.intermediate_size);
+    if (config.num_dense_layers() > 0)
+        size("intermediate_size", keys.intermediate_size, config.intermediate_size);
     size("vocab_size", keys.vocab_size, config.vocab_size);
     if (!keys.n_ctx)
         size("max_position_embeddings", keys.max_position_embeddings,

@@ -18,7 +18,7 @@ struct GptNames {
     Names ffn_up;
     Names ffn_down;
     Names final_norm;
-    std::string_view lm_head;
+    Names lm_head;
     bool inputs_are_rows = false;
 };
 
@@ -34,7 +34,7 @@ constexpr GptNames kGpt2 = {
     .ffn_up = {"mlp.c_fc.weight", "mlp.c_fc.bias"},
     .ffn_down = {"mlp.c_proj.weight", "mlp.c_proj.bias"},
     .final_norm = {"transformer.ln_f.weight", "transformer.ln_f.bias"},
-    .lm_head = "lm_head.weight",
+    .lm_head = {"lm_head.weight", {}},
     .inputs_are_rows = true,
 };
 
@@ -50,7 +50,7 @@ constexpr GptNames kMpt = {
     .ffn_up = {"ffn.up_proj.weight", "ffn.up_proj.bias"},
     .ffn_down = {"ffn.down_proj.weight", "ffn.down_proj.bias"},
     .final_norm = {"transformer.norm_f.weight", "transformer.norm_f.bias"},
-    .lm_head = "lm_head.weight",
+    .lm_head = {"lm_head.weight", {}},
 };
 
 constexpr GptNames kGptNeox = {
@@ -65,7 +65,7 @@ constexpr GptNames kGptNeox = {
     .ffn_up = {"mlp.dense_h_to_4h.weight", "mlp.dense_h_to_4h.bias"},
     .ffn_down = {"mlp.dense_4h_to_h.weight", "mlp.dense_4h_to_h.bias"},
     .final_norm = {"gpt_neox.final_layer_norm.weight", "gpt_neox.final_layer_norm.bias"},
-    .lm_head = "embed_out.weight",
+    .lm_head = {"embed_out.weight", {}},
 };
 
 constexpr GptNames kBloom = {
@@ -81,11 +81,31 @@ constexpr GptNames kBloom = {
     .ffn_up = {"mlp.dense_h_to_4h.weight", "mlp.dense_h_to_4h.bias"},
     .ffn_down = {"mlp.dense_4h_to_h.weight", "mlp.dense_4h_to_h.bias"},
     .final_norm = {"transformer.ln_f.weight", "transformer.ln_f.bias"},
-    .lm_head = "lm_head.weight",
+    .lm_head = {"lm_head.weight", {}},
 };
 
-const GptNames& names_of(TensorNaming naming) {
+/// A linear layer where GPT-2 has its transposed Conv1D.
+constexpr GptNames gpt_bigcode_names() {
+    GptNames names = kGpt2;
+    names.inputs_are_rows = false;
+    return names;
+}
+constexpr GptNames kGptBigcode = gpt_bigcode_names();
+
+constexpr GptNames falcon_names() {
+    GptNames names = kBloom;
+    names.embedding_norm = {};
+    return names;
+}
+constexpr GptNames kFalcon = falcon_names();
+/// With a norm for each branch (new_decoder_architecture).
+constexpr Names kFalconAttentionNorm = {"ln_attn.weight", "ln_attn.bias"};
+constexpr Names kFalconFfnNorm = {"ln_mlp.weight", "ln_mlp.bias"};
+
+const GptNames& gpt_names_of(TensorNaming naming) {
     switch (naming) {
+        case TensorNaming::gpt_bigcode: return kGptBigcode;
+        case TensorNaming::falcon: return kFalcon;
         case TensorNaming::mpt: return kMpt;
         case TensorNaming::gpt_neox: return kGptNeox;
         case TensorNaming::bloom: return kBloom;
@@ -96,7 +116,7 @@ const GptNames& names_of(TensorNaming naming) {
 }  // namespace
 
 void build_gpt_ends(const ModelConfig& config, ParameterLayout& layout) {
-    const GptNames& names = names_of(config.naming);
+    const GptNames& names = gpt_names_of(config.naming);
     layout.embedding.reserve(4);
     add_embedding(layout.embedding, names.token_embedding, config.vocab_size,
                   Component::token_embedding, config);
@@ -111,12 +131,14 @@ void build_gpt_ends(const ModelConfig& config, ParameterLayout& layout) {
 }
 
 BlockLayout gpt_block(const ModelConfig& config) {
-    const GptNames& names = names_of(config.naming);
+    const GptNames& names = gpt_names_of(config.naming);
     const std::int64_t hidden = config.hidden_size;
     BlockLayout block{.prefix = names.block_prefix, .layers = {}, .tensors = {}};
     Tensors& tensors = block.tensors;
     tensors.reserve(12);
-    add_norm(tensors, names.first_norm, config);
+    const bool two_falcon_norms =
+        config.naming == TensorNaming::falcon && config.parallel_residual && !config.shared_norm;
+    add_norm(tensors, two_falcon_norms ? kFalconAttentionNorm : names.first_norm, config);
     add_linear(tensors, names.qkv,
                {.outputs = config.query_width() + 2 * config.key_value_width(),
                 .inputs = hidden,
@@ -127,7 +149,8 @@ BlockLayout gpt_block(const ModelConfig& config) {
                 .inputs = config.attention_output_width(),
                 .has_bias = config.attention_output_bias,
                 .inputs_are_rows = names.inputs_are_rows});
-    add_norm(tensors, names.second_norm, config);
+    if (!config.shared_norm)
+        add_norm(tensors, two_falcon_norms ? kFalconFfnNorm : names.second_norm, config);
     add_linear(tensors, names.ffn_up,
                {.outputs = config.intermediate_size,
                 .inputs = hidden,

@@ -26,6 +26,7 @@ struct Linear {
     bool has_bias = false;
     std::int64_t copies = 1;       ///< experts with this map
     bool inputs_are_rows = false;  ///< stored transposed: GPT-2's Conv1D
+    bool stacked = false;          ///< the copies are one tensor
 };
 
 inline void add_linear(Tensors& tensors, const Names& names, const Linear& linear) {
@@ -35,12 +36,14 @@ inline void add_linear(Tensors& tensors, const Names& names, const Linear& linea
                        .shape = {rows, columns},
                        .component = linear.component,
                        .is_matmul = true,
-                       .copies = linear.copies});
+                       .copies = linear.copies,
+                       .stacked = linear.stacked});
     if (!linear.has_bias) return;
     tensors.push_back({.name = names.bias,
                        .shape = {linear.outputs, 0},
                        .component = linear.component,
-                       .copies = linear.copies});
+                       .copies = linear.copies,
+                       .stacked = linear.stacked});
 }
 
 inline void add_vector(Tensors& tensors, std::string_view name, std::int64_t width,
@@ -61,22 +64,38 @@ inline void add_embedding(Tensors& tensors, std::string_view name, std::int64_t 
     tensors.push_back({.name = name, .shape = {rows, config.hidden_size}, .component = component});
 }
 
-inline void add_head(Tensors& tensors, std::string_view name, const ModelConfig& config) {
-    if (config.tie_word_embeddings) return;
-    add_linear(tensors, {name, {}},
+/// A tied head keeps a bias of its own where the family has one.
+inline void add_head(Tensors& tensors, const Names& names, const ModelConfig& config) {
+    if (config.tie_word_embeddings) {
+        if (config.lm_head_bias)
+            add_vector(tensors, names.bias, config.vocab_size, Component::lm_head);
+        return;
+    }
+    add_linear(tensors, names,
                {.outputs = config.vocab_size,
-                .inputs = config.hidden_size,
-                .component = Component::lm_head});
+                .inputs = config.vocabulary_width(),
+                .component = Component::lm_head,
+                .has_bias = config.lm_head_bias});
 }
 
-/// Fills embedding, head and the tensors of one block (dense or mixture) in the naming of the LLaMA
-/// family: llama, phi3, mixtral, qwen3_moe, deepseek, and the custom blocks of this project.
-void build_llama_ends(const ModelConfig& config, ParameterLayout& layout);
-[[nodiscard]] BlockLayout llama_block(const ModelConfig& config, bool is_moe);
-/// The feed-forward part of a LLaMA-family block.
-void add_llama_ffn(Tensors& tensors, const ModelConfig& config, bool is_moe);
+struct TensorNames;
 
-/// The same for gpt2, mpt, gpt_neox and bloom.
+/// Fills embedding, head and the tensors of one kind of layer, named as tensor_names.hpp says: all
+/// but the GPT family, and the custom blocks of this project.
+void build_llama_ends(const ModelConfig& config, ParameterLayout& layout);
+[[nodiscard]] BlockLayout llama_block(const ModelConfig& config, const LayerKind& kind);
+/// The feed-forward part of such a layer.
+void add_llama_ffn(Tensors& tensors, const ModelConfig& config, const LayerKind& kind);
+/// Linear attention, a state space or a convolution.
+void add_recurrence(Tensors& tensors, const ModelConfig& config);
+
+/// The scorer of DeepSeek-V3.2's sparse attention.
+void add_indexer(Tensors& tensors, const ModelConfig& config);
+/// The streams, low-rank residuals and embeddings of each layer of Gemma-3n.
+void add_alternating_updates(Tensors& tensors, const ModelConfig& config);
+void add_alternating_ends(Tensors& embedding, const ModelConfig& config);
+
+/// The same for gpt2, mpt, gpt_neox, bloom, gpt_bigcode and falcon.
 void build_gpt_ends(const ModelConfig& config, ParameterLayout& layout);
 [[nodiscard]] BlockLayout gpt_block(const ModelConfig& config);
 

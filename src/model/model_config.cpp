@@ -52,8 +52,10 @@ std::string check_experts(const ModelConfig& config) {
         {"num_experts_per_tok", moe.num_experts_per_token, 1, moe.num_experts},
         {"moe_intermediate_size", moe.intermediate_size, 1, limits::kWidth},
         {"n_shared_experts", moe.num_shared_experts, 0, limits::kExperts},
+        {"shared_expert_intermediate_size", moe.shared_intermediate_size, 0, limits::kWidth},
         {"first_k_dense_replace", moe.first_dense_layers, 0, limits::kLayers},
         {"moe_layer_freq", moe.layer_frequency, 1, limits::kLayers},
+        {"moe_latent_size", moe.latent_size, 0, limits::kWidth},
     };
     for (const SizeRule& rule : rules) {
         if (std::string message = check(rule); !message.empty()) return message;
@@ -76,6 +78,9 @@ std::string check_latent_attention(const ModelConfig& config) {
         {"qk_nope_head_dim", mla.qk_nope_head_dim, 1, limits::kHeadDim},
         {"qk_rope_head_dim", mla.qk_rope_head_dim, 1, limits::kHeadDim},
         {"v_head_dim", mla.v_head_dim, 1, limits::kHeadDim},
+        {"index_n_heads", config.index_heads, 0, limits::kHeads},
+        {"index_head_dim", config.index_head_dim, 0, limits::kHeadDim},
+        {"index_topk", config.index_top_k, 0, limits::kPositions},
     };
     for (const SizeRule& rule : rules) {
         if (std::string message = check(rule); !message.empty()) return message;
@@ -89,6 +94,36 @@ std::string check_latent_attention(const ModelConfig& config) {
     return {};
 }
 
+std::string check_layers(const ModelConfig& config) {
+    for (const LayerKind& kind : config.layers) {
+        if (kind.ffn == FfnKind::mixture && !config.moe)
+            return "num_experts is needed, as the list of layers has mixtures of experts";
+    }
+    return {};
+}
+
+std::string check_recurrence(const ModelConfig& config) {
+    if (!config.recurrence) return {};
+    const Recurrence& mixer = *config.recurrence;
+    const SizeRule rules[] = {
+        {"heads of the recurrence", mixer.num_heads, 1, limits::kHeads},
+        {"head width of the recurrence", mixer.head_dim, 1, limits::kWidth},
+        {"groups of the recurrence", mixer.num_groups, 1, limits::kHeads},
+        {"state size of the recurrence", mixer.state_size, 0, limits::kWidth},
+        {"kernel of the convolution", mixer.conv_kernel, 0, limits::kWidth},
+        {"time step rank", mixer.time_step_rank, 0, limits::kWidth},
+    };
+    for (const SizeRule& rule : rules) {
+        if (std::string message = check(rule); !message.empty()) return message;
+    }
+    if (mixer.inner_width() > limits::kHeadWidth || mixer.key_width() > limits::kHeadWidth) {
+        return fmt::format("the recurrence must be at most {} wide; found {} x {} and {} x {}",
+                           limits::kHeadWidth, mixer.num_heads, mixer.head_dim, mixer.num_groups,
+                           mixer.state_size);
+    }
+    return {};
+}
+
 std::string check_divisions(const ModelConfig& config) {
     if (config.num_attention_heads % config.num_key_value_heads != 0) {
         return fmt::format(
@@ -96,7 +131,9 @@ std::string check_divisions(const ModelConfig& config) {
             config.num_attention_heads, config.num_key_value_heads);
     }
     const bool rotary = config.mla || config.position_encoding == PositionEncoding::rope;
-    if (rotary && (config.rotary_dim() % 2 != 0 || config.rotary_dim() == 0)) {
+    // A share of a head may give an odd number, which transformers rounds up.
+    const bool odd = config.rotary_fraction == 1 && config.rotary_dim() % 2 != 0;
+    if (rotary && (odd || config.rotary_dim() == 0)) {
         return fmt::format(
             "{} must give an even number of rotated values, as rotary encoding turns "
             "pairs; found {} of {} values rotated",
@@ -112,8 +149,9 @@ double parameter_bound(const ModelConfig& config) {
     const double hidden = real(config.hidden_size);
     double ffn = 3 * hidden * real(config.intermediate_size);
     if (config.moe) {
-        const double experts = real(config.moe->num_experts + config.moe->num_shared_experts);
-        ffn = std::max(ffn, (3 * real(config.moe->intermediate_size) + 2) * hidden * experts);
+        const double routed = real(config.moe->num_experts);
+        const double width = 3 * real(config.moe->intermediate_size) + 2;
+        ffn = std::max(ffn, hidden * (width * routed + 3 * real(config.moe->shared_width())));
     }
     double attention = 2 * hidden * real(config.query_width() + config.key_value_width());
     if (config.mla) {
@@ -122,9 +160,27 @@ double parameter_bound(const ModelConfig& config) {
         const double heads = real(config.query_width() + config.attention_output_width());
         attention = 2 * (hidden + rank) * heads + 2 * hidden * rank;
     }
+    if (config.recurrence) {
+        const Recurrence& mixer = *config.recurrence;
+        attention += hidden * (5 * real(mixer.inner_width()) + 4 * real(mixer.key_width()) +
+                               2 * real(mixer.num_heads)) +
+                     real(mixer.inner_width()) *
+                         (2 * real(mixer.time_step_rank) + 3 * real(mixer.state_size) + 16);
+    }
+    if (config.attention_gate) attention *= 2;
+    attention += real(config.index_heads) * real(config.index_head_dim) *
+                 real(config.mla ? config.mla->q_lora_rank.value_or(1) : 0);
+    double streams = 0;
+    if (config.alternating_updates) {
+        const AlternatingUpdates& updates = *config.alternating_updates;
+        streams = real(updates.num_streams) * hidden * (2 * hidden + 8) +
+                  real(config.num_hidden_layers) * real(updates.hidden_size_per_layer) *
+                      (real(updates.vocab_size_per_layer) + hidden);
+        attention += 2 * hidden * real(updates.laurel_rank + updates.hidden_size_per_layer);
+    }
     const double embeddings =
         hidden * (2 * real(config.vocab_size) + real(config.max_position_embeddings));
-    return embeddings + real(config.num_hidden_layers) * (attention + ffn + 16 * hidden);
+    return embeddings + streams + real(config.num_hidden_layers) * (attention + ffn + 16 * hidden);
 }
 
 }  // namespace
@@ -143,7 +199,82 @@ std::int64_t ModelConfig::attention_output_width() const {
     return num_attention_heads * (mla ? mla->v_head_dim : head_dim);
 }
 
+std::int64_t Recurrence::input_width() const {
+    switch (kind) {
+        case RecurrenceKind::mamba: return 2 * inner_width();
+        case RecurrenceKind::mamba2: return 2 * inner_width() + 2 * key_width() + num_heads;
+        case RecurrenceKind::gated_delta_net:
+            return 2 * inner_width() + 2 * key_width() + 2 * num_heads;
+        case RecurrenceKind::lightning: return 4 * inner_width();
+        case RecurrenceKind::short_convolution: return 3 * inner_width();
+    }
+    return 0;
+}
+
+std::int64_t Recurrence::conv_channels() const {
+    switch (kind) {
+        case RecurrenceKind::mamba:
+        case RecurrenceKind::short_convolution: return inner_width();
+        case RecurrenceKind::mamba2:
+        case RecurrenceKind::gated_delta_net: return inner_width() + 2 * key_width();
+        case RecurrenceKind::lightning: return 0;
+    }
+    return 0;
+}
+
+std::int64_t Recurrence::state_multiply_adds() const {
+    const std::int64_t state = inner_width() * state_size;
+    switch (kind) {
+        case RecurrenceKind::mamba:
+        case RecurrenceKind::mamba2:
+        case RecurrenceKind::lightning: return 2 * state;
+        // What the state holds for a key is read before it is replaced.
+        case RecurrenceKind::gated_delta_net: return 3 * state;
+        case RecurrenceKind::short_convolution: return 0;
+    }
+    return 0;
+}
+
+LayerKind ModelConfig::layer_kind(std::int64_t layer) const {
+    if (!layers.empty()) return layers[static_cast<std::size_t>(layer)];
+    return {.ffn = is_moe_layer(layer) ? FfnKind::mixture : FfnKind::dense,
+            .window = is_window_layer(layer)};
+}
+
+std::vector<LayerGroup> ModelConfig::layer_groups() const {
+    std::vector<LayerGroup> groups;
+    for (std::int64_t layer = 0; layer < num_hidden_layers; ++layer) {
+        const LayerKind kind = layer_kind(layer);
+        auto group = std::find_if(groups.begin(), groups.end(),
+                                  [&](const LayerGroup& other) { return other.kind == kind; });
+        if (group == groups.end()) {
+            groups.push_back({kind, {}});
+            group = std::prev(groups.end());
+        }
+        group->layers.push_back(layer);
+    }
+    return groups;
+}
+
+std::int64_t ModelConfig::num_attention_layers() const {
+    if (layers.empty()) return num_hidden_layers;
+    return std::count_if(layers.begin(), layers.end(),
+                         [](const LayerKind& kind) { return kind.attention; });
+}
+
+void ModelConfig::resize_layers(std::int64_t count) {
+    if (!layers.empty()) {
+        std::vector<LayerKind> stretched;
+        const std::int64_t given = num_hidden_layers;
+        for (std::int64_t layer = 0; layer < count; ++layer)
+            stretched.push_back(layers[static_cast<std::size_t>(layer * given / count)]);
+        layers = std::move(stretched);
+    }
+    num_hidden_layers = count;
+}
+
 bool ModelConfig::is_moe_layer(std::int64_t layer) const {
+    if (!layers.empty()) return layers[static_cast<std::size_t>(layer)].ffn == FfnKind::mixture;
     if (!moe || layer < moe->first_dense_layers) return false;
     if ((layer + moe->layer_offset) % moe->layer_frequency != 0) return false;
     const auto& dense = moe->dense_layers;
@@ -159,13 +290,24 @@ std::int64_t ModelConfig::num_moe_layers() const {
     return count;
 }
 
+std::int64_t ModelConfig::num_dense_layers() const {
+    if (layers.empty()) return num_hidden_layers - num_moe_layers();
+    return std::count_if(layers.begin(), layers.end(),
+                         [](const LayerKind& kind) { return kind.ffn == FfnKind::dense; });
+}
+
 bool ModelConfig::is_window_layer(std::int64_t layer) const {
+    if (!layers.empty()) return layers[static_cast<std::size_t>(layer)].window;
     if (!sliding_window || layer < sliding_window_first_layer) return false;
     if (full_attention_period > 0 && (layer + 1) % full_attention_period == 0) return false;
     return (layer - sliding_window_first_layer) % sliding_window_period == 0;
 }
 
 std::int64_t ModelConfig::num_window_layers() const {
+    if (!layers.empty()) {
+        return std::count_if(layers.begin(), layers.end(),
+                             [](const LayerKind& kind) { return kind.window; });
+    }
     if (!sliding_window || num_hidden_layers <= sliding_window_first_layer) return 0;
     if (full_attention_period > 0)
         return num_hidden_layers - num_hidden_layers / full_attention_period;
@@ -175,8 +317,9 @@ std::int64_t ModelConfig::num_window_layers() const {
 
 std::string find_inconsistency(const ModelConfig& config) {
     using Check = std::string (*)(const ModelConfig&);
-    for (const Check check_part : {Check{check_dense_sizes}, Check{check_experts},
-                                   Check{check_latent_attention}, Check{check_divisions}}) {
+    for (const Check check_part :
+         {Check{check_dense_sizes}, Check{check_experts}, Check{check_latent_attention},
+          Check{check_recurrence}, Check{check_layers}, Check{check_divisions}}) {
         if (std::string message = check_part(config); !message.empty()) return message;
     }
     if (const double bound = parameter_bound(config); bound > limits::kParameters) {

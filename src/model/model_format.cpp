@@ -13,6 +13,7 @@
 #include "foreign_names.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
+#include "isoflop/model/model_fields.hpp"
 
 namespace isoflop::model {
 namespace {
@@ -393,20 +394,12 @@ const config::Member* language_section(const Value& object) {
     return nullptr;
 }
 
-/// Whether the file has a key of ours under any name that its class may have.
+/// Whether the file has a key of ours under any of its names.
 bool has_field(const Rewriter& file, std::string_view key) {
-    constexpr Name kOthers[] = {{"n_layer", "num_hidden_layers"},
-                                {"n_layers", "num_hidden_layers"},
-                                {"n_embd", "hidden_size"},
-                                {"d_model", "hidden_size"},
-                                {"n_head", "num_attention_heads"},
-                                {"n_heads", "num_attention_heads"},
-                                {"n_positions", "max_position_embeddings"},
-                                {"max_seq_len", "max_position_embeddings"}};
-    if (file.find(key) != nullptr) return true;
-    return std::any_of(std::begin(kOthers), std::end(kOthers), [&](const Name& name) {
-        return name.ours == key && file.find(name.foreign) != nullptr;
-    });
+    const config::Field* field = model_schema().sections().front().find(key);
+    if (file.find(field->info.key) != nullptr) return true;
+    return std::any_of(field->info.aliases.begin(), field->info.aliases.end(),
+                       [&](std::string_view alias) { return file.find(alias) != nullptr; });
 }
 
 /// Sections hold what differs from the defaults of their class.

@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "families.hpp"
+#include "foreign_keys.hpp"
+#include "isoflop/base/printable.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/model/model_fields.hpp"
 #include "isoflop/model/model_format.hpp"
@@ -39,7 +42,11 @@ config::SourceLocation location_of(const config::Value& object, std::string_view
             if (model_section().find(member.key) == wanted) return member.value.location();
         }
     }
-    return object.location();
+    // Keys of one class are an object of their own.
+    const config::Value* of_class = object.is_object() ? object.find("class_keys") : nullptr;
+    const config::Value* value =
+        of_class != nullptr && of_class->is_object() ? of_class->find(key) : nullptr;
+    return value != nullptr ? value->location() : object.location();
 }
 
 std::string_view positional_name(PositionEncoding encoding) {
@@ -78,8 +85,26 @@ std::string_view ffn_name(const ModelConfig& config) {
         case Activation::gelu_tanh: return gated ? "GeGLU" : "GELU";
         case Activation::relu: return gated ? "ReGLU" : "RELU";
         case Activation::leaky_relu: return gated ? "LeakyReGLU" : "LEAKY_RELU";
+        case Activation::relu_squared: return gated ? "ReGLU2" : "RELU2";
     }
     return "?";
+}
+
+/// A file of a known type that is more than its type.
+void refuse_unmodelled_keys(const ModelKeys& keys, const config::Document& document,
+                            const config::Value& object) {
+    if (!keys.model_type || find_family(*keys.model_type) == nullptr || !object.is_object()) return;
+    for (const config::Member& member : object.as_object()) {
+        const bool known = model_section().find(member.key) != nullptr;
+        if (known || !names_unmodelled_part(member.key, member.value)) continue;
+        throw ConfigError(document.describe(
+            member.key_location,
+            fmt::format("'{}' changes the layers of a {} model in a way that is not known here, "
+                        "and the class of that type does not read it; found {}. Remove the key to "
+                        "plan the class as it is",
+                        printable(member.key), *keys.model_type,
+                        printable(member.value.to_text()))));
+    }
 }
 
 }  // namespace
@@ -137,6 +162,7 @@ void refuse_unknown_keys(const config::SchemaBase& schema, const config::Documen
 
 ModelConfig resolve_at(const ModelKeys& keys, const config::Document& document,
                        const config::Value& object) {
+    refuse_unmodelled_keys(keys, document, object);
     try {
         return resolve(keys);
     } catch (const ModelKeyError& error) {

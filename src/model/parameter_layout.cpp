@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "layout_parts.hpp"
@@ -15,6 +16,8 @@ bool is_gpt_family(TensorNaming naming) {
         case TensorNaming::gpt2:
         case TensorNaming::mpt:
         case TensorNaming::gpt_neox:
+        case TensorNaming::gpt_bigcode:
+        case TensorNaming::falcon:
         case TensorNaming::bloom: return true;
         default: return false;
     }
@@ -26,26 +29,21 @@ std::vector<std::int64_t> first_layers(std::int64_t count) {
     return layers;
 }
 
-/// One layout for the dense layers and one for the mixtures, in the order in which they first
-/// occur.
-void add_mixed_blocks(const ModelConfig& config, ParameterLayout& layout) {
-    std::vector<std::int64_t> dense_layers;
-    std::vector<std::int64_t> moe_layers;
-    for (std::int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-        (config.is_moe_layer(layer) ? moe_layers : dense_layers).push_back(layer);
+/// One layout for each set of tensors, in the order in which they first occur.
+void add_blocks(const ModelConfig& config, ParameterLayout& layout) {
+    for (LayerGroup& group : config.layer_groups()) {
+        const auto same = std::find_if(
+            layout.blocks.begin(), layout.blocks.end(),
+            [&](const BlockLayout& block) { return block.kind.has_tensors_of(group.kind); });
+        if (same == layout.blocks.end()) {
+            layout.blocks.push_back(parts::llama_block(config, group.kind));
+            layout.blocks.back().layers = std::move(group.layers);
+            continue;
+        }
+        const auto middle =
+            same->layers.insert(same->layers.end(), group.layers.begin(), group.layers.end());
+        std::inplace_merge(same->layers.begin(), middle, same->layers.end());
     }
-    const auto add = [&](bool is_moe, std::vector<std::int64_t>& layers) {
-        if (layers.empty()) return;
-        layout.blocks.push_back(parts::llama_block(config, is_moe));
-        layout.blocks.back().layers = std::move(layers);
-    };
-    const bool starts_with_mixture = config.is_moe_layer(0);
-    layout.blocks.reserve(2);
-    if (starts_with_mixture) add(true, moe_layers);
-    add(false, dense_layers);
-    if (!starts_with_mixture) add(true, moe_layers);
-    layout.num_experts = config.moe->num_experts;
-    layout.num_experts_per_token = config.moe->num_experts_per_token;
 }
 
 /// Adds tensors that occur in `layers` layers to the totals.
@@ -88,13 +86,16 @@ ParameterTotals ParameterLayout::totals() const {
     totals.non_embedding = totals.total - outside;
     totals.active_non_embedding = totals.active - outside;
     // A tied head is still a product with the token embedding.
-    if (tied_head) totals.matmul += of(Component::token_embedding);
+    if (tied_head) totals.matmul += embedding.front().elements();
     return totals;
 }
 
 void ParameterLayout::for_each(
     const std::function<void(const std::string& name, const TensorSpec& tensor)>& visit) const {
-    for (const TensorSpec& tensor : embedding) visit(std::string(tensor.name), tensor);
+    for (const TensorSpec& tensor : embedding) {
+        for (std::int64_t copy = 0; copy < tensor.copies; ++copy)
+            visit(replace_expert(tensor.name, copy), tensor);
+    }
 
     std::size_t layer_count = 0;
     for (const BlockLayout& block : blocks) layer_count += block.layers.size();
@@ -106,7 +107,8 @@ void ParameterLayout::for_each(
     }
     for (std::size_t layer = 0; layer < layer_count; ++layer) {
         for (const TensorSpec& tensor : block_of[layer]->tensors) {
-            for (std::int64_t copy = 0; copy < tensor.copies; ++copy) {
+            const std::int64_t tensors = tensor.stacked ? 1 : tensor.copies;
+            for (std::int64_t copy = 0; copy < tensors; ++copy) {
                 visit(fmt::format("{}{}.{}", block_of[layer]->prefix, layer,
                                   replace_expert(tensor.name, copy)),
                       tensor);
@@ -126,11 +128,10 @@ ParameterLayout parameter_layout(const ModelConfig& config) {
         return layout;
     }
     parts::build_llama_ends(config, layout);
+    add_blocks(config, layout);
     if (config.moe) {
-        add_mixed_blocks(config, layout);
-    } else {
-        layout.blocks.push_back(parts::llama_block(config, false));
-        layout.blocks.back().layers = first_layers(config.num_hidden_layers);
+        layout.num_experts = config.moe->num_experts;
+        layout.num_experts_per_token = config.moe->num_experts_per_token;
     }
     return layout;
 }

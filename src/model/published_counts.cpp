@@ -1,10 +1,21 @@
-// The table of published counts. Configs hold the keys of the model's own config.json that shape
-// its architecture.
+// The table of published counts: these, and published_models.json, which
+// tests/model/check_published_models.py holds to the classes of transformers. Configs hold the keys
+// of the model's own config.json that shape its architecture.
 #include "isoflop/model/published_counts.hpp"
 
 #include <array>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "isoflop/config/json.hpp"
 
 namespace isoflop::model {
+
+/// src/model/published_models.json, embedded.
+extern const std::string_view published_models_text;
+
 namespace {
 
 constexpr std::array<PublishedCount, 54> kPublishedCounts = {{
@@ -325,10 +336,45 @@ constexpr std::array<PublishedCount, 54> kPublishedCounts = {{
      64862437376, 64862437376, "llm-foundry throughput tables (MosaicML)"},
 }};
 
+/// A model of published_models.json with the texts that its entry refers to.
+struct NamedCount {
+    std::string model, config, source;
+    std::int64_t total = 0;
+    std::int64_t active = 0;
+};
+
+std::vector<NamedCount> read_models() {
+    std::vector<NamedCount> counts;
+    const nlohmann::ordered_json file =
+        config::parse_json(published_models_text, "published_models.json");
+    for (const nlohmann::ordered_json& entry : file.at("models")) {
+        // Of these no published figure has all digits.
+        if (entry.at("evidence") == "class") continue;
+        NamedCount count;
+        count.model = entry.at("model").get<std::string>();
+        count.config = entry.at("config").dump();
+        count.source = entry.at("repository").get<std::string>();
+        count.source += ": " + entry.at("source").get<std::string>();
+        count.total = entry.at("total").get<std::int64_t>();
+        count.active = entry.value("active", count.total);
+        counts.push_back(std::move(count));
+    }
+    return counts;
+}
+
+std::vector<PublishedCount> all_counts(const std::vector<NamedCount>& models) {
+    std::vector<PublishedCount> counts(kPublishedCounts.begin(), kPublishedCounts.end());
+    for (const NamedCount& entry : models)
+        counts.push_back({entry.model, entry.config, entry.total, entry.active, entry.source});
+    return counts;
+}
+
 }  // namespace
 
 std::span<const PublishedCount> published_counts() {
-    return kPublishedCounts;
+    static const std::vector<NamedCount> models = read_models();
+    static const std::vector<PublishedCount> counts = all_counts(models);
+    return counts;
 }
 
 }  // namespace isoflop::model

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "class_key_reader.hpp"
 #include "families.hpp"
 #include "isoflop/base/printable.hpp"
 #include "isoflop/base/text.hpp"
@@ -65,7 +66,9 @@ std::int64_t derived_intermediate_size(const Resolution& part) {
         return static_cast<std::int64_t>(
             std::min(width, 2.0 * static_cast<double>(limits::kWidth)));
     }
-    if (!part.is_own && config.is_gated()) {
+    // A class with experts alone has no such key; its shape knows the width.
+    const bool has_no_width = part.family.sizes.layers > 0 && part.family.sizes.ffn == 0;
+    if (!part.is_own && config.is_gated() && !has_no_width) {
         refuse("", fmt::format("missing key 'intermediate_size' (also: d_ff): a {} model needs it",
                                config.model_type));
     }
@@ -77,7 +80,11 @@ std::int64_t derived_intermediate_size(const Resolution& part) {
 
 void resolve_intermediate_size(const Resolution& part) {
     ModelConfig& config = part.config;
-    const auto& given = part.keys.intermediate_size;
+    auto given = part.keys.intermediate_size;
+    if (const std::string_view key = part.family.ffn_width_key; !key.empty()) {
+        const std::int64_t width = ClassKeys(part.keys).integer(key, 0);
+        if (width > 0) given = width;
+    }
     if (part.family.naming == TensorNaming::bloom && given && *given != 4 * config.hidden_size) {
         refuse("intermediate_size",
                fmt::format("intermediate_size of a bloom model is 4 x hidden_size = {}; found {}",
@@ -93,8 +100,11 @@ void resolve_sizes(const Resolution& part) {
                                               "num_hidden_layers", "n_layer, n_layers");
     config.hidden_size = size_or_preset(part, keys.hidden_size, kPresetHidden, "hidden_size",
                                         "n_embd, d_model, n_embed");
-    config.num_attention_heads = size_or_preset(part, keys.num_attention_heads, kPresetHeads,
-                                                "num_attention_heads", "n_head, n_heads");
+    const bool has_heads = part.family.sizes.layers == 0 || part.family.sizes.heads > 0;
+    config.num_attention_heads = has_heads
+                                     ? size_or_preset(part, keys.num_attention_heads, kPresetHeads,
+                                                      "num_attention_heads", "n_head, n_heads")
+                                     : 1;
     config.vocab_size =
         size_or_preset(part, keys.vocab_size, kPresetVocabulary, "vocab_size", "none");
     const auto& positions =
@@ -110,7 +120,8 @@ void resolve_heads(const Resolution& part) {
     const std::int64_t heads = config.num_attention_heads;
     const bool derived = !keys.head_dim && family.head_dim == 0;
     const bool latent = family.has_latent_attention || (part.is_own && keys.kv_lora_rank);
-    if (heads >= 1 && derived && !latent && config.hidden_size % heads != 0) {
+    if (heads >= 1 && derived && !latent && !family.rounds_head_dim_down &&
+        config.hidden_size % heads != 0) {
         refuse("num_attention_heads",
                fmt::format("hidden_size must be a multiple of num_attention_heads when head_dim is "
                            "not given; found {} and {}",
@@ -154,7 +165,7 @@ void resolve_biases(const Resolution& part) {
 
 Activation resolve_activation(const Resolution& part) {
     // Gemma's files carry "hidden_act": "gelu" although the model computes the tanh form.
-    const bool gemma = part.family.model_type.starts_with("gemma");
+    const bool gemma = part.family.model_type.starts_with("gemma");  // and gemma3n
     if (gemma) return part.keys.hidden_activation.value_or(part.family.activation);
     return part.keys.hidden_act.value_or(part.family.activation);
 }
@@ -187,6 +198,9 @@ void resolve_choices(const Resolution& part) {
     }
     config.embedding_norm = family.naming == TensorNaming::bloom;
     const bool neox = family.naming == TensorNaming::gpt_neox;
+    config.parallel_residual = family.parallel_residual;
+    config.shared_norm = family.shared_norm;
+    config.interleaved_rotary = family.interleaved_rotary;
     if (neox || part.is_own) {
         config.parallel_residual = keys.use_parallel_residual.value_or(neox);
     }
@@ -307,6 +321,7 @@ ModelConfig resolve(const ModelKeys& keys) {
     resolve_experts(part);
     resolve_mpt(part);
     resolve_window(part);
+    if (family.shape != nullptr) family.shape(ClassKeys(keys), config);
     check_choices(part);
     if (part.is_own) {
         config.naming = naming_of_own(config);

@@ -125,9 +125,9 @@ std::optional<RopeScaling> parse_rope_scaling(const config::Value& object, const
     return scaling;
 }
 
-/// transformers writes out which layers have a window; a pattern that does not follow from the
-/// other keys is refused.
-void check_layer_types(const Resolution& part) {
+/// transformers writes out which layers have a window. A list that follows from the other keys
+/// needs no list here.
+void read_layer_types(const Resolution& part) {
     const auto& types = part.keys.layer_types;
     if (!types) return;
     ModelConfig& config = part.config;
@@ -138,21 +138,37 @@ void check_layer_types(const Resolution& part) {
                                         config.num_hidden_layers));
     }
     const auto& list = types->as_array();
-    const auto is_window = [](const config::Value& type) {
-        return type.is_string() && type.as_string() == "sliding_attention";
+    const auto is = [](const config::Value& type, std::string_view name) {
+        return type.is_string() && type.as_string() == name;
     };
-    if (std::none_of(list.begin(), list.end(), is_window)) config.sliding_window.reset();
+    std::vector<bool> windows;
     for (std::size_t layer = 0; layer < list.size(); ++layer) {
-        const bool is_full = list[layer].is_string() && list[layer].as_string() == "full_attention";
-        const bool expected = config.is_window_layer(static_cast<std::int64_t>(layer));
-        if (expected ? is_window(list[layer]) : is_full) continue;
-        throw ModelKeyError(
-            "layer_types",
-            fmt::format("layer_types[{}] is {}, where sliding_window and its keys give "
-                        "\"{}\"; other patterns are not known",
-                        layer, list[layer].to_text(),
-                        expected ? "sliding_attention" : "full_attention"));
+        windows.push_back(is(list[layer], "sliding_attention"));
+        if (windows.back() || is(list[layer], "full_attention")) continue;
+        throw ModelKeyError("layer_types", fmt::format("layer_types[{}] must be full_attention or "
+                                                       "sliding_attention; found {}",
+                                                       layer, list[layer].to_text()));
     }
+    if (std::find(windows.begin(), windows.end(), true) == windows.end()) {
+        config.sliding_window.reset();
+        return;
+    }
+    if (!config.sliding_window) {
+        throw ModelKeyError("layer_types",
+                            "layer_types has sliding_attention, but the model has no "
+                            "sliding_window");
+    }
+    bool follows = true;
+    for (std::size_t layer = 0; layer < windows.size(); ++layer) {
+        follows &= config.is_window_layer(static_cast<std::int64_t>(layer)) == windows[layer];
+    }
+    if (follows) return;
+    std::vector<LayerKind> layers;
+    for (std::size_t layer = 0; layer < windows.size(); ++layer) {
+        layers.push_back(config.layer_kind(static_cast<std::int64_t>(layer)));
+        layers.back().window = windows[layer];
+    }
+    config.layers = std::move(layers);
 }
 
 }  // namespace
@@ -174,6 +190,7 @@ void resolve_experts(const Resolution& part) {
     const ModelKeys& keys = part.keys;
     const Family& family = part.family;
     if (!family.has_experts && !(part.is_own && keys.num_experts)) return;
+    if (family.experts_are_optional && !keys.num_experts) return;
     const std::int64_t experts = required(keys.num_experts, "num_experts", part);
     if (experts == 0) return;
     MixtureOfExperts moe;
@@ -182,8 +199,7 @@ void resolve_experts(const Resolution& part) {
         keys.num_experts_per_tok || family.num_experts_per_token == 0
             ? required(keys.num_experts_per_tok, "num_experts_per_tok", part)
             : family.num_experts_per_token;
-    const bool mixtral = family.naming == TensorNaming::mixtral;
-    if (mixtral) {
+    if (family.experts_have_ffn_width) {
         moe.intermediate_size = part.config.intermediate_size;
     } else if (part.is_own) {
         moe.intermediate_size = keys.moe_intermediate_size.value_or(part.config.intermediate_size);
@@ -200,8 +216,9 @@ void resolve_experts(const Resolution& part) {
         moe.layer_frequency = keys.decoder_sparse_step.value_or(1);
         moe.layer_offset = 1;
     }
-    if (!mixtral && !deepseek) moe.dense_layers = parse_dense_layers(part);
+    if (!family.experts_have_ffn_width && !deepseek) moe.dense_layers = parse_dense_layers(part);
     moe.router_bias = family.model_type == "deepseek_v3";
+    moe.expert_bias = part.config.ffn_bias;
     part.config.moe = std::move(moe);
 }
 
@@ -247,8 +264,22 @@ void resolve_mpt(const Resolution& part) {
 void resolve_rotary(const Resolution& part) {
     ModelConfig& config = part.config;
     config.rope_theta = part.family.rope_theta;
+    if (part.family.local_rope_theta > 0) config.local_rope_theta = part.family.local_rope_theta;
     config.rotary_fraction = part.family.rotary_fraction;
-    if (const auto* parameters = object_of(part.keys.rope_parameters, "rope_parameters")) {
+    const auto* parameters = object_of(part.keys.rope_parameters, "rope_parameters");
+    if (parameters != nullptr && parameters->find("full_attention") != nullptr) {
+        // One object for each type of layer.
+        if (const auto* local = parameters->find("sliding_attention");
+            local != nullptr && local->is_object()) {
+            config.local_rope_theta =
+                number_in(*local, "rope_parameters", "rope_theta",
+                          part.family.local_rope_theta > 0 ? part.family.local_rope_theta
+                                                           : part.family.rope_theta);
+        }
+        parameters = parameters->find("full_attention");
+        if (!parameters->is_object()) parameters = nullptr;
+    }
+    if (parameters != nullptr) {
         config.rope_theta =
             number_in(*parameters, "rope_parameters", "rope_theta", config.rope_theta);
         config.rotary_fraction = number_in(*parameters, "rope_parameters", "partial_rotary_factor",
@@ -274,24 +305,32 @@ void resolve_rotary(const Resolution& part) {
 void resolve_window(const Resolution& part) {
     constexpr std::int64_t kDefaultWindow = 4096;  // of Gemma and, once opted in, of Qwen
     constexpr std::int64_t kQwenFullLayers = 28;
-    constexpr std::int64_t kGemma3Pattern = 6;
     const ModelKeys& keys = part.keys;
     ModelConfig& config = part.config;
     const WindowRule rule = part.family.window;
     const bool opt_in = rule == WindowRule::opt_in || rule == WindowRule::opt_in_all;
+    const bool nth = rule == WindowRule::all_but_every_nth;
+    const std::int64_t of_class =
+        part.family.sliding_window > 0 ? part.family.sliding_window : kDefaultWindow;
     if (rule != WindowRule::none && keys.use_sliding_window.value_or(!opt_in)) {
         config.sliding_window = keys.sliding_window;
-        if (opt_in || rule == WindowRule::alternating || rule == WindowRule::all_but_every_sixth) {
-            config.sliding_window = keys.sliding_window.value_or(kDefaultWindow);
+        if (opt_in || rule == WindowRule::alternating || nth) {
+            config.sliding_window = keys.sliding_window.value_or(of_class);
         }
         if (rule == WindowRule::alternating) config.sliding_window_period = 2;
-        if (rule == WindowRule::all_but_every_sixth)
-            config.full_attention_period = keys.sliding_window_pattern.value_or(kGemma3Pattern);
+        if (nth) {
+            config.full_attention_period =
+                keys.sliding_window_pattern.value_or(part.family.window_period);
+        }
         if (rule == WindowRule::opt_in) {
             config.sliding_window_first_layer = keys.max_window_layers.value_or(kQwenFullLayers);
         }
     }
-    check_layer_types(part);
+    // The class of such a family reads the list itself.
+    // The shapes of other families read them with what else is in their layers.
+    const bool is_gemma = part.family.window == WindowRule::alternating ||
+                          part.family.window == WindowRule::all_but_every_nth;
+    if (part.family.shape == nullptr || is_gemma) read_layer_types(part);
 }
 
 }  // namespace isoflop::model

@@ -48,4 +48,19 @@ void gated_backward(Context& context, model::Activation kind, const TensorView& 
     run<gated_backward>(context, kind, gate_up, d_out, d_gate_up);
 }
 
+void soft_cap_forward(Context& context, double cap, const TensorView& x) {
+    const Checks checks = check_any_rank(context, "soft_cap_forward", "x", x);
+    checks.require(cap > 0, "cap is {}, expected > 0", cap);
+    run<soft_cap_forward>(context, cap, x);
+}
+
+void soft_cap_backward(Context& context, double cap, const TensorView& capped,
+                       const TensorView& d) {
+    const Checks checks = check_any_rank(context, "soft_cap_backward", "capped", capped);
+    checks.require(cap > 0, "cap is {}, expected > 0", cap);
+    checks.same_shape("d", d, capped);
+    checks.distinct("d", d, "capped", capped);
+    run<soft_cap_backward>(context, cap, capped, d);
+}
+
 }  // namespace isoflop::ops

@@ -2,6 +2,8 @@
 // one of them leaves the other to the compiler to remove.
 #include "isoflop/ops/activation.hpp"
 
+#include <cmath>
+
 #include "ops/vector_math.hpp"
 #include "ops/vectorize.hpp"
 
@@ -63,6 +65,14 @@ struct Relu {
     }
 };
 
+struct ReluSquared {
+    template <class T>
+    [[gnu::always_inline]] Response<T> operator()(T x) const {
+        const T positive = x < T(0) ? T(0) : x;
+        return {positive * positive, T(2) * positive};
+    }
+};
+
 template <class Visitor>
 void visit_activation(model::Activation kind, const Visitor& visit) {
     switch (kind) {
@@ -71,6 +81,7 @@ void visit_activation(model::Activation kind, const Visitor& visit) {
         case model::Activation::gelu_tanh: return visit(GeluTanh{});
         case model::Activation::relu: return visit(Relu{});
         case model::Activation::leaky_relu: return visit(LeakyRelu{0.01});
+        case model::Activation::relu_squared: return visit(ReluSquared{});
     }
 }
 
@@ -154,6 +165,31 @@ void gated_backward(Context& context, model::Activation kind, const TensorView& 
             gated_backward_rows<T>(context, activation, d_out.dim(0), d_out.dim(1),
                                    gate_up.as<T>().data(), d_out.as<T>().data(),
                                    d_gate_up.as<T>().data());
+        });
+    });
+}
+
+void soft_cap_forward(Context& context, double cap, const TensorView& x) {
+    device::visit_dtype(x.dtype(), [&](auto zero) {
+        using T = decltype(zero);
+        T* const values = x.as<T>().data();
+        const T most = static_cast<T>(cap);
+        vectorized_elements(context, x.size(), [=](std::int64_t i) {
+            values[i] = most * std::tanh(values[i] / most);
+        });
+    });
+}
+
+void soft_cap_backward(Context& context, double cap, const TensorView& capped,
+                       const TensorView& d) {
+    device::visit_dtype(d.dtype(), [&](auto zero) {
+        using T = decltype(zero);
+        const T* const values = capped.as<T>().data();
+        T* const gradient = d.as<T>().data();
+        const T most = static_cast<T>(cap);
+        vectorized_elements(context, d.size(), [=](std::int64_t i) {
+            const T share = values[i] / most;
+            gradient[i] *= T(1) - share * share;
         });
     });
 }

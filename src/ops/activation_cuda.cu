@@ -67,6 +67,25 @@ struct Relu {
     }
 };
 
+struct ReluSquared {
+    SIMT_DEVICE Response operator()(float x) const {
+        const float positive = x < 0.0F ? 0.0F : x;
+        return {positive * positive, 2.0F * positive};
+    }
+};
+
+struct SoftCap {
+    float cap;
+    SIMT_DEVICE float operator()(float x) const { return cap * std::tanh(x / cap); }
+};
+struct SoftCapSlope {
+    float cap;
+    SIMT_DEVICE float operator()(float capped, float gradient) const {
+        const float share = capped / cap;
+        return gradient * (1.0F - share * share);
+    }
+};
+
 template <class Activation>
 struct Value {
     SIMT_DEVICE float operator()(float x) const { return Activation{}(x).value; }
@@ -98,6 +117,7 @@ void visit_activation(model::Activation kind, const Visitor& visit) {
         case model::Activation::gelu_tanh: return visit(GeluTanh{});
         case model::Activation::relu: return visit(Relu{});
         case model::Activation::leaky_relu: return visit(LeakyRelu{});
+        case model::Activation::relu_squared: return visit(ReluSquared{});
     }
 }
 
@@ -195,6 +215,23 @@ void gated_backward(Context& context, model::Activation kind, const TensorView& 
                           : gated_backward_kernel<T, 1, Activation>,
                 data<T>(d_gate_up), data<T>(gate_up), data<T>(d_out), rows, columns);
         });
+    });
+}
+
+void soft_cap_forward(Context& context, double cap, const TensorView& x) {
+    visit_storage(x.dtype(), [&](auto zero) {
+        using T = decltype(zero);
+        map_elements(context, "soft_cap_forward", x.size(), SoftCap{static_cast<float>(cap)},
+                     data<T>(x), data<T>(x));
+    });
+}
+
+void soft_cap_backward(Context& context, double cap, const TensorView& capped,
+                       const TensorView& d) {
+    visit_storage(d.dtype(), [&](auto zero) {
+        using T = decltype(zero);
+        map_elements(context, "soft_cap_backward", d.size(), SoftCapSlope{static_cast<float>(cap)},
+                     data<T>(d), data<T>(capped), data<T>(d));
     });
 }
 

@@ -25,6 +25,7 @@ void forward_rows(Context& context, const NormParameters& parameters, const Tens
     const std::int64_t rows = x.dim(0);
     const std::int64_t width = x.dim(1);
     const double eps = parameters.eps;
+    const T offset = weight_offset<T>(parameters.adds_one);
     const T* const weight = parameters.weight.as<T>().data();
     const T* const bias = data_or_null<T>(parameters.bias);
     const T* const inputs = x.as<T>().data();
@@ -45,7 +46,7 @@ void forward_rows(Context& context, const NormParameters& parameters, const Tens
         saved[kCentered ? rows + row : row] = stats.inverse;
         T* const output = outputs + row * width;
         const auto normalised = [=](std::int64_t i) {
-            return (input[i] - stats.mean) * stats.inverse * weight[i];
+            return (input[i] - stats.mean) * stats.inverse * (weight[i] + offset);
         };
         if (bias == nullptr) {
             for_each_independent(width, [=](std::int64_t i) { output[i] = normalised(i); });
@@ -58,18 +59,19 @@ void forward_rows(Context& context, const NormParameters& parameters, const Tens
 
 /// d_x of one row, and its part in the gradients of weight and bias (`d_bias` may be null).
 template <bool kCentered, bool kAccumulate, class T>
-[[gnu::always_inline]] inline void backward_row(const T* d_out, const T* weight, const T* x,
-                                                RowStatistics<T> stats, std::int64_t width, T* d_x,
-                                                T* d_weight, T* d_bias) {
-    const RowGradient<T> gradient = row_gradient<kCentered>(d_out, weight, x, stats, width);
+[[gnu::always_inline]] inline void backward_row(const T* d_out, const T* weight, T offset,
+                                                const T* x, RowStatistics<T> stats,
+                                                std::int64_t width, T* d_x, T* d_weight,
+                                                T* d_bias) {
+    const RowGradient<T> gradient = row_gradient<kCentered>(d_out, weight, x, stats, width, offset);
     if (d_bias != nullptr) {
         for_each_independent(width, [=](std::int64_t i) { d_bias[i] += d_out[i]; });
     }
     for_each_independent(width, [=](std::int64_t i) {
         const T d_y = d_out[i];
         const T centered = x[i] - stats.mean;
-        const T d_input =
-            stats.inverse * (d_y * weight[i]) - gradient.offset - centered * gradient.slope;
+        const T d_input = stats.inverse * (d_y * (weight[i] + offset)) - gradient.offset -
+                          centered * gradient.slope;
         d_weight[i] += d_y * (centered * stats.inverse);
         d_x[i] = kAccumulate ? d_x[i] + d_input : d_input;
     });
@@ -84,6 +86,7 @@ void backward_rows(Context& context, const NormParameters& parameters, const Ten
     const bool has_bias = !d_bias.empty();
     const T* const weight = parameters.weight.as<T>().data();
     const T* const d_outputs = d_out.as<T>().data();
+    const T offset = weight_offset<T>(parameters.adds_one);
     const T* const inputs = x.as<T>().data();
     const T* const saved = statistics.as<T>().data();
     T* const d_inputs = d_x.as<T>().data();
@@ -93,7 +96,7 @@ void backward_rows(Context& context, const NormParameters& parameters, const Ten
             const RowStatistics<T> stats = {kCentered ? saved[row] : T(0),
                                             saved[kCentered ? rows + row : row]};
             backward_row<kCentered, kAccumulate>(
-                d_outputs + row * width, weight, inputs + row * width, stats, width,
+                d_outputs + row * width, weight, offset, inputs + row * width, stats, width,
                 d_inputs + row * width, sums, has_bias ? sums + width : nullptr);
         });
     add_partial_sums<T>(context, partials, sums_width, 0, d_weight.as<T>());

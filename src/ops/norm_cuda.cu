@@ -26,6 +26,7 @@ struct ForwardArguments {
     bool has_branch;
     bool has_bias;
     float eps;
+    float weight_offset;  ///< added to every weight
 };
 
 /// Columns of this thread, as packs: pack first, first + step, ... of `end`.
@@ -115,17 +116,19 @@ SIMT_KERNEL void norm_forward_kernel(ForwardArguments<T> a) {
         }
         for (int i = own.first; i < own.end; i += own.step) {
             const std::int64_t place = static_cast<std::int64_t>(i) * width;
-            const auto normalised = [mean, inverse](float x, float scale) {
-                return (x - mean) * inverse * scale;
+            const auto normalised = [mean, inverse, offset = a.weight_offset](float x,
+                                                                              float scale) {
+                return (x - mean) * inverse * (scale + offset);
             };
             const Pack<T, width> x = load_pack<width>(kept + place);
             const Pack<T, width> scale = load_pack<width>(weight + place);
             if (a.has_bias) {
-                store_pack(a.out + begin + place, map_packs<T, width>(
-                                                      [&](float value, float factor, float offset) {
-                                                          return normalised(value, factor) + offset;
-                                                      },
-                                                      x, scale, load_pack<width>(bias + place)));
+                store_pack(a.out + begin + place,
+                           map_packs<T, width>(
+                               [&](float value, float factor, float bias_of) {
+                                   return normalised(value, factor) + bias_of;
+                               },
+                               x, scale, load_pack<width>(bias + place)));
             } else {
                 store_pack(a.out + begin + place, map_packs<T, width>(normalised, x, scale));
             }
@@ -145,6 +148,7 @@ struct BackwardArguments {
     int columns;
     int sums_columns;  ///< of d_weight, then of d_bias where there is one
     bool accumulate;
+    float weight_offset;  ///< added to every weight
 };
 
 struct RowStatistics {
@@ -180,7 +184,7 @@ SIMT_DEVICE RowSums read_gradient(const BackwardArguments<T>& a, std::int64_t be
         for (int k = 0; k < width; ++k) {
             const float gradient = simt::to_float(d_y.values[k]);
             const float normalised = (simt::to_float(x.values[k]) - row.mean) * row.inverse;
-            const float scaled = gradient * simt::to_float(scale.values[k]);
+            const float scaled = gradient * (simt::to_float(scale.values[k]) + a.weight_offset);
             result.gradients += scaled;
             result.products += scaled * normalised;
             d_weight.values[k] += gradient * normalised;
@@ -200,8 +204,8 @@ SIMT_DEVICE void write_gradient(const BackwardArguments<T>& a, std::int64_t begi
                                 const PackRange& own, const RowStatistics& row, float offset,
                                 float slope, const Weight& weight, const Kept& kept_d_y,
                                 const Kept& kept_x) {
-    const auto gradient = [=](float d_y, float x, float scale) {
-        return row.inverse * (d_y * scale) - offset - (x - row.mean) * slope;
+    const auto gradient = [=, weight_offset = a.weight_offset](float d_y, float x, float scale) {
+        return row.inverse * (d_y * (scale + weight_offset)) - offset - (x - row.mean) * slope;
     };
     for (int i = own.first; i < own.end; i += own.step) {
         const std::int64_t place = static_cast<std::int64_t>(i) * width;
@@ -352,7 +356,8 @@ void add_norm_forward(Context& context, const NormParameters& parameters, const 
                                             .columns = static_cast<int>(x.dim(1)),
                                             .has_branch = !branch.empty(),
                                             .has_bias = has_bias,
-                                            .eps = static_cast<float>(parameters.eps)};
+                                            .eps = static_cast<float>(parameters.eps),
+                                            .weight_offset = parameters.adds_one ? 1.0F : 0.0F};
         const bool has_packs = are_vectorizable<T>(
             x.dim(1), {x, branch, sum, out, parameters.weight, parameters.bias});
         visit_norm<T>(parameters.kind, has_packs, [&](auto is_centered, auto width) {
@@ -387,16 +392,18 @@ void norm_backward(Context& context, const NormParameters& parameters, const Ten
             const RowLaunch plan =
                 plan_backward_rows(context, x.dim(0), columns / width, shared_bytes);
             const PartialSums partials = partial_sums(context, sums_columns, plan.blocks);
-            const BackwardArguments<T> arguments{.d_out = data<T>(d_out),
-                                                 .x = data<T>(x),
-                                                 .statistics = data<float>(statistics),
-                                                 .weight = data<T>(parameters.weight),
-                                                 .d_x = data<T>(d_x),
-                                                 .partials = partials.sums,
-                                                 .rows = x.dim(0),
-                                                 .columns = static_cast<int>(columns),
-                                                 .sums_columns = static_cast<int>(sums_columns),
-                                                 .accumulate = accumulate};
+            const BackwardArguments<T> arguments{
+                .d_out = data<T>(d_out),
+                .x = data<T>(x),
+                .statistics = data<float>(statistics),
+                .weight = data<T>(parameters.weight),
+                .d_x = data<T>(d_x),
+                .partials = partials.sums,
+                .rows = x.dim(0),
+                .columns = static_cast<int>(columns),
+                .sums_columns = static_cast<int>(sums_columns),
+                .accumulate = accumulate,
+                .weight_offset = parameters.adds_one ? 1.0F : 0.0F};
             simt::launch({.name = "norm_backward",
                           .grid = {partials.blocks},
                           .block = {plan.threads},

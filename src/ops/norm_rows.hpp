@@ -34,6 +34,12 @@ template <bool kCentered, class T>
     return {mean, T(1) / std::sqrt(squares / count + static_cast<T>(eps))};
 }
 
+/// What is added to every weight, with which a norm scales its row.
+template <class T>
+[[nodiscard]] constexpr T weight_offset(bool adds_one) {
+    return adds_one ? T(1) : T(0);
+}
+
 /// The two numbers that turn d_y into d_x: d_x_i = inverse * g_i - offset - (x_i - mean) * slope.
 template <class T>
 struct RowGradient {
@@ -44,15 +50,17 @@ struct RowGradient {
 template <bool kCentered, class T>
 [[gnu::always_inline]] inline RowGradient<T> row_gradient(const T* d_y, const T* weight, const T* x,
                                                           const RowStatistics<T>& row,
-                                                          std::int64_t width) {
+                                                          std::int64_t width, T weight_offset) {
     const T mean = row.mean;
     const T inverse = row.inverse;
     const T count = static_cast<T>(width);
-    const T product = lane_sum<T>(
-        width, [=](std::int64_t i) { return d_y[i] * weight[i] * ((x[i] - mean) * inverse); });
+    const T product = lane_sum<T>(width, [=](std::int64_t i) {
+        return d_y[i] * (weight[i] + weight_offset) * ((x[i] - mean) * inverse);
+    });
     T offset = 0;
     if constexpr (kCentered) {
-        const T total = lane_sum<T>(width, [=](std::int64_t i) { return d_y[i] * weight[i]; });
+        const T total = lane_sum<T>(
+            width, [=](std::int64_t i) { return d_y[i] * (weight[i] + weight_offset); });
         offset = inverse * total / count;
     }
     return {offset, inverse * inverse * product / count};

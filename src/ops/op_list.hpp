@@ -55,6 +55,8 @@ using AllOps = OpList<
     Op<activation_backward, cpu::activation_backward, cuda::activation_backward>,
     Op<gated_forward, cpu::gated_forward, cuda::gated_forward>,
     Op<gated_backward, cpu::gated_backward, cuda::gated_backward>,
+    Op<soft_cap_forward, cpu::soft_cap_forward, cuda::soft_cap_forward>,
+    Op<soft_cap_backward, cpu::soft_cap_backward, cuda::soft_cap_backward>,
     Op<adamw, cpu::adamw, cuda::adamw>,
     Op<cross_entropy_forward, cpu::cross_entropy_forward, cuda::cross_entropy_forward>,
     Op<cross_entropy_forward_backward, cpu::cross_entropy_forward_backward, cuda::cross_entropy_forward_backward>,

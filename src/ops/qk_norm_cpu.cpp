@@ -11,6 +11,7 @@ void qk_norm_forward(Context& context, const QkNormShape& shape, const TensorVie
     device::visit_dtype(packed.dtype(), [&](auto zero) {
         using T = decltype(zero);
         const QkNormShape s = shape;
+        const T offset = weight_offset<T>(shape.adds_one);
         const std::int64_t heads = s.query_heads + s.key_heads;
         const std::int64_t row_width = packed.dim(1);
         const T* const query_scale = query_weight.as<T>().data();
@@ -27,7 +28,7 @@ void qk_norm_forward(Context& context, const QkNormShape& shape, const TensorVie
                 const T inverse = row_statistics<false>(copied, s.head_dim, s.eps).inverse;
                 saved[row * heads + head] = inverse;
                 for_each_independent(s.head_dim, [=](std::int64_t i) {
-                    value[i] = copied[i] * inverse * weight[i];
+                    value[i] = copied[i] * inverse * (weight[i] + offset);
                 });
             }
         });
@@ -41,6 +42,7 @@ void qk_norm_backward(Context& context, const QkNormShape& shape, const TensorVi
     device::visit_dtype(d_packed.dtype(), [&](auto zero) {
         using T = decltype(zero);
         const QkNormShape s = shape;
+        const T offset = weight_offset<T>(shape.adds_one);
         const std::int64_t heads = s.query_heads + s.key_heads;
         const std::int64_t row_width = d_packed.dim(1);
         const T* const query_scale = query_weight.as<T>().data();
@@ -57,11 +59,12 @@ void qk_norm_backward(Context& context, const QkNormShape& shape, const TensorVi
                 T* const gradient = gradients + row * row_width + head * s.head_dim;
                 const T* const x = raw + (row * heads + head) * s.head_dim;
                 const RowStatistics<T> stats = {T(0), saved[row * heads + head]};
-                const T slope = row_gradient<false>(gradient, weight, x, stats, s.head_dim).slope;
+                const T slope =
+                    row_gradient<false>(gradient, weight, x, stats, s.head_dim, offset).slope;
                 for_each_independent(s.head_dim, [=](std::int64_t i) {
                     const T d_y = gradient[i];
                     d_weight[i] += d_y * (x[i] * stats.inverse);
-                    gradient[i] = stats.inverse * (d_y * weight[i]) - x[i] * slope;
+                    gradient[i] = stats.inverse * (d_y * (weight[i] + offset)) - x[i] * slope;
                 });
             }
         };

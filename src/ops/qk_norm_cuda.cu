@@ -20,6 +20,7 @@ struct HeadArguments {
     int query_heads;
     int head_dim;
     int group_lanes;
+    float weight_offset;  ///< added to every weight
 };
 
 /// One head of one row for a group of lanes.
@@ -108,10 +109,12 @@ SIMT_KERNEL void qk_norm_forward_kernel(HeadArguments a, ForwardArguments<T> ten
         if (head.exists && first == 0) simt::store(tensors.statistics + index, inverse);
         const auto weight = weights + (head.is_query ? 0 : a.head_dim);
         for (int i = head.exists ? first : a.head_dim; i < a.head_dim; i += step) {
-            store_pack(
-                tensors.packed + head.in_packed + i,
-                map_packs<T, width>([=](float x, float scale) { return x * inverse * scale; },
-                                    load_pack<width>(kept + i), load_pack<width>(weight + i)));
+            store_pack(tensors.packed + head.in_packed + i,
+                       map_packs<T, width>(
+                           [inverse, offset = a.weight_offset](float x, float scale) {
+                               return x * inverse * (scale + offset);
+                           },
+                           load_pack<width>(kept + i), load_pack<width>(weight + i)));
         }
     }
 }
@@ -144,7 +147,7 @@ SIMT_DEVICE float read_gradient(const HeadArguments& a, const BackwardArguments<
         for (int k = 0; k < width; ++k) {
             const float gradient = simt::to_float(d_y.values[k]);
             const float normalised = simt::to_float(x.values[k]) * inverse;
-            products += gradient * simt::to_float(scale.values[k]) * normalised;
+            products += gradient * (simt::to_float(scale.values[k]) + a.weight_offset) * normalised;
             d_weight.values[k] += gradient * normalised;
         }
         store_floats(sums, i / width, a.head_dim / width, d_weight);
@@ -198,8 +201,8 @@ SIMT_KERNEL void qk_norm_backward_kernel(HeadArguments a, BackwardArguments<T> t
             read_gradient<width>(a, tensors, head, inverse, weight, sums + weight_begin, d_y, x),
             a.group_lanes);
         const float slope = inverse * inverse * products / static_cast<float>(a.head_dim);
-        const auto gradient = [=](float d_out, float value, float scale) {
-            return inverse * (d_out * scale) - value * slope;
+        const auto gradient = [=, offset = a.weight_offset](float d_out, float value, float scale) {
+            return inverse * (d_out * (scale + offset)) - value * slope;
         };
         for (int i = head.exists ? first : a.head_dim; i < a.head_dim; i += a.group_lanes * width) {
             store_pack(tensors.d_packed + head.in_packed + i,
@@ -241,7 +244,8 @@ HeadLaunch plan_heads(const Context& context, const QkNormShape& shape, std::int
                   .heads = static_cast<int>(heads),
                   .query_heads = static_cast<int>(shape.query_heads),
                   .head_dim = static_cast<int>(shape.head_dim),
-                  .group_lanes = lanes};
+                  .group_lanes = lanes,
+                  .weight_offset = shape.adds_one ? 1.0F : 0.0F};
     // Blocks that run at once, each for many heads: weights and their gradients are few beside.
     plan.blocks =
         blocks_for(rows * heads, plan.threads / lanes, 4 * context.device.info().multiprocessors);

@@ -10,12 +10,15 @@ namespace {
 
 void check(const Checks& checks, std::string_view name, const RopeTable& table,
            const RopeShape& shape, const TensorView& packed) {
-    checks.require(shape.heads >= 0 && shape.head_dim == 2 * table.half_dim(),
+    checks.require(shape.heads >= 0 && shape.head_dim >= 2 * table.half_dim(),
                    "{} heads of dimension {}, the table is for dimension {}", shape.heads,
                    shape.head_dim, 2 * table.half_dim());
-    checks.require(packed.dim(1) >= shape.heads * shape.head_dim,
-                   "{} has {} columns, {} heads of {} need {}", name, packed.dim(1), shape.heads,
-                   shape.head_dim, shape.heads * shape.head_dim);
+    checks.require(!shape.in_threes || shape.heads % 2 == 0,
+                   "{} heads are not queries and as many keys", shape.heads);
+    const std::int64_t columns =
+        shape.heads == 0 ? 0 : (shape.place(shape.heads - 1) + 1) * shape.head_dim;
+    checks.require(packed.dim(1) >= columns, "{} has {} columns, {} heads of {} need {}", name,
+                   packed.dim(1), shape.heads, shape.head_dim, columns);
     checks.require(shape.sequence_length >= 1, "sequence_length is {}, expected >= 1",
                    shape.sequence_length);
     const std::int64_t needed = std::min(packed.dim(0), shape.sequence_length);

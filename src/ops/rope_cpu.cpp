@@ -36,7 +36,17 @@ void rotate(Context& context, const RopeTable& table, const RopeShape& shape, in
             const T* const cosine = angles.cosines + position * half;
             const T* const sine = angles.sines + position * half;
             for (std::int64_t head = 0; head < s.heads; ++head) {
-                T* const first = values + row * row_width + head * s.head_dim;
+                T* const first = values + row * row_width + s.place(head) * s.head_dim;
+                if (s.interleaved) {
+                    for_each_independent(half, [=](std::int64_t i) {
+                        const T a = first[2 * i];
+                        const T b = first[2 * i + 1];
+                        const T sin = sign * sine[i];
+                        first[2 * i] = a * cosine[i] - b * sin;
+                        first[2 * i + 1] = b * cosine[i] + a * sin;
+                    });
+                    continue;
+                }
                 T* const second = first + half;
                 for_each_independent(half, [=](std::int64_t i) {
                     const T a = first[i];

@@ -18,7 +18,11 @@ struct RopeArguments {
     std::int64_t sequence_length;
     std::int64_t first_position;
     int heads;
+    int head_dim;
     int half_dim;
+    int pair_step;      ///< from one pair to the next: 2 in the interleaved layout, else 1
+    int pair_distance;  ///< between the two of a pair
+    bool in_threes;
     int rows_at_once;
     float sign;  ///< -1 turns the other way, which is the transposed rotation
 };
@@ -74,10 +78,11 @@ SIMT_KERNEL void rope_kernel(RopeArguments<T> a) {
             const int head = i % row_packs / packs;
             const int pack = i % packs;
             const std::int64_t angle = static_cast<std::int64_t>(row) * a.half_dim;
+            const int place = a.in_threes ? head / 2 * 3 + head % 2 : head;
             const Global<T> value = a.values + (first + row) * a.row_width +
-                                    static_cast<std::int64_t>(head) * 2 * a.half_dim +
-                                    static_cast<std::int64_t>(pack) * width;
-            rotate<T, width>(value, value + a.half_dim,
+                                    static_cast<std::int64_t>(place) * a.head_dim +
+                                    static_cast<std::int64_t>(pack) * width * a.pair_step;
+            rotate<T, width>(value, value + a.pair_distance,
                              load_floats<width>(cosines + angle, pack, packs),
                              load_floats<width>(sines + angle, pack, packs));
         }
@@ -97,25 +102,31 @@ void rotate(Context& context, const RopeTable& table, const RopeShape& shape, fl
     visit_storage(packed.dtype(), [&](auto zero) {
         using T = decltype(zero);
         const std::int64_t row_width = packed.dim(1);
-        const bool has_packs =
-            are_vectorizable<T>(half_dim, {packed}) && is_vectorizable(data<T>(packed), row_width);
+        const bool has_packs = !shape.interleaved && are_vectorizable<T>(half_dim, {packed}) &&
+                               are_vectorizable<T>(shape.head_dim, {packed}) &&
+                               is_vectorizable(data<T>(packed), row_width);
         const std::int64_t row_packs =
             shape.heads * (has_packs ? half_dim / kPackWidth<T> : half_dim);
         // Some packs for each thread between two barriers.
         const std::int64_t rows_at_once =
             std::max<std::int64_t>(1, std::min({4 * kBlockThreads / row_packs, packed.dim(0),
                                                 most_angle_bytes / angle_bytes}));
-        const RopeArguments<T> arguments{.values = data<T>(packed),
-                                         .cosines = table.device_cosines(),
-                                         .sines = table.device_sines(),
-                                         .rows = packed.dim(0),
-                                         .row_width = row_width,
-                                         .sequence_length = shape.sequence_length,
-                                         .first_position = shape.first_position,
-                                         .heads = static_cast<int>(shape.heads),
-                                         .half_dim = static_cast<int>(half_dim),
-                                         .rows_at_once = static_cast<int>(rows_at_once),
-                                         .sign = sign};
+        const RopeArguments<T> arguments{
+            .values = data<T>(packed),
+            .cosines = table.device_cosines(),
+            .sines = table.device_sines(),
+            .rows = packed.dim(0),
+            .row_width = row_width,
+            .sequence_length = shape.sequence_length,
+            .first_position = shape.first_position,
+            .heads = static_cast<int>(shape.heads),
+            .head_dim = static_cast<int>(shape.head_dim),
+            .half_dim = static_cast<int>(half_dim),
+            .pair_step = shape.interleaved ? 2 : 1,
+            .pair_distance = shape.interleaved ? 1 : static_cast<int>(half_dim),
+            .in_threes = shape.in_threes,
+            .rows_at_once = static_cast<int>(rows_at_once),
+            .sign = sign};
         simt::launch({.name = "rope",
                       .grid = {blocks_for(packed.dim(0), rows_at_once,
                                           8 * context.device.info().multiprocessors)},

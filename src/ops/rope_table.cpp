@@ -53,15 +53,15 @@ double scaled_frequency(const model::ModelConfig& config, double frequency) {
 }  // namespace
 
 RopeTable::RopeTable(const model::ModelConfig& config, std::int64_t positions)
-    : positions_(positions), half_dim_(config.head_dim / 2) {
-    if (config.head_dim <= 0 || config.head_dim % 2 != 0) {
+    : positions_(positions), half_dim_(config.rotary_dim() / 2) {
+    const std::int64_t rotated = config.rotary_dim();
+    if (rotated <= 0 || rotated % 2 != 0) {
         throw ConfigError(
-            fmt::format("rotary embedding needs an even head_dim; found {}", config.head_dim));
-    }
-    if (config.rotary_dim() != config.head_dim) {
-        throw ConfigError(
-            fmt::format("rotary embedding of {} of {} head dimensions cannot be trained",
-                        config.rotary_dim(), config.head_dim));
+            rotated == config.head_dim
+                ? fmt::format("rotary embedding needs an even head_dim; found {}", config.head_dim)
+                : fmt::format("rotary embedding needs an even number of rotated "
+                              "dimensions; found {} of {}",
+                              rotated, config.head_dim));
     }
     if (positions < 0)
         throw ConfigError(fmt::format("rotary embedding of {} positions", positions));
@@ -69,7 +69,7 @@ RopeTable::RopeTable(const model::ModelConfig& config, std::int64_t positions)
 
     std::vector<double> frequencies;
     for (std::int64_t i = 0; i < half_dim_; ++i) {
-        const double exponent = 2 * static_cast<double>(i) / static_cast<double>(config.head_dim);
+        const double exponent = 2 * static_cast<double>(i) / static_cast<double>(rotated);
         frequencies.push_back(scaled_frequency(config, std::pow(config.rope_theta, -exponent)));
     }
     const auto size = static_cast<std::size_t>(positions * half_dim_);
@@ -84,6 +84,13 @@ RopeTable::RopeTable(const model::ModelConfig& config, std::int64_t positions)
     }
     cosines_fp32_.assign(cosines_.begin(), cosines_.end());
     sines_fp32_.assign(sines_.begin(), sines_.end());
+}
+
+RopeTable RopeTable::local(const model::ModelConfig& config, std::int64_t positions) {
+    model::ModelConfig of_window_layers = config;
+    of_window_layers.rope_theta = config.local_rope_theta.value_or(config.rope_theta);
+    of_window_layers.rope_scaling.reset();
+    return {of_window_layers, positions};
 }
 
 std::vector<float> RopeTable::device_values() const {

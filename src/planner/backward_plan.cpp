@@ -140,12 +140,15 @@ TokenBudget token_budget(const recipe::DatasetConstraints& data, std::optional<d
     return budget;
 }
 
-/// Elements that one token uses, enter no matrix product and are no embedding: norms, biases.
+/// Elements that one token uses, enter no matrix product and are no embedding: norms, biases,
+/// decays, kernels of convolutions.
 std::int64_t vector_elements(const model::ParameterLayout& layout) {
     std::int64_t elements = 0;
     const auto add = [&](const std::vector<model::TensorSpec>& tensors, std::int64_t layers) {
         for (const model::TensorSpec& tensor : tensors) {
-            if (tensor.is_matrix()) continue;
+            const bool looked_up = tensor.component == model::Component::token_embedding ||
+                                   tensor.component == model::Component::position_embedding;
+            if (tensor.is_matmul || looked_up) continue;
             const bool routed = tensor.component == model::Component::routed_experts;
             elements += tensor.elements() *
                         (routed ? layout.num_experts_per_token : tensor.copies) * layers;
@@ -174,7 +177,10 @@ Verification verify(const BackwardPlan& plan) {
     for (const auto& product : products) {
         const double training = 3.0 * static_cast<double>(product.flops()) /
                                 static_cast<double>(plan.run.config.execution.sequence_length);
-        const bool core = product.group == cost::FlopGroup::attention_core;
+        // No weights are in these: what tokens have to do with each other.
+        const bool core = product.group == cost::FlopGroup::attention_core ||
+                          product.name == "recurrence.state" ||
+                          product.name == "recurrence.convolution";
         (core ? result.attention : weights_per_token) += training;
     }
     // A tied table serves as the head and is counted there; untied input tables only look rows up.
@@ -198,6 +204,11 @@ Schedule schedule(const BackwardPlan& plan) {
     result.tokens_per_step =
         result.sequences_per_step * static_cast<double>(execution.sequence_length);
     result.steps = std::ceil(plan.tokens.n_tokens / result.tokens_per_step);
+    // The last step is a whole one; where the data have no tokens for it, it is left out.
+    if (const auto limit = plan.tokens.data_limited;
+        limit && result.steps * result.tokens_per_step > *limit) {
+        result.steps = std::max(1.0, std::floor(*limit / result.tokens_per_step));
+    }
     const double counted_flops_per_second =
         plan.budget.num_gpus * plan.budget.peak_flops_per_gpu * plan.budget.mfu;
     result.tokens_per_second = counted_flops_per_second / plan.run.model_flops_per_token;
@@ -327,17 +338,24 @@ BackwardPlan backward_plan(const recipe::PlanKeys& config, const hardware::GpuTa
                       ? recipe::memory_fit(plan.run, gpu.usable_memory_bytes)
                       : recipe::MemoryFit{.planned_bytes = plan.run.memory.total_bytes(),
                                           .capacity_bytes = gpu.usable_memory_bytes};
-    if (detail == Detail::summary) return plan;
+    if (detail == Detail::row || detail == Detail::fast_row)
+        plan.optimum.memory_binds = exceeds_memory(plan);
+    if (detail == Detail::row && plan.optimum.memory_binds) {
+        advise(plan, config, gpus);
+        plan.advice.reset();
+    }
+    if (detail != Detail::full) return plan;
     plan.verification = verify(plan);
     if (std::string warning = batch_warning(plan.batch, plan.run.config.execution);
         !warning.empty()) {
         plan.warnings.push_back(std::move(warning));
     }
     if (plan.solution.target_loss) {
-        plan.cheapest =
-            cheapest_for_loss(plan.run.config.model, plan.run.config.execution.sequence_length,
-                              plan.law, *plan.solution.target_loss, plan.tokens.data);
+        plan.cheapest = cheapest_for_loss(
+            plan.run.config.model, plan.run.config.execution.sequence_length, plan.law,
+            *plan.solution.target_loss, plan.tokens.data, plan.budget.convention);
         if (plan.cheapest) plan.cheapest->fits = fits_some_execution(plan, plan.cheapest->scale);
+        plan.cheapest_advice = cheapest_advice(plan, config, gpus);
     }
     advise(plan, config, gpus);
     return plan;

@@ -43,15 +43,19 @@ double minimize_scale(const Search& search) {
 std::optional<CheapestModel> cheapest_for_loss(const model::ModelConfig& config,
                                                std::int64_t sequence_length,
                                                const scaling_law::Law& law, double target_loss,
-                                               const scaling_law::DataSupply& data) {
-    const ShapeFamily family = shape_family(config, sequence_length, law.counts);
+                                               const scaling_law::DataSupply& data,
+                                               cost::Convention convention) {
+    const ShapeFamily family = shape_family(config, sequence_length, law.counts, convention);
     const Search search{family, law, target_loss, data};
     CheapestModel result;
     result.scale = minimize_scale(search);
-    result.compute_flops = search.compute(result.scale);
-    if (!std::isfinite(result.compute_flops)) return std::nullopt;
+    result.counted_flops = search.compute(result.scale);
+    if (!std::isfinite(result.counted_flops)) return std::nullopt;
     result.n_params = family.n_params(result.scale);
     result.n_tokens = search.tokens(result.scale);
+    result.compute_flops =
+        shape_family(config, sequence_length, law.counts).training_flops_per_token(result.scale) *
+        result.n_tokens;
     // The end of the search is within 1e-9 of the least scale that the data allow.
     const double smaller = result.scale * (1 - 1e-6);
     result.data_limited = search.tokens(smaller) > data.allowed_tokens;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "isoflop/base/error.hpp"
 #include "isoflop/recipe/run_plan.hpp"
 
@@ -9,17 +11,25 @@ namespace isoflop::planner {
 namespace {
 
 std::uint64_t saved_bytes(const model::ModelConfig& config, const cost::Execution& execution) {
-    const std::int64_t moe_layers = config.num_moe_layers();
     std::uint64_t total = 0;
-    const auto add = [&](std::int64_t layers, bool moe) {
-        if (layers == 0) return;
-        for (const cost::Buffer& buffer : cost::layer_activations(config, execution, moe)) {
-            total += buffer.bytes() * static_cast<std::uint64_t>(layers);
+    for (const model::LayerGroup& group : config.layer_groups()) {
+        for (const cost::Buffer& buffer : cost::layer_activations(config, execution, group.kind)) {
+            total += buffer.bytes() * static_cast<std::uint64_t>(group.count());
         }
-    };
-    add(config.num_hidden_layers - moe_layers, false);
-    add(moe_layers, true);
+    }
     return total;
+}
+
+/// A mixture where the model has any, else the kind of most layers.
+model::LayerKind typical_layer(const model::ModelConfig& config) {
+    const std::vector<model::LayerGroup> groups = config.layer_groups();
+    const auto mixture = std::find_if(groups.begin(), groups.end(), [](const auto& group) {
+        return group.kind.ffn == model::FfnKind::mixture;
+    });
+    if (mixture != groups.end()) return mixture->kind;
+    return std::max_element(groups.begin(), groups.end(),
+                            [](const auto& a, const auto& b) { return a.count() < b.count(); })
+        ->kind;
 }
 
 std::vector<ActivationChoice> activation_choices(const model::ModelConfig& config,
@@ -90,10 +100,12 @@ double ModelAnalysis::attention_to_ffn_ratio() const {
     const auto group = [&](cost::FlopGroup which) {
         return static_cast<double>(forward_by_group[static_cast<std::size_t>(which)]);
     };
-    const double of_attention =
-        group(cost::FlopGroup::attention_projections) + group(cost::FlopGroup::attention_core);
-    return of_attention / (group(cost::FlopGroup::ffn) + group(cost::FlopGroup::experts) +
-                           group(cost::FlopGroup::router));
+    const double of_mixers = group(cost::FlopGroup::attention_projections) +
+                             group(cost::FlopGroup::attention_core) +
+                             group(cost::FlopGroup::recurrence);
+    const double of_networks = group(cost::FlopGroup::ffn) + group(cost::FlopGroup::experts) +
+                               group(cost::FlopGroup::router);
+    return of_networks > 0 ? of_mixers / of_networks : 0;
 }
 
 ModelAnalysis analyze_model(const model::ModelConfig& config, cost::Execution execution,
@@ -136,8 +148,7 @@ ModelAnalysis analyze_model(const model::ModelConfig& config, cost::Execution ex
     analysis.training_flops_1t_tokens = analysis.training_flops_per_token * 1e12;
     analysis.memory = std::move(run.memory);
     analysis.megatron = cost::megatron_estimate(config, analysis.parameters, execution);
-    analysis.layer_buffers =
-        cost::layer_activations(config, execution, config.num_moe_layers() > 0);
+    analysis.layer_buffers = cost::layer_activations(config, execution, typical_layer(config));
     analysis.activation_choices = activation_choices(config, execution);
     analysis.scaling = sequence_scaling(config, execution);
     return analysis;

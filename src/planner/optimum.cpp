@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/model/model_reader.hpp"
+#include "planner/advice_search.hpp"
 
 namespace isoflop::planner {
 namespace {
@@ -45,147 +45,44 @@ void resize_experts(ModelKeys& keys, const ModelConfig& member) {
     keys.mlp_only_layers = value_of(std::move(dense));
 }
 
+/// The list of the file, stretched as ModelConfig::resize_layers does: names of other kinds of
+/// layers than windows and full attention are those of one class.
 void resize_layer_types(ModelKeys& keys, const ModelConfig& member) {
-    if (!keys.layer_types) return;
+    if (!keys.layer_types || !keys.layer_types->is_array()) return;
+    const config::Value::Array& given = keys.layer_types->as_array();
+    const auto count = static_cast<std::int64_t>(given.size());
+    const bool is_listed = !member.layers.empty();
     config::Value::Array types;
     for (std::int64_t layer = 0; layer < member.num_hidden_layers; ++layer) {
         const bool window = member.is_window_layer(layer);
-        types.push_back(value_of(std::string(window ? "sliding_attention" : "full_attention")));
+        const std::int64_t stretched = layer * count / member.num_hidden_layers;
+        types.push_back(
+            is_listed ? given[static_cast<std::size_t>(stretched)]
+                      : value_of(std::string(window ? "sliding_attention" : "full_attention")));
     }
     keys.layer_types = value_of(std::move(types));
 }
-
-void set_execution(recipe::TrainingEfficiency& keys, const cost::Execution& execution) {
-    keys.batch_size = execution.micro_batch_size;
-    keys.gradient_accumulation_steps = execution.grad_accum_steps;
-    keys.use_flash_attention.reset();
-    keys.attention_backend = execution.attention_backend;
-    keys.recompute = execution.recompute;
-    keys.parallelism = execution.parallelism;
-}
-
-double loss_of(const Advice& advice) {
-    return advice.plan->loss_with_repetition.total;
-}
-
-/// The real architecture of the family of a plan.
-ModelConfig member_at(const BackwardPlan& plan, double log_scale) {
-    const ModelConfig& given = plan.run.config.model;
-    const double scale = std::exp(log_scale);
-    const double layers = std::round(static_cast<double>(given.num_hidden_layers) * scale);
-    return grid_member(given, scale, std::max<std::int64_t>(std::llround(layers), 1));
-}
-
-/// The execution that needs the least memory is within that of a GPU.
-bool fits_frugally(const BackwardPlan& plan, const ModelConfig& member) {
-    const cost::Execution frugal = recipe::frugal_execution(member, plan.run.config.execution);
-    return cost::memory_is_countable(member, frugal) &&
-           cost::memory_plan(member, model::parameter_layout(member), frugal,
-                             *plan.run.config.optimizer)
-                   .total_bytes() <= plan.memory.capacity_bytes;
-}
-
-bool may_fit(const BackwardPlan& plan, const ModelConfig& member) {
-    return model::find_inconsistency(member).empty() &&
-           cost::flops_are_countable(member, 1, plan.run.config.execution.sequence_length) &&
-           fits_frugally(plan, member);
-}
-
-/// A plan of a member of the family, or why there is none.
-struct Attempt {
-    std::optional<Advice> advice = {};
-    std::string obstacle = {};  ///< empty where the memory is
-};
-
-/// Plans models of the family of one plan, on its GPUs.
-class Search {
-public:
-    Search(const BackwardPlan& plan, PlanKeys keys, const hardware::GpuTable& gpus)
-        : plan_(plan), keys_(std::move(keys)), gpus_(gpus) {
-        keys_.notes.clear();
-        keys_.source.reset();
-        // The budget of the plan, whichever of its keys it was solved from.
-        keys_.training_gear.num_gpus = plan.solution.num_gpus;
-        keys_.training_gear.available_hours = plan.budget.hours;
-        keys_.dataset_constraints.training_tokens = {};
-        keys_.scaling_law.target_loss = {};
-        keys_.dataset_constraints.sequence_length = plan.run.config.execution.sequence_length;
-    }
-
-    /// With the usual batch, executed in the cheapest way that fits.
-    [[nodiscard]] Attempt planned(const ModelConfig& member) const {
-        try {
-            return {.advice = try_plan(member)};
-        } catch (const ConfigError& error) {
-            // Sizes that cannot be counted, or that the model type refuses.
-            return {.obstacle = error.what()};
-        }
-    }
-
-    /// The optimum as a real architecture.
-    [[nodiscard]] Attempt planned(const FamilyOptimum& best) const {
-        if (best.on_grid) return planned(best.grid_config);
-        const std::string reason =
-            model::find_inconsistency(member_at(plan_, std::log(best.scale)));
-        return {.obstacle = reason.empty() ? "its FLOPs are too many to count exactly" : reason};
-    }
-
-    /// The largest member below `scale` that fits.
-    [[nodiscard]] std::optional<Advice> largest_that_fits(double scale) const {
-        constexpr double kSmallestScale = 1e-3;
-        constexpr double kPrecision = 1e-3;  // of ln scale: 0.3 % of the parameters
-        double low = std::log(kSmallestScale);
-        double high = std::log(std::max(scale, kSmallestScale));
-        if (!may_fit(plan_, member_at(plan_, low))) return std::nullopt;
-        while (high - low > kPrecision) {
-            const double middle = (low + high) / 2;
-            (may_fit(plan_, member_at(plan_, middle)) ? low : high) = middle;
-        }
-        // Less memory than the most frugal execution needs, none does: a few steps are enough.
-        constexpr int kSteps = 16;
-        for (int step = 0; step < kSteps; ++step, low -= 1.0 / kSteps) {
-            if (Attempt attempt = planned(member_at(plan_, low)); attempt.advice)
-                return attempt.advice;
-        }
-        return std::nullopt;
-    }
-
-private:
-    [[nodiscard]] Advice replanned(PlanKeys keys) const {
-        auto plan =
-            std::make_shared<const BackwardPlan>(backward_plan(keys, gpus_, Detail::summary));
-        return {.keys = std::move(keys), .plan = std::move(plan)};
-    }
-
-    [[nodiscard]] std::optional<Advice> try_plan(const ModelConfig& member) const {
-        PlanKeys keys = keys_;
-        keys.architecture = resized(keys.architecture, member);
-        Advice advice = replanned(std::move(keys));
-        cost::Execution execution = advice.plan->run.config.execution;
-        execution.micro_batch_size = advice.plan->batch.micro_batch_size;
-        execution.grad_accum_steps = advice.plan->batch.grad_accum_steps;
-        set_execution(advice.keys.training_efficiency, execution);
-        advice = replanned(std::move(advice.keys));
-        if (advice.plan->memory.fits()) return advice;
-        const auto change =
-            recipe::fitting_change(advice.plan->run, advice.plan->memory.capacity_bytes);
-        if (!change) return std::nullopt;
-        set_execution(advice.keys.training_efficiency, change->execution);
-        advice = replanned(std::move(advice.keys));
-        if (!advice.plan->memory.fits()) return std::nullopt;
-        return advice;
-    }
-
-    const BackwardPlan& plan_;
-    PlanKeys keys_;
-    const hardware::GpuTable& gpus_;
-};
 
 void compare_with(OptimumComparison& comparison, const scaling_law::Optimum& best,
                   const BackwardPlan& plan) {
     comparison.best = best;
     comparison.optimal_tokens_per_parameter = best.n_tokens / best.n_params;
     comparison.loss_gap = plan.loss_with_repetition.total - best.loss.total;
+}
+
+/// The optimum that the data allow.
+const FamilyOptimum& family_optimum_of(const BackwardPlan& plan) {
+    const OptimumComparison& optimum = plan.optimum;
+    return optimum.within_data ? *optimum.within_data : optimum.exact.value();
+}
+
+/// The optimum as a real architecture.
+Attempt plan_of_optimum(const AdviceSearch& search, const BackwardPlan& plan) {
+    const FamilyOptimum& best = family_optimum_of(plan);
+    if (best.on_grid) return search.planned(best.grid_config);
+    const std::string reason =
+        model::find_inconsistency(member_at(plan.run.config.model, best.scale));
+    return {.obstacle = reason.empty() ? "its FLOPs are too many to count exactly" : reason};
 }
 
 std::string data_text(const OptimumComparison& optimum) {
@@ -203,15 +100,14 @@ double parameters_of_law(const BackwardPlan& plan) {
 OptimumComparison compare_with_optimum(const BackwardPlan& plan, Detail detail) {
     constexpr double kAllOfThem = 1 - 1e-4;  // the search for the best scale stops before
     OptimumComparison comparison;
-    const double compute = plan.budget.compute_flops;
     const scaling_law::DataSupply& data = plan.tokens.data;
-    comparison.six_nd = scaling_law::compute_optimal(plan.law, compute);
+    comparison.six_nd = scaling_law::compute_optimal(plan.law, plan.budget.compute_flops);
     comparison.tokens_per_parameter = plan.tokens.n_tokens / parameters_of_law(plan);
     compare_with(comparison, comparison.six_nd, plan);
     if (detail == Detail::summary) return comparison;
     const auto optimum = [&](const scaling_law::DataSupply& supply) {
         return family_optimum(plan.run.config.model, plan.run.config.execution.sequence_length,
-                              plan.law, compute, supply);
+                              plan.law, plan.budget.counted_flops, supply, plan.budget.convention);
     };
     comparison.exact = optimum({});
     compare_with(comparison, comparison.exact->continuous, plan);
@@ -224,29 +120,43 @@ OptimumComparison compare_with_optimum(const BackwardPlan& plan, Detail detail) 
 
 void advise(BackwardPlan& plan, const PlanKeys& keys, const hardware::GpuTable& gpus) {
     OptimumComparison& comparison = plan.optimum;
-    const FamilyOptimum& best =
-        comparison.within_data ? *comparison.within_data : comparison.exact.value();
-    const Search search(plan, keys, gpus);
-    Attempt attempt = search.planned(best);
+    const AdviceSearch search(plan, keys, gpus, Goal::least_loss);
+    Attempt attempt = plan_of_optimum(search, plan);
     comparison.unplanned = std::move(attempt.obstacle);
     comparison.memory_binds = !attempt.advice && comparison.unplanned.empty();
-    plan.advice = std::move(attempt.advice);
-    if (!plan.advice) plan.advice = search.largest_that_fits(best.scale);
     // Rounded to a real architecture, the optimum may be behind a model that was near it already.
-    if (std::optional<Advice> own = search.planned(plan.run.config.model).advice;
-        own && (!plan.advice || loss_of(*own) <= loss_of(*plan.advice))) {
-        plan.advice = std::move(own);
-    }
-    if (!comparison.memory_binds || !plan.advice) return;
+    std::optional<Advice> own = search.planned(plan.run.config.model).advice;
+    plan.advice = search.improved(search.better(std::move(own), std::move(attempt.advice)));
+    if (!plan.advice) return;
+    const BackwardPlan& advised = *plan.advice->plan;
+    comparison.reached =
+        plan.memory.fits() &&
+        plan.loss_with_repetition.total <= advised.loss_with_repetition.total + kNegligibleLoss;
+    if (!comparison.memory_binds) return;
     compare_with(comparison,
-                 {.n_params = parameters_of_law(*plan.advice->plan),
-                  .n_tokens = plan.advice->plan->tokens.n_tokens,
-                  .loss = plan.advice->plan->loss_with_repetition},
+                 {.n_params = parameters_of_law(advised),
+                  .n_tokens = advised.tokens.n_tokens,
+                  .loss = advised.loss_with_repetition},
                  plan);
 }
 
+bool exceeds_memory(const BackwardPlan& plan) {
+    const FamilyOptimum& best = family_optimum_of(plan);
+    return best.on_grid && !fits_frugally(plan, best.grid_config);
+}
+
+std::optional<Advice> cheapest_advice(const BackwardPlan& plan, const PlanKeys& keys,
+                                      const hardware::GpuTable& gpus) {
+    const AdviceSearch search(plan, keys, gpus, Goal::least_compute);
+    std::optional<Advice> own = search.planned(plan.run.config.model).advice;
+    std::optional<Advice> nearest;
+    if (plan.cheapest)
+        nearest = search.planned(member_at(plan.run.config.model, plan.cheapest->scale)).advice;
+    return search.improved(search.better(std::move(own), std::move(nearest)));
+}
+
 bool fits_some_execution(const BackwardPlan& plan, double scale) {
-    const ModelConfig member = member_at(plan, std::log(scale));
+    const ModelConfig member = member_at(plan.run.config.model, scale);
     return !model::find_inconsistency(member).empty() || fits_frugally(plan, member);
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <vector>
 
 #include "isoflop/base/error.hpp"
@@ -27,6 +28,22 @@ std::string rule_of_rate(const BackwardPlan& plan) {
                        human_count(plan.batch.batch_tokens), human_count(plan.batch.usual_tokens));
 }
 
+/// The data must have tokens for one step.
+void refuse_large_step(const BackwardPlan& plan) {
+    const std::optional<double>& limit = plan.tokens.data_limited;
+    if (!limit || plan.schedule.tokens_per_step <= *limit) return;
+    const cost::Execution& execution = plan.run.config.execution;
+    const bool smaller_batch_fits = plan.batch.advised_tokens <= *limit;
+    const std::string remedy = smaller_batch_fits ? batch_setting(plan.batch, execution)
+                                                  : std::string("fewer GPUs, shorter sequences");
+    throw ConfigError(fmt::format(
+        "--emit-train-config: one step trains on {:.0f} tokens (batch_size {} x "
+        "gradient_accumulation_steps {} x {} GPUs x sequence_length {}), more than the {:.0f} that "
+        "dataset_size x max_epochs allow; use {}, or more data; the plan itself is valid",
+        plan.schedule.tokens_per_step, execution.micro_batch_size, execution.grad_accum_steps,
+        execution.world_size, execution.sequence_length, *limit, remedy));
+}
+
 }  // namespace
 
 std::string emit_planned_training(const BackwardPlan& plan) {
@@ -42,6 +59,7 @@ std::string emit_planned_training(const BackwardPlan& plan) {
                         "valid",
                         plan.budget.gpu_id));
     }
+    refuse_large_step(plan);
     const recipe::PlannedRun run{.optimizer = plan.run.config.optimizer,
                                  .steps = static_cast<std::int64_t>(plan.schedule.steps),
                                  .learning_rate = matched_learning_rate(
@@ -55,7 +73,7 @@ std::string emit_planned_training(const BackwardPlan& plan) {
         fmt::format("Written by scaling-plan: N {}, D {}, C {} FLOP, predicted loss {:.4f} ({}).",
                     human_count(static_cast<double>(plan.run.parameters.total)),
                     human_count(plan.tokens.n_tokens), human_flops(plan.budget.compute_flops),
-                    plan.loss.total, plan.law.id),
+                    plan.loss_with_repetition.total, plan.law.id),
         fmt::format("Planned for {:.0f} x {} at {:.0f} % MFU ({}), {}.", plan.budget.num_gpus,
                     plan.budget.gpu_id, plan.budget.mfu * 100, to_string(plan.budget.convention),
                     human_seconds(plan.schedule.seconds))};

@@ -8,8 +8,8 @@
 
 #include "isoflop/base/error.hpp"
 #include "isoflop/config/jsonc.hpp"
-#include "isoflop/model/model_reader.hpp"
 #include "isoflop/planner/backward_plan.hpp"
+#include "isoflop/recipe/architecture_value.hpp"
 
 namespace isoflop::planner {
 namespace {
@@ -101,16 +101,22 @@ std::vector<std::string> expand_range(std::string_view range, std::string_view w
     return values;
 }
 
-SweepRow summarize(const BackwardPlan& plan, const std::vector<std::uint32_t>& indices) {
+SweepRow summarize(const BackwardPlan& plan, const std::vector<std::uint32_t>& indices,
+                   Detail detail) {
     SweepRow row;
     row.value_indices = indices;
     row.n_params = static_cast<double>(plan.run.parameters.total);
     row.n_tokens = plan.tokens.n_tokens;
     row.compute_flops = plan.budget.compute_flops;
-    row.predicted_loss = plan.loss.total;
+    row.predicted_loss = plan.loss_with_repetition.total;
     row.training_flops_per_token = plan.run.exact_flops_per_token;
-    row.optimal_n_params = plan.optimum.six_nd.n_params;
-    row.optimal_loss = plan.optimum.six_nd.loss.total;
+    row.epochs = plan.tokens.epochs;
+    if (detail == Detail::row || !plan.optimum.memory_binds) {
+        row.optimal_n_params = plan.optimum.best.n_params;
+        row.optimal_loss = plan.optimum.best.loss.total;
+    }
+    row.data_bind = plan.optimum.data_bind;
+    row.memory_binds = plan.optimum.memory_binds;
     row.num_gpus = plan.budget.num_gpus;
     row.hours = plan.budget.hours;
     row.memory_bytes = plan.run.memory.total_bytes();
@@ -133,9 +139,9 @@ SweepRow refused_row(const std::vector<std::uint32_t>& indices, std::string reas
 }
 
 SweepRow row_at(const recipe::PlanKeys& config, const hardware::GpuTable& gpus,
-                const std::vector<std::uint32_t>& indices) {
+                const std::vector<std::uint32_t>& indices, Detail detail) {
     try {
-        return summarize(backward_plan(config, gpus, Detail::summary), indices);
+        return summarize(backward_plan(config, gpus, detail), indices, detail);
     } catch (const ConfigError& error) {
         return refused_row(indices, error.what());
     }
@@ -161,7 +167,7 @@ std::string refusal_of(const std::string& path, const std::string& value) {
     if (!is_file && !recipe::plan_schema().resolve_path(path)) return {};
     try {
         if (is_file) {
-            (void)model::read_model_file(value);
+            (void)recipe::architecture_keys(value);
         } else {
             (void)recipe::plan_schema().parse_assignment(path, value);
         }
@@ -199,7 +205,7 @@ std::vector<std::string> model_overrides(const recipe::PlanKeys& base,
 Setting setting(const std::string& path, const std::string& value,
                 std::span<const std::string> overrides) {
     if (path == recipe::kArchitecture) {
-        return [keys = model::read_model_file(value, overrides).keys](recipe::PlanKeys& config) {
+        return [keys = recipe::architecture_keys(value, overrides)](recipe::PlanKeys& config) {
             config.architecture = keys;
         };
     }
@@ -347,10 +353,12 @@ void sweep(const recipe::PlanKeys& base, std::span<const SweepAxis> axes,
         throw ConfigError(fmt::format("the sweep has {:.0f} points; at most {} are allowed", points,
                                       kMaxSweepPoints));
     }
+    const Detail detail =
+        points > static_cast<double>(kMaxSearchedPoints) ? Detail::fast_row : Detail::row;
     Grid grid(base, axes);
     while (true) {
         const std::string refusal = grid.refusal();
-        visit(refusal.empty() ? row_at(grid.config(), gpus, grid.indices())
+        visit(refusal.empty() ? row_at(grid.config(), gpus, grid.indices(), detail)
                               : refused_row(grid.indices(), refusal));
         std::size_t axis = axes.size();
         while (axis > 0) {

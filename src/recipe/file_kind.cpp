@@ -103,7 +103,10 @@ std::string advice(FileKind kind, const std::string& file) {
                             "--emit-train-config FILE` for a config that train runs",
                             file);
         case FileKind::training:
-            return is + fmt::format("`scaling-plan model {0}` or `train {0}`", file);
+            return is + fmt::format(
+                            "`scaling-plan model {0}` or `train {0}`; a plan takes its name as "
+                            "\"architecture\"",
+                            file);
         case FileKind::model:
             return is +
                    fmt::format(

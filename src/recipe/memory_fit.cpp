@@ -1,4 +1,4 @@
-// Search over the few choices that trade speed for memory. The lattice is small (2 x 3 x 4 x
+// Search over the few choices that trade speed for memory. The lattice is small (2 x 3 x 4 x 2 x
 // log2(batch)), so every point is evaluated and the cheapest point that fits is chosen.
 #include "isoflop/recipe/memory_fit.hpp"
 
@@ -28,6 +28,9 @@ constexpr double kZero1 = 0.01;
 constexpr double kZero2 = 0.02;
 constexpr double kFsdp = 0.04;
 constexpr double kHalvedMicroBatch = 0.02;
+/// Takes no time, but the bits then depend on the number of ranks: preferred to the recomputation
+/// of blocks only.
+constexpr double kWorthOfReproducibility = 0.1;
 
 double sharding_cost(Parallelism parallelism) {
     switch (parallelism) {
@@ -39,24 +42,29 @@ double sharding_cost(Parallelism parallelism) {
     return 0;
 }
 
-double recompute_cost(Recompute recompute) {
-    switch (recompute) {
-        case Recompute::none: return 0;
-        case Recompute::attention: return kRecomputeAttention;
-        case Recompute::block: return kRecomputeBlock;
-    }
-    return 0;
-}
-
 /// flash_attn_2, or what runs in its place.
 AttentionBackend most_frugal_backend(const model::ModelConfig& config, Execution execution) {
     execution.attention_backend = AttentionBackend::flash_attn_2;
     return resolve_attention(config, execution).used;
 }
 
-/// Candidates that need at most the memory of the given execution, each with its relative cost.
-std::vector<FittingChange> candidates(const model::ModelConfig& config, const Execution& given,
-                                      KeysOf keys) {
+/// `change` with each divisor of its micro-batch that is a half, a quarter, ... of it.
+void add_with_smaller_batches(std::vector<FittingChange>& list, FittingChange change) {
+    const Execution given = change.execution;
+    for (std::int64_t batch = given.micro_batch_size; batch >= 1; batch /= 2) {
+        if (given.micro_batch_size % batch == 0) {
+            change.execution.micro_batch_size = batch;
+            change.execution.grad_accum_steps =
+                given.grad_accum_steps * (given.micro_batch_size / batch);
+            list.push_back(change);
+        }
+        change.slowdown += kHalvedMicroBatch;
+    }
+}
+
+/// The backends, ways to shard and recomputation that need at most the memory of the given ones.
+std::vector<FittingChange> other_choices(const model::ModelConfig& config, const Execution& given,
+                                         KeysOf keys) {
     std::vector<AttentionBackend> backends{given.attention_backend};
     if (given.attention_backend == AttentionBackend::manual) {
         const AttentionBackend frugal = most_frugal_backend(config, given);
@@ -72,30 +80,37 @@ std::vector<FittingChange> candidates(const model::ModelConfig& config, const Ex
             for (const Recompute recompute :
                  {Recompute::none, Recompute::attention, Recompute::block}) {
                 if (recompute < given.recompute) continue;
-                double halvings = 0;
-                for (std::int64_t batch = given.micro_batch_size; batch >= 1; batch /= 2) {
-                    if (given.micro_batch_size % batch == 0) {
-                        FittingChange change;
-                        change.execution = given;
-                        change.execution.attention_backend = backend;
-                        change.execution.parallelism = parallelism;
-                        change.execution.recompute = recompute;
-                        change.execution.micro_batch_size = batch;
-                        change.execution.grad_accum_steps =
-                            given.grad_accum_steps * (given.micro_batch_size / batch);
-                        change.slowdown =
-                            sharding_cost(parallelism) - sharding_cost(given.parallelism) +
-                            recompute_cost(recompute) - recompute_cost(given.recompute) +
-                            kHalvedMicroBatch * halvings;
-                        list.push_back(std::move(change));
-                    }
-                    halvings += 1;
-                }
+                FittingChange change;
+                change.execution = given;
+                change.execution.attention_backend = backend;
+                change.execution.parallelism = parallelism;
+                change.execution.recompute = recompute;
+                change.slowdown = sharding_cost(parallelism) - sharding_cost(given.parallelism) +
+                                  recompute_slowdown(recompute) -
+                                  recompute_slowdown(given.recompute);
+                list.push_back(std::move(change));
             }
         }
     }
-    std::stable_sort(list.begin(), list.end(), [](const FittingChange& a, const FittingChange& b) {
-        return a.slowdown < b.slowdown;
+    return list;
+}
+
+/// Candidates that need at most the memory of the given execution, the cheapest first.
+std::vector<FittingChange> candidates(const model::ModelConfig& config, const Execution& given,
+                                      KeysOf keys) {
+    std::vector<FittingChange> list;
+    for (FittingChange& change : other_choices(config, given, keys)) {
+        add_with_smaller_batches(list, change);
+        if (!given.reproducible || keys == KeysOf::plan) continue;
+        change.execution.reproducible = false;  // keeps no partial sums of gradients
+        add_with_smaller_batches(list, std::move(change));
+    }
+    const auto cost_of = [&](const FittingChange& change) {
+        const bool loses_bits = change.execution.reproducible != given.reproducible;
+        return change.slowdown + (loses_bits ? kWorthOfReproducibility : 0.0);
+    };
+    std::stable_sort(list.begin(), list.end(), [&](const FittingChange& a, const FittingChange& b) {
+        return cost_of(a) < cost_of(b);
     });
     return list;
 }
@@ -117,6 +132,7 @@ std::string describe(const Recipe& recipe, const Execution& changed, KeysOf keys
         if (recipe.keys.execution.use_zero1) add("use_zero1", false);
         add(changed.parallelism == Parallelism::fsdp ? "use_fsdp" : "use_zero1", true);
     }
+    if (changed.reproducible != given.reproducible) add("reproducible", changed.reproducible);
     if (changed.recompute != given.recompute) add("recompute", to_string(changed.recompute));
     if (changed.micro_batch_size != given.micro_batch_size) {
         add("batch_size", changed.micro_batch_size);
@@ -157,6 +173,15 @@ std::optional<std::int64_t> fewest_gpus(const model::ModelConfig& config,
 }
 
 }  // namespace
+
+double recompute_slowdown(Recompute recompute) {
+    switch (recompute) {
+        case Recompute::none: return 0;
+        case Recompute::attention: return kRecomputeAttention;
+        case Recompute::block: return kRecomputeBlock;
+    }
+    return 0;
+}
 
 std::optional<FittingChange> fitting_change(const RunPlan& run, std::uint64_t capacity_bytes,
                                             KeysOf keys) {

@@ -12,6 +12,7 @@
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/text.hpp"
 #include "isoflop/model/model_reader.hpp"
+#include "isoflop/recipe/architecture_value.hpp"
 
 namespace isoflop::recipe {
 namespace {
@@ -19,7 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kStandardInput = "-";
-constexpr std::initializer_list<FileKind> kModelFiles = {FileKind::model, FileKind::hugging_face};
 
 std::optional<FileKind> kind_of_model_file(const config::Document& document) {
     const std::optional<FileKind> kind = file_kind(document);
@@ -69,9 +69,7 @@ config::Document read_model_document(const fs::path& path,
         throw ConfigError(describe("architecture is the name of a model file; it is empty"));
     const bool readable = can_be_read(path);
     try {
-        config::Document document = config::read_jsonc_file(path);
-        refuse_other_kinds(document, kModelFiles);
-        return document;
+        return as_model_document(config::read_jsonc_file(path));
     } catch (const ConfigError& error) {
         if (readable) throw;
         constexpr std::string_view kMark = ": error: ";
@@ -90,6 +88,7 @@ const config::Value* architecture_of(const config::Document& plan) {
 std::optional<config::Document> referenced_document(const config::Document& plan,
                                                     std::span<const std::string> overrides) {
     if (const std::optional<std::string> file = overriding_file(overrides)) {
+        if (is_inline_architecture(*file)) return architecture_document(*file);
         return read_model_document(
             *file, [](std::string_view message) { return fmt::format("override: {}", message); });
     }
@@ -160,8 +159,35 @@ PlanArchitecture plan_architecture(config::Document plan, std::span<const std::s
     return result;
 }
 
+namespace {
+
+std::string flag_of(std::string_view key) {
+    return fmt::format("--{}=NUMBER", key);
+}
+
+/// What GPUs, hours and tokens still need, as flags; empty where two of them are given.
+std::string missing_budget(const PlanKeys& keys) {
+    const bool gpus = keys.training_gear.num_gpus.is_given();
+    const bool hours = keys.training_gear.available_hours.is_given();
+    const bool tokens = keys.dataset_constraints.training_tokens.is_given() ||
+                        keys.scaling_law.target_loss.is_given();
+    const int given = (gpus ? 1 : 0) + (hours ? 1 : 0) + (tokens ? 1 : 0);
+    if (given >= 2) return {};
+    std::vector<std::string> flags;
+    if (!gpus) flags.push_back(flag_of("num_gpus"));
+    if (!hours) flags.push_back(flag_of("available_hours"));
+    if (!tokens) {
+        flags.push_back(
+            fmt::format("{} (or {})", flag_of("training_tokens"), flag_of("target_loss")));
+    }
+    const std::vector<std::string_view> names(flags.begin(), flags.end());
+    return fmt::format("{} of {}", given == 0 ? "two" : "one", join(names));
+}
+
+}  // namespace
+
 void require_flags(const PlanKeys& keys, FileKind kind, const std::string& model_file) {
-    std::string missing;
+    std::vector<std::string> missing;
     for (const config::Section& section : plan_schema().sections()) {
         for (const config::Field& field : section.fields) {
             if (!field.info.required) continue;
@@ -169,15 +195,18 @@ void require_flags(const PlanKeys& keys, FileKind kind, const std::string& model
             if (!value.empty()) continue;
             const bool is_number =
                 field.type == config::FieldType::integer || field.type == config::FieldType::number;
-            missing += fmt::format("{}--{}={}", missing.empty() ? "" : " ", field.info.key,
-                                   is_number ? "NUMBER" : "NAME");
+            missing.push_back(
+                fmt::format("--{}={}", field.info.key, is_number ? "NUMBER" : "NAME"));
         }
     }
     if (missing.empty()) return;
+    std::string flags = fmt::format("{}", fmt::join(missing, " "));
+    if (const std::string budget = missing_budget(keys); !budget.empty())
+        flags += fmt::format(", and {}", budget);
     throw ConfigError(fmt::format(
-        "{}: error: this is a {}; a plan of it also needs {}, or a plan config that has them "
+        "{}: error: this is a {}; a plan of it also needs {}; or a plan config that has them "
         "(\"architecture\" there may name this file)",
-        model_file, title(kind), missing));
+        model_file, title(kind), flags));
 }
 
 std::vector<std::string> notes_about(const PlanArchitecture& architecture,

@@ -116,7 +116,7 @@ void add_training_efficiency(config::Schema<PlanKeys>& schema) {
                 .default_help = "the largest number that keeps the logits within 256 MiB"});
 }
 
-void add_data_and_law(config::Schema<PlanKeys>& schema) {
+void add_data(config::Schema<PlanKeys>& schema) {
     schema.section("dataset_constraints", &PlanKeys::dataset_constraints, "The data.", Required::no)
         .field(&DatasetConstraints::dataset_size, {.key = "dataset_size",
                                                    .help = "Number of unique tokens available.",
@@ -145,6 +145,9 @@ void add_data_and_law(config::Schema<PlanKeys>& schema) {
                 .minimum = 1,
                 .maximum = kMaxTokens,
                 .default_help = "solved from the others"});
+}
+
+void add_law(config::Schema<PlanKeys>& schema) {
     auto law = schema.section("scaling_law", &PlanKeys::scaling_law,
                               "The law that predicts the loss (scaling-plan laws).", Required::no);
     law.field(&ScalingLawChoice::base,
@@ -187,6 +190,9 @@ void add_data_and_law(config::Schema<PlanKeys>& schema) {
                .maximum = 1000,
                .exclusive_minimum = true,
                .default_help = "solved from the others"});
+}
+
+void add_output_options(config::Schema<PlanKeys>& schema) {
     schema
         .section("output_options", &PlanKeys::output_options, "Content of the report.",
                  Required::no)
@@ -206,12 +212,14 @@ config::Schema<PlanKeys> build_schema() {
         "The model: keys of a Hugging Face config.json, or short keys (n_layer, n_embd, ...).",
         Required::yes);
     architecture.may_be_a_file(
-        "Or the name of a model file, relative to the folder of the plan: a model config, a "
-        "Hugging Face config.json, or a model file of another program.");
+        "Or the name of a file, relative to the folder of the plan: a model config, a training "
+        "config, a Hugging Face config.json, or a model file of another program.");
     model::add_model_fields(architecture);
     add_training_gear(schema);
     add_training_efficiency(schema);
-    add_data_and_law(schema);
+    add_data(schema);
+    add_law(schema);
+    add_output_options(schema);
     add_cost_assumptions(schema);
     return schema;
 }

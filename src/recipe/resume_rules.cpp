@@ -90,6 +90,16 @@ std::string scaling_text(const std::optional<model::RopeScaling>& scaling) {
                        scaling->high_freq_factor, scaling->original_max_position_embeddings);
 }
 
+/// One letter a layer: window, full attention without rotary positions, or other.
+std::string layers_text(const model::ModelConfig& model) {
+    std::string text;
+    for (const model::LayerKind& kind : model.layers) {
+        text += kind.window ? 'w' : 'f';
+        if (!kind.rotary) text += 'n';
+    }
+    return text;
+}
+
 /// What a model computes, by keys; not what it is called. Models that are trained have neither
 /// experts nor latent attention.
 Entries entries_of(const model::ModelConfig& model) {
@@ -97,8 +107,12 @@ Entries entries_of(const model::ModelConfig& model) {
     const auto& [model_type, preset, naming, layers, hidden, heads, kv_heads, head_dim,
                  intermediate, vocabulary, positions, normalization, norm_position,
                  position_encoding, ffn_type, activation, qk_norm, qkv_bias, output_bias, ffn_bias,
-                 tied, embedding_norm, parallel, moe, mla, window, window_period, window_first,
-                 full_period, norm_eps, rope_theta, rotary, scaling, dropout] = model;
+                 tied, embedding_norm, parallel, shared_norm, final_norm, embedding_width,
+                 lm_head_bias, gate, sinks, moe, mla, recurrence, updates, layer_list, chunked,
+                 index_heads, index_dim, index_k, window, window_period, window_first, full_period,
+                 norm_eps, rope_theta, rotary, scaling, dropout, local_theta, attention_scale,
+                 soft_cap, logit_cap, embedding_scale, residual_scale, logit_scale, add_one,
+                 interleaved] = model;
     const auto text = [](const auto& value) { return fmt::format("{}", value); };
     return {
         {"num_hidden_layers", text(layers)},
@@ -124,6 +138,26 @@ Entries entries_of(const model::ModelConfig& model) {
         {"kv_lora_rank", text(mla ? mla->kv_lora_rank : 0)},
         {"sliding_window", fmt::format("{} in layers {} + {} n, full every {}", window.value_or(0),
                                        window_first, window_period, full_period)},
+        {"layer_types", layers_text(model)},
+        {"shared norm", text(shared_norm)},
+        {"final norm", text(final_norm)},
+        {"word_embed_proj_dim", text(embedding_width)},
+        {"bias of the LM head", text(lm_head_bias)},
+        {"attention gate", text(gate)},
+        {"attention sinks", text(sinks)},
+        {"chunked attention", text(chunked)},
+        {"indexer", fmt::format("{} x {}, {}", index_heads, index_dim, index_k)},
+        {"recurrence", text(recurrence ? to_string(recurrence->kind) : "none")},
+        {"altup_num_inputs", text(updates ? updates->num_streams : 0)},
+        {"rope_local_base_freq", text(local_theta.value_or(rope_theta))},
+        {"attention scale", text(attention_scale.value_or(0))},
+        {"attn_logit_softcapping", text(soft_cap.value_or(0))},
+        {"final_logit_softcapping", text(logit_cap.value_or(0))},
+        {"embedding scale", text(embedding_scale)},
+        {"residual scale", text(residual_scale)},
+        {"logit scale", text(logit_scale)},
+        {"norms of 1 + weight", text(add_one)},
+        {"interleaved rotary positions", text(interleaved)},
         {"rms_norm_eps", text(norm_eps)},
         {"rope_theta", text(rope_theta)},
         {"partial_rotary_factor", text(rotary)},

@@ -78,6 +78,39 @@ double three_digits(double value) {
     return std::stod(fmt::format("{:.3g}", value));
 }
 
+/// What the trainer runs of Hugging Face models, and the keys of a training config do not say.
+std::string unsaid_by_keys(const model::ModelConfig& model, std::int64_t sequence_length) {
+    const bool windows = model.num_window_layers() > 0 && *model.sliding_window < sequence_length;
+    const bool scales = model.embedding_scale != 1 || model.residual_scale != 1 ||
+                        model.logit_scale != 1 || model.attention_scale ||
+                        model.attention_soft_cap || model.final_logit_soft_cap ||
+                        model.norms_add_one;
+    const bool rotary = model.rotary_fraction != 1 || model.interleaved_rotary ||
+                        std::any_of(model.layers.begin(), model.layers.end(),
+                                    [](const model::LayerKind& kind) { return !kind.rotary; });
+    const bool names =
+        model.naming != model::TensorNaming::llama && model.naming != model::TensorNaming::gpt2;
+    std::string part;
+    if (model.norm_position == model::NormPosition::sandwich) {
+        part = "four norms per block";
+    } else if (model::norms_branches(model)) {
+        part = "norms of both branches";
+    } else if (model.parallel_residual) {
+        part = "parallel attention and FFN";
+    } else if (model.qk_norm == model::QkNorm::full_width) {
+        part = "full-width QK norm";
+    } else if (windows) {
+        part = "a sliding window shorter than the context";
+    } else if (scales) {
+        part = "scaled embeddings, branches, scores or logits";
+    } else if (rotary) {
+        part = "rotary positions of some layers or of a part of each head";
+    } else if (names) {
+        part = "tensors of type " + model.model_type;
+    }
+    return part.empty() ? part : part + " by a training config (only from the files of a model)";
+}
+
 }  // namespace
 
 std::string obstacle_to_training(const model::ModelConfig& model,
@@ -86,6 +119,8 @@ std::string obstacle_to_training(const model::ModelConfig& model,
         !reason.empty()) {
         return reason;
     }
+    if (std::string reason = unsaid_by_keys(model, execution.sequence_length); !reason.empty())
+        return reason;
     // block_size is both the context and the number of learned positions there.
     if (model.position_encoding == model::PositionEncoding::learned_absolute &&
         model.max_position_embeddings != execution.sequence_length) {

@@ -32,6 +32,17 @@ ordered_json to_json(const model::ModelConfig& config) {
             config.mla->q_lora_rank ? ordered_json(*config.mla->q_lora_rank) : nullptr;
         json["kv_lora_rank"] = config.mla->kv_lora_rank;
     }
+    if (config.sliding_window) {
+        json["sliding_window"] = *config.sliding_window;
+        json["window_layers"] = config.num_window_layers();
+    }
+    if (config.recurrence) {
+        const model::Recurrence& mixer = *config.recurrence;
+        json["recurrence"] = {{"kind", to_string(mixer.kind)},  {"num_heads", mixer.num_heads},
+                              {"head_dim", mixer.head_dim},     {"num_groups", mixer.num_groups},
+                              {"state_size", mixer.state_size}, {"conv_kernel", mixer.conv_kernel}};
+        json["attention_layers"] = config.num_attention_layers();
+    }
     return json;
 }
 

@@ -54,8 +54,8 @@ std::string compat_backward_text(const compat::BackwardResult& result,
                "its H100, RTX 4090 and some fp32 peaks are wrong"});
     table.row({"D", human_count(result.n_tokens), human_count(exact.tokens.n_tokens),
                "D = C / training FLOPs per token"});
-    table.row(
-        {"loss", fmt::format("{:.4f}", result.loss), fmt::format("{:.4f}", exact.loss.total), ""});
+    table.row({"loss", fmt::format("{:.4f}", result.loss),
+               fmt::format("{:.4f}", exact.loss_with_repetition.total), ""});
     table.row({"epochs", fmt::format("{:.4g}", result.epochs),
                fmt::format("{:.4g}", exact.tokens.epochs), ""});
     table.row({"forward GFLOPs per token",
@@ -87,7 +87,7 @@ ordered_json compat_backward_json(const compat::BackwardResult& result,
              {{"n_params", exact.run.parameters.total},
               {"n_tokens", exact.tokens.n_tokens},
               {"compute_flops", exact.budget.compute_flops},
-              {"predicted_loss", exact.loss.total},
+              {"predicted_loss", exact.loss_with_repetition.total},
               {"training_flops_per_token", exact.run.exact_flops_per_token},
               {"forward_flops_per_token", exact.forward_flops_per_token}}}};
 }

@@ -1,8 +1,10 @@
 #include "report/figures.hpp"
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 namespace isoflop::report {
@@ -37,6 +39,17 @@ std::string csv_text(const ExactValue& value) {
 
 std::string csv_title(std::string_view name, std::string_view unit) {
     return text::csv_name(unit.empty() ? std::string(name) : fmt::format("{} [{}]", name, unit));
+}
+
+std::string loss_text(double loss) {
+    constexpr double kReadable = 1e6;
+    return std::abs(loss) < kReadable ? fmt::format(FMT_COMPILE("{:.4f}"), loss)
+                                      : fmt::format("{:.4e}", loss);
+}
+
+std::string ratio_text(double ratio) {
+    constexpr double kReadable = 1e12;
+    return ratio < kReadable ? fmt::format("{:.1f}", ratio) : fmt::format("{:.2e}", ratio);
 }
 
 std::size_t widest_line(std::string_view text) {

@@ -29,6 +29,11 @@ using ExactValue = std::variant<std::monostate, bool, std::int64_t, double, std:
 /// "memory.total_bytes [bytes]": a column of CSV; a name alone where there is no unit.
 [[nodiscard]] std::string csv_title(std::string_view name, std::string_view unit);
 
+/// "2.1500"; "6.7289e+08" where the digits would not be read.
+[[nodiscard]] std::string loss_text(double loss);
+/// "20.8"; "2.66e+17" where the digits would not be read.
+[[nodiscard]] std::string ratio_text(double ratio);
+
 /// Bytes of the longest line.
 [[nodiscard]] std::size_t widest_line(std::string_view text);
 

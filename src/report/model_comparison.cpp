@@ -149,7 +149,7 @@ std::int64_t kv_cache_bytes_per_token(const model::ModelConfig& config) {
     constexpr std::int64_t kBytesEach = 2;
     const std::int64_t values = config.mla ? config.mla->kv_lora_rank + config.mla->qk_rope_head_dim
                                            : 2 * config.key_value_width();
-    return config.num_hidden_layers * values * kBytesEach;
+    return config.num_attention_layers() * values * kBytesEach;
 }
 
 std::string model_comparison_text(std::span<const NamedModel> models, text::Colour colour,

@@ -77,9 +77,7 @@ void add_model_and_loss(Figures& figures) {
                          }}}});
     figures.push_back(
         {"D/N",
-         [](const BackwardPlan& plan) {
-             return fmt::format("{:.1f}", plan.optimum.tokens_per_parameter);
-         },
+         [](const BackwardPlan& plan) { return ratio_text(plan.optimum.tokens_per_parameter); },
          {{"optimum.tokens_per_parameter", "", [](const BackwardPlan& plan) -> ExactValue {
                return plan.optimum.tokens_per_parameter;
            }}}});
@@ -97,21 +95,56 @@ void add_model_and_loss(Figures& figures) {
          {{"law.id", "", [](const BackwardPlan& plan) { return text_of(plan.law.id); }}}});
     figures.push_back(
         {"loss",
-         [](const BackwardPlan& plan) { return fmt::format("{:.4f}", plan.loss.total); },
-         {{"predicted_loss", "nats/token",
-           [](const BackwardPlan& plan) -> ExactValue { return plan.loss.total; }}}});
-    figures.push_back(
-        {"N* (6ND)",
-         [](const BackwardPlan& plan) { return human_count(plan.optimum.six_nd.n_params); },
-         {{"optimum.n_params", "parameters",
-           [](const BackwardPlan& plan) -> ExactValue { return plan.optimum.six_nd.n_params; }}}});
-    figures.push_back({"loss at N*",
+         [](const BackwardPlan& plan) { return loss_text(plan.loss_with_repetition.total); },
+         {{"predicted_loss", "nats/token", [](const BackwardPlan& plan) -> ExactValue {
+               return plan.loss_with_repetition.total;
+           }}}});
+}
+
+/// "data, memory", as in the report of the plan.
+std::string limit_name(const BackwardPlan& plan) {
+    const planner::OptimumComparison& optimum = plan.optimum;
+    if (optimum.data_bind) return optimum.memory_binds ? "data, memory" : "data";
+    return optimum.memory_binds ? "memory" : "compute";
+}
+
+/// The optimum that the plan is compared with in its report.
+void add_optimum(Figures& figures) {
+    figures.push_back({"epochs",
                        [](const BackwardPlan& plan) {
-                           return fmt::format("{:.4f}", plan.optimum.six_nd.loss.total);
+                           return plan.tokens.data_limited
+                                      ? fmt::format("{:.3g}", plan.tokens.epochs)
+                                      : std::string("-");
                        },
-                       {{"optimum.loss", "nats/token", [](const BackwardPlan& plan) -> ExactValue {
-                             return plan.optimum.six_nd.loss.total;
+                       {{"epochs", "", [](const BackwardPlan& plan) -> ExactValue {
+                             return plan.tokens.epochs;
                          }}}});
+    figures.push_back(
+        {"limit",
+         limit_name,
+         {{"optimum.data_bind", "",
+           [](const BackwardPlan& plan) -> ExactValue { return plan.optimum.data_bind; }},
+          {"optimum.memory_binds", "",
+           [](const BackwardPlan& plan) -> ExactValue { return plan.optimum.memory_binds; }}}});
+    figures.push_back(
+        {"N*",
+         [](const BackwardPlan& plan) { return human_count(plan.optimum.best.n_params); },
+         {{"optimum.best.n_params", "parameters",
+           [](const BackwardPlan& plan) -> ExactValue { return plan.optimum.best.n_params; }}}});
+    figures.push_back(
+        {"loss at N*",
+         [](const BackwardPlan& plan) { return loss_text(plan.optimum.best.loss.total); },
+         {{"optimum.best.loss", "nats/token",
+           [](const BackwardPlan& plan) -> ExactValue { return plan.optimum.best.loss.total; }}}});
+    // In closed form under C = 6 N D, without any limit.
+    figures.push_back(
+        {"",
+         {},
+         {{"optimum.n_params", "parameters",
+           [](const BackwardPlan& plan) -> ExactValue { return plan.optimum.six_nd.n_params; }},
+          {"optimum.loss", "nats/token", [](const BackwardPlan& plan) -> ExactValue {
+               return plan.optimum.six_nd.loss.total;
+           }}}});
 }
 
 void add_advice(Figures& figures) {
@@ -192,6 +225,7 @@ Figures figures_of(std::span<const NamedPlan> plans) {
     Figures figures;
     add_budget(figures);
     add_model_and_loss(figures);
+    add_optimum(figures);
     add_advice(figures);
     add_memory_and_time(figures);
     add_energy(figures);

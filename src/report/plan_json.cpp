@@ -34,14 +34,15 @@ ordered_json memory_json(const planner::BackwardPlan& plan) {
     return json;
 }
 
-/// The plan that --emit-plan writes.
-ordered_json advice_json(const planner::BackwardPlan& plan) {
-    if (!plan.advice) return nullptr;
-    const planner::BackwardPlan& advised = *plan.advice->plan;
+}  // namespace
+
+ordered_json advice_json(const std::optional<planner::Advice>& advice) {
+    if (!advice) return nullptr;
+    const planner::BackwardPlan& advised = *advice->plan;
     return {{"n_params", advised.run.parameters.total},
             {"n_tokens", advised.tokens.n_tokens},
             {"epochs", advised.tokens.epochs},
-            {"predicted_loss", advised.loss.total},
+            {"predicted_loss", advised.loss_with_repetition.total},
             {"loss_with_repetition", advised.loss_with_repetition.total},
             {"training_flops_per_token", advised.run.exact_flops_per_token},
             {"tokens_per_step", advised.schedule.tokens_per_step},
@@ -50,9 +51,13 @@ ordered_json advice_json(const planner::BackwardPlan& plan) {
             {"seconds", advised.schedule.seconds},
             {"memory_bytes", advised.memory.planned_bytes},
             {"capacity_bytes", advised.memory.capacity_bytes},
+            {"expected_mfu", advised.budget.mfu},
+            {"slowdown_estimate", advice->slowdown},
             {"execution", to_json(advised.run.config.execution)},
             {"model", to_json(advised.run.config.model)}};
 }
+
+namespace {
 
 ordered_json optimum_json(const planner::BackwardPlan& plan) {
     const planner::OptimumComparison& optimum = plan.optimum;
@@ -75,6 +80,7 @@ ordered_json optimum_json(const planner::BackwardPlan& plan) {
     }
     json["data_bind"] = optimum.data_bind;
     json["memory_binds"] = optimum.memory_binds;
+    json["reached"] = optimum.reached;
     json["unplanned"] = nullptr;
     if (!optimum.unplanned.empty()) json["unplanned"] = optimum.unplanned;
     json["within_data"] = nullptr;
@@ -83,7 +89,7 @@ ordered_json optimum_json(const planner::BackwardPlan& plan) {
         json["within_data"]["scale"] = optimum.within_data->scale;
     }
     json["best"] = to_json(optimum.best);
-    json["advised"] = advice_json(plan);
+    json["advised"] = advice_json(plan.advice);
     return json;
 }
 
@@ -99,18 +105,57 @@ ordered_json verification_json(const planner::Verification& check) {
               {"attention", check.attention}}}};
 }
 
+ordered_json hardware_json(const planner::BackwardPlan& plan) {
+    const planner::ComputeBudget& budget = plan.budget;
+    return {{"gpu", budget.gpu_id},
+            {"num_gpus", plan.run.config.execution.world_size},
+            {"available_hours", budget.hours},
+            {"dtype", to_string(budget.dtype)},
+            {"expected_mfu", budget.mfu},
+            {"flop_convention", to_string(budget.convention)},
+            {"counted_flops", budget.counted_flops},
+            {"peak_source", budget.peak_from_table ? budget.gpu_source : "config"}};
+}
+
+ordered_json communication_json(const planner::BackwardPlan& plan) {
+    ordered_json collectives = ordered_json::array();
+    for (const auto& collective : plan.run.traffic) {
+        collectives.push_back({{"name", collective.name}, {"bytes_sent", collective.bytes_sent}});
+    }
+    return {{"collectives", collectives},
+            {"total_bytes_sent", cost::total_bytes_sent(plan.run.traffic)}};
+}
+
+ordered_json schedule_json(const planner::Schedule& schedule) {
+    return {{"tokens_per_step", schedule.tokens_per_step},
+            {"sequences_per_step", schedule.sequences_per_step},
+            {"steps", schedule.steps},
+            {"seconds", schedule.seconds},
+            {"seconds_per_step", schedule.seconds_per_step},
+            {"tokens_per_second", schedule.tokens_per_second},
+            {"tokens_per_second_per_gpu", schedule.tokens_per_second_per_gpu}};
+}
+
+ordered_json batch_json(const planner::BatchAdvice& batch) {
+    return {{"tokens", batch.batch_tokens},
+            {"usual_tokens", batch.usual_tokens},
+            {"unusual", batch.is_unusual()},
+            {"advised_tokens", batch.advised_tokens},
+            {"advised_batch_size", batch.micro_batch_size},
+            {"advised_gradient_accumulation_steps", batch.grad_accum_steps}};
+}
+
 }  // namespace
 
 ordered_json plan_json(const planner::BackwardPlan& plan) {
     const auto& budget = plan.budget;
     const auto& tokens = plan.tokens;
-    const auto& schedule = plan.schedule;
     ordered_json json;
     json["kind"] = "backward";
     json["n_params"] = plan.run.parameters.total;
     json["n_tokens"] = tokens.n_tokens;
     json["compute_flops"] = budget.compute_flops;
-    json["predicted_loss"] = plan.loss.total;
+    json["predicted_loss"] = plan.loss_with_repetition.total;
     json["training_flops_per_token"] = plan.run.exact_flops_per_token;
     json["forward_flops_per_token"] = plan.forward_flops_per_token;
     json["peak_flops_per_gpu"] = budget.peak_flops_per_gpu;
@@ -120,14 +165,7 @@ ordered_json plan_json(const planner::BackwardPlan& plan) {
     json["data_limited_tokens"] =
         tokens.data_limited ? ordered_json(*tokens.data_limited) : nullptr;
     json["unused_compute_flops"] = tokens.unused_compute_flops;
-    json["hardware"] = {{"gpu", budget.gpu_id},
-                        {"num_gpus", plan.run.config.execution.world_size},
-                        {"available_hours", budget.hours},
-                        {"dtype", to_string(budget.dtype)},
-                        {"expected_mfu", budget.mfu},
-                        {"flop_convention", to_string(budget.convention)},
-                        {"counted_flops", budget.counted_flops},
-                        {"peak_source", budget.peak_from_table ? budget.gpu_source : "config"}};
+    json["hardware"] = hardware_json(plan);
     json["model"] = to_json(plan.run.config.model);
     json["parameters"] = to_json(plan.run.parameters);
     json["flops_per_token_by_convention"] = conventions_json(plan.run.convention_flops_per_token);
@@ -139,26 +177,9 @@ ordered_json plan_json(const planner::BackwardPlan& plan) {
     json["execution"] = to_json(plan.run.config.execution);
     json["attention"] = to_json(plan.run.attention);
     json["memory"] = memory_json(plan);
-    ordered_json collectives = ordered_json::array();
-    for (const auto& collective : plan.run.traffic) {
-        collectives.push_back({{"name", collective.name}, {"bytes_sent", collective.bytes_sent}});
-    }
-    json["communication_per_step"] = {
-        {"collectives", collectives},
-        {"total_bytes_sent", cost::total_bytes_sent(plan.run.traffic)}};
-    json["schedule"] = {{"tokens_per_step", schedule.tokens_per_step},
-                        {"sequences_per_step", schedule.sequences_per_step},
-                        {"steps", schedule.steps},
-                        {"seconds", schedule.seconds},
-                        {"seconds_per_step", schedule.seconds_per_step},
-                        {"tokens_per_second", schedule.tokens_per_second},
-                        {"tokens_per_second_per_gpu", schedule.tokens_per_second_per_gpu}};
-    json["batch"] = {{"tokens", plan.batch.batch_tokens},
-                     {"usual_tokens", plan.batch.usual_tokens},
-                     {"unusual", plan.batch.is_unusual()},
-                     {"advised_tokens", plan.batch.advised_tokens},
-                     {"advised_batch_size", plan.batch.micro_batch_size},
-                     {"advised_gradient_accumulation_steps", plan.batch.grad_accum_steps}};
+    json["communication_per_step"] = communication_json(plan);
+    json["schedule"] = schedule_json(plan.schedule);
+    json["batch"] = batch_json(plan.batch);
     json["optimum"] = optimum_json(plan);
     json["solved"] = solved_json(plan);
     add_cost(json, plan.cost);

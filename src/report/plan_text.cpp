@@ -10,6 +10,7 @@
 #include "isoflop/scaling_law/law.hpp"
 #include "isoflop/text/sections.hpp"
 #include "report/cost_report.hpp"
+#include "report/figures.hpp"
 #include "report/solved_report.hpp"
 
 namespace isoflop::report {
@@ -107,33 +108,34 @@ void token_section(text::TextReport& report, const BackwardPlan& plan) {
                    fmt::format("{:.1f} % of C",
                                tokens.unused_compute_flops / plan.budget.compute_flops * 100));
     }
-    report.row("Tokens per parameter", fmt::format("{:.1f}", plan.optimum.tokens_per_parameter));
+    report.row("Tokens per parameter", ratio_text(plan.optimum.tokens_per_parameter));
 }
 
 void loss_section(text::TextReport& report, const BackwardPlan& plan) {
-    const scaling_law::LossTerms& loss = plan.loss;
+    const scaling_law::LossTerms& loss = plan.loss_with_repetition;
+    const bool repeats = plan.tokens.epochs > 1;
     report.section("5. Predicted loss");
     report.row("Law", plan.law.id, plan.law.title);
+    const std::string_view tokens = repeats ? "D'" : "D";  // effective ones
     if (plan.law.form == scaling_law::Form::chinchilla) {
         const auto& constants = plan.law.chinchilla;
         report.row("Irreducible E", fmt::format("{:.4f}", loss.irreducible));
-        report.row("Model size A / N^alpha", fmt::format("{:.4f}", loss.model_size),
+        report.row("Model size A / N^alpha", loss_text(loss.model_size),
                    fmt::format("A {:g}, alpha {:g}", constants.A, constants.alpha));
-        report.row("Data B / D^beta", fmt::format("{:.4f}", loss.data),
+        report.row(fmt::format("Data B / {}^beta", tokens), loss_text(loss.data),
                    fmt::format("B {:g}, beta {:g}", constants.B, constants.beta));
     } else {
-        report.row("Model size alone", fmt::format("{:.4f}", loss.model_size), "(Nc / N)^alpha_N");
-        report.row("Data alone", fmt::format("{:.4f}", loss.data), "(Dc / D)^alpha_D");
+        report.row("Model size alone", loss_text(loss.model_size), "(Nc / N)^alpha_N");
+        report.row("Data alone", loss_text(loss.data), fmt::format("(Dc / {})^alpha_D", tokens));
     }
-    report.row("Loss", fmt::format("{:.4f}", loss.total),
+    report.row("Loss", loss_text(loss.total),
                loss.standard_error ? fmt::format("+- {:.4f} nats per token (one standard error)",
                                                  *loss.standard_error)
                                    : "nats per token");
-    if (plan.tokens.epochs > 1) {
-        report.row("  with repetition valued",
-                   fmt::format("{:.4f}", plan.loss_with_repetition.total),
-                   fmt::format("{} effective tokens, arXiv 2305.16264",
-                               human_count(plan.tokens.effective)));
+    if (repeats) {
+        report.row("  with repetition valued", "D' " + human_count(plan.tokens.effective),
+                   "effective tokens, arXiv 2305.16264");
+        report.row("  were all tokens new", loss_text(plan.loss.total));
     }
     target_loss_rows(report, plan);
 }
@@ -197,20 +199,21 @@ void schedule_section(text::TextReport& report, const BackwardPlan& plan) {
 std::string verdict(const BackwardPlan& plan) {
     constexpr double kNear = 1.1;
     const planner::OptimumComparison& optimum = plan.optimum;
+    if (optimum.reached) return "at the optimum";
     if (!optimum.data_bind && !optimum.memory_binds) {
         const double ratio = optimum.tokens_per_parameter / optimum.optimal_tokens_per_parameter;
-        if (ratio > kNear) return fmt::format("over-trained {:.1f}x", ratio);
-        if (ratio < 1 / kNear) return fmt::format("under-trained {:.1f}x", 1 / ratio);
+        if (ratio > kNear) return fmt::format("over-trained {}x", ratio_text(ratio));
+        if (ratio < 1 / kNear) return fmt::format("under-trained {}x", ratio_text(1 / ratio));
         return "near the optimum";
     }
     // With the tokens given, the size of the model is what can be chosen.
     const double ratio = planner::parameters_of_law(plan) / optimum.best.n_params;
-    if (ratio > kNear) return fmt::format("{:.1f}x too large", ratio);
-    if (ratio < 1 / kNear) return fmt::format("{:.1f}x too small", 1 / ratio);
+    if (ratio > kNear) return fmt::format("{}x too large", ratio_text(ratio));
+    if (ratio < 1 / kNear) return fmt::format("{}x too small", ratio_text(1 / ratio));
     return "near the optimum";
 }
 
-/// The plan that --emit-plan writes.
+/// The plan that --emit-plan writes where no loss is asked for.
 void advice_rows(text::TextReport& report, const BackwardPlan& plan) {
     if (!plan.advice) return;
     const BackwardPlan& advised = *plan.advice->plan;
@@ -222,17 +225,30 @@ void advice_rows(text::TextReport& report, const BackwardPlan& plan) {
                                        execution.micro_batch_size, execution.grad_accum_steps));
     report.row("Advised memory", human_bytes(static_cast<double>(advised.memory.planned_bytes)),
                human_bytes(static_cast<double>(advised.memory.headroom_bytes())) + " to spare");
+    if (plan.advice->slowdown > 0) {
+        report.row("Advised MFU", fmt::format("{:.2f} %", advised.budget.mfu * 100),
+                   fmt::format("about {:.0f} % slower than the given execution",
+                               plan.advice->slowdown * 100));
+    }
     report.row(
         "Advised time", human_seconds(advised.schedule.seconds),
         advised.tokens.epochs > 1 ? fmt::format("{:.3g} epochs", advised.tokens.epochs) : "");
 }
 
 /// Where the advice leaves what the laws were fitted to.
-void caution_row(text::TextReport& report, const BackwardPlan& plan) {
+void caution_rows(text::TextReport& report, const BackwardPlan& plan) {
     constexpr double kFewTokens = 1;  // per parameter; the experiments have several at least
-    if (!plan.advice || plan.advice->plan->optimum.tokens_per_parameter >= kFewTokens) return;
-    report.row("Caution", "extrapolated",
-               "under one token per parameter: models overfit, which no law here counts");
+    constexpr std::int64_t kFewLayers = 2;
+    if (!plan.advice) return;
+    const BackwardPlan& advised = *plan.advice->plan;
+    if (advised.optimum.tokens_per_parameter < kFewTokens) {
+        report.row("Caution", "extrapolated",
+                   "under one token per parameter: models overfit, which no law here counts");
+    }
+    if (advised.run.config.model.num_hidden_layers <= kFewLayers) {
+        report.row("Caution", "few layers",
+                   "laws know N and D, not proportions: no model of their experiments is as flat");
+    }
 }
 
 /// What is lost for want of unique tokens.
@@ -258,8 +274,7 @@ text::Table optimum_table(const BackwardPlan& plan) {
     text::Table table({{"", text::Align::left}, {"N*"}, {"D*"}, {"D*/N*"}, {"loss"}});
     const auto add = [&](std::string name, const scaling_law::Optimum& best) {
         table.row({std::move(name), human_count(best.n_params), human_count(best.n_tokens),
-                   fmt::format("{:.1f}", best.n_tokens / best.n_params),
-                   fmt::format("{:.4f}", best.loss.total)});
+                   ratio_text(best.n_tokens / best.n_params), loss_text(best.loss.total)});
     };
     const auto add_plan = [&](std::string name, const BackwardPlan& each) {
         add(std::move(name), {.n_params = planner::parameters_of_law(each),
@@ -269,7 +284,8 @@ text::Table optimum_table(const BackwardPlan& plan) {
     if (optimum.within_data) table.row({"without the data limit:"});
     add("C = 6 N D (closed form)", optimum.six_nd);
     if (optimum.exact) {
-        add("exact FLOPs, same proportions", optimum.exact->continuous);
+        add(fmt::format("{} FLOPs, same proportions", to_string(plan.budget.convention)),
+            optimum.exact->continuous);
         const bool too_large = optimum.memory_binds && !optimum.within_data;
         if (optimum.exact->on_grid)
             add(fmt::format("  as a real architecture{}", too_large ? ", does not fit" : ""),
@@ -286,18 +302,19 @@ void optimum_section(text::TextReport& report, const BackwardPlan& plan) {
     report.table(optimum_table(plan));
     report.row("Limit", limits(plan), planner::limit_text(plan));
     report.row("Verdict", verdict(plan),
-               fmt::format("loss {:+.4f} nats against the optimum", plan.optimum.loss_gap));
+               fmt::format("loss {}{} nats against the optimum",
+                           plan.optimum.loss_gap < 0 ? "" : "+", loss_text(plan.optimum.loss_gap)));
     more_data_row(report, plan);
     advice_rows(report, plan);
-    caution_row(report, plan);
+    caution_rows(report, plan);
 }
 
 std::string quiet_text(const BackwardPlan& plan) {
     return quiet_solution(plan) +
-           fmt::format("N {}\nD {}\nC {}\nloss {:.4f}\nmemory {} (fits: {})\n",
+           fmt::format("N {}\nD {}\nC {}\nloss {}\nmemory {} (fits: {})\n",
                        human_count(static_cast<double>(plan.run.parameters.total)),
                        human_count(plan.tokens.n_tokens), human_flops(plan.budget.compute_flops),
-                       plan.loss.total,
+                       loss_text(plan.loss_with_repetition.total),
                        human_bytes(static_cast<double>(plan.run.memory.total_bytes())),
                        plan.memory.fits() ? "yes" : "no");
 }
@@ -307,10 +324,11 @@ std::string quiet_text(const BackwardPlan& plan) {
 std::string plan_text(const BackwardPlan& plan, const PlanTextOptions& options) {
     if (options.quiet) return quiet_text(plan);
     text::TextReport report(options.colour);
-    report.title(fmt::format("Backward plan: N {}, D {}, C {}, loss {:.4f}",
+    report.title(fmt::format("Backward plan: N {}, D {}, C {}, loss {}",
                              human_count(static_cast<double>(plan.run.parameters.total)),
                              human_count(plan.tokens.n_tokens),
-                             human_flops(plan.budget.compute_flops), plan.loss.total));
+                             human_flops(plan.budget.compute_flops),
+                             loss_text(plan.loss_with_repetition.total)));
     if (!options.file_kind.empty()) report.line(fmt::format("Read as a {}.", options.file_kind));
     budget_section(report, plan);
     model_section(report, plan, options);

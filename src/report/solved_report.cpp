@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "isoflop/base/text.hpp"
+#include "isoflop/text/sections.hpp"
 #include "report/common_json.hpp"
 
 namespace isoflop::report {
@@ -15,11 +16,16 @@ using planner::Quantity;
 
 namespace {
 
-/// GPU hours of exact FLOPs at the rate of this plan.
-double gpu_hours(const BackwardPlan& plan, double compute_flops) {
+/// GPU hours of the cheapest model at the MFU of this plan.
+double gpu_hours(const BackwardPlan& plan) {
     const double flops_per_gpu_hour =
-        plan.budget.compute_flops / (plan.budget.num_gpus * plan.budget.hours);
-    return compute_flops / flops_per_gpu_hour;
+        plan.budget.counted_flops / (plan.budget.num_gpus * plan.budget.hours);
+    return plan.cheapest.value().counted_flops / flops_per_gpu_hour;
+}
+
+/// Time of this plan over that of the cheapest model.
+double compute_ratio(const BackwardPlan& plan) {
+    return plan.budget.counted_flops / plan.cheapest.value().counted_flops;
 }
 
 ordered_json cheapest_json(const BackwardPlan& plan) {
@@ -29,10 +35,33 @@ ordered_json cheapest_json(const BackwardPlan& plan) {
             {"n_params", cheapest.n_params},
             {"n_tokens", cheapest.n_tokens},
             {"compute_flops", cheapest.compute_flops},
-            {"gpu_hours", gpu_hours(plan, cheapest.compute_flops)},
-            {"compute_ratio", plan.budget.compute_flops / cheapest.compute_flops},
+            {"gpu_hours", gpu_hours(plan)},
+            {"compute_ratio", compute_ratio(plan)},
             {"data_limited", cheapest.data_limited},
-            {"fits", cheapest.fits}};
+            {"fits", cheapest.fits},
+            {"advised", advice_json(plan.cheapest_advice)}};
+}
+
+/// The real architecture that --emit-plan writes.
+void cheapest_architecture_rows(text::TextReport& report, const BackwardPlan& plan) {
+    if (!plan.cheapest_advice) {
+        report.row("  as a real architecture", "none", "that reaches the loss fits");
+        return;
+    }
+    const BackwardPlan& advised = *plan.cheapest_advice->plan;
+    report.row("  as a real architecture", text::architecture_line(advised.run.config.model));
+    report.row("", text::execution_line(advised.run.config.execution));
+    report.row(
+        "",
+        fmt::format("N {}, D {}", human_count(static_cast<double>(advised.run.parameters.total)),
+                    human_count(advised.tokens.n_tokens)),
+        "--emit-plan writes it");
+    report.row("",
+               fmt::format("{:.0f} x {}, {}", advised.budget.num_gpus, advised.budget.gpu_id,
+                           human_seconds(advised.schedule.seconds)),
+               plan.cheapest_advice->slowdown > 0
+                   ? fmt::format("MFU {:.2f} %: its execution is slower", advised.budget.mfu * 100)
+                   : std::string());
 }
 
 }  // namespace
@@ -72,11 +101,12 @@ void target_loss_rows(text::TextReport& report, const BackwardPlan& plan) {
                            cheapest.fits ? "" : ", does not fit these GPUs"));
     report.row("", fmt::format("D {}", human_count(cheapest.n_tokens)),
                cheapest.data_limited ? "all the data; more would be cheaper" : "");
-    const double hours = gpu_hours(plan, cheapest.compute_flops);
+    const double hours = gpu_hours(plan);
     report.row("", fmt::format("C {}", human_flops(cheapest.compute_flops)),
                fmt::format("{} GPU hours; this plan takes {:.3f} x",
                            hours < 1000 ? fmt::format("{:.3g}", hours) : human_count(hours),
-                           plan.budget.compute_flops / cheapest.compute_flops));
+                           compute_ratio(plan)));
+    cheapest_architecture_rows(report, plan);
 }
 
 ordered_json solved_json(const BackwardPlan& plan) {

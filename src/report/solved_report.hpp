@@ -21,6 +21,7 @@ namespace isoflop::report {
 /// nothing without a target loss.
 void target_loss_rows(text::TextReport& report, const planner::BackwardPlan& plan);
 
+[[nodiscard]] nlohmann::ordered_json advice_json(const std::optional<planner::Advice>& advice);
 [[nodiscard]] nlohmann::ordered_json solved_json(const planner::BackwardPlan& plan);
 
 }  // namespace isoflop::report

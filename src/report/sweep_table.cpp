@@ -20,6 +20,8 @@ using planner::SweepRow;
 using Figures = std::vector<Figure<SweepRow>>;
 
 constexpr std::string_view kRefusal = "refusal";
+constexpr std::string_view kEpochs = "epochs";
+constexpr std::string_view kLimit = "limit";
 constexpr std::string_view kPower = "GPU W x share x PUE";
 
 void add_machines(Figures& figures) {
@@ -61,22 +63,24 @@ void add_results(Figures& figures) {
          8});
     figures.push_back(
         {"loss",
-         [](const SweepRow& row) { return fmt::format(FMT_COMPILE("{:.4f}"), row.predicted_loss); },
+         [](const SweepRow& row) { return loss_text(row.predicted_loss); },
          {{"predicted_loss", "nats/token",
            [](const SweepRow& row) -> ExactValue { return row.predicted_loss; }},
           {"training_flops_per_token", "FLOP/token",
            [](const SweepRow& row) -> ExactValue { return row.training_flops_per_token; }}},
          6});
     figures.push_back({"N*",
-                       [](const SweepRow& row) { return human_count(row.optimal_n_params); },
+                       [](const SweepRow& row) {
+                           return row.optimal_n_params ? human_count(*row.optimal_n_params) : "-";
+                       },
                        {{"optimal_n_params", "parameters",
-                         [](const SweepRow& row) -> ExactValue { return row.optimal_n_params; }}},
+                         [](const SweepRow& row) { return exact(row.optimal_n_params); }}},
                        7});
     figures.push_back(
         {"loss*",
-         [](const SweepRow& row) { return fmt::format(FMT_COMPILE("{:.4f}"), row.optimal_loss); },
+         [](const SweepRow& row) { return row.optimal_loss ? loss_text(*row.optimal_loss) : "-"; },
          {{"optimal_loss", "nats/token",
-           [](const SweepRow& row) -> ExactValue { return row.optimal_loss; }}},
+           [](const SweepRow& row) { return exact(row.optimal_loss); }}},
          6});
     figures.push_back(
         {"GiB/GPU",
@@ -85,6 +89,25 @@ void add_results(Figures& figures) {
                                 static_cast<double>(row.memory_bytes) / kGiB);
          },
          {{"memory_bytes", "bytes", [](const SweepRow& row) { return exact(row.memory_bytes); }}},
+         7});
+}
+
+std::string limit_name(const SweepRow& row) {
+    if (row.data_bind) return row.memory_binds ? "both" : "data";
+    return row.memory_binds ? "memory" : "compute";
+}
+
+void add_limits(Figures& figures) {
+    figures.push_back(
+        {std::string(kEpochs),
+         [](const SweepRow& row) { return fmt::format("{:.3g}", row.epochs); },
+         {{"epochs", "", [](const SweepRow& row) -> ExactValue { return row.epochs; }}},
+         6});
+    figures.push_back(
+        {std::string(kLimit),
+         limit_name,
+         {{"data_bind", "", [](const SweepRow& row) -> ExactValue { return row.data_bind; }},
+          {"memory_binds", "", [](const SweepRow& row) -> ExactValue { return row.memory_binds; }}},
          7});
 }
 
@@ -127,6 +150,7 @@ Figures all_figures() {
     Figures figures;
     add_machines(figures);
     add_results(figures);
+    add_limits(figures);
     add_costs(figures);
     add_fits(figures);
     return figures;
@@ -136,6 +160,7 @@ Figures all_figures() {
 bool is_shown(const Figure<SweepRow>& figure, const OptionalColumns& columns) {
     if (figure.title == "GPUs") return columns.num_gpus;
     if (figure.title == "hours") return columns.available_hours;
+    if (figure.title == kEpochs || figure.title == kLimit) return columns.data;
     if (figure.title == kPower || figure.title == "energy" || figure.title == "cost")
         return columns.costs;
     return true;

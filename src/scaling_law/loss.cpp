@@ -1,6 +1,8 @@
 // The loss of a law at (N, D), and its standard error. Called in the inner loop of searches over
 // architectures, so it does not allocate, and evaluates each power once.
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "isoflop/base/error.hpp"
@@ -61,9 +63,11 @@ LossTerms kaplan_loss(const KaplanConstants& constants, double n_params, double 
 
 LossTerms loss(const Law& law, double n_params, double n_tokens) {
     if (!finite_and_positive(n_params) || !finite_and_positive(n_tokens)) {
-        throw ConfigError("scaling law '" + law.id +
-                          "' needs finite, positive numbers of parameters and tokens, got " +
-                          std::to_string(n_params) + " and " + std::to_string(n_tokens));
+        throw ConfigError(
+            fmt::format("scaling law '{}' needs finite, positive numbers of parameters and tokens, "
+                        "got {:g} and "
+                        "{:g}",
+                        law.id, n_params, n_tokens));
     }
     return law.form == Form::chinchilla ? chinchilla_loss(law, n_params, n_tokens)
                                         : kaplan_loss(law.kaplan, n_params, n_tokens);

@@ -1,5 +1,7 @@
 // Compute-optimal N and D in closed form, under C = 6 N D.
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "isoflop/base/error.hpp"
@@ -55,9 +57,9 @@ double PowerLawOptimum::n_tokens(double compute_flops) const {
 
 Optimum compute_optimal(const Law& law, double compute_flops) {
     if (!std::isfinite(compute_flops) || !(compute_flops > 0)) {
-        throw ConfigError("scaling law '" + law.id +
-                          "' needs a finite, positive compute budget in FLOPs, got " +
-                          std::to_string(compute_flops));
+        throw ConfigError(fmt::format(
+            "scaling law '{}' needs a finite, positive compute budget in FLOPs, got {:g}", law.id,
+            compute_flops));
     }
     if (!has_optimum(law)) {
         throw ConfigError("scaling law '" + law.id + "' has no compute optimum: " +

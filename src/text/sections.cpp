@@ -2,12 +2,28 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string_view>
 
 #include "isoflop/base/text.hpp"
 
 namespace isoflop::text {
+
+namespace {
+
+/// "mamba2 of 80 heads in 24 layers".
+std::string recurrence_text(const model::ModelConfig& config) {
+    const std::int64_t layers =
+        std::count_if(config.layers.begin(), config.layers.end(),
+                      [](const model::LayerKind& kind) { return kind.recurrence; });
+    const model::Recurrence& mixer = *config.recurrence;
+    const std::string heads =
+        mixer.num_heads > 1 ? fmt::format(" of {} heads", mixer.num_heads) : std::string();
+    return fmt::format("{}{} in {} layers", to_string(mixer.kind), heads, layers);
+}
+
+}  // namespace
 
 std::string architecture_line(const model::ModelConfig& config) {
     std::string heads = fmt::format("{} heads", config.num_attention_heads);
@@ -21,6 +37,13 @@ std::string architecture_line(const model::ModelConfig& config) {
                            config.moe->intermediate_size, config.moe->num_experts_per_token,
                            config.moe->num_shared_experts);
     }
+    const std::int64_t attention_layers = config.num_attention_layers();
+    if (attention_layers == 0) {
+        heads = recurrence_text(config);
+    } else if (config.recurrence) {
+        heads += fmt::format(" in {} layers, {}", attention_layers, recurrence_text(config));
+    }
+    if (config.num_dense_layers() + config.num_moe_layers() == 0) ffn = "no FFN";
     return fmt::format("{}: {} layers, hidden {}, {}, {}, vocabulary {}, {} head",
                        config.model_type, config.num_hidden_layers, config.hidden_size, heads, ffn,
                        config.vocab_size, config.tie_word_embeddings ? "tied" : "untied");

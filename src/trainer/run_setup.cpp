@@ -1,6 +1,7 @@
 #include "run_setup.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -15,6 +16,7 @@
 #include "isoflop/device/rank_gpu.hpp"
 #include "isoflop/machine/this_machine.hpp"
 #include "isoflop/recipe/data_vocabulary.hpp"
+#include "isoflop/text/message.hpp"
 #include "isoflop/trained_model/loaded_model.hpp"
 #include "memory_check.hpp"
 #include "open_run_log.hpp"
@@ -33,10 +35,9 @@ data::TokenDataset open_data(const recipe::DataKeys& keys, data::Split split) {
 }
 
 void warn_of_damage(const fs::path& path, const std::string& why) {
-    std::cerr << "warning: "
-              << printable_lines(
-                     fmt::format("{} is damaged and passed over: {}", path.string(), why))
-              << '\n';
+    const std::string warning =
+        fmt::format("warning: {} is damaged and passed over: {}", path.string(), why);
+    std::cerr << text::message_for(STDERR_FILENO, printable_lines(warning)) << '\n';
 }
 
 /// The checkpoints of one run: continued from another run's, this one would be neither.
@@ -265,7 +266,8 @@ RunSetup prepare_run(recipe::TrainKeys keys, const World& world, device::ThreadP
     setup.validation_data = open_validation_data(keys);
     for (const data::TokenSource& source : setup.train_data.sources()) {
         if (world.is_first() && !source.note().empty())
-            std::cerr << "warning: " << printable(source.note()) << '\n';
+            std::cerr << text::message_for(STDERR_FILENO, "warning: " + printable(source.note()))
+                      << '\n';
     }
     setup.tokenizer = setup.train_data.tokenizer();
     open_initial_state(setup, keys.run, world, dry_run);

@@ -4,7 +4,6 @@
 #include "isoflop/ops/embedding.hpp"
 #include "isoflop/ops/linear.hpp"
 #include "isoflop/ops/norm.hpp"
-#include "isoflop/ops/qk_norm.hpp"
 #include "isoflop/ops/reduction.hpp"
 #include "step.hpp"
 
@@ -40,31 +39,54 @@ void Implementation::block_backward(std::int64_t layer) {
     strategy_.gradients_ready(unit_index);
 }
 
-/// Gradient of a branch's output: that of the residual stream, through the branch's dropout.
+/// Gradient of a branch's output: that of the residual stream, through the branch's factor and
+/// dropout.
 TensorView Implementation::branch_gradient(std::int64_t layer, ops::DropoutSite site) {
     const TensorView residual = hidden(BufferId::grad_residual);
-    if (config_.dropout <= 0) return residual;
+    if (config_.dropout <= 0 && config_.residual_scale == 1) return residual;
     const TensorView branch = hidden(BufferId::grad_branch);
     ops::copy(context_, residual, branch);
+    apply_residual_scale(branch);
     apply_dropout(layer, site, branch);
     return branch;
+}
+
+void Implementation::norm_backward(const NormSlots& slots, const TensorView& unit,
+                                   const TensorView& gradients, const TensorView& d_out,
+                                   const TensorView& x, const TensorView& statistics,
+                                   bool accumulate, const TensorView& d_x) {
+    ops::norm_backward(context_, slots.in(unit, config_), d_out, x, statistics, accumulate, d_x,
+                       slots.weight.in(gradients), slots.bias.in(gradients));
+}
+
+/// Gradient of what the last product of the FFN computes.
+TensorView Implementation::ffn_branch_gradient(std::int64_t layer, const TensorView& unit,
+                                               const TensorView& gradients) {
+    const TensorView residual = hidden(BufferId::grad_residual);
+    if (norms_sums()) {
+        norm_backward(slots_.block.ffn_norm, unit, gradients, residual,
+                      hidden(BufferId::ffn_normed, layer),
+                      norm_statistics(BufferId::ffn_norm_statistics, layer), false, residual);
+    }
+    if (!model::norms_branches(config_))
+        return branch_gradient(layer, ops::DropoutSite::ffn_branch);
+    const TensorView d_branch = hidden(BufferId::grad_branch);
+    norm_backward(slots_.block.ffn_branch_norm, unit, gradients, residual,
+                  hidden(ffn_branch_buffer(), layer), ffn_branch_statistics(layer), false,
+                  d_branch);
+    apply_residual_scale(d_branch);
+    apply_dropout(layer, ops::DropoutSite::ffn_branch, d_branch);
+    return d_branch;
 }
 
 void Implementation::ffn_backward(std::int64_t layer, const TensorView& unit,
                                   const TensorView& gradients) {
     const BlockSlots& slots = slots_.block;
     const TensorView residual = hidden(BufferId::grad_residual);
-    const TensorView d_input = hidden(BufferId::grad_branch);
-    if (!is_pre_norm()) {
-        ops::norm_backward(context_, slots.ffn_norm.in(unit, config_), residual,
-                           hidden(BufferId::ffn_normed, layer),
-                           norm_statistics(BufferId::ffn_norm_statistics, layer), false, residual,
-                           slots.ffn_norm.weight.in(gradients), slots.ffn_norm.bias.in(gradients));
-    }
     const TensorView in = wide(ffn_in_buffer(), layer, ffn_in_width());
     const TensorView activated = wide(BufferId::ffn_activated, layer, config_.intermediate_size);
     const TensorView d_activated = wide(BufferId::grad_ffn_activated, 0, config_.intermediate_size);
-    const TensorView d_branch = branch_gradient(layer, ops::DropoutSite::ffn_branch);
+    const TensorView d_branch = ffn_branch_gradient(layer, unit, gradients);
     const ops::Linear out_layer = slots.ffn_out.in(unit);
     ops::linear_backward_weight(context_, out_layer, activated, d_branch,
                                 slots.ffn_out.weight.in(gradients),
@@ -78,40 +100,51 @@ void Implementation::ffn_backward(std::int64_t layer, const TensorView& unit,
         ops::linear_activation_backward_input(context_, out_layer, config_.activation, d_branch, in,
                                               d_in);
     }
-    const TensorView input =
-        is_pre_norm() ? hidden(BufferId::ffn_normed, layer) : hidden(BufferId::ffn_input, layer);
     const ops::Linear in_layer = slots.ffn_in.in(unit);
-    ops::linear_backward_weight(context_, in_layer, input, d_in, slots.ffn_in.weight.in(gradients),
-                                slots.ffn_in.bias.in(gradients));
+    ops::linear_backward_weight(context_, in_layer, ffn_source(layer), d_in,
+                                slots.ffn_in.weight.in(gradients), slots.ffn_in.bias.in(gradients));
+    // The residual stream's gradient is still that of attention's output in a parallel block.
+    const TensorView d_input =
+        hidden(config_.parallel_residual ? BufferId::grad_parallel : BufferId::grad_branch);
     ops::linear_backward_input(context_, in_layer, d_in, false, d_input);
-    if (is_pre_norm()) {
-        ops::norm_backward(context_, slots.ffn_norm.in(unit, config_), d_input,
-                           hidden(BufferId::ffn_input, layer),
-                           norm_statistics(BufferId::ffn_norm_statistics, layer), true, residual,
-                           slots.ffn_norm.weight.in(gradients), slots.ffn_norm.bias.in(gradients));
+    if (config_.parallel_residual) return;
+    if (is_pre_norm() || is_sandwich()) {
+        norm_backward(slots.ffn_norm, unit, gradients, d_input, hidden(BufferId::ffn_input, layer),
+                      norm_statistics(BufferId::ffn_norm_statistics, layer), true, residual);
     } else {
         ops::add(context_, residual, d_input, residual);
     }
+}
+
+/// Gradient of what the output projection of attention computes.
+TensorView Implementation::attention_branch_gradient(std::int64_t layer, const TensorView& unit,
+                                                     const TensorView& gradients) {
+    if (!model::norms_branches(config_))
+        return branch_gradient(layer, ops::DropoutSite::attention_branch);
+    const TensorView d_branch = hidden(BufferId::grad_branch);
+    norm_backward(slots_.block.attention_branch_norm, unit, gradients,
+                  hidden(BufferId::grad_residual), hidden(attention_branch_buffer(), layer),
+                  attention_branch_statistics(layer), false, d_branch);
+    apply_residual_scale(d_branch);
+    apply_dropout(layer, ops::DropoutSite::attention_branch, d_branch);
+    return d_branch;
 }
 
 void Implementation::attention_backward(std::int64_t layer, const TensorView& unit,
                                         const TensorView& gradients) {
     const BlockSlots& slots = slots_.block;
     const TensorView residual = hidden(BufferId::grad_residual);
-    const TensorView d_input = hidden(BufferId::grad_branch);
-    if (!is_pre_norm()) {
-        ops::norm_backward(context_, slots.attention_norm.in(unit, config_), residual,
-                           hidden(BufferId::attention_normed, layer),
-                           norm_statistics(BufferId::attention_norm_statistics, layer), false,
-                           residual, slots.attention_norm.weight.in(gradients),
-                           slots.attention_norm.bias.in(gradients));
+    if (norms_sums()) {
+        norm_backward(slots.attention_norm, unit, gradients, residual,
+                      hidden(BufferId::attention_normed, layer),
+                      norm_statistics(BufferId::attention_norm_statistics, layer), false, residual);
     }
     if (execution_.recompute == cost::Recompute::attention) attend(layer, cost::Pass::recompute);
     const TensorView output =
         wide(BufferId::attention_output, layer, config_.attention_output_width());
     const TensorView d_output =
         wide(BufferId::grad_attention_output, 0, config_.attention_output_width());
-    const TensorView d_branch = branch_gradient(layer, ops::DropoutSite::attention_branch);
+    const TensorView d_branch = attention_branch_gradient(layer, unit, gradients);
     const ops::Linear out_layer = slots.attention_output.in(unit);
     ops::linear_backward_weight(context_, out_layer, output, d_branch,
                                 slots.attention_output.weight.in(gradients),
@@ -120,39 +153,46 @@ void Implementation::attention_backward(std::int64_t layer, const TensorView& un
 
     const TensorView d_qkv = wide(BufferId::grad_attention_qkv, 0, qkv_width());
     attend_backward(layer);
-    const std::int64_t rotated_heads = config_.num_attention_heads + config_.num_key_value_heads;
-    if (config_.position_encoding == model::PositionEncoding::rope) {
-        ops::rope_backward(context_, rope_,
-                           {rotated_heads, config_.head_dim, execution_.sequence_length, 0}, d_qkv);
+    if (const ops::RopeTable* table = rope_of(layer); table != nullptr) {
+        ops::rope_backward(context_, *table, rope_shape(config_, execution_.sequence_length, 0),
+                           d_qkv);
     }
     if (slots.query_norm.exists()) {
-        const ops::QkNormShape shape{config_.num_attention_heads, config_.num_key_value_heads,
-                                     config_.head_dim, config_.norm_eps};
-        ops::qk_norm_backward(
-            context_, shape, slots.query_norm.in(unit), slots.key_norm.in(unit),
-            wide(BufferId::attention_qk_before_norm, layer, rotated_heads * config_.head_dim),
-            memory_.tensor(BufferId::attention_qk_norm_statistics, layer,
-                           {tokens(), rotated_heads}),
-            d_qkv, slots.query_norm.in(gradients), slots.key_norm.in(gradients));
+        QkNormTensors tensors = qk_norm_tensors(layer, unit);
+        tensors.packed = d_qkv;
+        qk_norm_backward(context_, config_, tensors, slots.query_norm.in(gradients),
+                         slots.key_norm.in(gradients));
     }
-    const TensorView input =
-        is_pre_norm() ? hidden(BufferId::attention_normed, layer) : block_input(layer);
+    attention_input_backward(layer, unit, gradients, d_qkv);
+}
+
+/// Through the projections to queries, keys and values and the norms of the block's input.
+void Implementation::attention_input_backward(std::int64_t layer, const TensorView& unit,
+                                              const TensorView& gradients,
+                                              const TensorView& d_qkv) {
+    const BlockSlots& slots = slots_.block;
+    const TensorView residual = hidden(BufferId::grad_residual);
     const ops::Linear in_layer = slots.qkv.in(unit);
-    ops::linear_backward_weight(context_, in_layer, input, d_qkv, slots.qkv.weight.in(gradients),
-                                slots.qkv.bias.in(gradients));
-    ops::linear_backward_input(context_, in_layer, d_qkv, false, d_input);
-    if (is_pre_norm()) {
-        ops::norm_backward(
-            context_, slots.attention_norm.in(unit, config_), d_input, block_input(layer),
-            norm_statistics(BufferId::attention_norm_statistics, layer), true, residual,
-            slots.attention_norm.weight.in(gradients), slots.attention_norm.bias.in(gradients));
+    ops::linear_backward_weight(context_, in_layer, attention_source(layer), d_qkv,
+                                slots.qkv.weight.in(gradients), slots.qkv.bias.in(gradients));
+    const bool shares = config_.parallel_residual && config_.shared_norm;
+    const TensorView d_input = hidden(shares ? BufferId::grad_parallel : BufferId::grad_branch);
+    ops::linear_backward_input(context_, in_layer, d_qkv, shares, d_input);
+    if (config_.parallel_residual && !shares) {
+        norm_backward(slots.ffn_norm, unit, gradients, hidden(BufferId::grad_parallel),
+                      block_input(layer), norm_statistics(BufferId::ffn_norm_statistics, layer),
+                      true, residual);
+    }
+    if (is_pre_norm() || is_sandwich()) {
+        norm_backward(slots.attention_norm, unit, gradients, d_input, block_input(layer),
+                      norm_statistics(BufferId::attention_norm_statistics, layer), true, residual);
     } else {
         ops::add(context_, residual, d_input, residual);
     }
 }
 
 void Implementation::attend_backward(std::int64_t layer) {
-    const attention::Shape shape = attention_shape();
+    const attention::Shape shape = attention_shape(layer);
     const attention::BackwardArguments arguments = attention_backward_arguments(layer);
     if (is_manual() && execution_.manual_head_chunk > 0) {
         attention::backward_in_head_chunks(*attention_, context_, shape, arguments,
@@ -166,7 +206,7 @@ attention::BackwardArguments Implementation::attention_backward_arguments(
     std::int64_t layer) const {
     const std::int64_t S = execution_.sequence_length;
     const std::int64_t width = config_.attention_output_width();
-    const attention::Shape shape = attention_shape();
+    const attention::Shape shape = attention_shape(layer);
     const PackedHeads heads =
         packed_heads(wide(BufferId::attention_qkv, layer, qkv_width()), config_, S);
     const PackedHeads d_heads =
@@ -208,6 +248,7 @@ void Implementation::embed_backward() {
     const TensorView gradients = strategy_.acquire_gradients(0);
     const TensorView residual = hidden(BufferId::grad_residual);
     apply_dropout(0, ops::DropoutSite::embedding, residual);
+    if (config_.embedding_scale != 1) ops::scale(context_, embedding_factor(), residual);
     ops::embedding_backward(context_, batch_.tokens, residual, execution_.sequence_length,
                             slots_.token_embedding.in(gradients),
                             slots_.position_embedding.in(gradients));

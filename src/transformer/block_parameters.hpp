@@ -47,6 +47,8 @@ struct LinearSlots {
 struct BlockSlots {
     NormSlots attention_norm;
     NormSlots ffn_norm;
+    NormSlots attention_branch_norm;  ///< of the output of attention, where it has one
+    NormSlots ffn_branch_norm;
     LinearSlots qkv;
     LinearSlots attention_output;
     LinearSlots ffn_in;  ///< gate and up, or up alone
@@ -61,6 +63,7 @@ struct ModelSlots {
     BlockSlots block;
     NormSlots final_norm;
     Slot lm_head;  ///< in the head unit; does not exist when tied
+    Slot lm_head_bias;
 };
 
 /// Throws ConfigError for architectures that the transformer does not run at this context.

@@ -8,12 +8,13 @@
 #include <vector>
 
 #include "block_parameters.hpp"
+#include "heads.hpp"
 #include "isoflop/attention/attention.hpp"
 #include "isoflop/base/error.hpp"
 #include "isoflop/base/philox.hpp"
+#include "isoflop/model/trainable.hpp"
 #include "isoflop/ops/activation.hpp"
 #include "isoflop/ops/embedding.hpp"
-#include "isoflop/ops/qk_norm.hpp"
 #include "isoflop/ops/reduction.hpp"
 #include "isoflop/ops/rope.hpp"
 
@@ -32,6 +33,7 @@ public:
           attention_(attention::make_backend(cost::AttentionBackend::manual, context.device)) {
         if (config_.position_encoding == model::PositionEncoding::rope) {
             rope_ = ops::RopeTable(config_, max_tokens_);
+            if (config_.local_rope_theta) local_rope_ = ops::RopeTable::local(config_, max_tokens_);
         } else if (config_.position_encoding == model::PositionEncoding::learned_absolute &&
                    max_tokens_ > config_.max_position_embeddings) {
             throw ConfigError(
@@ -59,6 +61,8 @@ public:
         const TensorView embedding = unit(0);
         ops::embedding_forward(context_, tokens, slots_.token_embedding.in(embedding),
                                slots_.position_embedding.in(embedding), count, length_, x_);
+        if (config_.embedding_scale != 1)
+            ops::scale(context_, embedding_factor_in(config_, DType::float32), x_);
         for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer)
             block(layer, count);
         length_ += count;
@@ -82,7 +86,7 @@ private:
         const std::int64_t qkv = config_.query_width() + 2 * config_.key_value_width();
         const std::int64_t in = (config_.is_gated() ? 2 : 1) * F;
         const std::int64_t scores = config_.num_attention_heads * (length_ + count);
-        const std::int64_t width = 3 * H + 2 + qkv + heads * (config_.head_dim + 1) +
+        const std::int64_t width = 4 * H + 2 + qkv + heads * (config_.head_dim + 1) +
                                    config_.query_width() + in + F + scores;
         storage_.resize(static_cast<std::size_t>(count * width));
         float* next = storage_.data();
@@ -94,11 +98,13 @@ private:
         x_ = take({count, H});
         normed_ = take({count, H});
         branch_ = take({count, H});
+        sum_ = take({count, H});
         statistics_ = config_.normalization == model::Normalization::rmsnorm ? take({count})
                                                                              : take({2, count});
         qkv_ = take({count, qkv});
         before_norm_ = take({count, heads * config_.head_dim});
-        head_statistics_ = take({count, heads});
+        const bool full_width = config_.qk_norm == model::QkNorm::full_width;
+        head_statistics_ = take({count, full_width ? 2 : heads});
         attended_ = take({count, config_.query_width()});
         ffn_in_ = take({count, in});
         activated_ = take({count, F});
@@ -113,7 +119,11 @@ private:
     void block(std::int64_t layer, std::int64_t count) {
         const TensorView weights = unit(static_cast<std::size_t>(layer) + 1);
         const BlockSlots& slots = slots_.block;
-        if (config_.norm_position == model::NormPosition::pre) {
+        if (config_.parallel_residual) {
+            parallel_block(layer, weights, count);
+        } else if (model::norms_branches(config_)) {
+            branch_norm_block(layer, weights, count);
+        } else if (config_.norm_position == model::NormPosition::pre) {
             norm(slots.attention_norm, weights, x_, normed_);
             attend(layer, weights, normed_, count);
             ops::add(context_, x_, branch_, x_);
@@ -130,28 +140,50 @@ private:
         }
     }
 
+    void parallel_block(std::int64_t layer, const TensorView& weights, std::int64_t count) {
+        const BlockSlots& slots = slots_.block;
+        norm(slots.attention_norm, weights, x_, normed_);
+        attend(layer, weights, normed_, count);
+        ops::add(context_, x_, branch_, sum_);
+        if (!config_.shared_norm) norm(slots.ffn_norm, weights, x_, normed_);
+        ffn(weights, normed_);
+        ops::add(context_, sum_, branch_, x_);
+    }
+
+    void branch_norm_block(std::int64_t layer, const TensorView& weights, std::int64_t count) {
+        const BlockSlots& slots = slots_.block;
+        const bool sandwich = config_.norm_position == model::NormPosition::sandwich;
+        if (sandwich) norm(slots.attention_norm, weights, x_, normed_);
+        attend(layer, weights, sandwich ? normed_ : x_, count);
+        norm(slots.attention_branch_norm, weights, branch_, sum_);
+        ops::add(context_, x_, sum_, x_);
+        if (sandwich) norm(slots.ffn_norm, weights, x_, normed_);
+        ffn(weights, sandwich ? normed_ : x_);
+        norm(slots.ffn_branch_norm, weights, branch_, sum_);
+        ops::add(context_, x_, sum_, x_);
+    }
+
     void attend(std::int64_t layer, const TensorView& weights, const TensorView& in,
                 std::int64_t count) {
         const BlockSlots& slots = slots_.block;
-        const std::int64_t heads = config_.num_attention_heads + config_.num_key_value_heads;
         ops::linear_forward(context_, slots.qkv.in(weights), in, qkv_);
         if (slots.query_norm.exists()) {
-            ops::qk_norm_forward(context_,
-                                 {config_.num_attention_heads, config_.num_key_value_heads,
-                                  config_.head_dim, config_.norm_eps},
-                                 slots.query_norm.in(weights), slots.key_norm.in(weights), qkv_,
-                                 before_norm_, head_statistics_);
+            qk_norm_forward(context_, config_,
+                            {slots.query_norm.in(weights), slots.key_norm.in(weights), qkv_,
+                             before_norm_, head_statistics_});
         }
-        if (config_.position_encoding == model::PositionEncoding::rope) {
-            ops::rope_forward(context_, rope_, {heads, config_.head_dim, count, length_}, qkv_);
+        if (config_.position_encoding == model::PositionEncoding::rope &&
+            config_.layer_kind(layer).rotary) {
+            const bool local = config_.local_rope_theta && config_.is_window_layer(layer);
+            ops::rope_forward(context_, local ? local_rope_ : rope_,
+                              rope_shape(config_, count, length_), qkv_);
         }
         cache(layer, count);
-        const std::int64_t width = qkv_.dim(1);
         const std::int64_t cache_width = config_.key_value_width();
         const auto first = static_cast<std::size_t>(layer * max_tokens_ * cache_width);
-        const attention::Shape shape = attention::shape_of(config_, 1, count, length_ + count);
+        const attention::Shape shape = layer_attention(config_, layer, 1, count, length_ + count);
         attention::ForwardArguments arguments;
-        arguments.q = {qkv_.data(), DType::float32, count * width, width, config_.head_dim};
+        arguments.q = packed_heads(qkv_, config_, count).q;
         arguments.k = {keys_.data() + first, DType::float32, max_tokens_ * cache_width, cache_width,
                        config_.head_dim};
         arguments.v = {values_.data() + first, DType::float32, max_tokens_ * cache_width,
@@ -161,19 +193,25 @@ private:
         arguments.probabilities = probabilities_;
         attention_->forward(context_, shape, arguments);
         ops::linear_forward(context_, slots.attention_output.in(weights), attended_, branch_);
+        scale_branch();
     }
 
     /// Appends this layer's new keys and values.
     void cache(std::int64_t layer, std::int64_t count) {
-        const std::int64_t width = qkv_.dim(1);
-        const std::int64_t kv = config_.key_value_width();
-        const float* rows = static_cast<const float*>(qkv_.data());
-        for (std::int64_t t = 0; t < count; ++t) {
-            const auto at = static_cast<std::size_t>((layer * max_tokens_ + length_ + t) * kv);
-            const float* key = rows + t * width + config_.query_width();
-            std::copy(key, key + kv, keys_.begin() + static_cast<std::ptrdiff_t>(at));
-            std::copy(key + kv, key + 2 * kv, values_.begin() + static_cast<std::ptrdiff_t>(at));
-        }
+        const PackedHeads heads = packed_heads(qkv_, config_, count);
+        const std::int64_t d = config_.head_dim;
+        const auto append = [&](const attention::Heads& from, std::vector<float>& to) {
+            const auto* rows = static_cast<const float*>(from.data);
+            float* next = to.data() + (layer * max_tokens_ + length_) * config_.key_value_width();
+            for (std::int64_t t = 0; t < count; ++t) {
+                for (std::int64_t head = 0; head < config_.num_key_value_heads; ++head) {
+                    const float* values = rows + t * from.token_stride + head * from.head_stride;
+                    next = std::copy(values, values + d, next);
+                }
+            }
+        };
+        append(heads.k, keys_);
+        append(heads.v, values_);
     }
 
     void ffn(const TensorView& weights, const TensorView& in) {
@@ -184,6 +222,11 @@ private:
             ops::activation_forward(context_, config_.activation, ffn_in_, activated_);
         }
         ops::linear_forward(context_, slots_.block.ffn_out.in(weights), activated_, branch_);
+        scale_branch();
+    }
+
+    void scale_branch() {
+        if (config_.residual_scale != 1) ops::scale(context_, config_.residual_scale, branch_);
     }
 
     /// Logits of the last token only.
@@ -197,8 +240,12 @@ private:
             static_cast<float*>(normed_.data()) + (count - 1) * config_.hidden_size, DType::float32,
             {1, config_.hidden_size});
         const TensorView logits(logits_.data(), DType::float32, {1, config_.vocab_size});
-        ops::linear_forward(context_, {"lm_head", table, {}, ops::WeightOrder::out_in}, last,
-                            logits);
+        ops::linear_forward(
+            context_, {"lm_head", table, slots_.lm_head_bias.in(weights), ops::WeightOrder::out_in},
+            last, logits);
+        if (config_.logit_scale != 1) ops::scale(context_, config_.logit_scale, logits);
+        if (config_.final_logit_soft_cap)
+            ops::soft_cap_forward(context_, *config_.final_logit_soft_cap, logits);
     }
 
     model::ModelConfig config_;
@@ -208,11 +255,11 @@ private:
     std::int64_t max_tokens_;
     ModelSlots slots_;
     std::unique_ptr<attention::Backend> attention_;
-    ops::RopeTable rope_;
+    ops::RopeTable rope_, local_rope_;
     std::int64_t length_ = 0;
     std::vector<float> keys_, values_, logits_, storage_;
-    TensorView x_, normed_, branch_, statistics_, qkv_, before_norm_, head_statistics_, attended_,
-        ffn_in_, activated_, probabilities_;
+    TensorView x_, normed_, branch_, sum_, statistics_, qkv_, before_norm_, head_statistics_,
+        attended_, ffn_in_, activated_, probabilities_;
 };
 
 Generator::Generator(model::ModelConfig config, const cost::StateLayout& layout, TensorView weights,

@@ -5,6 +5,8 @@
 #include <memory>
 
 #include "block_parameters.hpp"
+#include "heads.hpp"
+#include "isoflop/model/trainable.hpp"
 #include "isoflop/ops/dropout.hpp"
 #include "isoflop/ops/rope.hpp"
 #include "isoflop/transformer/transformer.hpp"
@@ -35,14 +37,20 @@ private:
     // forward.cpp
     void embed();
     void block_forward(std::int64_t layer, cost::Pass pass, Extent extent);
+    void parallel_block(std::int64_t layer, const TensorView& unit, cost::Pass pass, Extent extent);
+    void branch_norm_block(std::int64_t layer, const TensorView& unit, cost::Pass pass);
     void attention_branch(std::int64_t layer, const TensorView& unit, const TensorView& input,
-                          cost::Pass pass);
+                          const TensorView& branch, cost::Pass pass, Extent extent = Extent::whole);
+    void norm_queries_and_keys(std::int64_t layer, const TensorView& unit);
     void ffn_branch(std::int64_t layer, const TensorView& unit, const TensorView& input,
-                    cost::Pass pass, Extent extent);
+                    const TensorView& branch, cost::Pass pass, Extent extent);
     void attend(std::int64_t layer, cost::Pass pass);
     device::DeferredValue loss(bool train, double loss_scale);
-    void loss_chunk(std::int64_t first, std::int64_t rows, const TensorView& head_weight,
-                    bool train, double loss_scale);
+    void loss_chunk(std::int64_t first, std::int64_t rows, const ops::Linear& head, bool train,
+                    double loss_scale);
+    void finish_logits(const TensorView& logits);
+    void finish_logits_backward(const TensorView& logits);
+    [[nodiscard]] TensorView capped_logits(const TensorView& logits) const;
 
     // backward.cpp
     void final_norm_backward();
@@ -51,6 +59,16 @@ private:
     void attention_backward(std::int64_t layer, const TensorView& unit,
                             const TensorView& gradients);
     void attend_backward(std::int64_t layer);
+    void attention_input_backward(std::int64_t layer, const TensorView& unit,
+                                  const TensorView& gradients, const TensorView& d_qkv);
+    [[nodiscard]] TensorView attention_branch_gradient(std::int64_t layer, const TensorView& unit,
+                                                       const TensorView& gradients);
+    [[nodiscard]] TensorView ffn_branch_gradient(std::int64_t layer, const TensorView& unit,
+                                                 const TensorView& gradients);
+    /// Through one norm, to the gradient of its input.
+    void norm_backward(const NormSlots& slots, const TensorView& unit, const TensorView& gradients,
+                       const TensorView& d_out, const TensorView& x, const TensorView& statistics,
+                       bool accumulate, const TensorView& d_x);
     [[nodiscard]] TensorView branch_gradient(std::int64_t layer, ops::DropoutSite site);
     void embed_backward();
 
@@ -74,7 +92,7 @@ private:
     [[nodiscard]] BufferId ffn_in_buffer() const {
         return config_.is_gated() ? BufferId::ffn_gate_up : BufferId::ffn_up;
     }
-    [[nodiscard]] attention::Shape attention_shape() const;
+    [[nodiscard]] attention::Shape attention_shape(std::int64_t layer) const;
     [[nodiscard]] attention::ForwardArguments attention_arguments(std::int64_t layer) const;
     /// grad.attention.output -> grad.attention.qkv
     [[nodiscard]] attention::BackwardArguments attention_backward_arguments(
@@ -86,6 +104,44 @@ private:
     [[nodiscard]] bool is_pre_norm() const {
         return config_.norm_position == model::NormPosition::pre;
     }
+    [[nodiscard]] bool is_sandwich() const {
+        return config_.norm_position == model::NormPosition::sandwich;
+    }
+    /// norm(x + f(x)).
+    [[nodiscard]] bool norms_sums() const {
+        return config_.norm_position == model::NormPosition::post &&
+               !model::norms_branches(config_);
+    }
+    /// Where a branch is kept whose output is normalized. The buffers of normed inputs hold it in
+    /// blocks that have none.
+    [[nodiscard]] BufferId attention_branch_buffer() const {
+        return is_sandwich() ? BufferId::attention_branch : BufferId::attention_normed;
+    }
+    [[nodiscard]] BufferId ffn_branch_buffer() const {
+        return is_sandwich() ? BufferId::ffn_branch : BufferId::ffn_normed;
+    }
+    [[nodiscard]] TensorView attention_branch_statistics(std::int64_t layer) const {
+        return norm_statistics(is_sandwich() ? BufferId::attention_branch_norm_statistics
+                                             : BufferId::attention_norm_statistics,
+                               layer);
+    }
+    [[nodiscard]] TensorView ffn_branch_statistics(std::int64_t layer) const {
+        return norm_statistics(
+            is_sandwich() ? BufferId::ffn_branch_norm_statistics : BufferId::ffn_norm_statistics,
+            layer);
+    }
+    /// What the FFN reads.
+    [[nodiscard]] TensorView ffn_source(std::int64_t layer) const;
+    [[nodiscard]] TensorView attention_source(std::int64_t layer) const;
+    [[nodiscard]] std::int64_t rotated_heads() const {
+        return config_.num_attention_heads + config_.num_key_value_heads;
+    }
+    /// nullptr where the layer has no rotary positions.
+    [[nodiscard]] const ops::RopeTable* rope_of(std::int64_t layer) const;
+    [[nodiscard]] double embedding_factor() const;
+    void apply_residual_scale(const TensorView& branch);
+    [[nodiscard]] QkNormTensors qk_norm_tensors(std::int64_t layer, const TensorView& unit) const;
+    void upload_rope(ops::RopeTable& table, std::int64_t index);
     void apply_dropout(std::int64_t layer, ops::DropoutSite site, const TensorView& x);
     [[nodiscard]] std::size_t block_unit(std::int64_t layer) const {
         return static_cast<std::size_t>(layer) + 1;
@@ -104,6 +160,7 @@ private:
     sharding::Strategy& strategy_;
     ModelSlots slots_;
     ops::RopeTable rope_;
+    ops::RopeTable local_rope_;  ///< of window layers, where they have another
     std::unique_ptr<attention::Backend> attention_;
     Batch batch_;
     bool training_ = false;
@@ -116,15 +173,5 @@ private:
     Recorded recorded_;
     std::unique_ptr<device::Device::Graph> graph_;
 };
-
-/// The packed rows of q, k and v heads as attention reads them.
-struct PackedHeads {
-    attention::Heads q, k, v;
-};
-[[nodiscard]] PackedHeads packed_heads(const TensorView& qkv, const model::ModelConfig& config,
-                                       std::int64_t sequence_length);
-/// Rows of heads * head_dim.
-[[nodiscard]] attention::Heads plain_heads(const TensorView& rows, const model::ModelConfig& config,
-                                           std::int64_t sequence_length);
 
 }  // namespace isoflop::transformer

@@ -7,6 +7,7 @@
 #include "isoflop/base/error.hpp"
 #include "isoflop/device/host_access.hpp"
 #include "isoflop/ops/embedding.hpp"
+#include "isoflop/ops/reduction.hpp"
 #include "step.hpp"
 
 namespace isoflop::transformer {
@@ -25,16 +26,61 @@ Transformer::Implementation::Implementation(TransformerOptions options,
       slots_(bind_slots(config_, layout, execution_.sequence_length)),
       attention_(attention::make_backend(execution_.attention_backend, context.device)) {
     if (!is_manual()) {
-        attention_->prepare(context, attention_shape(), attention_arguments(0),
+        attention_->prepare(context, attention_shape(0), attention_arguments(0),
                             attention_backward_arguments(0));
     }
     if (config_.position_encoding != model::PositionEncoding::rope) return;
     rope_ = ops::RopeTable(config_, execution_.sequence_length);
-    if (!memory.has(BufferId::rope_table)) return;
-    const std::vector<float> values = rope_.device_values();
-    const std::span<std::byte> copy = memory.bytes_of(BufferId::rope_table);
-    context.device.copy_in(copy.data(), values.data(), values.size() * sizeof(float));
-    rope_.set_device_copy(reinterpret_cast<const float*>(copy.data()));
+    upload_rope(rope_, 0);
+    if (!config_.local_rope_theta || config_.num_window_layers() == 0) return;
+    local_rope_ = ops::RopeTable::local(config_, execution_.sequence_length);
+    upload_rope(local_rope_, 1);
+}
+
+void Transformer::Implementation::upload_rope(ops::RopeTable& table, std::int64_t index) {
+    if (!memory_.has(BufferId::rope_table)) return;
+    const std::vector<float> values = table.device_values();
+    const TensorView copy =
+        memory_.tensor(BufferId::rope_table, index, {static_cast<std::int64_t>(values.size())});
+    context_.device.copy_in(copy.data(), values.data(), values.size() * sizeof(float));
+    table.set_device_copy(static_cast<const float*>(copy.data()));
+}
+
+const ops::RopeTable* Transformer::Implementation::rope_of(std::int64_t layer) const {
+    if (config_.position_encoding != model::PositionEncoding::rope) return nullptr;
+    if (!config_.layer_kind(layer).rotary) return nullptr;
+    const bool local = local_rope_.positions() > 0 && config_.is_window_layer(layer);
+    return local ? &local_rope_ : &rope_;
+}
+
+double Transformer::Implementation::embedding_factor() const {
+    return embedding_factor_in(config_, execution_.storage_dtype());
+}
+
+void Transformer::Implementation::apply_residual_scale(const TensorView& branch) {
+    if (config_.residual_scale != 1) ops::scale(context_, config_.residual_scale, branch);
+}
+
+TensorView Transformer::Implementation::attention_source(std::int64_t layer) const {
+    if (config_.norm_position == model::NormPosition::post) return block_input(layer);
+    return hidden(BufferId::attention_normed, layer);
+}
+
+TensorView Transformer::Implementation::ffn_source(std::int64_t layer) const {
+    if (config_.norm_position == model::NormPosition::post)
+        return hidden(BufferId::ffn_input, layer);
+    const bool shares = config_.parallel_residual && config_.shared_norm;
+    return hidden(shares ? BufferId::attention_normed : BufferId::ffn_normed, layer);
+}
+
+QkNormTensors Transformer::Implementation::qk_norm_tensors(std::int64_t layer,
+                                                           const TensorView& unit) const {
+    const std::int64_t heads = config_.num_attention_heads + config_.num_key_value_heads;
+    const std::int64_t norms = config_.qk_norm == model::QkNorm::full_width ? 2 : heads;
+    return {slots_.block.query_norm.in(unit), slots_.block.key_norm.in(unit),
+            wide(BufferId::attention_qkv, layer, qkv_width()),
+            wide(BufferId::attention_qk_before_norm, layer, heads * config_.head_dim),
+            memory_.tensor(BufferId::attention_qk_norm_statistics, layer, {tokens(), norms})};
 }
 
 void Transformer::Implementation::set_batch(const Batch& batch) {
@@ -114,13 +160,13 @@ TensorView Transformer::Implementation::block_input(std::int64_t layer) const {
                                              : hidden(BufferId::final_norm_input);
 }
 
-attention::Shape Transformer::Implementation::attention_shape() const {
+attention::Shape Transformer::Implementation::attention_shape(std::int64_t layer) const {
     const std::int64_t length = execution_.sequence_length;
-    return attention::shape_of(config_, tokens() / length, length, length);
+    return layer_attention(config_, layer, tokens() / length, length, length);
 }
 
 TensorView Transformer::Implementation::per_score(BufferId id, std::int64_t layer) const {
-    const attention::Shape shape = attention_shape();
+    const attention::Shape shape = attention_shape(layer);
     return memory_.tensor(id, layer,
                           {shape.batch, shape.heads, shape.query_length, shape.key_length});
 }
@@ -134,24 +180,6 @@ void Transformer::Implementation::apply_dropout(std::int64_t layer, ops::Dropout
                               .layer = static_cast<std::uint32_t>(layer),
                               .site = site};
     ops::dropout(context_, key, config_.dropout, execution_.sequence_length, x);
-}
-
-PackedHeads packed_heads(const TensorView& qkv, const model::ModelConfig& config,
-                         std::int64_t sequence_length) {
-    const std::int64_t width = config.query_width() + 2 * config.key_value_width();
-    const auto part = [&](std::int64_t first) {
-        auto* data = static_cast<std::byte*>(qkv.data()) +
-                     static_cast<std::uint64_t>(first) * size_in_bytes(qkv.dtype());
-        return attention::Heads{data, qkv.dtype(), sequence_length * width, width, config.head_dim};
-    };
-    return {part(0), part(config.query_width()),
-            part(config.query_width() + config.key_value_width())};
-}
-
-attention::Heads plain_heads(const TensorView& rows, const model::ModelConfig& config,
-                             std::int64_t sequence_length) {
-    const std::int64_t width = config.attention_output_width();
-    return {rows.data(), rows.dtype(), sequence_length * width, width, config.head_dim};
 }
 
 Transformer::Transformer(TransformerOptions options, const cost::StateLayout& layout,

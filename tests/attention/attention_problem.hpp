@@ -39,13 +39,38 @@ inline std::string describe(const Shape& shape) {
     return "batch " + std::to_string(shape.batch) + ", queries " +
            std::to_string(shape.query_length) + ", keys " + std::to_string(shape.key_length) +
            ", heads " + std::to_string(shape.heads) + "/" + std::to_string(shape.kv_heads) +
-           ", head_dim " + std::to_string(shape.head_dim) + (shape.causal ? ", causal" : ", full");
+           ", head_dim " + std::to_string(shape.head_dim) + (shape.causal ? ", causal" : ", full") +
+           (shape.window > 0 ? ", window " + std::to_string(shape.window) : "") +
+           (shape.soft_cap > 0 ? ", soft cap " + std::to_string(shape.soft_cap) : "");
+}
+
+inline Shape with_window(Shape shape, std::int64_t window) {
+    shape.window = window;
+    return shape;
 }
 
 inline std::int64_t visible_keys(const Shape& shape, std::int64_t query) {
     const std::int64_t limit =
         shape.causal ? query + 1 + shape.key_length - shape.query_length : shape.key_length;
     return std::clamp<std::int64_t>(limit, 0, shape.key_length);
+}
+
+/// The first key that a query sees.
+inline std::int64_t first_visible_key(const Shape& shape, std::int64_t query) {
+    if (shape.window == 0) return 0;
+    const std::int64_t own = query + shape.key_length - shape.query_length;
+    return std::clamp<std::int64_t>(own - shape.window + 1, 0, shape.key_length);
+}
+
+/// A score as the softmax takes it, and its derivative by the score before the soft cap.
+struct CappedScore {
+    double score = 0;
+    double slope = 1;
+};
+inline CappedScore capped(const Shape& shape, double score) {
+    if (shape.soft_cap == 0) return {score, 1};
+    const double part = std::tanh(score / shape.soft_cap);
+    return {shape.soft_cap * part, 1 - part * part};
 }
 
 /// Rows of `heads` heads for `tokens` tokens, of which the elements between the rows stay untouched
@@ -236,42 +261,49 @@ private:
         const Shape& s = problem.shape;
         const std::int64_t kv = h / (s.heads / s.kv_heads);
         const std::int64_t keys = visible_keys(s, i);
+        const std::int64_t start = first_visible_key(s, i);
         if (keys == 0) {
             lse.push_back(std::numeric_limits<double>::infinity());
             return;
         }
         std::vector<double> p(static_cast<std::size_t>(keys));
+        std::vector<double> slopes(p.size());
         double largest = -std::numeric_limits<double>::infinity();
-        for (std::int64_t j = 0; j < keys; ++j) {
+        for (std::int64_t j = start; j < keys; ++j) {
             double dot = 0;
             for (std::int64_t c = 0; c < s.head_dim; ++c) {
                 dot += double(problem.q.at(b, i, h, c)) * double(problem.k.at(b, j, kv, c));
             }
-            p[static_cast<std::size_t>(j)] = s.scale * dot;
-            largest = std::max(largest, s.scale * dot);
+            const CappedScore score = capped(s, s.scale * dot);
+            p[static_cast<std::size_t>(j)] = score.score;
+            slopes[static_cast<std::size_t>(j)] = score.slope;
+            largest = std::max(largest, score.score);
         }
         double sum = 0;
-        for (double& x : p) sum += x = std::exp(x - largest);
+        for (std::int64_t j = start; j < keys; ++j) {
+            double& x = p[static_cast<std::size_t>(j)];
+            sum += x = std::exp(x - largest);
+        }
         lse.push_back(largest + std::log(sum));
         double row_sum = 0;
         double abs_row_sum = 0;
         for (std::int64_t c = 0; c < s.head_dim; ++c) {
             double& out = o.at(b, i, h, c);
-            for (std::int64_t j = 0; j < keys; ++j) {
+            for (std::int64_t j = start; j < keys; ++j) {
                 out += p[static_cast<std::size_t>(j)] / sum * double(problem.v.at(b, j, kv, c));
             }
             row_sum += out * double(problem.d_o.at(b, i, h, c));
             abs_row_sum += std::abs(out * double(problem.d_o.at(b, i, h, c)));
         }
-        for (std::int64_t j = 0; j < keys; ++j) {
-            add_pair(problem, b, h, i, j, p[static_cast<std::size_t>(j)] / sum, row_sum,
-                     abs_row_sum);
+        for (std::int64_t j = start; j < keys; ++j) {
+            const auto at = static_cast<std::size_t>(j);
+            add_pair(problem, b, h, i, j, p[at] / sum, slopes[at], row_sum, abs_row_sum);
         }
     }
 
     template <class T>
     void add_pair(const Problem<T>& problem, std::int64_t b, std::int64_t h, std::int64_t i,
-                  std::int64_t j, double p, double row_sum, double abs_row_sum) {
+                  std::int64_t j, double p, double slope, double row_sum, double abs_row_sum) {
         const Shape& s = problem.shape;
         const std::int64_t kv = h / (s.heads / s.kv_heads);
         double d_p = 0;
@@ -282,8 +314,8 @@ private:
             d_p += term;
             abs_d_p += std::abs(term);
         }
-        const double d_s = s.scale * p * (d_p - row_sum);
-        const double abs_d_s = s.scale * p * (abs_d_p + abs_row_sum);
+        const double d_s = s.scale * slope * p * (d_p - row_sum);
+        const double abs_d_s = s.scale * slope * p * (abs_d_p + abs_row_sum);
         for (std::int64_t c = 0; c < s.head_dim; ++c) {
             const double q = problem.q.at(b, i, h, c);
             const double k = problem.k.at(b, j, kv, c);

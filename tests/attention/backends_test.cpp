@@ -44,6 +44,93 @@ TEST_P(AttentionHeadDim, AllLengthsMatchTheReference) {
 INSTANTIATE_TEST_SUITE_P(Sizes, AttentionHeadDim, testing::Values(1, 8, 32, 64, 80, 96, 128, 256),
                          testing::PrintToStringParamName());
 
+class AttentionWindow : public testing::TestWithParam<std::int64_t> {};
+
+TEST_P(AttentionWindow, LengthsBelowAtAndAboveItMatchTheReference) {
+    const std::int64_t window = GetParam();
+    for (const std::int64_t length :
+         {window - 1, window, window + 1, std::int64_t{130}, std::int64_t{200}}) {
+        if (length > 0) check_both_types(with_window(make_shape(length, length, 24), window));
+    }
+    check_both_types(with_window(make_shape(70, 70, 32, true, 6, 2, 2), window));
+    check_both_types(with_window(make_shape(1, 200, 16), window));
+    check_both_types(with_window(make_shape(17, 150, 16), window));
+    check_both_types(with_window(make_shape(150, 40, 16), window));
+    check_both_types(with_window(make_shape(1200, 1200, 8, true, 1, 1), window));
+    check_both_types(with_window(make_shape(300, 300, 136, true, 1, 1), window));
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, AttentionWindow, testing::Values(1, 2, 63, 64, 65, 100, 600),
+                         testing::PrintToStringParamName());
+
+TEST(AttentionBackends, AWindowOfAllKeysChangesNoBit) {
+    for (const AttentionBackend backend : kAllBackends) {
+        const Shape shape = make_shape(100, 130, 24, true, 4, 2);
+        Problem<float> without(shape);
+        without.run(backend);
+        Problem<float> with(with_window(shape, 130));
+        with.run(backend);
+        EXPECT_EQ(with.o.data, without.o.data);
+        EXPECT_EQ(with.d_q.data, without.d_q.data);
+        EXPECT_EQ(with.d_k.data, without.d_k.data);
+        EXPECT_EQ(with.d_v.data, without.d_v.data);
+    }
+}
+
+TEST(AttentionBackends, SoftCapsAndScalesMatchTheReference) {
+    for (const double cap : {0.5, 2.0, 50.0}) {
+        for (const bool causal : {true, false}) {
+            Shape shape = make_shape(130, 130, 32, causal, 4, 2);
+            shape.soft_cap = cap;
+            shape.scale = 0.7;
+            check_both_types(shape);
+        }
+        Shape shape = with_window(make_shape(90, 150, 24), 33);
+        shape.soft_cap = cap;
+        check_both_types(shape);
+    }
+}
+
+/// A decoding step sees what the same query sees among all queries.
+TEST(AttentionBackends, ALastQueryAloneGivesTheSameOutput) {
+    for (const AttentionBackend backend : kAllBackends) {
+        for (const std::int64_t window : {1, 64, 65, 0}) {
+            Shape shape = with_window(make_shape(150, 150, 24, true, 4, 2), window);
+            shape.soft_cap = 3;
+            shape.scale = 0.4;
+            Problem<double> all(shape);
+            all.run(backend);
+            shape.query_length = 1;
+            Problem<double> last(shape);
+            last.k = all.k;
+            last.v = all.v;
+            for (std::int64_t head = 0; head < 4; ++head) {
+                for (std::int64_t i = 0; i < 24; ++i)
+                    last.q.at(0, 0, head, i) = all.q.at(0, 149, head, i);
+            }
+            last.run(backend);
+            for (std::int64_t head = 0; head < 4; ++head) {
+                for (std::int64_t i = 0; i < 24; ++i)
+                    EXPECT_NEAR(last.o.at(0, 0, head, i), all.o.at(0, 149, head, i), 1e-14);
+            }
+        }
+    }
+}
+
+TEST(AttentionBackends, WindowsAndCapsThatMeanNothingAreRefused) {
+    for (const AttentionBackend backend : kAllBackends) {
+        EXPECT_THROW(Problem<float>(with_window(make_shape(5, 5, 8), -1)).run(backend),
+                     std::invalid_argument);
+        EXPECT_THROW(Problem<float>(with_window(make_shape(5, 5, 8, false), 3)).run(backend),
+                     std::invalid_argument);
+        Shape shape = make_shape(5, 5, 8);
+        shape.soft_cap = -1;
+        EXPECT_THROW(Problem<float>(shape).run(backend), std::invalid_argument);
+        shape.soft_cap = std::numeric_limits<double>::infinity();
+        EXPECT_THROW(Problem<float>(shape).run(backend), std::invalid_argument);
+    }
+}
+
 TEST(AttentionBackends, UnequalLengthsMatchTheReference) {
     const std::pair<std::int64_t, std::int64_t> lengths[] = {
         {1, 200},  {17, 65},   {65, 17},   {200, 129}, {129, 200}, {64, 128},
@@ -118,6 +205,7 @@ TEST(AttentionBackends, EveryInstructionSetMatchesTheReference) {
         SCOPED_TRACE(std::string(device::name(set)));
         check_both_types(make_shape(150, 150, 72));
         check_both_types(make_shape(33, 97, 5));
+        check_both_types(with_window(make_shape(150, 150, 72), 65));
     }
     device::force_instruction_set(best);
 }

@@ -35,10 +35,7 @@ void check_gradient(Problem<double>& problem, Tensor<double>& input, const Tenso
     EXPECT_LE(relative_error(gradient.values(), differences), 1e-8);
 }
 
-TEST(AttentionGradients, EqualCentralDifferences) {
-    const Shape shapes[] = {make_shape(9, 9, 8), make_shape(7, 12, 5, true, 4, 2),
-                            make_shape(12, 7, 4, true, 3, 1), make_shape(6, 6, 20, false),
-                            make_shape(70, 70, 3, true, 1, 1)};
+void expect_central_differences(std::span<const Shape> shapes) {
     device::ThreadPool pool(1);
     device::Context context(pool);
     for (const Shape& shape : shapes) {
@@ -52,6 +49,32 @@ TEST(AttentionGradients, EqualCentralDifferences) {
             check_gradient(problem, problem.v, problem.d_v, *backend, context);
         }
     }
+}
+
+TEST(AttentionGradients, EqualCentralDifferences) {
+    const Shape shapes[] = {make_shape(9, 9, 8), make_shape(7, 12, 5, true, 4, 2),
+                            make_shape(12, 7, 4, true, 3, 1), make_shape(6, 6, 20, false),
+                            make_shape(70, 70, 3, true, 1, 1)};
+    expect_central_differences(shapes);
+}
+
+TEST(AttentionGradients, OfWindowsAndSoftCapsEqualCentralDifferences) {
+    std::vector<Shape> shapes;
+    for (const std::int64_t window : {1, 5, 64}) {
+        for (const double cap : {0.0, 0.8}) {
+            for (const Shape& plain : {make_shape(9, 9, 4, true, 2, 1), make_shape(3, 12, 5),
+                                       make_shape(70, 70, 2, true, 1, 1)}) {
+                Shape shape = with_window(plain, window);
+                shape.soft_cap = cap;
+                shape.scale = 0.6;
+                shapes.push_back(shape);
+            }
+        }
+    }
+    Shape full = make_shape(6, 9, 4, false);
+    full.soft_cap = 0.5;
+    shapes.push_back(full);
+    expect_central_differences(shapes);
 }
 
 }  // namespace

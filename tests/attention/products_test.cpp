@@ -63,6 +63,35 @@ TEST_P(AttentionProducts, EqualTheCostModel) {
     }
 }
 
+TEST_P(AttentionProducts, OfAWindowAreThoseOfTheVisitedTiles) {
+    const std::pair<std::int64_t, std::int64_t> lengths[] = {
+        {300, 300}, {65, 65}, {1, 400}, {100, 700}};
+    for (const std::int64_t window : {1, 63, 64, 65, 150, 1000}) {
+        for (const auto& [queries, keys] : lengths) {
+            const Shape shape = with_window(make_shape(queries, keys, 16, true, 2, 1), window);
+            SCOPED_TRACE(describe(shape));
+            Problem<float> problem(shape);
+            device::ProductRecorder recorder;
+            problem.run(GetParam(), 1, &recorder);
+            const cost::CorePairs pairs =
+                cost::core_pairs({.attention_backend = GetParam(), .device = cost::DeviceKind::cpu},
+                                 16, queries, keys, true, window);
+            const std::uint64_t per_pair = 2 * 16;
+            EXPECT_EQ(recorded(recorder, "attention.scores", cost::Pass::forward),
+                      per_pair * pairs.forward_scores);
+            EXPECT_EQ(recorded(recorder, "attention.values", cost::Pass::forward),
+                      per_pair * pairs.forward_values);
+            EXPECT_EQ(recorded(recorder, "attention.scores", cost::Pass::backward),
+                      per_pair * pairs.backward_scores);
+            EXPECT_EQ(recorded(recorder, "attention.values", cost::Pass::backward),
+                      per_pair * pairs.backward_values);
+        }
+    }
+    if (GetParam() != AttentionBackend::manual) {
+        EXPECT_EQ(cost::visited_pairs(GetParam(), 256, 256, true, 64), 64U * (64 + 3 * (64 + 63)));
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, AttentionProducts, testing::ValuesIn(kAllBackends),
                          [](const auto& parameter) {
                              return std::string(to_string(parameter.param));

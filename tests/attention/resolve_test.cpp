@@ -54,6 +54,26 @@ TEST(AttentionResolve, WideHeadsFallBackToManual) {
     EXPECT_EQ(resolution.reason, "flash_attn_2 and sdpa: head_dim 320 is over 256");
 }
 
+TEST(AttentionResolve, WindowsHaveFusedKernelsEverywhere) {
+    const Shape shape = with_window(make_shape(8, 8, 64), 3);
+    for (const AttentionBackend backend : kAllBackends) {
+        EXPECT_EQ(resolve(backend, DeviceKind::cpu, shape, DType::float32).used, backend);
+        EXPECT_EQ(resolve(backend, DeviceKind::cuda, shape, DType::bfloat16).used, backend);
+    }
+}
+
+TEST(AttentionResolve, SoftCapsFallBackToManualOnGpus) {
+    Shape shape = make_shape(8, 8, 64);
+    shape.soft_cap = 50;
+    for (const AttentionBackend backend : kAllBackends)
+        EXPECT_EQ(resolve(backend, DeviceKind::cpu, shape, DType::float32).used, backend);
+    const auto on_gpu =
+        resolve(AttentionBackend::flash_attn_2, DeviceKind::cuda, shape, DType::bfloat16);
+    EXPECT_EQ(on_gpu.used, AttentionBackend::manual);
+    EXPECT_EQ(on_gpu.reason,
+              "flash_attn_2 and sdpa: no fused CUDA kernel has a soft cap of scores");
+}
+
 TEST(AttentionResolve, GpusHaveFusedKernelsForSomeSizesAndManualAttentionForAll) {
     const auto resolve_on_gpu = [](std::int64_t head_dim, DType dtype) {
         return resolve(AttentionBackend::flash_attn_2, DeviceKind::cuda, make_shape(8, 8, head_dim),

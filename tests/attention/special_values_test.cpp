@@ -143,6 +143,47 @@ TEST_P(AttentionBadNumber, InAKeyOrValueDoesNotLeakThroughTheMask) {
     }
 }
 
+TEST_P(AttentionBadNumber, OfAKeyOrValueDoesNotReachQueriesWhoseWindowHasPassedIt) {
+    constexpr std::int64_t window = 70;
+    for (const AttentionBackend backend : kAllBackends) {
+        for (const std::int64_t bad : {0, 37, 64}) {
+            for (const bool in_value : {false, true}) {
+                SCOPED_TRACE(std::string(to_string(backend)) + ", key " + std::to_string(bad) +
+                             (in_value ? ", value" : ""));
+                Shape shape = with_window(make_shape(200, 200, 20), window);
+                shape.soft_cap = 5;
+                Problem<float> problem(shape);
+                const Reference reference(problem);
+                (in_value ? problem.v : problem.k).at(0, bad, 0, 3) =
+                    static_cast<float>(GetParam());
+                problem.run(backend);
+                for (std::int64_t i = bad + window; i < 200; ++i) {
+                    for (std::int64_t c = 0; c < 20; ++c) {
+                        ASSERT_NEAR(problem.o.at(0, i, 0, c), reference.o.at(0, i, 0, c), 1e-5)
+                            << i;
+                        ASSERT_NEAR(problem.d_q.at(0, i, 1, c), reference.d_q.at(0, i, 1, c), 1e-5)
+                            << i;
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST_P(AttentionBadNumber, OfAnOutputGradientStaysInTheWindowOfItsRow) {
+    for (const AttentionBackend backend : kAllBackends) {
+        SCOPED_TRACE(std::string(to_string(backend)));
+        Problem<float> problem(with_window(make_shape(200, 200, 20), 66));
+        problem.d_o.at(0, 150, 0, 3) = static_cast<float>(GetParam());
+        problem.run(backend);
+        for (std::int64_t i = 0; i < 200; ++i) {
+            EXPECT_EQ(row_is_finite(problem.d_q, i, 0), i != 150) << i;
+            EXPECT_EQ(row_is_finite(problem.d_k, i, 0), i > 150 || i <= 150 - 66) << i;
+            EXPECT_EQ(row_is_finite(problem.d_v, i, 0), i > 150 || i <= 150 - 66) << i;
+        }
+    }
+}
+
 TEST_P(AttentionBadNumber, InAnOutputGradientReachesNoKeyBeyondItsRow) {
     for (const AttentionBackend backend : kAllBackends) {
         SCOPED_TRACE(std::string(to_string(backend)));

@@ -260,9 +260,9 @@ TEST_P(MemoryOfModel, ManualAttentionSavesTheProbabilities) {
     const ModelConfig& config = GetParam().config;
     Execution execution = small_run();
     execution.attention_backend = AttentionBackend::manual;
-    const std::uint64_t manual = sum(layer_activations(config, execution, false));
+    const std::uint64_t manual = sum(layer_activations(config, execution, {}));
     execution.attention_backend = AttentionBackend::flash_attn_2;
-    const std::uint64_t fused = sum(layer_activations(config, execution, false));
+    const std::uint64_t fused = sum(layer_activations(config, execution, {}));
     const auto round_up = [](std::uint64_t bytes) { return (bytes + 255) / 256 * 256; };
     const auto heads = static_cast<std::uint64_t>(config.num_attention_heads);
     const std::uint64_t probabilities = round_up(3 * heads * 96 * 96 * 2);
@@ -296,7 +296,7 @@ TEST(LlamaLayer, ActivationsEqualTheClosedForm) {
         const std::int64_t d = config.head_dim;
         const std::int64_t per_token = 8 * config.hidden_size + 2 * (a + 2 * g) * d + 2 * a * d +
                                        6 * config.intermediate_size + 4 * a + 8;
-        EXPECT_EQ(sum(layer_activations(config, execution, false)),
+        EXPECT_EQ(sum(layer_activations(config, execution, {})),
                   static_cast<std::uint64_t>(2048 * per_token))
             << file;
     }
@@ -312,7 +312,7 @@ TEST(Gpt2Layer, ActivationsEqualTheClosedForm) {
     const std::int64_t H = config.hidden_size;
     const std::int64_t per_token =
         8 * H + 6 * H + 2 * H + 4 * (4 * H) + 4 * config.num_attention_heads + 2 * 8;
-    EXPECT_EQ(sum(layer_activations(config, execution, false)),
+    EXPECT_EQ(sum(layer_activations(config, execution, {})),
               static_cast<std::uint64_t>(1024 * per_token));
 }
 

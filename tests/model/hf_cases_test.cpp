@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -85,6 +86,12 @@ TEST(HuggingFaceCases, CoverEveryModelType) {
     for (const auto& entry : cases()) counts[entry.at("config").at("model_type")]++;
     for (const std::string_view type : known_model_types()) {
         if (type == "kimi_k2") continue;  // DeepSeek-V3's code under another name
+        // Types without a class in transformers, whose published counts are checked.
+        if (type == "internlm2" || type == "baichuan") continue;
+        if (std::filesystem::exists(ISOFLOP_SOURCE_DIR "/tests/model/class_cases/" +
+                                    std::string(type) + ".json")) {
+            continue;  // class_cases_test.cpp
+        }
         EXPECT_GE(counts[std::string(type)], 25) << type;
     }
 }

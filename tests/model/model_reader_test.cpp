@@ -440,13 +440,35 @@ TEST(ModelReader, ReadsTransformers5RotaryParameters) {
                 HasSubstr("rope_scaling must be an object"));
 }
 
-TEST(ModelReader, LayerTypesMustAgreeWithTheWindow) {
+TEST(ModelReader, LayerTypesSayWhichLayersHaveAWindow) {
     EXPECT_EQ(refusal_of(with(R"("layer_types": ["full_attention", "full_attention"])")), "");
     EXPECT_THAT(refusal_of(with(R"("layer_types": ["full_attention", "sliding_attention"])")),
-                HasSubstr("layer_types[1]"));
+                HasSubstr("no sliding_window"));
     EXPECT_THAT(refusal_of(with(R"("layer_types": ["full_attention"])")), HasSubstr("2 entries"));
     EXPECT_THAT(refusal_of(with(R"("layer_types": ["full_attention", "linear_attention"])")),
                 HasSubstr("linear_attention"));
+    const ModelConfig config = config_of(
+        with(R"("sliding_window": 4, "layer_types": ["full_attention", "sliding_attention"])"));
+    EXPECT_FALSE(config.is_window_layer(0));
+    EXPECT_TRUE(config.is_window_layer(1));
+    EXPECT_EQ(config.num_window_layers(), 1);
+}
+
+TEST(ModelReader, RefusesAPartThatItsTypeDoesNotHave) {
+    const auto llama = [](std::string_view more) {
+        return fmt::format(R"({{"model_type": "llama", "num_hidden_layers": 2, "hidden_size": 32,
+            "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 100{}}})",
+                           more);
+    };
+    EXPECT_EQ(refusal_of(llama("")), "");
+    EXPECT_THAT(refusal_of(llama(R"(, "attention_class": "deltanet")")),
+                HasSubstr("'attention_class' changes the layers of a llama model"));
+    EXPECT_THAT(refusal_of(llama(R"(, "second_router": {"experts": 4})")),
+                HasSubstr("'second_router'"));
+    EXPECT_THAT(refusal_of(llama(R"(, "mamba_layers": [0])")), HasSubstr("'mamba_layers'"));
+    // Not in use, or about training.
+    EXPECT_EQ(refusal_of(llama(R"(, "second_router": null, "use_mamba": false)")), "");
+    EXPECT_EQ(refusal_of(llama(R"(, "router_z_loss_weight": 0.1)")), "");
 }
 
 TEST(ModelReader, MptReadsItsNestedObjects) {

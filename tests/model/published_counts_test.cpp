@@ -9,7 +9,7 @@ namespace isoflop::model {
 namespace {
 
 TEST(PublishedCounts, AreMetExactly) {
-    EXPECT_EQ(published_counts().size(), 54U);
+    EXPECT_EQ(published_counts().size(), 135U);
     for (const PublishedCount& published : published_counts()) {
         const ParameterTotals totals = totals_of(published.config);
         EXPECT_EQ(totals.total, published.total) << published.model;

@@ -100,8 +100,8 @@ TEST(RopeTable, RefusesWhatItCannotDo) {
         model::RopeScaling{.type = "llama3", .low_freq_factor = 4, .high_freq_factor = 4};
     refused(config, {"high_freq_factor is 4"});
     config = config_of(8);
-    config.rotary_fraction = 0.25;
-    refused(config, {"2 of 8"});
+    config.rotary_fraction = 0.45;
+    refused(config, {"3 of 8"});
 }
 
 /// Rotates by complex multiplication: (x_i + j x_(i + d/2)) e^(j position frequency).
@@ -185,8 +185,8 @@ TEST(Rope, RefusesWrongArguments) {
         [&] { run({.heads = 3, .head_dim = 8, .sequence_length = 4}); },
         {"rope_forward", "16 columns", "24"});
     expect_refused<std::invalid_argument>(
-        [&] { run({.heads = 1, .head_dim = 16, .sequence_length = 4}); },
-        {"dimension 16", "dimension 8"});
+        [&] { run({.heads = 4, .head_dim = 4, .sequence_length = 4}); },
+        {"dimension 4", "dimension 8"});
     expect_refused<std::invalid_argument>(
         [&] { run({.heads = 2, .head_dim = 8, .sequence_length = 4, .first_position = 1}); },
         {"positions 1 to 4", "has 4"});

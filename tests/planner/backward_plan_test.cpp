@@ -340,7 +340,7 @@ TEST(Attention, OfAPlanStaysAsRequestedWhereKernelsHaveIt) {
 
 // Other trainers have other kernels: their plans count what they ask for.
 TEST(Attention, OfModelsThatTheTrainerLacksIsTheRequestedOne) {
-    for (const char* name : {"latent_attention", "experts", "parallel_residual"}) {
+    for (const char* name : {"latent_attention", "experts"}) {
         recipe::PlanKeys keys = test::plan_config_for(test::synthetic_model(name));
         keys.training_gear.dtype = DType::float32;
         EXPECT_EQ(plan_of(keys).run.config.execution.attention_backend,

@@ -114,6 +114,18 @@ std::string missing(const BackwardPlan& plan) {
         !reason.empty()) {
         return reason;
     }
+    // The files of a Hugging Face model say these, the keys of a training config do not.
+    const model::ModelConfig& config = plan.run.config.model;
+    if (config.norm_position == model::NormPosition::sandwich) return "four norms";
+    if (model::norms_branches(config)) return "norms of both branches";
+    if (config.parallel_residual) return "parallel attention";
+    if (config.qk_norm == model::QkNorm::full_width) return "QK norm";
+    if (config.num_window_layers() > 0 && *config.sliding_window < execution.sequence_length)
+        return "sliding window";
+    if (config.norms_add_one) return "scaled embeddings";
+    if (config.rotary_fraction != 1 || config.interleaved_rotary) return "rotary positions";
+    if (config.naming != model::TensorNaming::llama && config.naming != model::TensorNaming::gpt2)
+        return "tensors of type";
     if (plan.run.config.model.position_encoding == model::PositionEncoding::learned_absolute &&
         plan.run.config.model.max_position_embeddings != execution.sequence_length) {
         return "learned positions";

@@ -205,6 +205,77 @@ TEST(OptimumBeyondRealArchitectures, IsNotLaidToTheMemory) {
     EXPECT_EQ(plan_of(keys).optimum.unplanned, "");
 }
 
+/// A loss that the 134M model reaches on H100s, the hours solved for.
+recipe::PlanKeys loss_of_three() {
+    recipe::PlanKeys keys = five_billion_tokens();
+    keys.dataset_constraints.dataset_size.reset();
+    keys.training_gear.available_hours = config::Solvable<double>::solve();
+    keys.scaling_law.target_loss = 2.6;
+    return keys;
+}
+
+TEST(CheapestForALoss, IsNamedAndEmitted) {
+    const BackwardPlan plan = plan_of(loss_of_three());
+    ASSERT_TRUE(plan.cheapest);
+    ASSERT_TRUE(plan.cheapest_advice);
+    const BackwardPlan again = plan_of(read_again(plan));
+    EXPECT_EQ(again.solution.target_loss, plan.solution.target_loss);
+    EXPECT_NEAR(again.loss.total, 2.6, 1e-9);
+    EXPECT_NEAR(parameters_of_law(again) / plan.cheapest->n_params, 1, 0.2);
+    EXPECT_NEAR(again.budget.compute_flops / plan.cheapest->compute_flops, 1, 0.02);
+    EXPECT_LT(again.budget.hours, plan.budget.hours);
+    EXPECT_THAT(report::plan_text(plan, {}), HasSubstr("--emit-plan writes it"));
+    EXPECT_EQ(report::plan_json(plan)["solved"]["cheapest"]["advised"]["n_params"],
+              again.run.parameters.total);
+}
+
+// 16 heads for each key/value head made the smallest width 2048: loss 3.448.
+TEST(SmallBudgetOfALargeArchitecture, IsRoundedToTheNeighbourhoodOfTheOptimum) {
+    recipe::PlanKeys keys = recipe::read_plan_keys(
+        test::source_path("configs/plan/auto.jsonc"),
+        std::vector<std::string>{
+            "architecture=" + test::source_path("configs/models/llama3_405b.jsonc").string(),
+            "gpu_type=L4", "num_gpus=7", "available_hours=1"});
+    const BackwardPlan plan = plan_of(keys);
+    ASSERT_TRUE(plan.advice);
+    EXPECT_LT(plan.advice->plan->loss.total, plan.optimum.best.loss.total + kNegligibleLoss);
+    const std::string text = report::plan_text(plan_of(read_again(plan)), {});
+    EXPECT_THAT(text, HasSubstr("at the optimum"));
+}
+
+TEST(OptimumByAnotherConvention, IsThatOfTheAdvice) {
+    for (const cost::Convention convention : {cost::Convention::kaplan, cost::Convention::six_nd}) {
+        recipe::PlanKeys keys = five_billion_tokens();
+        keys.training_efficiency.flop_convention = convention;
+        const BackwardPlan plan = plan_of(keys);
+        const BackwardPlan again = plan_of(read_again(plan));
+        EXPECT_NEAR(again.optimum.best.n_params / plan.optimum.best.n_params, 1, 0.05);
+        EXPECT_NEAR(again.loss_with_repetition.total, plan.optimum.best.loss.total, 0.01);
+        EXPECT_THAT(report::plan_text(again, {}), HasSubstr("at the optimum"));
+    }
+}
+
+TEST(AdviceThatRecomputes, HasTheTimeOfRecomputation) {
+    recipe::PlanKeys keys = five_billion_tokens();
+    keys.training_gear.gpu_type = "RTX-4090";
+    keys.training_gear.available_hours = 336;
+    const BackwardPlan plan = plan_of(keys);
+    ASSERT_TRUE(plan.advice);
+    ASSERT_EQ(plan.advice->plan->run.config.execution.recompute, cost::Recompute::block);
+    EXPECT_NEAR(plan.advice->plan->budget.mfu * (1 + plan.advice->slowdown), plan.budget.mfu, 1e-3);
+    EXPECT_GE(plan.advice->slowdown, recipe::recompute_slowdown(cost::Recompute::block));
+    EXPECT_THAT(report::plan_text(plan, {}), HasSubstr("Advised MFU"));
+}
+
+TEST(AbsurdConstants, ArePrintedReadably) {
+    recipe::PlanKeys keys = five_billion_tokens();
+    keys.scaling_law.A = 1e-12;
+    keys.scaling_law.B = 1e12;
+    const std::string text = report::plan_text(plan_of(keys), {});
+    EXPECT_THAT(text, Not(::testing::ContainsRegex("[0-9]{14}")));
+    EXPECT_THAT(text, HasSubstr("e+"));
+}
+
 class AdviceFor : public ::testing::TestWithParam<NamedModel> {};
 INSTANTIATE_TEST_SUITE_P(Every, AdviceFor, ::testing::ValuesIn(test::all_models()),
                          test::model_name);

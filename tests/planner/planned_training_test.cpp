@@ -191,7 +191,7 @@ TEST(TrainConfig, RefusesWhatTheTrainerDoesNotRun) {
     EXPECT_THAT(emit("latent_attention"), HasSubstr("mixture of experts"));
     EXPECT_THAT(emit("alternating_windows"), HasSubstr("four norms"));
     EXPECT_THAT(emit("parallel_residual"), HasSubstr("parallel"));
-    EXPECT_THAT(emit("full_width_qk_norm"), HasSubstr("QK norm"));
+    EXPECT_THAT(emit("full_width_qk_norm"), HasSubstr("norms of both branches"));
     EXPECT_THAT(emit("sliding_window"), HasSubstr("sliding window"));
     EXPECT_THAT(
         refusal([] { return emit_planned_training(plan_of("flash", {"parallelism=zero2"})); }),

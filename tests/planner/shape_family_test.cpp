@@ -35,6 +35,45 @@ TEST_P(OptimumOf, FamilyContainsTheModelItself) {
     EXPECT_EQ(blocks.n_params(1), static_cast<double>(totals.non_embedding));
 }
 
+// The budget of a plan is counted by the convention of its MFU.
+TEST_P(OptimumOf, FamilyCountsFlopsByEveryConvention) {
+    const model::ModelConfig& config = GetParam().config;
+    cost::Execution execution;
+    execution.sequence_length = kSequence;
+    for (const cost::Convention convention :
+         {cost::Convention::exact, cost::Convention::palm, cost::Convention::megatron,
+          cost::Convention::titan, cost::Convention::kaplan, cost::Convention::six_nd}) {
+        SCOPED_TRACE(to_string(convention));
+        const auto flops_of = [&](const model::ModelConfig& member) {
+            return cost::training_flops_per_token(member, model::parameter_layout(member).totals(),
+                                                  execution, convention);
+        };
+        const ShapeFamily family =
+            shape_family(config, kSequence, ParameterCount::total, convention);
+        // Sums and differences of doubles.
+        EXPECT_NEAR(family.training_flops_per_token(1) / flops_of(config), 1.0, 1e-14);
+        const FamilyOptimum optimum = family_optimum(
+            config, kSequence, scaling_law::law("hoffmann_2022"), 1e22, {}, convention);
+        EXPECT_EQ(optimum.grid.n_tokens, 1e22 / flops_of(optimum.grid_config));
+        EXPECT_NEAR(optimum.continuous.n_tokens * family.training_flops_per_token(optimum.scale),
+                    1e22, 1e22 * 1e-14);
+    }
+}
+
+TEST_P(OptimumOf, NeighboursDifferInOneSize) {
+    const model::ModelConfig& config = GetParam().config;
+    const std::int64_t own = model::parameter_layout(config).totals().total;
+    const std::vector<model::ModelConfig> members = neighbours(config);
+    EXPECT_GE(members.size(), 4U);
+    for (const model::ModelConfig& member : members) {
+        EXPECT_TRUE(member.num_hidden_layers == config.num_hidden_layers ||
+                    (member.num_attention_heads == config.num_attention_heads &&
+                     member.intermediate_size == config.intermediate_size));
+        if (!model::find_inconsistency(member).empty()) continue;
+        EXPECT_NE(model::parameter_layout(member).totals().total, own);
+    }
+}
+
 TEST_P(OptimumOf, NoNeighbouringScaleHasALowerLoss) {
     for (const scaling_law::Law& law : scaling_law::laws()) {
         const ShapeFamily family = shape_family(GetParam().config, kSequence, law.counts);
@@ -80,9 +119,12 @@ TEST_P(OptimumOf, RealArchitectureIsConsistentAndEvaluatedExactly) {
                       scaling_law::loss(law, optimum.grid.n_params, optimum.grid.n_tokens).total);
             EXPECT_EQ(member.head_dim, GetParam().config.head_dim);
             EXPECT_EQ(member.vocab_size, GetParam().config.vocab_size);
-            EXPECT_EQ(
-                member.num_attention_heads / member.num_key_value_heads,
-                GetParam().config.num_attention_heads / GetParam().config.num_key_value_heads);
+            // Few heads do not divide into the given groups; one for each head, or one for all of
+            // them, stays.
+            EXPECT_EQ(member.num_attention_heads % member.num_key_value_heads, 0);
+            if (GetParam().config.num_key_value_heads == GetParam().config.num_attention_heads) {
+                EXPECT_EQ(member.num_key_value_heads, member.num_attention_heads);
+            }
         }
     }
 }
@@ -96,6 +138,16 @@ TEST(RealArchitecture, LosesLittleAgainstTheContinuousOptimum) {
             family_optimum(config, 8192, scaling_law::law("hoffmann_2022"), compute);
         EXPECT_NEAR(optimum.grid.loss.total, optimum.continuous.loss.total, 2e-3) << compute;
     }
+}
+
+// 16 heads for each key/value head: to keep that, the width could only be 2048 or more.
+TEST(RealArchitecture, LosesLittleFarBelowTheGivenOne) {
+    const model::ModelConfig config =
+        model::read_model_file(test::source_path("configs/models/llama3_405b.jsonc")).config;
+    const FamilyOptimum optimum =
+        family_optimum(config, 2048, scaling_law::law("hoffmann_2022"), 1.37e18);
+    EXPECT_LT(optimum.grid.n_params, 1.5 * optimum.continuous.n_params);
+    EXPECT_NEAR(optimum.grid.loss.total, optimum.continuous.loss.total, 0.03);
 }
 
 // If FLOPs per token were 6 N, the numeric optimum would be the closed form. A wide model without

@@ -170,16 +170,33 @@ TEST(Sweep, EqualsSinglePlansInTheOrderOfNestedLoops) {
             EXPECT_EQ(row.n_params, static_cast<double>(plan.run.parameters.total));
             EXPECT_EQ(row.n_tokens, plan.tokens.n_tokens);
             EXPECT_EQ(row.compute_flops, plan.budget.compute_flops);
-            EXPECT_EQ(row.predicted_loss, plan.loss.total);
+            EXPECT_EQ(row.predicted_loss, plan.loss_with_repetition.total);
             EXPECT_EQ(row.training_flops_per_token, plan.run.exact_flops_per_token);
-            EXPECT_EQ(row.optimal_n_params, plan.optimum.six_nd.n_params);
-            EXPECT_EQ(row.optimal_loss, plan.optimum.six_nd.loss.total);
+            EXPECT_EQ(row.optimal_n_params, plan.optimum.best.n_params);
+            EXPECT_EQ(row.optimal_loss, plan.optimum.best.loss.total);
+            EXPECT_EQ(row.data_bind, plan.optimum.data_bind);
+            EXPECT_EQ(row.memory_binds, plan.optimum.memory_binds);
+            EXPECT_EQ(row.epochs, plan.tokens.epochs);
             EXPECT_EQ(row.memory_bytes, plan.run.memory.total_bytes());
             EXPECT_EQ(row.fits, plan.memory.fits());
             EXPECT_EQ(row.constrained, plan.tokens.constrained);
             EXPECT_EQ(row.energy_kwh, plan.cost.energy_kwh);
         }
     }
+}
+
+// The search within the memory takes a millisecond.
+TEST(Sweep, OfManyPointsLeavesOutTheOptimumWhereMemoryBinds) {
+    const std::vector<SweepAxis> few{parse_axis("available_hours=1000,100000")};
+    const std::vector<SweepAxis> many{parse_axis("available_hours=1..100000:9.9")};
+    const std::vector<SweepRow> short_rows = rows_of(plan_config("hoffmann"), few);
+    EXPECT_TRUE(short_rows.back().memory_binds);
+    EXPECT_TRUE(short_rows.back().optimal_loss);
+    const std::vector<SweepRow> rows = rows_of(plan_config("hoffmann"), many);
+    ASSERT_GT(rows.size(), kMaxSearchedPoints);
+    EXPECT_TRUE(rows.front().optimal_loss);
+    EXPECT_TRUE(rows.back().memory_binds);
+    EXPECT_FALSE(rows.back().optimal_loss);
 }
 
 TEST(Sweep, OverNoAxesIsTheOnePlan) {

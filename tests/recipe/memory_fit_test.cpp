@@ -105,14 +105,14 @@ double least_slowdown(const model::ModelConfig& config, const Case& item) {
 
 /// Of the plan of such a run, whose backend is not decided anew.
 MemoryFit fit_of(const model::ModelConfig& config, const Execution& execution,
-                 std::uint64_t capacity_bytes) {
+                 std::uint64_t capacity_bytes, KeysOf keys = KeysOf::plan) {
     AttentionResolution attention;
     attention.used = execution.attention_backend;
     const RunPlan run =
         plan_run(recipe_of(config, execution, cost::kAdamW), std::move(attention), Extent::sweep);
     EXPECT_EQ(run.memory.total_bytes(),
               cost::memory_plan(config, run.layout, execution, cost::kAdamW).total_bytes());
-    return memory_fit(run, capacity_bytes);
+    return memory_fit(run, capacity_bytes, keys);
 }
 
 TEST(MemoryFit, ProposesTheCheapestChangeThatFits) {
@@ -149,6 +149,44 @@ TEST(MemoryFit, ProposesTheCheapestChangeThatFits) {
     EXPECT_GT(proposed, 20);
     EXPECT_GT(hopeless, 20);
     EXPECT_GT(fitting, 20);
+}
+
+// Runs on CPUs keep partial sums of gradients, so that every number of ranks gives the same bits.
+TEST(MemoryFit, NamesReproducibleBeforeBlocksAreRecomputed) {
+    const model::ModelConfig config = shipped("gpt2_124m");
+    const model::ParameterLayout layout = model::parameter_layout(config);
+    Execution given = run(1, 1024, 1, Parallelism::ddp, AttentionBackend::flash_attn_2);
+    given.device = cost::DeviceKind::cpu;
+    given.dtype = DType::float32;
+    given.grad_accum_steps = 16;
+    given.reproducible = true;
+    Execution plain = given;
+    plain.reproducible = false;
+    const std::uint64_t enough =
+        cost::memory_plan(config, layout, plain, cost::kAdamW).total_bytes();
+    const MemoryFit fit = fit_of(config, given, enough, KeysOf::training);
+    ASSERT_TRUE(fit.change);
+    EXPECT_EQ(fit.change->description, "reproducible=false");
+    EXPECT_EQ(fit.change->slowdown, 0);
+    EXPECT_EQ(fit.change->total_bytes, enough);
+    const MemoryFit less = fit_of(config, given, enough - 1, KeysOf::training);
+    ASSERT_TRUE(less.change);
+    EXPECT_NE(less.change->description.find("reproducible=false, recompute="), std::string::npos)
+        << less.change->description;
+    // Plans have no such key.
+    const MemoryFit plan = fit_of(config, given, enough);
+    if (plan.change) {
+        EXPECT_EQ(plan.change->description.find("reproducible"), std::string::npos);
+        EXPECT_TRUE(plan.change->execution.reproducible);
+    }
+    // Cheap changes that keep the bits come first.
+    given.micro_batch_size = 16;
+    given.grad_accum_steps = 1;
+    const std::uint64_t nearly =
+        cost::memory_plan(config, layout, given, cost::kAdamW).total_bytes() - 1;
+    const MemoryFit small = fit_of(config, given, nearly, KeysOf::training);
+    ASSERT_TRUE(small.change);
+    EXPECT_EQ(small.change->description.find("reproducible"), std::string::npos);
 }
 
 TEST(MemoryFit, FewestGpusIsTheTrueMinimum) {

@@ -179,7 +179,7 @@ TEST_P(ReportOf, JsonHasFullPrecision) {
     const ordered_json again = ordered_json::parse(json_.dump());
     EXPECT_EQ(again.at("n_tokens").get<double>(), plan_.tokens.n_tokens);
     EXPECT_EQ(again.at("compute_flops").get<double>(), plan_.budget.compute_flops);
-    EXPECT_EQ(again.at("predicted_loss").get<double>(), plan_.loss.total);
+    EXPECT_EQ(again.at("predicted_loss").get<double>(), plan_.loss_with_repetition.total);
     EXPECT_EQ(again.at("optimum").at("exact").at("n_params").get<double>(),
               plan_.optimum.exact->continuous.n_params);
     EXPECT_EQ(again.at("memory").at("total_bytes").get<std::uint64_t>(),

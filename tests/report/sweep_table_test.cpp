@@ -38,6 +38,26 @@ TEST(SweepTable, ColumnsFitTheirWidestValue) {
     EXPECT_EQ(parsed["fits"], true);
 }
 
+TEST(SweepTable, DataHaveTheirEpochsAndTheLimit) {
+    const std::vector<planner::SweepAxis> axes{{"dataset_size", {"1e9"}}};
+    planner::SweepRow row;
+    row.value_indices = {0};
+    row.epochs = 3.5;
+    row.data_bind = true;
+    const SweepTable table(axes, {.data = true});
+    std::string out = table.header();
+    table.append_row(out, row);
+    const auto lines = lines_of(out);
+    EXPECT_NE(lines[0].find("epochs"), std::string::npos);
+    EXPECT_NE(lines[1].find("3.5"), std::string::npos);
+    EXPECT_NE(lines[1].find("   data"), std::string::npos);
+    EXPECT_EQ(SweepTable(axes).header().find("epochs"), std::string::npos);
+    std::string json;
+    SweepTable(axes).append_json(json, row);
+    EXPECT_EQ(nlohmann::ordered_json::parse(json)["epochs"], 3.5);
+    EXPECT_EQ(nlohmann::ordered_json::parse(json)["data_bind"], true);
+}
+
 TEST(SweepTable, TextLeavesOutColumnsThatDoNotFitAndNamesThem) {
     const std::vector<planner::SweepAxis> axes{{"training_efficiency.expected_mfu", {"0.4"}}};
     planner::SweepRow row;

@@ -127,5 +127,15 @@ TEST(LossStandardError, AbsentWhereThePaperPublishesTooLittle) {
     }
 }
 
+TEST(Loss, RefusalShowsTheValues) {
+    try {
+        (void)loss(law("hoffmann_2022"), 1.5e-9, std::numeric_limits<double>::infinity());
+        FAIL() << "no refusal";
+    } catch (const ConfigError& error) {
+        EXPECT_NE(std::string(error.what()).find("got 1.5e-09 and inf"), std::string::npos)
+            << error.what();
+    }
+}
+
 }  // namespace
 }  // namespace isoflop::scaling_law

@@ -16,7 +16,7 @@ import termios
 import time
 import unittest
 
-from train_test import PLAN, TrainTest
+from train_support import PLAN, TrainTest
 
 
 class EarlierTrainerTest(TrainTest):

@@ -9,8 +9,8 @@ import statistics
 import sys
 import unittest
 
-from resume_test import DONE, ResumeTest
-from train_test import SOURCE
+from resume_support import DONE, ResumeTest
+from train_support import SOURCE
 
 MISSING = object()
 

@@ -23,6 +23,27 @@ class EmitTrainConfig(ToolTest):
         self.assertEqual(config["batch_size"] * config["gradient_accumulation_steps"],
                          plan["schedule"]["sequences_per_step"])
 
+    def test_never_trains_on_more_tokens_than_the_data_have(self):
+        for size, epochs in ((10**9, 1), (10**8, 3.5), (12_345_678, 1), (10**10, 0.5)):
+            with self.subTest(size=size, epochs=epochs):
+                options = (self.PLAN, f"--dataset_size={size}", f"--max_epochs={epochs}")
+                config = json.loads(without_comments(self.succeed("backward", *options, "--emit-train-config", "-")))
+                plan = json.loads(self.succeed("backward", *options, "--json"))
+                self.assertEqual(config["max_iters"], plan["schedule"]["steps"])
+                trained = config["max_iters"] * plan["schedule"]["tokens_per_step"]
+                self.assertLessEqual(trained, size * epochs)
+                self.assertGreater(trained + plan["schedule"]["tokens_per_step"], plan["n_tokens"])
+
+    def test_a_step_that_the_data_cannot_fill_is_refused(self):
+        path = self.folder / "train.jsonc"
+        message = self.refuse("backward", self.PLAN, "--dataset_size=1000000", "--max_epochs=1", "--emit-train-config",
+                              path, says="more than the 1000000 that dataset_size x max_epochs allow")
+        self.assertFalse(path.exists())
+        advised = dict(part.split("=") for part in re.findall(r"\b(?:batch_size|gradient_accumulation_steps)=\d+", message))
+        self.assertTrue(advised, message)
+        self.succeed("backward", self.PLAN, "--dataset_size=1000000", "--max_epochs=1", "--emit-train-config", path,
+                     *(f"--{key}={value}" for key, value in advised.items()))
+
     def test_never_overwrites(self):
         path = self.write("train.jsonc", "mine")
         self.refuse("backward", self.PLAN, "--emit-train-config", path, says="not overwritten")
@@ -55,6 +76,7 @@ class EmitTrainConfig(ToolTest):
                 self.assertEqual(again["predicted_loss"], advised["predicted_loss"])
 
     def test_prints_to_standard_output(self):
+        self.refuse("backward", self.PLAN, "--emit-train-config", "-", "--json", says="both print to standard output")
         text = self.succeed("backward", self.PLAN, "--emit-train-config", "-")
         self.assertIn("n_layer", json.loads(without_comments(text)))
 
@@ -217,6 +239,15 @@ class Plot(ToolTest):
 class GeneratedFiles(ToolTest):
     """Files made by `scaling-plan schema` are those in the repository."""
 
+    def test_the_page_of_model_types_is_current(self):
+        self.assertEqual((SOURCE / "docs" / "models.md").read_text(), self.succeed("types", "--markdown", "-"),
+                         "run: scaling-plan types --markdown - > docs/models.md")
+        types = {entry["model_type"]: entry for entry in json.loads(self.succeed("types", "--json"))["types"]}
+        self.assertTrue(types["smollm3"]["trained"])
+        self.assertFalse(types["mamba2"]["trained"])
+        self.assertIn("mamba2", types["mamba2"]["reason"])
+        self.assertGreater(sum(len(entry["published"]) for entry in types.values()), 100)
+
     def check(self, subject, file):
         expected = self.succeed("schema", subject)
         committed = (SOURCE / file).read_text()
@@ -286,7 +317,9 @@ class Sweep(ToolTest):
     def test_a_required_key_may_be_swept_over(self):
         text = (SOURCE / "configs/plan/hoffmann.jsonc").read_text().replace('"num_gpus": 8,', "")
         path = self.write("plan.jsonc", text)
-        self.assertEqual(len(self.succeed("sweep", path, "--over", "num_gpus=8,16").splitlines()), 3)
+        lines = self.succeed("sweep", path, "--over", "num_gpus=8,16").splitlines()
+        self.assertEqual([line.split()[0] for line in lines[:3]], ["num_gpus", "8", "16"])
+        self.assertIn("limit", lines[0])  # the plan has a dataset_size
 
     def test_bad_axes(self):
         plan = "configs/plan/hoffmann.jsonc"

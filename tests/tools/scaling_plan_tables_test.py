@@ -81,17 +81,43 @@ class References(TableTest):
         plan = json.loads(self.succeed("backward", path, "--json", f"--architecture={MODEL}", "--num_hidden_layers=16"))
         self.assertEqual(plan["model"]["num_hidden_layers"], 16)
 
+    def test_every_kind_of_file_that_model_reads_is_an_architecture(self):
+        train = self.write("train.jsonc", json.dumps({"n_layer": 4, "n_head": 4, "n_embd": 256, "block_size": 512,
+                                                      "batch_size": 3, "dataset": "builtin", "max_iters": 10}))
+        for path in (TRAIN, train, MODEL, self.hugging_face()):
+            with self.subTest(path=path):
+                model = json.loads(self.succeed("model", path, "--json"))
+                count = model["parameters"]["total"]
+                named = self.plan(str(SOURCE / path))
+                for plan in (json.loads(self.succeed("backward", named, "--json")),
+                             json.loads(self.succeed("backward", PLAN, "--json", "--sequence_length=256",
+                                                     f"--architecture={path}")),
+                             json.loads(self.succeed("sweep", PLAN, "--json", "--sequence_length=256",
+                                                     "--over", f"architecture={path}"))["rows"][0]):
+                    self.assertEqual(plan["n_params"], count)
+        self.assertIn("is a plan config", self.refuse("backward", self.plan(str(SOURCE / OTHER_PLAN))))
+        self.refuse("backward", self.plan(str(self.write("bad.jsonc", '{"n_layer": 2, "batch_size": "x"}'))),
+                    says="bad.jsonc:1:30: error: ")
+
+    def test_keys_may_stand_in_place_of_a_file(self):
+        keys = '{"arch_preset": "llama", "n_layer": 4, "n_head": 4, "n_embd": 256, "vocab_size": 1000}'
+        count = json.loads(self.succeed("model", self.write("m.jsonc", keys), "--json"))["parameters"]["total"]
+        plan = json.loads(self.succeed("backward", PLAN, "--json", f"--architecture={keys}"))
+        self.assertEqual(plan["n_params"], count)
+        self.refuse("backward", PLAN, '--architecture={"n_layer": 4, "n_heads_": 2}', says="n_heads_")
+        self.refuse("backward", PLAN, '--architecture={"n_layer": 4', says="architecture:1:")
+
     def test_a_plan_from_standard_input_names_files_of_the_working_folder(self):
         text = json.dumps({"architecture": MODEL, "training_gear": {"gpu_type": "H100", "num_gpus": 8,
                            "available_hours": 720}, "training_efficiency": {"expected_mfu": 0.4}})
         done = subprocess.run([BINARY, "backward", "-", "--json"], cwd=SOURCE, input=text, text=True,
-                              capture_output=True, timeout=30)
+                              capture_output=True, timeout=600)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(json.loads(done.stdout)["n_params"], 8030261248)
         for name in ("-", "/dev/stdin"):
             with open(self.write("plan.jsonc", text)) as file:
                 done = subprocess.run([BINARY, "backward", name, "--json"], cwd=SOURCE, stdin=file, text=True,
-                                      capture_output=True, timeout=30)
+                                      capture_output=True, timeout=600)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(json.loads(done.stdout)["n_params"], 8030261248)
 
@@ -133,6 +159,17 @@ class ModelFiles(TableTest):
             self.assertEqual(plan["n_params"], model["parameters"]["total"])
             self.assertEqual(plan["file_kind"], kind)
         self.assertIn("Read as a model config.", self.succeed("backward", MODEL, *BUDGET))
+
+    def test_missing_flags_include_the_budget(self):
+        message = self.refuse("backward", MODEL)
+        for flag in ("--gpu_type=NAME", "--expected_mfu=NUMBER", "two of --num_gpus=NUMBER, --available_hours=NUMBER",
+                     "--training_tokens=NUMBER (or --target_loss=NUMBER)"):
+            self.assertIn(flag, message)
+        message = self.refuse("backward", MODEL, "--num_gpus=8", "--expected_mfu=0.4")
+        self.assertIn("--gpu_type=NAME, and one of --available_hours=NUMBER, --training_tokens=NUMBER", message)
+        message = self.refuse("backward", MODEL, "--num_gpus=8", "--training_tokens=1e10", "--gpu_type=H100")
+        self.assertIn("--expected_mfu=NUMBER", message)
+        self.assertNotIn("one of", message)
 
     def test_missing_flags_are_listed_in_one_message(self):
         message = self.refuse("backward", MODEL, "--num_gpus=8", says="this is a model config")
@@ -255,12 +292,21 @@ class Tables(TableTest):
             self.assertEqual(picture.read_text(), self.succeed(*command, "--markdown", "-"))
             table.unlink(), picture.unlink()
 
+    def test_a_sweep_without_a_plan_ends_as_the_plan_does(self):
+        table = self.folder / "table.csv"
+        single = self.refuse("backward", PLAN, "--num_attention_heads=33")
+        swept = self.refuse("sweep", PLAN, "--over", "num_attention_heads=33", "--csv", table)
+        self.assertIn(single.splitlines()[0].split("error: ")[-1], swept)
+        message = self.refuse("sweep", PLAN, "--over", "num_attention_heads=33,35", "--json")
+        self.assertIn("None of the 2 points", message)
+        self.assertFalse(table.exists())
+
     def test_a_refused_command_writes_nothing(self):
         table, old = self.folder / "table.csv", self.write("old.md", "mine")
         for command in (["compare", PLAN], ["sweep", PLAN, "--over", "num_gpus=8"]):
             self.refuse(*command, "--csv", table, "--markdown", old, says="not overwritten")
-            self.refuse(*command, "--csv", "-", "--markdown", "-", says="only one of")
-            self.refuse(*command, "--csv", table, "--markdown", table, says="both write")
+            self.refuse(*command, "--csv", "-", "--markdown", "-", says="both take standard output")
+            self.refuse(*command, "--csv", table, "--markdown", table, says="both take")
             self.refuse(*command, "--csv", "", says="--csv takes a file name")
             self.refuse(*command, "--csv", "-", "--json", says="both print")
             self.refuse(*command, "--csv", table, "--num_gpus=0", says="num_gpus")
@@ -333,6 +379,14 @@ class With(TableTest):
         rows = json.loads(self.succeed("sweep", PLAN, "--over", f"rope_scaling={values}", "--json"))["rows"]
         self.assertEqual([row["values"]["architecture.rope_scaling"] for row in rows], values.replace("},{", "}|{").split("|"))
         self.refuse("sweep", PLAN, "--over", "rope_scaling={\"type\":1", says="'}' is missing")
+
+    def test_architectures_as_json(self):
+        models = ['{"n_layer":%d,"n_head":4,"n_embd":256,"vocab_size":1000,"arch_preset":"llama"}' % layers
+                  for layers in (4, 8)]
+        rows = json.loads(self.succeed("sweep", PLAN, "--over", f"architecture={models[0]},{MODEL},{models[1]}", "--with",
+                                       "num_gpus=8,16,24", "--json"))["rows"]
+        for row, model in zip(rows, (self.write("a.jsonc", models[0]), MODEL, self.write("b.jsonc", models[1]))):
+            self.assertEqual(row["n_params"], json.loads(self.succeed("model", model, "--json"))["parameters"]["total"])
 
 
 class Costs(TableTest):

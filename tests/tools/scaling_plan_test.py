@@ -97,7 +97,7 @@ class Spellings(ToolTest):
         for option in ("--version", "--doctor"):
             self.assertRegex(self.succeed(option), r"GPU libraries: CUDA .*built in; driver .*, cuBLASLt .*, cuDNN .*, "
                                                    r"NCCL .*, NVML ")
-        for command in ("backward", "model", "compare", "sweep", "laws", "gpus", "validate", "schema"):
+        for command in ("backward", "model", "compare", "sweep", "laws", "gpus", "types", "validate", "schema"):
             self.assertIn("Usage", self.succeed(command, "--help"))
         self.assertIn("training_gear", self.succeed("backward", "--help-all"))
 

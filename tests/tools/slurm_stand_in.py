@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Stands in for srun and scontrol, under whose names tests call it: several nodes are pretended on this machine.
+"""Stands in for srun, scontrol and scancel, under whose names tests call it: several nodes are pretended here.
 
-srun starts the tasks of a step with the variables that SLURM sets (man srun, "OUTPUT ENVIRONMENT VARIABLES"), passes
-signals on to them, and exits with the highest exit code, or 128 and the signal. Every call is a line of the file that
-STAND_IN_CALLS names.
+srun starts the tasks of a step with the variables that SLURM sets (man srun, "OUTPUT ENVIRONMENT VARIABLES"), kills
+them when it gets SIGTERM ("forcing job termination"), and exits with the highest exit code, or 128 and the signal.
+scancel --signal signals the tasks. Every call is a line of the file that STAND_IN_CALLS names; beside it are the
+numbers of the tasks ("tasks") and, where a test writes it, SLURM's record of the job ("job").
 """
 
 import json
@@ -19,6 +20,10 @@ def note(name, arguments):
         file.write(json.dumps([name, *arguments]) + "\n")
 
 
+def beside(name):
+    return Path(os.environ["STAND_IN_CALLS"]).with_name(name)
+
+
 def nodes():
     return os.environ["SLURM_JOB_NODELIST"].split(",")
 
@@ -27,6 +32,18 @@ def scontrol(arguments):
     note("scontrol", arguments)
     if arguments[:2] == ["show", "hostnames"]:
         print("\n".join(nodes()))
+    if arguments[:2] == ["show", "job"]:
+        record = beside("job").read_text().strip() if beside("job").exists() else "JobState=RUNNING PreemptTime=None"
+        print(f"JobId={os.environ['SLURM_JOB_ID']} JobName=isoflop Priority=1 {record} SuspendTime=None")
+    return 0
+
+
+def scancel(arguments):
+    """With --signal: to the tasks, not to the batch shell."""
+    note("scancel", arguments)
+    number = signal.Signals[f"SIG{arguments[0].removeprefix('--signal=')}"]
+    for task in map(int, beside("tasks").read_text().split()):
+        os.kill(task, number)
     return 0
 
 
@@ -55,11 +72,12 @@ def srun(arguments):
     step = sum(line.startswith('["srun"') for line in Path(os.environ["STAND_IN_CALLS"]).read_text().splitlines())
     note("srun", arguments)
     tasks = int(os.environ["SLURM_NTASKS"])
-    signal.signal(signal.SIGTERM, lambda number, frame: [task.send_signal(number) for task in started])
+    signal.signal(signal.SIGTERM, lambda number, frame: [task.kill() for task in started])
     started = []
     started += [subprocess.Popen(command, env=environment(rank, tasks, step, options)) for rank in range(tasks)]
+    beside("tasks").write_text(" ".join(str(task.pid) for task in started))
     codes = [task.wait() for task in started]
     return max(128 - code if code < 0 else code for code in codes)
 
 
-sys.exit({"srun": srun, "scontrol": scontrol}[Path(sys.argv[0]).name](sys.argv[1:]))
+sys.exit({"srun": srun, "scontrol": scontrol, "scancel": scancel}[Path(sys.argv[0]).name](sys.argv[1:]))

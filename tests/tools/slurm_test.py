@@ -32,7 +32,7 @@ class Job(DistributedTest):
     def setUp(self):
         self.bin = self.root / self.id()
         self.bin.mkdir()
-        for name in ("srun", "scontrol"):
+        for name in ("srun", "scontrol", "scancel"):
             (self.bin / name).symlink_to(TESTS / "slurm_stand_in.py")
         self.calls = self.bin / "calls"
         self.calls.touch()
@@ -64,6 +64,8 @@ class Job(DistributedTest):
 
 
 class Trains(Job):
+    RARE_CHECKPOINTS = ("--checkpoint_interval=0", "--eval_interval=10")
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -81,24 +83,75 @@ class Trains(Job):
         self.assertIn("over 2 ranks", done.stdout)
         self.assertNotIn("no token", done.stdout + done.stderr)
         self.assert_same_training(self.folder("nodes"), self.one)
-        self.assertEqual(self.calls_of("scontrol"), [["show", "hostnames", NODES]])
+        self.assertEqual(self.calls_of("scontrol")[0], ["show", "hostnames", NODES])
+        self.assertNotIn("requeue", [call[0] for call in self.calls_of("scontrol")])
 
     def test_a_job_without_a_name_is_named_after_its_number(self):
         self.submit("--max_iters=2", "--eval_interval=0")
         self.assertEqual(self.folder(f"slurm_{os.getpid()}").iterations(), 2)
 
-    def test_a_signal_stops_it_with_a_checkpoint_and_the_next_start_goes_on(self):
-        job = self.start_job("stopped", "--checkpoint_interval=0", "--eval_interval=10")
-        job.signal(0, signal.SIGTERM)
-        self.assertEqual(job.wait(), [0], job.text())
-        self.assertEqual(self.calls_of("scontrol")[-1], ["requeue", str(os.getpid())], job.text())
-        run = self.folder("stopped")
+    def goes_on(self, name):
+        """The next start of a stopped run ends as a run without a stop."""
+        run = self.folder(name)
         self.assertLess(run.iterations(), TINY["max_iters"], "stopped before the end")
-
-        again = self.submit("--run_name=stopped", "--checkpoint_interval=0", "--eval_interval=10", SLURM_RESTART_COUNT=1)
+        again = self.submit(f"--run_name={name}", *self.RARE_CHECKPOINTS, SLURM_RESTART_COUNT=1)
         self.assertIn("resumed", again.stdout)
         self.assertEqual(run.losses(), self.one.losses())
         self.assert_same_state(run, self.one)
+
+    def test_the_signal_before_the_end_of_the_time_stops_it_and_the_next_start_goes_on(self):
+        job = self.start_job("stopped", *self.RARE_CHECKPOINTS)
+        job.signal(0, signal.SIGUSR1)
+        self.assertEqual(job.wait(), [0], job.text())
+        self.assertEqual(self.calls_of("scontrol")[-1], ["requeue", str(os.getpid())], job.text())
+        self.goes_on("stopped")
+
+    def signal_tasks(self):
+        for task in map(int, (self.bin / "tasks").read_text().split()):
+            os.kill(task, signal.SIGTERM)
+
+    def test_a_cancelled_job_is_not_queued_again(self):
+        job = self.start_job("cancelled", *self.RARE_CHECKPOINTS)
+        (self.bin / "job").write_text("JobState=CANCELLED PreemptTime=None")
+        job.signal(0, signal.SIGTERM)
+        self.signal_tasks()
+        job.wait()
+        self.assertIn("not queued again", job.text())
+        self.assertNotIn("requeue", [call[0] for call in self.calls_of("scontrol")], job.text())
+        self.assertEqual(len(self.steps()), 1)
+        self.goes_on("cancelled")
+
+    def test_a_job_cancelled_while_it_saves_is_not_queued_again(self):
+        job = self.start_job("both", *self.RARE_CHECKPOINTS)
+        (self.bin / "job").write_text("JobState=CANCELLED PreemptTime=None")
+        job.signal(0, signal.SIGUSR1)
+        job.signal(0, signal.SIGTERM)
+        job.wait()
+        self.assertNotIn("requeue", [call[0] for call in self.calls_of("scontrol")], job.text())
+
+    def test_a_preempted_job_is_queued_again(self):
+        job = self.start_job("preempted", *self.RARE_CHECKPOINTS)
+        (self.bin / "job").write_text("JobState=RUNNING PreemptTime=2026-01-01T00:00:00")
+        self.signal_tasks()  # the shell hears of it at the end of the grace time only
+        self.assertEqual(job.wait(), [0], job.text())
+        self.assertEqual(self.calls_of("scontrol")[-1], ["requeue", str(os.getpid())], job.text())
+        self.goes_on("preempted")
+
+    def test_a_job_that_slurm_queues_again_itself_is_left_to_it(self):
+        job = self.start_job("requeued", *self.RARE_CHECKPOINTS)
+        (self.bin / "job").write_text("JobState=PENDING PreemptTime=None")
+        job.signal(0, signal.SIGTERM)
+        self.signal_tasks()
+        self.assertEqual(job.wait(), [0], job.text())
+        self.assertIn("SLURM has queued the job again", job.text())
+        self.assertNotIn("requeue", [call[0] for call in self.calls_of("scontrol")], job.text())
+
+    def test_ranks_that_are_stopped_alone_end_the_job(self):
+        job = self.start_job("alone", *self.RARE_CHECKPOINTS)
+        self.signal_tasks()
+        self.assertEqual(job.wait(), [0], job.text())
+        self.assertNotIn("requeue", [call[0] for call in self.calls_of("scontrol")], job.text())
+        self.goes_on("alone")
 
     def test_a_lost_rank_is_started_again_within_the_job(self):
         job = self.start_job("lost", "--checkpoint_interval=2")
@@ -212,7 +265,7 @@ class Script(Job):
         self.assertIn("--requeue", directives)
         self.assertIn("--gpus-per-task=1", directives)
         self.assertIn("--open-mode=append", directives)
-        self.assertTrue(any(re.fullmatch(r"--signal=B:TERM@\d+", line) for line in directives), directives)
+        self.assertTrue(any(re.fullmatch(r"--signal=B:USR1@\d+", line) for line in directives), directives)
         # sbatch reads no directive after the first command.
         first_command = re.search(r"(?m)^[^#\n]", text).start()
         self.assertLess(text.rindex("\n#SBATCH"), first_command)

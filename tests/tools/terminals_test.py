@@ -3,13 +3,16 @@
 usage: terminals_test.py TRAIN SCALING_PLAN SOURCE_DIR [unittest arguments]
 """
 
+import fcntl
 import json
 import os
 import pathlib
 import pty
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import unittest
 
 TRAIN = pathlib.Path(sys.argv[1]).resolve()
@@ -41,6 +44,24 @@ class ToolTest(unittest.TestCase):
         self.assertIn(result.returncode, codes, result.stdout + result.stderr)
         self.assertNotIn(b"internal error", result.stderr)
         return result
+
+    def on_terminal(self, stream, command, columns=None, codes=(0, 2, 3)):
+        """What a terminal gets of one of the output streams; 0 columns: it does not say how many."""
+        primary, secondary = pty.openpty()
+        if columns is not None:
+            fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | {stream: secondary}
+        with subprocess.Popen(command, cwd=self.root, env=os.environ | {"NO_COLOR": "1"}, **streams) as process:
+            os.close(secondary)
+            shown = b""
+            try:
+                while chunk := os.read(primary, 4096):
+                    shown += chunk
+            except OSError:
+                pass  # the end
+            self.assertIn(process.wait(), codes, shown)
+        os.close(primary)
+        return shown
 
     def check(self, output):
         for control in FORBIDDEN:
@@ -142,18 +163,42 @@ class Terminals(ToolTest):
         sample = [str(TRAIN), "sample", "--checkpoint", "out/a", "--prompt", "[3", "--tokens", "40", "--seed", "1"]
         piped = subprocess.run(sample, cwd=self.root, capture_output=True, check=True)
         self.assertIn(b"\x1b", piped.stdout, "a file gets the text as it is")
-        primary, secondary = pty.openpty()
-        subprocess.run(sample, cwd=self.root, stdout=secondary, check=True)
-        os.close(secondary)
-        shown = b""
-        try:
-            while chunk := os.read(primary, 4096):
-                shown += chunk
-        except OSError:
-            pass  # the end
-        os.close(primary)
+        shown = self.on_terminal("stdout", sample, codes=[0])
         self.assertIn(b"\\x1b", shown)
         self.check(shown)
+
+
+class Messages(ToolTest):
+    """Warnings and errors are divided between words on a terminal, and are whole lines elsewhere."""
+
+    def written(self, columns, *command):
+        return self.on_terminal("stderr", list(map(str, command)), columns=columns).decode().replace("\r\n", "\n")
+
+    def check_wrapped(self, *command):
+        whole = subprocess.run(list(map(str, command)), cwd=self.root, capture_output=True, text=True, timeout=300).stderr
+        self.assertGreater(max(map(len, whole.splitlines())), 100, "a message to divide")
+        for columns in (66, 80, 0):
+            with self.subTest(command=command, columns=columns):
+                text = self.written(columns, *command)
+                self.assertEqual(text.split(), whole.split(), "the same words")
+                lines = text.splitlines()
+                self.assertGreater(len(lines), len(whole.splitlines()))
+                self.assertLessEqual(max(map(len, lines)), columns or 80, text)
+
+    def test_errors_of_both_tools(self):
+        self.check_wrapped(PLAN, "backward", self.write("m.json", {"n_layer": 2, "n_head": 2, "n_embd": 16}))
+        self.write("plan.jsonc", {"training_gear": {}})
+        self.check_wrapped(TRAIN, "plan.jsonc")
+
+    def test_warnings(self):
+        self.check_wrapped(PLAN, "backward", SOURCE / "configs/plan/hoffmann.jsonc", "--batch_size=1",
+                           "--gradient_accumulation_steps=1", "--quiet")
+
+    def test_commands_stay_whole(self):
+        text = self.written(50, PLAN, "compare")
+        self.assertIn("scaling-plan compare configs/plan/*.jsonc\n", text)
+        text = self.written(50, TRAIN, "backward")
+        self.assertNotIn("internal", text)
 
 
 class Columns(ToolTest):
@@ -161,7 +206,7 @@ class Columns(ToolTest):
 
     PLANS = sorted((SOURCE / "configs/plan").glob("*.jsonc"))
     COMMANDS = {TRAIN: ["prepare-data", "sample", "export", "import", "compare", "compare-attention"],
-                PLAN: ["backward", "model", "compare", "sweep", "laws", "gpus", "validate", "schema"]}
+                PLAN: ["backward", "model", "compare", "sweep", "laws", "gpus", "types", "validate", "schema"]}
     SCREEN = 30
 
     def lines(self, tool, *arguments, codes=(0,), columns=80):

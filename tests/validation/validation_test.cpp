@@ -113,7 +113,7 @@ TEST(Validation, EveryCaseHasASourceAUnitAndAUniqueName) {
 TEST(Validation, CoversEveryGroup) {
     std::map<std::string, int> counts;
     for (const ValidationCase& validation_case : run_validation()) ++counts[validation_case.group];
-    EXPECT_EQ(counts["parameters"], 54 + 6);  // totals, and active ones of mixtures
+    EXPECT_EQ(counts["parameters"], 135 + 25);  // totals, and active ones of mixtures
     EXPECT_GE(counts["flops"], 18);
     EXPECT_GE(counts["utilisation"], 50);
     EXPECT_GE(counts["scaling laws"], 60);

@@ -7,8 +7,9 @@
 //                 (Dao 2022, arXiv 2205.14135)
 //   manual        the whole matrix of probabilities is stored: two products and a softmax between
 //                 them
-// lse_i = log sum_j exp(scale q_i k_j), natural logarithm of scaled scores. Rows that may see no
-// key: o = 0, lse = +inf. Query head h reads key/value head h / (heads / kv_heads).
+// lse_i = log sum_j exp(s_ij), natural logarithm, over the keys that query i sees, of the scores
+// s_ij = scale q_i k_j, or with a soft cap soft_cap tanh(scale q_i k_j / soft_cap). Rows that may
+// see no key: o = 0, lse = +inf. Query head h reads key/value head h / (heads / kv_heads).
 #pragma once
 
 #include <cstdint>
@@ -39,9 +40,20 @@ struct Shape {
     std::int64_t head_dim = 0;
     bool causal = true;  ///< query i sees keys j <= i + key_length - query_length
     double scale = 1;
+    /// Of causal attention, the keys that a query sees at most, its own and those before: of equal
+    /// lengths query i sees keys i - window < j <= i. 0: all before.
+    std::int64_t window = 0;
+    double soft_cap = 0;  ///< scores s become soft_cap tanh(s / soft_cap); 0: they stay
 
     [[nodiscard]] cost::AttentionSize size() const {
-        return {batch, heads, kv_heads, query_length, key_length, head_dim};
+        return {.batch = batch,
+                .heads = heads,
+                .kv_heads = kv_heads,
+                .query_length = query_length,
+                .key_length = key_length,
+                .head_dim = head_dim,
+                .window = window,
+                .soft_cap = soft_cap};
     }
 };
 

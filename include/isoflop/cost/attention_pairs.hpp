@@ -21,6 +21,14 @@ inline constexpr std::int64_t kAttentionKeyTile = 64;
     return std::clamp<std::int64_t>(query + 1 + key_length - query_length, 0, key_length);
 }
 
+/// First key that query `query` sees, with a window below causal_key_limit; 0: no window.
+[[nodiscard]] constexpr std::int64_t window_key_start(std::int64_t query, std::int64_t query_length,
+                                                      std::int64_t key_length,
+                                                      std::int64_t window) {
+    if (window <= 0) return 0;
+    return std::clamp<std::int64_t>(query + 1 + key_length - query_length - window, 0, key_length);
+}
+
 /// Keys visited by the query tile that starts at `first_query`: up to the limit of its last query.
 [[nodiscard]] constexpr std::int64_t visited_keys(std::int64_t first_query,
                                                   std::int64_t query_length,
@@ -30,18 +38,21 @@ inline constexpr std::int64_t kAttentionKeyTile = 64;
     return causal_key_limit(last, query_length, key_length);
 }
 
-/// Pairs computed for one head of one sequence on a CPU.
+/// Pairs computed for one head of one sequence on a CPU. `window`: of causal attention, the keys
+/// that a query sees at most; 0: no bound.
 [[nodiscard]] constexpr std::uint64_t visited_pairs(AttentionBackend backend,
                                                     std::int64_t query_length,
-                                                    std::int64_t key_length, bool causal) {
+                                                    std::int64_t key_length, bool causal,
+                                                    std::int64_t window = 0) {
     if (backend == AttentionBackend::manual) {
         return static_cast<std::uint64_t>(query_length) * static_cast<std::uint64_t>(key_length);
     }
     std::uint64_t pairs = 0;
     for (std::int64_t first = 0; first < query_length; first += kAttentionQueryTile) {
         const std::int64_t rows = std::min(kAttentionQueryTile, query_length - first);
-        pairs += static_cast<std::uint64_t>(rows) *
-                 static_cast<std::uint64_t>(visited_keys(first, query_length, key_length, causal));
+        const std::int64_t keys = visited_keys(first, query_length, key_length, causal) -
+                                  window_key_start(first, query_length, key_length, window);
+        pairs += static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(keys);
     }
     return pairs;
 }
@@ -88,26 +99,34 @@ struct GpuSdpaTiles {
 /// Pairs of whole tiles that a kernel with query tiles outside computes for one head.
 [[nodiscard]] constexpr std::uint64_t query_tile_pairs(const GpuTile& tile,
                                                        std::int64_t query_length,
-                                                       std::int64_t key_length, bool causal) {
+                                                       std::int64_t key_length, bool causal,
+                                                       std::int64_t window = 0) {
     std::int64_t tiles = 0;
     for (std::int64_t first = 0; first < query_length; first += tile.queries) {
         const std::int64_t last = std::min(first + tile.queries, query_length) - 1;
         const std::int64_t keys =
             causal ? causal_key_limit(last, query_length, key_length) : key_length;
-        tiles += (keys + tile.keys - 1) / tile.keys;
+        const std::int64_t start = window_key_start(first, query_length, key_length, window);
+        tiles += (keys + tile.keys - 1) / tile.keys - start / tile.keys;
     }
     return static_cast<std::uint64_t>(tiles * tile.queries * tile.keys);
 }
 
 /// The same with key tiles outside.
 [[nodiscard]] constexpr std::uint64_t key_tile_pairs(const GpuTile& tile, std::int64_t query_length,
-                                                     std::int64_t key_length, bool causal) {
+                                                     std::int64_t key_length, bool causal,
+                                                     std::int64_t window = 0) {
     const std::int64_t all = (query_length + tile.queries - 1) / tile.queries;
     std::int64_t tiles = 0;
     for (std::int64_t first = 0; first < key_length; first += tile.keys) {
         const std::int64_t seen_from =
             causal ? std::max<std::int64_t>(first - (key_length - query_length), 0) : 0;
-        tiles += std::max<std::int64_t>(all - seen_from / tile.queries, 0);
+        // Before the first query whose window begins after the tile's last key.
+        const std::int64_t last = std::min(first + tile.keys, key_length) - 1;
+        const std::int64_t seen_to = last - (key_length - query_length) + window;
+        const std::int64_t end =
+            window > 0 ? std::min(all, (seen_to + tile.queries - 1) / tile.queries) : all;
+        tiles += std::max<std::int64_t>(end - seen_from / tile.queries, 0);
     }
     return static_cast<std::uint64_t>(tiles * tile.queries * tile.keys);
 }
@@ -123,10 +142,13 @@ struct CorePairs {
 
 /// Products that the sdpa kernels of a GPU issue.
 [[nodiscard]] constexpr CorePairs sdpa_core_pairs(std::int64_t head_dim, std::int64_t query_length,
-                                                  std::int64_t key_length, bool causal) {
+                                                  std::int64_t key_length, bool causal,
+                                                  std::int64_t window = 0) {
     const GpuSdpaTiles tiles = sdpa_tiles(head_dim);
-    const std::uint64_t forward = key_tile_pairs(tiles.forward, query_length, key_length, causal);
-    const std::uint64_t backward = key_tile_pairs(tiles.backward, query_length, key_length, causal);
+    const std::uint64_t forward =
+        key_tile_pairs(tiles.forward, query_length, key_length, causal, window);
+    const std::uint64_t backward =
+        key_tile_pairs(tiles.backward, query_length, key_length, causal, window);
     // The largest heads need a launch for d_v and one for the rest.
     return {forward, forward, (head_dim > 128 ? 4 : 3) * backward, 2 * backward};
 }
@@ -136,32 +158,35 @@ struct CorePairs {
 /// d_v.
 [[nodiscard]] constexpr CorePairs core_pairs(const Execution& execution, std::int64_t head_dim,
                                              std::int64_t query_length, std::int64_t key_length,
-                                             bool causal) {
+                                             bool causal, std::int64_t window = 0) {
     const AttentionBackend backend = execution.attention_backend;
     const GpuAttentionTiles tiles = flash_attn_2_tiles(head_dim);
     if (execution.device == DeviceKind::cuda && backend == AttentionBackend::sdpa &&
         sdpa_tiles(head_dim).forward.keys > 0)
-        return sdpa_core_pairs(head_dim, query_length, key_length, causal);
+        return sdpa_core_pairs(head_dim, query_length, key_length, causal, window);
     const bool own_kernels = execution.device == DeviceKind::cuda &&
                              backend == AttentionBackend::flash_attn_2 && tiles.forward.keys > 0;
     if (!own_kernels) {
-        const std::uint64_t pairs = visited_pairs(backend, query_length, key_length, causal);
+        const std::uint64_t pairs =
+            visited_pairs(backend, query_length, key_length, causal, window);
         return {pairs, pairs, (backend == AttentionBackend::manual ? 2 : 3) * pairs, 2 * pairs};
     }
-    const std::uint64_t forward = query_tile_pairs(tiles.forward, query_length, key_length, causal);
+    const std::uint64_t forward =
+        query_tile_pairs(tiles.forward, query_length, key_length, causal, window);
     // The accumulators of d_k and d_v of the largest heads need a launch each.
     const bool apart = head_dim > 128;
     if (!execution.deterministic) {
         const std::uint64_t pairs =
-            key_tile_pairs(tiles.all_gradients, query_length, key_length, causal);
+            key_tile_pairs(tiles.all_gradients, query_length, key_length, causal, window);
         const std::uint64_t of_values =
-            apart ? key_tile_pairs(tiles.key_gradients, query_length, key_length, causal) : 0;
+            apart ? key_tile_pairs(tiles.key_gradients, query_length, key_length, causal, window)
+                  : 0;
         return {forward, forward, 3 * pairs + of_values, (apart ? 1 : 2) * pairs + of_values};
     }
     const std::uint64_t queries =
-        query_tile_pairs(tiles.query_gradients, query_length, key_length, causal);
+        query_tile_pairs(tiles.query_gradients, query_length, key_length, causal, window);
     const std::uint64_t keys =
-        key_tile_pairs(tiles.key_gradients, query_length, key_length, causal);
+        key_tile_pairs(tiles.key_gradients, query_length, key_length, causal, window);
     return {forward, forward, 2 * queries + (apart ? 3 : 2) * keys, queries + 2 * keys};
 }
 

@@ -27,6 +27,8 @@ struct AttentionSize {
     std::int64_t query_length = 0;
     std::int64_t key_length = 0;
     std::int64_t head_dim = 0;
+    std::int64_t window = 0;  ///< keys that a query sees at most; 0: no bound
+    double soft_cap = 0;      ///< of the scores; 0: none
 };
 
 /// `length` in whole tiles.

@@ -5,6 +5,10 @@
 // of the same size for each forward product (gradient of the input, gradient of the weight; of both
 // operands in attention). Elementwise work (norms, softmax, rope, activations) is part of no
 // published MFU and is reported separately.
+//
+// A state that a layer carries along the sequence (linear attention, state spaces) counts as the
+// products of its recurrent form: the update with one token, and what the token reads. The chunked
+// forms that kernels use issue more.
 #pragma once
 
 #include <array>
@@ -23,12 +27,13 @@ enum class Pass { forward, backward, recompute };
 enum class FlopGroup {
     attention_projections,  ///< q, k, v, o and the latent down- and up-projections
     attention_core,         ///< scores Q K^T and values P V
+    recurrence,             ///< projections, convolution and state of linear attention and SSMs
     ffn,
     router,
     experts,  ///< routed and shared
     lm_head,
 };
-inline constexpr std::size_t kFlopGroupCount = 6;
+inline constexpr std::size_t kFlopGroupCount = 7;
 
 /// `count` products of one shape.
 struct MatrixProduct {
@@ -42,6 +47,7 @@ struct MatrixProduct {
     /// Multiply-adds of one product: m * n * k, less what a mask skips (causal attention visits S
     /// (S+1) / 2 of the S x S pairs).
     std::uint64_t multiply_adds = 0;
+    std::int64_t window = 0;  ///< of an attention core: keys that a query sees at most; 0: all
 
     [[nodiscard]] std::uint64_t flops() const {
         return 2 * multiply_adds * static_cast<std::uint64_t>(count);
@@ -122,6 +128,7 @@ template <>
 inline constexpr auto enum_names<cost::FlopGroup> = std::to_array<EnumName<cost::FlopGroup>>(
     {{cost::FlopGroup::attention_projections, "attention_projections"},
      {cost::FlopGroup::attention_core, "attention_core"},
+     {cost::FlopGroup::recurrence, "recurrence"},
      {cost::FlopGroup::ffn, "ffn"},
      {cost::FlopGroup::router, "router"},
      {cost::FlopGroup::experts, "experts"},

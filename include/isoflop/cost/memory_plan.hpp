@@ -111,10 +111,10 @@ struct MemoryPlan {
                                      const model::ParameterLayout& layout,
                                      const Execution& execution, const OptimizerState& optimizer);
 
-/// Saved activations of one layer (the first dense layer, or the first expert layer), buffer by
-/// buffer.
+/// Saved activations of one layer of a kind, buffer by buffer.
 [[nodiscard]] std::vector<Buffer> layer_activations(const model::ModelConfig& config,
-                                                    const Execution& execution, bool moe_layer);
+                                                    const Execution& execution,
+                                                    const model::LayerKind& kind);
 
 /// Partial sums of gradients that a reproducible run keeps: a binary tree over m micro-batches has
 /// so many unfinished sums at most (the bits of m - 1).

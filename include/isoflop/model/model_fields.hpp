@@ -236,7 +236,7 @@ void add_expert_fields(Builder& builder) {
         .field(&ModelKeys::num_experts_per_tok,
                {.key = "num_experts_per_tok",
                 .help = "Routed experts that one token uses, k.",
-                .minimum = 1,
+                .minimum = 0,
                 .maximum = kExperts,
                 .aliases = {"num_experts_per_token", "moe_top_k"},
                 .default_help = "mixtral: 2; qwen3_moe, deepseek_v3: 8; else required"})
@@ -331,7 +331,11 @@ void add_model_type_fields(Builder& builder) {
              .default_help = "low_precision_layernorm"})
         .field(&ModelKeys::add_cross_attention,
                {.key = "add_cross_attention",
-                .help = "GPT-2 as the decoder of an encoder; not supported, must be false."});
+                .help = "GPT-2 as the decoder of an encoder; not supported, must be false."})
+        .field(&ModelKeys::class_keys,
+               {.key = "class_keys",
+                .help = "Object of the keys that only the class of model_type has. In its files "
+                        "they stand beside the others."});
 }
 
 /// Keys of Hugging Face files that change neither parameters nor costs.

@@ -88,6 +88,9 @@ struct ModelKeys {
     // GPT-2.
     std::optional<bool> add_cross_attention;
 
+    /// An object of the keys that only the class of model_type has, as in its files.
+    std::optional<config::Value> class_keys;
+
     /// Written for Hugging Face's loader: such files contain keys that have no effect here.
     [[nodiscard]] bool is_hugging_face() const { return model_type || architectures; }
 };

@@ -5,6 +5,7 @@
 // than that of one layer, and a plan takes microseconds.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -20,15 +21,16 @@ namespace isoflop::model {
 enum class Component {
     token_embedding,
     position_embedding,
-    attention,  ///< projections, their biases, QK norms, latent norms
-    ffn,        ///< dense feed-forward
+    attention,   ///< projections, their biases, QK norms, latent norms
+    recurrence,  ///< projections, convolutions and states of linear attention and state spaces
+    ffn,         ///< dense feed-forward
     router,
     routed_experts,
     shared_experts,
     norm,
     lm_head,  ///< only when untied; a tied head is the token embedding
 };
-inline constexpr std::size_t kComponentCount = 9;
+inline constexpr std::size_t kComponentCount = 10;
 
 struct TensorSpec {
     std::string_view name;  ///< relative to its block; "{e}" stands for the expert index
@@ -37,17 +39,25 @@ struct TensorSpec {
     Component component = Component::norm;
     bool is_matmul = false;   ///< enters a matrix product (not: lookups, norms, biases)
     std::int64_t copies = 1;  ///< number of experts with this tensor, else 1
+    bool stacked = false;     ///< the copies are one tensor in checkpoints, {copies, shape}
+    /// Length of the middle axis of a three-dimensional weight, {shape[0], depth, shape[1]}, as
+    /// convolutions have; 0: none.
+    std::int64_t depth = 0;
 
     [[nodiscard]] constexpr bool is_matrix() const { return shape[1] != 0; }
     /// The shape that the tensor has in checkpoints.
     [[nodiscard]] std::vector<std::int64_t> extents() const {
-        if (is_matrix()) return {shape[0], shape[1]};
-        return {shape[0]};
+        std::vector<std::int64_t> extents;
+        if (stacked) extents.push_back(copies);
+        extents.push_back(shape[0]);
+        if (depth != 0) extents.push_back(depth);
+        if (is_matrix()) extents.push_back(shape[1]);
+        return extents;
     }
     /// AdamW decays matrices only (embeddings included), never norms and biases.
     [[nodiscard]] bool weight_decay() const { return is_matrix(); }
     [[nodiscard]] std::int64_t elements() const {
-        return is_matrix() ? shape[0] * shape[1] : shape[0];
+        return is_matrix() ? shape[0] * std::max<std::int64_t>(depth, 1) * shape[1] : shape[0];
     }
     [[nodiscard]] std::int64_t total_elements() const { return elements() * copies; }
 };
@@ -56,6 +66,7 @@ struct TensorSpec {
 struct BlockLayout {
     std::string_view prefix;  ///< "model.layers." ; a tensor is prefix + layer + "." + name
     bool is_moe = false;
+    LayerKind kind{};                  ///< of the first of them; window and rotary may differ
     std::vector<std::int64_t> layers;  ///< which layers have this layout, ascending
     std::vector<TensorSpec> tensors;
 
@@ -84,8 +95,8 @@ struct ParameterLayout {
 
     [[nodiscard]] ParameterTotals totals() const;
     /// Visits every tensor with its full checkpoint name, in model order (embedding, layers
-    /// ascending, head). Each expert's tensor is visited on its own: there `elements()` is the size
-    /// of the one visited.
+    /// ascending, head). Each expert's tensor is visited on its own, unless they are stacked: there
+    /// `elements()` is the size of the one visited, of stacked ones of one expert.
     void for_each(
         const std::function<void(const std::string& name, const TensorSpec& tensor)>& visit) const;
 };
@@ -101,6 +112,7 @@ inline constexpr auto enum_names<model::Component> = std::to_array<EnumName<mode
     {{model::Component::token_embedding, "token_embedding"},
      {model::Component::position_embedding, "position_embedding"},
      {model::Component::attention, "attention"},
+     {model::Component::recurrence, "recurrence"},
      {model::Component::ffn, "ffn"},
      {model::Component::router, "router"},
      {model::Component::routed_experts, "routed_experts"},

@@ -18,6 +18,7 @@ struct NormParameters {
     TensorView weight;  ///< [H]
     TensorView bias;    ///< [H] or empty
     double eps = 1e-5;
+    bool adds_one = false;  ///< scales by 1 + weight (Gemma, Nemotron)
 };
 
 /// x, out [T, H]; statistics [T] for rmsnorm (1/rms) or [2, T] for layer norms (mean, 1/std), in

@@ -15,6 +15,7 @@ struct QkNormShape {
     std::int64_t key_heads = 0;
     std::int64_t head_dim = 0;
     double eps = 1e-6;
+    bool adds_one = false;  ///< scales by 1 + weight (Gemma-3)
 };
 
 /// packed [T, row_width] starts with the query heads, then the key heads. Their values are copied

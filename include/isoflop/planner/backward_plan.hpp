@@ -79,14 +79,17 @@ struct Schedule {
 
 /// How the plan compares with the best use of its compute.
 struct OptimumComparison {
-    scaling_law::Optimum six_nd;         ///< closed form under C = 6 N D; no limit of the data
-    std::optional<FamilyOptimum> exact;  ///< numeric, exact FLOPs along the shape family; the same
+    scaling_law::Optimum six_nd;  ///< closed form under C = 6 N D; no limit of the data
+    /// Numeric, along the shape family, FLOPs counted by the convention of the MFU; the same.
+    std::optional<FamilyOptimum> exact;
     /// Within the data; set when `exact` needs more unique tokens than there are.
     std::optional<FamilyOptimum> within_data;
     /// The optimum uses all allowed tokens, and compute alone would use more.
     bool data_bind = false;
     /// The optimum fits the GPUs in no execution.
     bool memory_binds = false;
+    /// No real architecture within the limits is better than the plan, but for kNegligibleLoss.
+    bool reached = false;
     /// Why the optimum could not be planned as a real architecture, where that is not the memory;
     /// else empty.
     std::string unplanned = {};
@@ -104,6 +107,9 @@ struct BackwardPlan;
 struct Advice {
     recipe::PlanKeys keys;                     ///< complete: a plan config of these is `plan`
     std::shared_ptr<const BackwardPlan> plan;  ///< in Detail::summary; fits, with a usual batch
+    /// Estimated extra step time of its execution against the given one, fraction; the MFU of
+    /// `keys` is lower by as much.
+    double slowdown = 0;
 };
 
 struct BackwardPlan {
@@ -112,8 +118,8 @@ struct BackwardPlan {
     ComputeBudget budget;
     TokenBudget tokens;
     scaling_law::Law law;
-    scaling_law::LossTerms loss;  ///< repeated tokens taken for new ones
-    scaling_law::LossTerms loss_with_repetition;
+    scaling_law::LossTerms loss;                  ///< repeated tokens taken for new ones
+    scaling_law::LossTerms loss_with_repetition;  ///< the loss predicted
     double forward_flops_per_token = 0;
     Verification verification;
     recipe::MemoryFit memory;
@@ -124,12 +130,19 @@ struct BackwardPlan {
         {};             ///< nullopt in a summary, or when no model of the family fits
     Solution solution;  ///< which of GPUs, hours, tokens and loss were solved for
     std::optional<CheapestModel> cheapest = {};  ///< of a full plan with a target loss
-    RunCost cost;                                ///< of the schedule's time on all GPUs
+    /// As a real architecture that fits; nullopt when none does.
+    std::optional<Advice> cheapest_advice = {};
+    RunCost cost;  ///< of the schedule's time on all GPUs
     std::vector<std::string> warnings;
 };
 
 /// Extent of the plan; a sweep over many points needs less.
-enum class Detail { full, summary };
+enum class Detail {
+    full,
+    row,       ///< without advice, traffic and what would fit; the optimum is that of `full`
+    fast_row,  ///< of that, where memory binds, not the best model within it
+    summary,   ///< of that, of the optimum the closed form only
+};
 
 /// Throws ConfigError for unknown GPUs or laws, precisions a GPU lacks and inconsistent
 /// architectures.

@@ -8,8 +8,8 @@
 namespace isoflop::planner {
 
 /// Annotated JSONC: the advised architecture, execution and batch with the GPUs, data and law of
-/// the plan. Planned again, it has the N, D and loss of the advice. Throws ConfigError when no
-/// model of the family fits.
+/// the plan; for a plan with a target loss the cheapest model that reaches it. Planned again, it
+/// has the N, D and loss of the advice. Throws ConfigError when no model of the family fits.
 [[nodiscard]] std::string emit_advised_plan(const BackwardPlan& plan);
 
 }  // namespace isoflop::planner

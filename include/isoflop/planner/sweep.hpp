@@ -15,7 +15,7 @@
 namespace isoflop::planner {
 
 /// One swept key: "training_gear.num_gpus=8,16,32" or "...=8..64" or "...=8..64:8". The key
-/// "architecture" takes names of model files, relative to the working folder.
+/// "architecture" takes names of files, relative to the working folder, and keys as JSON objects.
 struct SweepAxis {
     std::string path;                  ///< full path of the key
     std::vector<std::string> values;   ///< as written; strings in quotes without them
@@ -47,10 +47,15 @@ struct SweepRow {
     double n_params = 0;
     double n_tokens = 0;
     double compute_flops = 0;
-    double predicted_loss = 0;
+    double predicted_loss = 0;  ///< repeated tokens at their value
     double training_flops_per_token = 0;
-    double optimal_n_params = 0;
-    double optimal_loss = 0;
+    double epochs = 0;  ///< over dataset_size; 0 when the dataset is unlimited
+    /// The best use of the budget within data and memory, as of a single plan; nullopt where memory
+    /// binds in a sweep of over kMaxSearchedPoints.
+    std::optional<double> optimal_n_params = {};
+    std::optional<double> optimal_loss = {};
+    bool data_bind = false;
+    bool memory_binds = false;
     double num_gpus = 0;
     double hours = 0;
     std::uint64_t memory_bytes = 0;
@@ -75,6 +80,8 @@ struct SolvedColumns {
 [[nodiscard]] SolvedColumns solved_columns(const recipe::PlanKeys& base,
                                            std::span<const SweepAxis> axes);
 
+/// Points of a sweep for which the best model within the memory is searched: a millisecond each.
+inline constexpr std::uint64_t kMaxSearchedPoints = 10'000;
 inline constexpr std::uint64_t kMaxSweepPoints = 2'000'000;
 
 /// Calls `visit` for every point of the grid, the last axis running fastest, those included that

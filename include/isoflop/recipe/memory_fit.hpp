@@ -29,8 +29,9 @@ struct MemoryFit {
     [[nodiscard]] std::int64_t headroom_bytes() const {
         return static_cast<std::int64_t>(capacity_bytes) - static_cast<std::int64_t>(planned_bytes);
     }
-    /// Cheapest combination of fused attention, smaller micro-batch, recomputation and sharding
-    /// that fits; nullopt when the plan fits already or no combination does.
+    /// Cheapest combination of fused attention, smaller micro-batch, recomputation, sharding and,
+    /// in training configs, reproducible=false that fits; nullopt when the plan fits already or no
+    /// combination does.
     std::optional<FittingChange> change = {};
     /// When no combination fits this many GPUs: the fewest that do with everything sharded; nullopt
     /// when none would.
@@ -48,6 +49,9 @@ enum class KeysOf {
 [[nodiscard]] std::optional<FittingChange> fitting_change(const RunPlan& run,
                                                           std::uint64_t capacity_bytes,
                                                           KeysOf keys = KeysOf::plan);
+
+/// Estimated extra step time of recomputation against none, fraction.
+[[nodiscard]] double recompute_slowdown(cost::Recompute recompute);
 
 /// The combination that needs the least memory: everything sharded, blocks recomputed, one
 /// sequence at a time. The global batch stays.

@@ -18,6 +18,7 @@ struct OptionalColumns {
     bool num_gpus = false;
     bool available_hours = false;
     bool costs = false;
+    bool data = false;  ///< epochs, and what limits the optimum
 };
 
 class SweepTable {

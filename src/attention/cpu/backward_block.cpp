@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "attention/cpu/visible_products.hpp"
+#include "attention/cpu/tile_mask.hpp"
 
 namespace isoflop::attention {
 namespace {
@@ -21,29 +21,24 @@ void copy_rows(std::int64_t rows, std::int64_t columns, const HeadRows<T>& from,
 template <class T>
 class Block {
 public:
-    Block(const Shape& shape, const BackwardArguments& arguments, const BlockPosition& position)
+    Block(const Shape& shape, const BackwardArguments& arguments, const BlockPosition& position,
+          Scratch scratch)
         : kernels_(tile_kernels<T>()),
           shape_(shape),
           arguments_(arguments),
           position_(position),
           block_size_(backward_block_size(shape.head_dim)),
           keys_(std::min(block_size_, shape.key_length - position.first_key)),
-          width_(round_up(shape.head_dim, kernels_.lanes)) {
-        Scratch scratch(scratch_bytes());
-        q_transposed_ = scratch.take<T>(width_ * kQueryTile);
-        d_o_transposed_ = scratch.take<T>(width_ * kQueryTile);
-        d_q_transposed_ = scratch.take<T>(width_ * kQueryTile);
-        q_ = scratch.take<T>(width_ * kQueryTile);
-        d_o_ = scratch.take<T>(width_ * kQueryTile);
-        probabilities_ = scratch.take<T>(kKeyTile * kQueryTile);
-        d_scores_ = scratch.take<T>(kKeyTile * kQueryTile);
-        k_ = scratch.take<T>(block_size_ * width_);
-        v_ = scratch.take<T>(block_size_ * width_);
-        d_k_ = scratch.take<T>(block_size_ * width_);
-        d_v_ = scratch.take<T>(block_size_ * width_);
-        lse2_ = scratch.take<T>(kQueryTile);
-        row_sums_ = scratch.take<T>(kQueryTile);
-        limits_ = scratch.take<T>(kQueryTile);
+          width_(round_up(shape.head_dim, kernels_.lanes)),
+          mask_(scratch) {
+        take_tiles(scratch);
+    }
+    [[nodiscard]] static std::int64_t scratch_bytes(const Shape& shape) {
+        const std::int64_t width = round_up(shape.head_dim, tile_kernels<T>().lanes);
+        return 5 * Scratch::size<T>(width * kQueryTile) +
+               (shape.soft_cap > 0 ? 3 : 2) * Scratch::size<T>(kKeyTile * kQueryTile) +
+               4 * Scratch::size<T>(backward_block_size(shape.head_dim) * width) +
+               2 * Scratch::size<T>(kQueryTile) + TileMask<T>::scratch_bytes();
     }
 
     [[nodiscard]] const ProductCount& issued() const { return issued_; }
@@ -57,18 +52,31 @@ public:
             for (std::int64_t query = position_.first_query; query < end; query += kQueryTile) {
                 const std::int64_t visited = cost::visited_keys(query, shape_.query_length,
                                                                 shape_.key_length, shape_.causal);
+                const std::int64_t start =
+                    std::max<std::int64_t>(key_start(shape_, query) - position_.first_key, 0);
                 const std::int64_t keys = std::min(visited - position_.first_key, keys_);
-                if (keys > 0) query_tile(head, query, keys);
+                if (keys > start) query_tile(head, query, start, keys);
             }
         }
         store_key_gradients();
     }
 
 private:
-    [[nodiscard]] std::int64_t scratch_bytes() const {
-        return 5 * Scratch::size<T>(width_ * kQueryTile) +
-               2 * Scratch::size<T>(kKeyTile * kQueryTile) +
-               4 * Scratch::size<T>(block_size_ * width_) + 3 * Scratch::size<T>(kQueryTile);
+    void take_tiles(Scratch& scratch) {
+        q_transposed_ = scratch.take<T>(width_ * kQueryTile);
+        d_o_transposed_ = scratch.take<T>(width_ * kQueryTile);
+        d_q_transposed_ = scratch.take<T>(width_ * kQueryTile);
+        q_ = scratch.take<T>(width_ * kQueryTile);
+        d_o_ = scratch.take<T>(width_ * kQueryTile);
+        probabilities_ = scratch.take<T>(kKeyTile * kQueryTile);
+        d_scores_ = scratch.take<T>(kKeyTile * kQueryTile);
+        k_ = scratch.take<T>(block_size_ * width_);
+        v_ = scratch.take<T>(block_size_ * width_);
+        d_k_ = scratch.take<T>(block_size_ * width_);
+        d_v_ = scratch.take<T>(block_size_ * width_);
+        lse2_ = scratch.take<T>(kQueryTile);
+        row_sums_ = scratch.take<T>(kQueryTile);
+        if (shape_.soft_cap > 0) slopes_ = scratch.take<T>(kKeyTile * kQueryTile);
     }
 
     [[nodiscard]] HeadRows<T> kv_rows(const Heads& heads) const {
@@ -92,12 +100,13 @@ private:
         }
     }
 
-    /// One tile of queries of one head against the first `keys` keys of the block.
-    void query_tile(std::int64_t head, std::int64_t first_query, std::int64_t keys) {
+    /// One tile of queries of one head against the keys [start, keys) of the block.
+    void query_tile(std::int64_t head, std::int64_t first_query, std::int64_t start,
+                    std::int64_t keys) {
         first_query_ = first_query;
         load_queries(head);
         std::fill_n(d_q_transposed_, shape_.head_dim * kQueryTile, T(0));
-        for (std::int64_t key = 0; key < keys; key += kKeyTile) {
+        for (std::int64_t key = start; key < keys; key += kKeyTile) {
             key_tile(key, std::min(kKeyTile, keys - key));
         }
         const HeadRows<T> d_q = head_rows<T>(arguments_.d_q, position_.batch, head);
@@ -139,13 +148,40 @@ private:
         const T* v = v_ + first * width_;
         issued_.scores += lane_product(keys, k, q_transposed_, probabilities_);
         issued_.values += lane_product(keys, v, d_o_transposed_, d_scores_);
-        const bool masked = set_limits(position_.first_key + first, keys);
-        kernels_.backward_probabilities(keys, lanes_, masked ? limits_ : nullptr, lse2_, row_sums_,
-                                        probabilities_, d_scores_);
+        mask_.set(shape_, first_query_, lanes_, position_.first_key + first, keys);
+        const bool masked = mask_.masked();
+        if (slopes_ != nullptr) cap_scores_and_keep_slopes(keys);
+        kernels_.backward_probabilities(keys, lanes_, masked ? mask_.limits() : nullptr, lse2_,
+                                        row_sums_, probabilities_, d_scores_);
+        if (masked) {
+            for (T* const tile : {probabilities_, d_scores_})
+                kernels_.fill_before(mask_.unseen_by_some(), lanes_, mask_.starts(), T(0), tile);
+        }
+        if (slopes_ != nullptr) multiply_by_slopes(keys);
         issued_.values +=
             add_key_gradient(keys, probabilities_, d_o_, d_v_ + first * width_, masked);
         issued_.scores += add_key_gradient(keys, d_scores_, q_, d_k_ + first * width_, masked);
         issued_.scores += add_query_gradient(keys, k, masked);
+    }
+
+    void cap_scores_and_keep_slopes(std::int64_t keys) const {
+        const T cap = static_cast<T>(shape_.soft_cap) * kLog2E<T>;
+        for (std::int64_t key = 0; key < keys; ++key) {
+            T* const scores = probabilities_ + key * kQueryTile;
+            cap_scores(lanes_, cap, scores);
+            for (std::int64_t lane = 0; lane < lanes_; ++lane)
+                slopes_[key * kQueryTile + lane] = slope_of_capped(scores[lane], cap);
+        }
+    }
+
+    /// Masked gradients stay 0, even where a slope is not a number.
+    void multiply_by_slopes(std::int64_t keys) const {
+        for (std::int64_t key = 0; key < keys; ++key) {
+            for (std::int64_t lane = 0; lane < lanes_; ++lane) {
+                T& d_score = d_scores_[key * kQueryTile + lane];
+                if (d_score != T(0)) d_score *= slopes_[key * kQueryTile + lane];
+            }
+        }
     }
 
     // The products return their multiply-adds.
@@ -170,8 +206,8 @@ private:
     std::uint64_t add_key_gradient(std::int64_t keys, const T* tile, const T* rows, T* out,
                                    bool masked) const {
         if (masked && !kernels_.all_finite(queries_, width_, rows, width_)) {
-            return add_visible_queries(keys, queries_, shape_.head_dim, limits_, tile, rows, width_,
-                                       out, width_);
+            return add_visible_queries(keys, queries_, shape_.head_dim, mask_.visible(), tile, rows,
+                                       width_, out, width_);
         }
         kernels_.product({.rows = keys,
                           .lanes = width_,
@@ -190,8 +226,8 @@ private:
     /// dQ^T[column][query] += sum over keys of k[key][column] * dS[key][query]
     std::uint64_t add_query_gradient(std::int64_t keys, const T* k, bool masked) const {
         if (masked && !kernels_.all_finite(keys, width_, k, width_)) {
-            return add_visible_keys(keys, queries_, shape_.head_dim, limits_, d_scores_, k, width_,
-                                    d_q_transposed_);
+            return add_visible_keys(keys, queries_, shape_.head_dim, mask_.visible(), d_scores_, k,
+                                    width_, d_q_transposed_);
         }
         kernels_.product({.rows = shape_.head_dim,
                           .lanes = lanes_,
@@ -207,17 +243,6 @@ private:
         return multiply_adds(shape_.head_dim, queries_, keys);
     }
 
-    /// Limits of the tile's queries counted from `first_key`; whether any query sees less than all
-    /// keys.
-    bool set_limits(std::int64_t first_key, std::int64_t keys) {
-        if (key_limit(shape_, first_query_) - first_key >= keys) return false;
-        for (std::int64_t lane = 0; lane < lanes_; ++lane) {
-            const std::int64_t query = std::min(first_query_ + lane, shape_.query_length - 1);
-            limits_[lane] = static_cast<T>(key_limit(shape_, query) - first_key);
-        }
-        return true;
-    }
-
     const TileKernels<T>& kernels_;
     const Shape& shape_;
     const BackwardArguments& arguments_;
@@ -225,6 +250,7 @@ private:
     std::int64_t block_size_;
     std::int64_t keys_;
     std::int64_t width_;  ///< head_dim padded to whole vectors: row length of the dense copies
+    TileMask<T> mask_;
     std::int64_t first_query_ = 0;
     std::int64_t queries_ = 0;
     std::int64_t lanes_ = 0;
@@ -232,7 +258,8 @@ private:
     T *q_, *d_o_;                                          // [kQueryTile][width]
     T *probabilities_, *d_scores_;                         // [kKeyTile][kQueryTile]
     T *k_, *v_, *d_k_, *d_v_;                              // [block size][width]
-    T *lse2_, *row_sums_, *limits_;                        // [kQueryTile]
+    T* slopes_ = nullptr;                                  // [kKeyTile][kQueryTile]
+    T *lse2_, *row_sums_;                                  // [kQueryTile]
     ProductCount issued_;
 };
 
@@ -279,13 +306,14 @@ bool block_is_visited(const Shape& shape, std::int64_t first_query, std::int64_t
     if (first_query >= shape.query_length || first_key >= shape.key_length) return false;
     const std::int64_t end =
         std::min(first_query + backward_block_size(shape.head_dim), shape.query_length);
-    return key_limit(shape, end - 1) > first_key;
+    const std::int64_t end_key = first_key + backward_block_size(shape.head_dim);
+    return key_limit(shape, end - 1) > first_key && key_start(shape, first_query) < end_key;
 }
 
 template <class T>
 void backward_block(const Shape& shape, const BackwardArguments& arguments,
                     const BlockPosition& position, IssuedProducts& issued) {
-    Block<T> block(shape, arguments, position);
+    Block<T> block(shape, arguments, position, Scratch(Block<T>::scratch_bytes(shape)));
     block.run();
     issued.add(block.issued());
 }

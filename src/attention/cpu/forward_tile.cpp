@@ -18,12 +18,12 @@ ForwardTile<T>::ForwardTile(const TileKernels<T>& kernels, const Shape& shape, S
       maxima_(scratch.take<T>(kQueryTile)),
       sums_(scratch.take<T>(kQueryTile)),
       rescale_(scratch.take<T>(kQueryTile)),
-      limits_(scratch.take<T>(kQueryTile)) {}
+      mask_(scratch) {}
 
 template <class T>
 std::int64_t ForwardTile<T>::scratch_bytes(std::int64_t head_dim) {
     return 2 * Scratch::size<T>(head_dim * kQueryTile) + Scratch::size<T>(kKeyTile * kQueryTile) +
-           4 * Scratch::size<T>(kQueryTile);
+           3 * Scratch::size<T>(kQueryTile) + TileMask<T>::scratch_bytes();
 }
 
 template <class T>
@@ -71,22 +71,23 @@ void ForwardTile<T>::attend_tile(const HeadRows<T>& k, const HeadRows<T>& v, std
                       .c = scores_,
                       .c_stride = kQueryTile});
     issued_.scores += multiply_adds(keys, queries_, shape_.head_dim);
-    const std::int64_t seen_by_all =
-        std::max<std::int64_t>(key_limit(shape_, first_query_) - first_key, 0);
-    const bool masked = seen_by_all < keys;
-    if (masked) {
-        for (std::int64_t lane = 0; lane < lanes_; ++lane) {
-            const std::int64_t query = std::min(first_query_ + lane, shape_.query_length - 1);
-            limits_[lane] = static_cast<T>(key_limit(shape_, query) - first_key);
-        }
-        kernels_.mask_keys(seen_by_all, keys, lanes_, limits_, scores_);
+    if (shape_.soft_cap > 0) {
+        const T cap = static_cast<T>(shape_.soft_cap) * kLog2E<T>;
+        for (std::int64_t key = 0; key < keys; ++key)
+            cap_scores(lanes_, cap, scores_ + key * kQueryTile);
+    }
+    mask_.set(shape_, first_query_, lanes_, first_key, keys);
+    if (mask_.masked()) {
+        kernels_.mask_keys(mask_.seen_by_all(), keys, lanes_, mask_.limits(), scores_);
+        kernels_.fill_before(mask_.unseen_by_some(), lanes_, mask_.starts(),
+                             -std::numeric_limits<T>::infinity(), scores_);
     }
     if (kernels_.online_softmax(keys, lanes_, scores_, maxima_, sums_, rescale_)) {
         kernels_.scale_lanes(shape_.head_dim, lanes_, rescale_, o_transposed_);
     }
-    if (masked && !kernels_.all_finite(keys, shape_.head_dim, v.row(first_key), v.stride)) {
-        issued_.values += add_visible_keys(keys, queries_, shape_.head_dim, limits_, scores_,
-                                           v.row(first_key), v.stride, o_transposed_);
+    if (mask_.masked() && !kernels_.all_finite(keys, shape_.head_dim, v.row(first_key), v.stride)) {
+        issued_.values += add_visible_keys(keys, queries_, shape_.head_dim, mask_.visible(),
+                                           scores_, v.row(first_key), v.stride, o_transposed_);
         return;
     }
     kernels_.product({.rows = shape_.head_dim,

@@ -5,6 +5,7 @@
 
 #include "attention/arguments.hpp"
 #include "attention/cpu/tile_kernels.hpp"
+#include "attention/cpu/tile_mask.hpp"
 #include "attention/issued_products.hpp"
 
 namespace isoflop::attention {
@@ -49,7 +50,7 @@ private:
     T* maxima_;
     T* sums_;
     T* rescale_;
-    T* limits_;
+    TileMask<T> mask_;
     ProductCount issued_;
 };
 

@@ -17,6 +17,7 @@ inline constexpr TileKernels<T> kTable = {
     .transpose_add = transpose_add<T>,
     .scale_lanes = scale_lanes<T>,
     .mask_keys = mask_keys<T>,
+    .fill_before = fill_before<T>,
     .online_softmax = online_softmax<T>,
     .backward_probabilities = backward_probabilities<T>,
     .softmax_row = softmax_row<T>,

@@ -57,6 +57,9 @@ struct TileKernels {
     void (*mask_keys)(std::int64_t first, std::int64_t last, std::int64_t lanes, const T* limits,
                       T* tile);
 
+    /// tile[key][lane] = value where key < starts[lane], for key in [0, last).
+    void (*fill_before)(std::int64_t last, std::int64_t lanes, const T* starts, T value, T* tile);
+
     /// One step of the online softmax (Dao 2023, algorithm 1, lines 8 to 10) over base-2 scores.
     /// The tile becomes 2^(score - new maximum); maxima and sums are updated; rescale[lane] =
     /// 2^(old maximum - new maximum). Returns whether any rescale differs from 1.

@@ -32,6 +32,19 @@ ISOFLOP_TILE_FUNCTION void mask_keys(std::int64_t first, std::int64_t last, std:
     }
 }
 
+template <class T>
+ISOFLOP_TILE_FUNCTION void fill_before(std::int64_t last, std::int64_t lanes, const T* starts,
+                                       T value, T* tile) {
+    for (std::int64_t key = 0; key < last; ++key) {
+        T* values = tile + key * kQueryTile;
+        const Vector<T> position = broadcast<T>(static_cast<T>(key));
+        for (std::int64_t lane = 0; lane < lanes; lane += kLanes<T>) {
+            const Vector<T> kept = load(values + lane);
+            store(values + lane, position < load(starts + lane) ? broadcast<T>(value) : kept);
+        }
+    }
+}
+
 /// kVectors vectors of lanes together: their chains of dependent operations overlap.
 template <class T, int kVectors>
 ISOFLOP_TILE_FUNCTION bool online_softmax_lanes(std::int64_t keys, T* tile, T* maxima, T* sums,

@@ -33,18 +33,18 @@ inline constexpr std::array<TileShape, 5> kQueryGradientTiles = {{
 inline constexpr std::array<TileShape, 5> kKeyGradientTiles = {{
     {32, 32, 128, 4, 25088, 168},
     {64, 32, 128, 4, 49664, 255},
-    {96, 32, 128, 8, 74240, 234},
+    {96, 32, 128, 8, 74240, 236},
     {128, 32, 128, 8, 98816, 255},
-    {256, 16, 64, 4, 98560, 240},
+    {256, 16, 64, 4, 98560, 241},
 }};
 
 /// As kKeyGradientTiles, with d_q added atomically from a tile of score gradients.
 inline constexpr std::array<TileShape, 5> kAtomicTiles = {{
     {32, 32, 128, 4, 33280, 234},
     {64, 32, 128, 4, 57856, 255},
-    {96, 32, 64, 4, 53760, 244},
+    {96, 32, 64, 4, 53760, 246},
     {128, 32, 64, 4, 70144, 255},
-    {256, 16, 64, 4, 100608, 250},
+    {256, 16, 64, 4, 100608, 252},
 }};
 
 static_assert(fits_everywhere(kForwardTiles));

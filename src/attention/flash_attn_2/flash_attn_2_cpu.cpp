@@ -23,9 +23,11 @@ void forward_query_tile(const Shape& shape, const ForwardArguments& arguments, s
     ForwardTile<T> tile(tile_kernels<T>(), shape, scratch);
     tile.start(head_rows<T>(arguments.q, batch, head), first_query);
     const std::int64_t kv_head = kv_head_of(shape, head);
-    tile.attend(
-        head_rows<T>(arguments.k, batch, kv_head), head_rows<T>(arguments.v, batch, kv_head), 0,
-        cost::visited_keys(first_query, shape.query_length, shape.key_length, shape.causal));
+    const std::int64_t start = key_start(shape, first_query);
+    const std::int64_t end =
+        cost::visited_keys(first_query, shape.query_length, shape.key_length, shape.causal);
+    tile.attend(head_rows<T>(arguments.k, batch, kv_head),
+                head_rows<T>(arguments.v, batch, kv_head), start, end - start);
     tile.finish(head_rows<T>(arguments.o, batch, head),
                 arguments.lse.as<T>().data() + row_index(shape, batch, head, first_query));
     issued.add(tile.issued());

@@ -53,8 +53,9 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void forward_kernel(
     const HeadRows<const T> v = head_rows(p.v, block.batch, block.kv_head);
     const int tiles =
         visible_key_tiles<S>(p.problem, block.first_query, C::query_tile, C::key_tile);
-    // From here on every row of the block sees every key.
-    const int unmasked = smaller(key_limit<S>(p.problem, block.first_query), key_length);
+    const auto first_tile = [&] {
+        return first_key_tile(p.problem, block.first_query, C::key_tile);
+    };
 
     if (tiles > 0) {
         copy_tile<QueryTile, C::threads>(queries, q, block.first_query, p.problem.query_length);
@@ -64,17 +65,17 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void forward_kernel(
     SoftmaxRows<C::Output::row_tiles> rows;
     output.clear();
     rows.clear();
-    for (int tile = tiles - 1; tile >= 0; --tile) {
+    for (int tile = tiles - 1; tile >= first_tile(); --tile) {
         const int first_key = tile * C::key_tile;
         S::advance([&] { copy_tile<KeyTile, C::threads>(values, v, first_key, key_length); });
         typename C::Scores scores;
         scores.clear();
         multiply_tiles<QueryTile, KeyTile, S>(scores, queries + warp_row * C::head_dim, keys);
-        if (first_key + C::key_tile > unmasked) {
+        if (needs_mask<S>(p.problem, block.first_query, C::query_tile, first_key, C::key_tile)) {
             mask_scores<S>(scores, p.problem, warp_query, first_key);
         }
         S::advance([&] {
-            if (tile == 0) return;
+            if (tile == first_tile()) return;
             copy_tile<KeyTile, C::threads>(keys, k, first_key - C::key_tile, key_length);
         });
         online_softmax(scores, output, rows, p.problem.scale * kLog2E);

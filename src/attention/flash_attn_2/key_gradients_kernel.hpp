@@ -112,7 +112,7 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void key_gradients_kernel(
     const int query_length = p.problem.query_length;
     const int group = p.problem.heads / p.problem.kv_heads;
     const int first_tile = first_query_tile(p.problem, block.first_key, C::query_tile);
-    const int tiles = ceil_div(query_length, C::query_tile);
+    const int tiles = end_query_tile(p.problem, block.first_key, C::key_tile, C::query_tile);
 
     const auto copy_queries = [&](const QuerySteps& at, int stage) {
         const Shared<T> queries = stages + stage * (2 * QueryTile::elements);
@@ -140,8 +140,8 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void key_gradients_kernel(
     sums.clear();
     for (int stage = 0; at.more(); stage = 1 - stage) {
         const int first_query = at.tile * C::query_tile;
-        const bool masked = block.first_key + C::key_tile >
-                            smaller(key_limit<S>(p.problem, first_query), p.problem.key_length);
+        const bool masked =
+            needs_mask<S>(p.problem, first_query, C::query_tile, block.first_key, C::key_tile);
         const int head = at.head;
         at.next();
         QueryStatistics next;

@@ -7,8 +7,7 @@
 // Two stages of keys and values: one is copied while the other is worked on.
 #pragma once
 
-#include "attention/tensor_cores/fragments.hpp"
-#include "attention/tensor_cores/heads.hpp"
+#include "attention/tensor_cores/softmax.hpp"
 
 namespace isoflop::attention::flash_attn_2 {
 
@@ -80,6 +79,8 @@ SIMT_DEVICE void recompute_probabilities(Accumulator<m, n>& scores, const RowSta
             }
         }
     }
+    if (masked && problem.window != 0)
+        fill_before_window(scores, problem, first_query, first_key, 0.0F);
 }
 
 template <class C>
@@ -102,7 +103,9 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void query_gradient_kernel(
     const HeadRows<const T> v = head_rows(p.v, block.batch, block.kv_head);
     const int tiles =
         visible_key_tiles<S>(p.problem, block.first_query, C::query_tile, C::key_tile);
-    const int unmasked = smaller(key_limit<S>(p.problem, block.first_query), key_length);
+    const auto first_tile = [&] {
+        return first_key_tile(p.problem, block.first_query, C::key_tile);
+    };
     const auto copy_keys = [&](int tile) {
         const Shared<T> keys = stages + (tile % 2) * (2 * KeyTile::elements);
         copy_tile<KeyTile, C::threads>(keys, k, tile * C::key_tile, key_length);
@@ -120,18 +123,19 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void query_gradient_kernel(
     rows.load(p.lse + row, p.row_sums + row, warp_query, query_length);
     typename C::Output output;
     output.clear();
-    for (int tile = tiles - 1; tile >= 0; --tile) {
+    for (int tile = tiles - 1; tile >= first_tile(); --tile) {
         const int first_key = tile * C::key_tile;
         const Shared<T> keys = stages + (tile % 2) * (2 * KeyTile::elements);
         const Shared<T> values = keys + KeyTile::elements;
         S::advance([&] {
-            if (tile > 0) copy_keys(tile - 1);
+            if (tile > first_tile()) copy_keys(tile - 1);
         });
         typename C::Scores scores;
         scores.clear();
         multiply_tiles<QueryTile, KeyTile, S>(scores, queries + warp_row * C::head_dim, keys);
-        recompute_probabilities<S>(scores, rows, p.problem, warp_query, first_key,
-                                   first_key + C::key_tile > unmasked);
+        recompute_probabilities<S>(
+            scores, rows, p.problem, warp_query, first_key,
+            needs_mask<S>(p.problem, block.first_query, C::query_tile, first_key, C::key_tile));
         typename C::Scores d_p;
         d_p.clear();
         multiply_tiles<QueryTile, KeyTile, S>(d_p, gradients + warp_row * C::head_dim, values);

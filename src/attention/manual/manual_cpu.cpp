@@ -9,6 +9,7 @@
 
 #include "attention/arguments.hpp"
 #include "attention/backends_cpu.hpp"
+#include "attention/cpu/tile_mask.hpp"
 #include "isoflop/device/gemm.hpp"
 
 namespace isoflop::attention {
@@ -78,7 +79,7 @@ std::uint64_t product_with_keys(const Shape& shape, const RowBlock& block, const
         T* sums = out.row(block.first + i);
         std::fill_n(sums, d, T(0));
         const std::int64_t limit = key_limit(shape, block.first + i);
-        for (std::int64_t key = 0; key < limit; ++key) {
+        for (std::int64_t key = key_start(shape, block.first + i); key < limit; ++key) {
             const T factor = matrix[i * shape.key_length + key];
             for (std::int64_t column = 0; column < d; ++column)
                 sums[column] += factor * rows.row(key)[column];
@@ -112,7 +113,7 @@ std::uint64_t product_with_queries(const Shape& shape, const RowBlock& block, co
         T* sums = out.row(key);
         if (!accumulate) std::fill_n(sums, d, T(0));
         for (std::int64_t query = 0; query < shape.query_length; ++query) {
-            if (key >= key_limit(shape, query)) continue;
+            if (key < key_start(shape, query) || key >= key_limit(shape, query)) continue;
             const T factor = matrix[query * shape.key_length + key];
             for (std::int64_t column = 0; column < d; ++column)
                 sums[column] += factor * rows.row(query)[column];
@@ -136,6 +137,38 @@ std::uint64_t product_of_all_pairs(const Shape& shape, const RowBlock& block, T 
     return multiply(product, factor, queries.row(block.first), keys.data, T(0), matrix);
 }
 
+/// The keys that a query sees, and its row of the matrix that is 0 elsewhere.
+struct VisibleRange {
+    std::int64_t start = 0;
+    std::int64_t limit = 0;
+
+    VisibleRange(const Shape& shape, std::int64_t query)
+        : start(key_start(shape, query)), limit(key_limit(shape, query)) {}
+    [[nodiscard]] std::int64_t size() const { return limit - start; }
+    template <class T>
+    void clear_rest(std::int64_t key_length, T* row) const {
+        std::fill(row, row + start, T(0));
+        std::fill(row + limit, row + key_length, T(0));
+    }
+};
+
+/// Gradients of capped scores become those of scores. The scores are not stored: a capped score is
+/// lse plus the logarithm of its probability, and lse follows from the score with the largest one.
+template <class T>
+void multiply_by_slopes(const Shape& shape, const VisibleRange& range, const T* q,
+                        const HeadRows<T>& keys, const T* p, T* d_row) {
+    const T cap = static_cast<T>(shape.soft_cap);
+    const std::int64_t largest = std::max_element(p + range.start, p + range.limit) - p;
+    const T score =
+        static_cast<T>(shape.scale) * tile_kernels<T>().dot(shape.head_dim, q, keys.row(largest));
+    const T lse = cap * std::tanh(score / cap) - std::log(p[largest]);
+    for (std::int64_t key = range.start; key < range.limit; ++key) {
+        // Far below the largest probability there is no gradient; rounding must not pass the cap.
+        if (p[key] == T(0)) continue;
+        d_row[key] *= slope_of_capped(std::clamp(lse + std::log(p[key]), -cap, cap), cap);
+    }
+}
+
 template <class T>
 ProductCount forward_block(const Shape& shape, const ForwardArguments& arguments,
                            const RowBlock& block) {
@@ -148,10 +181,14 @@ ProductCount forward_block(const Shape& shape, const ForwardArguments& arguments
     for (std::int64_t i = 0; i < block.rows; ++i) {
         T* row = matrix + i * shape.key_length;
         const std::int64_t query = block.first + i;
-        const std::int64_t limit = key_limit(shape, query);
-        const T lse = limit > 0 ? tile_kernels<T>().softmax_row(limit, row) * kLn2<T>
-                                : std::numeric_limits<T>::infinity();
-        std::fill(row + limit, row + shape.key_length, T(0));
+        const VisibleRange range(shape, query);
+        if (shape.soft_cap > 0) {
+            cap_scores(range.size(), static_cast<T>(shape.soft_cap) * kLog2E<T>, row + range.start);
+        }
+        const T lse = range.size() > 0
+                          ? tile_kernels<T>().softmax_row(range.size(), row + range.start) * kLn2<T>
+                          : std::numeric_limits<T>::infinity();
+        range.clear_rest(shape.key_length, row);
         if (!arguments.lse.empty()) {
             arguments.lse.as<T>()[static_cast<std::size_t>(
                 row_index(shape, block.batch, block.head, query))] = lse;
@@ -177,10 +214,16 @@ ProductCount backward_queries(const Shape& shape, const BackwardArguments& argum
                                         head_rows<T>(arguments.v, block.batch, kv_head), d_scores);
     for (std::int64_t i = 0; i < block.rows; ++i) {
         T* row = d_scores + i * shape.key_length;
-        const std::int64_t limit = key_limit(shape, block.first + i);
-        tile_kernels<T>().softmax_row_backward(limit, static_cast<T>(shape.scale),
-                                               p + i * shape.key_length, row);
-        std::fill(row + limit, row + shape.key_length, T(0));
+        const T* p_row = p + i * shape.key_length;
+        const VisibleRange range(shape, block.first + i);
+        tile_kernels<T>().softmax_row_backward(range.size(), static_cast<T>(shape.scale),
+                                               p_row + range.start, row + range.start);
+        range.clear_rest(shape.key_length, row);
+        if (shape.soft_cap > 0 && range.size() > 0) {
+            const HeadRows<T> q = head_rows<T>(arguments.q, block.batch, block.head);
+            multiply_by_slopes(shape, range, q.row(block.first + i),
+                               head_rows<T>(arguments.k, block.batch, kv_head), p_row, row);
+        }
     }
     count.scores =
         product_with_keys(shape, block, d_scores, head_rows<T>(arguments.k, block.batch, kv_head),

@@ -23,6 +23,8 @@ struct MatrixRows {
     std::int64_t count, query_length, key_length;
     std::int64_t misplaced;  ///< elements from a multiple of 16 bytes to the first row
     bool causal;
+    std::int64_t window;
+    float soft_cap;
     /// The two matrices of backward begin at the same distance from a multiple of 16 bytes, so that
     /// packs of one are packs of the other.
     bool together;
@@ -34,10 +36,20 @@ SIMT_DEVICE std::int64_t key_limit_of_row(const MatrixRows& rows, std::int64_t r
     const std::int64_t limit = row % rows.query_length + 1 + rows.key_length - rows.query_length;
     return limit > 0 ? limit : 0;
 }
+/// First key that it sees; cost::window_key_start for kernels.
+SIMT_DEVICE std::int64_t key_start_of_row(const MatrixRows& rows, std::int64_t row) {
+    if (rows.window == 0) return 0;
+    const std::int64_t start = key_limit_of_row(rows, row) - rows.window;
+    return start > 0 ? start : 0;
+}
+
+SIMT_DEVICE float capped(float score, float soft_cap) {
+    return soft_cap > 0 ? soft_cap * std::tanh(score / soft_cap) : score;
+}
 
 // ---- Kernels
 
-/// Scores become probabilities, zero from the row's limit on; lse, where there is one, the
+/// Scores become probabilities, zero where the row sees no key; lse, where there is one, the
 /// logarithm of the sum of their exponentials.
 template <class T>
 SIMT_KERNEL void softmax_rows(simt::Global<T> matrix, simt::Global<float> lse, MatrixRows rows) {
@@ -46,13 +58,15 @@ SIMT_KERNEL void softmax_rows(simt::Global<T> matrix, simt::Global<float> lse, M
         const auto z = matrix + row * rows.key_length;
         const std::int64_t misplaced = rows.misplaced + row * rows.key_length;
         const std::int64_t limit = key_limit_of_row(rows, row);
+        const std::int64_t start = key_start_of_row(rows, row);
+        const auto score_of = [&](T value) { return capped(simt::to_float(value), rows.soft_cap); };
         ops::cuda::SoftmaxSum softmax;
         ops::cuda::for_each_part<T>(
-            RowParts<T>(misplaced, limit), [&](std::int64_t first, auto constant) {
+            RowParts<T>(misplaced + start, limit - start), [&](std::int64_t first, auto constant) {
                 constexpr int width = constant.value;
-                const Pack<T, width> pack = ops::cuda::load_pack<width>(z + first);
+                const Pack<T, width> pack = ops::cuda::load_pack<width>(z + (start + first));
                 float values[width];
-                for (int i = 0; i < width; ++i) values[i] = simt::to_float(pack.values[i]);
+                for (int i = 0; i < width; ++i) values[i] = score_of(pack.values[i]);
                 ops::cuda::add_to_softmax(softmax, values);
             });
         softmax = ops::cuda::block_softmax(softmax, partial);
@@ -61,18 +75,20 @@ SIMT_KERNEL void softmax_rows(simt::Global<T> matrix, simt::Global<float> lse, M
                                              : -ops::cuda::kMinusInfinity);
         }
         const float factor = 1.0F / softmax.sum;
-        ops::cuda::for_each_part<T>(RowParts<T>(misplaced, rows.key_length), [&](std::int64_t first,
-                                                                                 auto constant) {
-            constexpr int width = constant.value;
-            Pack<T, width> pack{};
-            if (first < limit) pack = ops::cuda::load_pack<width>(z + first);
-            for (int i = 0; i < width; ++i) {
-                const float score = simt::to_float(pack.values[i]);
-                const float p = first + i < limit ? std::exp(score - softmax.shift) * factor : 0.0F;
-                pack.values[i] = simt::round_to<T>(p);
-            }
-            ops::cuda::store_pack(z + first, pack);
-        });
+        ops::cuda::for_each_part<T>(
+            RowParts<T>(misplaced, rows.key_length), [&](std::int64_t first, auto constant) {
+                constexpr int width = constant.value;
+                Pack<T, width> pack{};
+                if (first < limit && first + width > start)
+                    pack = ops::cuda::load_pack<width>(z + first);
+                for (int i = 0; i < width; ++i) {
+                    const bool seen = first + i >= start && first + i < limit;
+                    const float score = score_of(pack.values[i]);
+                    const float p = seen ? std::exp(score - softmax.shift) * factor : 0.0F;
+                    pack.values[i] = simt::round_to<T>(p);
+                }
+                ops::cuda::store_pack(z + first, pack);
+            });
     }
 }
 
@@ -85,7 +101,7 @@ SIMT_DEVICE RowParts<T> parts_of(const MatrixRows& rows, std::int64_t misplaced,
 }
 
 /// Gradients of probabilities become those of scores, before scaling: p * (d_p - sum of p d_p),
-/// zero from the row's limit on.
+/// zero where the row sees no key.
 template <class T>
 SIMT_KERNEL void softmax_rows_backward(simt::Global<T> gradients,
                                        simt::Global<const T> probabilities, MatrixRows rows) {
@@ -95,12 +111,14 @@ SIMT_KERNEL void softmax_rows_backward(simt::Global<T> gradients,
         const auto p = probabilities + row * rows.key_length;
         const std::int64_t misplaced = rows.misplaced + row * rows.key_length;
         const std::int64_t limit = key_limit_of_row(rows, row);
+        const std::int64_t start = key_start_of_row(rows, row);
         float sum = 0;
         ops::cuda::for_each_part<T>(
-            parts_of<T>(rows, misplaced, limit), [&](std::int64_t first, auto constant) {
+            parts_of<T>(rows, misplaced + start, limit - start),
+            [&](std::int64_t first, auto constant) {
                 constexpr int width = constant.value;
-                const Pack<T, width> d_p = ops::cuda::load_pack<width>(d + first);
-                const Pack<T, width> weight = ops::cuda::load_pack<width>(p + first);
+                const Pack<T, width> d_p = ops::cuda::load_pack<width>(d + (start + first));
+                const Pack<T, width> weight = ops::cuda::load_pack<width>(p + (start + first));
                 for (int i = 0; i < width; ++i) {
                     sum += simt::to_float(d_p.values[i]) * simt::to_float(weight.values[i]);
                 }
@@ -111,17 +129,85 @@ SIMT_KERNEL void softmax_rows_backward(simt::Global<T> gradients,
                 constexpr int width = constant.value;
                 Pack<T, width> pack{};
                 Pack<T, width> weight{};
-                if (first < limit) {
+                if (first < limit && first + width > start) {
                     pack = ops::cuda::load_pack<width>(d + first);
                     weight = ops::cuda::load_pack<width>(p + first);
                 }
                 for (int i = 0; i < width; ++i) {
                     const float d_score =
                         simt::to_float(weight.values[i]) * (simt::to_float(pack.values[i]) - sum);
-                    pack.values[i] = simt::round_to<T>(first + i < limit ? d_score : 0.0F);
+                    const bool seen = first + i >= start && first + i < limit;
+                    pack.values[i] = simt::round_to<T>(seen ? d_score : 0.0F);
                 }
                 ops::cuda::store_pack(d + first, pack);
             });
+    }
+}
+
+/// Rows of queries and keys in place, for the scores of capped_scores_backward.
+template <class T>
+struct ScoredHeads {
+    simt::Global<const T> q, k;
+    std::int64_t q_batch, q_token, q_head;  ///< strides
+    std::int64_t k_batch, k_token, k_head;
+    std::int64_t heads, group, head_dim;
+    float scale;
+};
+
+/// The largest value of the block's threads, known to all.
+SIMT_DEVICE float block_maximum(float value, simt::Shared<float> partial) {
+    return ops::cuda::block_softmax({value, 0.0F}, partial).shift;
+}
+
+/// Gradients of capped scores become those of scores. The scores are not stored: a capped score is
+/// lse plus the logarithm of its probability, and lse follows from the score with the largest one,
+/// the first of equal ones.
+template <class T>
+SIMT_KERNEL void capped_scores_backward(simt::Global<T> gradients,
+                                        simt::Global<const T> probabilities, ScoredHeads<T> heads,
+                                        MatrixRows rows) {
+    SIMT_SHARED_ARRAY(float, partial, 2 * ops::cuda::kMostRowWarps);
+    const int thread = simt::thread_index().x;
+    const int threads = simt::block_size().x;
+    for (std::int64_t row = simt::block_index().x; row < rows.count; row += simt::grid_size().x) {
+        const auto d = gradients + row * rows.key_length;
+        const auto p = probabilities + row * rows.key_length;
+        const std::int64_t limit = key_limit_of_row(rows, row);
+        const std::int64_t start = key_start_of_row(rows, row);
+        if (limit <= start) continue;
+        float largest = -1.0F;
+        std::int64_t place = start;
+        for (std::int64_t key = start + thread; key < limit; key += threads) {
+            const float value = simt::to_float(simt::load(p + key));
+            if (value <= largest) continue;
+            largest = value;
+            place = key;
+        }
+        const float peak = block_maximum(largest, partial);
+        // Key lengths are exact in fp32 as far as a matrix of scores fits into memory.
+        const auto key = static_cast<std::int64_t>(-block_maximum(
+            largest == peak ? -static_cast<float>(place) : -static_cast<float>(limit - 1),
+            partial));
+        const std::int64_t head = row / rows.query_length % heads.heads;
+        const std::int64_t batch = row / rows.query_length / heads.heads;
+        const auto q = heads.q + (batch * heads.q_batch + head * heads.q_head +
+                                  row % rows.query_length * heads.q_token);
+        const auto k = heads.k + (batch * heads.k_batch + head / heads.group * heads.k_head +
+                                  key * heads.k_token);
+        float dot = 0;
+        for (std::int64_t i = thread; i < heads.head_dim; i += threads)
+            dot += simt::to_float(simt::load(q + i)) * simt::to_float(simt::load(k + i));
+        dot = ops::cuda::block_sum(dot, partial);
+        const float lse = capped(heads.scale * dot, rows.soft_cap) - std::log(peak);
+        for (std::int64_t j = start + thread; j < limit; j += threads) {
+            const float weight = simt::to_float(simt::load(p + j));
+            if (weight == 0.0F) continue;  // no gradient, and no logarithm
+            float part = (lse + std::log(weight)) / rows.soft_cap;
+            if (part > 1.0F) part = 1.0F;  // by rounding
+            if (part < -1.0F) part = -1.0F;
+            const float slope = (1.0F - part) * (1.0F + part);
+            simt::store(d + j, simt::round_to<T>(simt::to_float(simt::load(d + j)) * slope));
+        }
     }
 }
 
@@ -155,6 +241,8 @@ template <class T>
             .key_length = shape.key_length,
             .misplaced = ops::cuda::misplacement(matrix),
             .causal = shape.causal,
+            .window = shape.window,
+            .soft_cap = static_cast<float>(shape.soft_cap),
             .together = true};
 }
 
@@ -279,6 +367,24 @@ void forward_all(Context& context, const Shape& shape, const ForwardArguments& a
 }
 
 template <class T>
+[[nodiscard]] ScoredHeads<T> scored_heads(const Shape& shape, const BackwardArguments& arguments) {
+    const Heads& q = arguments.q;
+    const Heads& k = arguments.k;
+    return {.q = static_cast<const T*>(q.data),
+            .k = static_cast<const T*>(k.data),
+            .q_batch = q.batch_stride,
+            .q_token = q.token_stride,
+            .q_head = q.head_stride,
+            .k_batch = k.batch_stride,
+            .k_token = k.token_stride,
+            .k_head = k.head_stride,
+            .heads = shape.heads,
+            .group = shape.heads / shape.kv_heads,
+            .head_dim = shape.head_dim,
+            .scale = static_cast<float>(shape.scale)};
+}
+
+template <class T>
 void score_gradients(Context& context, const Shape& shape, const BackwardArguments& arguments,
                      ProductCount& issued) {
     for_each_slice(shape, [&](const Slice& slice) {
@@ -293,6 +399,10 @@ void score_gradients(Context& context, const Shape& shape, const BackwardArgumen
     rows.together = ops::cuda::misplacement(probabilities) == rows.misplaced;
     simt::launch(row_launch(context, "softmax_rows_backward", rows), softmax_rows_backward<T>,
                  gradients, probabilities, rows);
+    if (shape.soft_cap > 0) {
+        simt::launch(row_launch(context, "capped_scores_backward", rows), capped_scores_backward<T>,
+                     gradients, probabilities, scored_heads<T>(shape, arguments), rows);
+    }
 }
 
 template <class T>

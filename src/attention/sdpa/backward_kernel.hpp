@@ -83,7 +83,7 @@ SIMT_DEVICE void add_query_gradient(const BackwardParameters<typename C::Element
     SIMT_UNROLL_BY(1)
     for (int piece = 0; piece < C::warp_pieces; piece += C::QueryGradient::column_tiles) {
         typename C::QueryGradient d_q;
-        if (tile == 0) {
+        if (tile == first_key_tile(p.problem, first_query, C::key_tile)) {
             d_q.clear();
         } else {
             restore_pieces(waiting + piece * kPieceFloats, d_q);
@@ -156,26 +156,29 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void backward_kernel(
                                          head_rows(p.d_o, sequence, at.head),
                                          at.tile * C::query_tile, query_length);
     };
-    // The first key tile meets all queries, so that d_q of those without keys is written too.
+    // The first key tile meets all queries, but those whose window begins after it, so that d_q of
+    // those without keys is written too.
     const int tiles = larger(ceil_div(key_length, C::key_tile), 1);
     for (int tile = 0; tile < tiles; ++tile) {
         const KeyBlock block{
             .batch = batch(), .kv_head = kv_head(), .first_key = tile * C::key_tile};
         const int first_tile =
             tile == 0 ? 0 : first_query_tile(p.problem, block.first_key, C::query_tile);
+        const int end_tile = end_query_tile(p.problem, block.first_key, C::key_tile, C::query_tile);
         QuerySteps at{.head = first_head,
                       .tile = first_tile,
                       .first_tile = first_tile,
-                      .tiles = query_tiles,
-                      .end_head = first_tile < query_tiles ? first_head + group : 0};
+                      .tiles = end_tile,
+                      .end_head = first_tile < end_tile ? first_head + group : 0};
+        // Keys that no query sees are not read; their gradients are 0.
         S::advance([&] {
+            if (!at.more()) return;
             copy_tile<KeyTile, C::threads>(keys, head_rows(p.k, block.batch, block.kv_head),
                                            block.first_key, key_length);
             if constexpr (C::of_keys) {
                 copy_tile<KeyTile, C::threads>(values, head_rows(p.v, block.batch, block.kv_head),
                                                block.first_key, key_length);
             }
-            if (!at.more()) return;
             copy_queries(at, 0);
             store_statistics<C>(statistics, load_statistics<C>(p, batch(), at));
         });
@@ -185,8 +188,8 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void backward_kernel(
             const int head = at.head;
             const int query_tile = at.tile;
             const int first_query = query_tile * C::query_tile;
-            const bool masked = block.first_key + C::key_tile >
-                                smaller(key_limit<S>(p.problem, first_query), key_length);
+            const bool masked =
+                needs_mask<S>(p.problem, first_query, C::query_tile, block.first_key, C::key_tile);
             at.next();
             QueryStatistics next;
             S::advance([&] {
@@ -205,7 +208,6 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void backward_kernel(
                                       place_of(head, query_tile));
             }
         }
-        simt::cp_async_wait_all();  // without queries no thread has waited for the keys
         sums.write(p, {.batch = batch(), .kv_head = kv_head(), .first_key = block.first_key}, keys,
                    values, warp_row);
     }

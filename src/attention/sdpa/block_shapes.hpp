@@ -11,19 +11,19 @@ using namespace tensor_cores;
 /// Key tiles outside; query_tile is the chunk of a block, of which a warp has 16 at a time:
 /// keys, values, 16 queries of each warp.
 inline constexpr std::array<TileShape, 5> kForwardTiles = {{
-    {32, 512, 128, 8, 24576, 163},
-    {64, 512, 128, 8, 49152, 189},
-    {96, 512, 128, 8, 73728, 223},
-    {128, 512, 128, 8, 98304, 243},
+    {32, 512, 128, 8, 24576, 194},
+    {64, 512, 128, 8, 49152, 244},
+    {96, 512, 128, 8, 73728, 242},
+    {128, 512, 128, 8, 98304, 254},
     {256, 512, 32, 8, 98304, 255},
 }};
 /// Key tiles outside, for d_q, d_k and d_v: keys and values, two stages of queries, output
 /// gradients, lse and row sums, and one tile of score gradients.
 inline constexpr std::array<TileShape, 5> kBackwardTiles = {{
-    {32, 64, 128, 8, 50176, 173},
-    {64, 32, 128, 8, 57856, 172},
+    {32, 64, 128, 8, 50176, 176},
+    {64, 32, 128, 8, 57856, 178},
     {96, 32, 64, 4, 53760, 250},
-    {128, 16, 128, 8, 86272, 247},
+    {128, 16, 128, 8, 86272, 255},
     {256, 16, 64, 4, 100608, 255},
 }};
 static_assert(fits_everywhere(kForwardTiles));

@@ -67,11 +67,19 @@ struct Turns {
     SIMT_DEVICE int tiles(int turn) const {
         return larger(visible_key_tiles<S>(problem, query(turn), C::warp_rows, C::key_tile), 1);
     }
-    /// The first turn of which the queries see a key tile; all after it do.
+    SIMT_DEVICE int first_tile(int turn) const {
+        return first_key_tile(problem, query(turn), C::key_tile);
+    }
+    /// The first turn of which the queries see a key tile, or with a window, one after it; those
+    /// that follow begin no earlier.
     SIMT_DEVICE int first(int tile) const {
         int turn = 0;
         while (turn < count && tiles(turn) <= tile) ++turn;
         return turn;
+    }
+    /// Whether a turn exists and its queries see no key tile before this one only.
+    SIMT_DEVICE bool has_begun(int turn, int tile) const {
+        return turn < count && first_tile(turn) <= tile;
     }
 };
 
@@ -101,7 +109,8 @@ template <class C, class CopyNext>
 SIMT_DEVICE void attend(const ForwardParameters<typename C::Element>& p, const QueryBlock& block,
                         const Shared<typename C::Element>& queries,
                         const Shared<typename C::Element>& keys, int first_query, int tile,
-                        bool last, const Global<float>& waiting, const CopyNext& copy_next) {
+                        bool first, bool last, const Global<float>& waiting,
+                        const CopyNext& copy_next) {
     using S = typename C::Steps;
     using QueryTile = typename C::QueryTile;
     using KeyTile = typename C::KeyTile;
@@ -109,7 +118,7 @@ SIMT_DEVICE void attend(const ForwardParameters<typename C::Element>& p, const Q
     S::arrive();
     typename C::Output output;
     SoftmaxRows<1> rows;
-    if (tile == 0) {
+    if (first) {
         output.clear();
         rows.clear();
     } else {
@@ -118,7 +127,7 @@ SIMT_DEVICE void attend(const ForwardParameters<typename C::Element>& p, const Q
     typename C::Scores scores;
     scores.clear();
     multiply_tiles<QueryTile, KeyTile, S, C::unroll>(scores, queries, keys);
-    if (first_key + C::key_tile > key_limit<S>(p.problem, first_query)) {
+    if (needs_mask<S>(p.problem, first_query, C::warp_rows, first_key, C::key_tile)) {
         mask_scores<S>(scores, p.problem, first_query, first_key);
     }
     if (!last) {
@@ -169,7 +178,8 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void forward_kernel(
     };
     int turn = 0;
     if (turn < turns.count) copy_queries(turn);
-    for (int tile = 0; tile < tiles; ++tile) {
+    for (int tile = first_key_tile(p.problem, block.first_query, C::key_tile); tile < tiles;
+         ++tile) {
         S::advance([&] {
             const int first_key = tile * C::key_tile;
             const int batch = simt::opaque(block.batch);
@@ -180,13 +190,14 @@ SIMT_KERNEL SIMT_LAUNCH_BOUNDS(C::threads) void forward_kernel(
                                            p.problem.key_length);
         });
         S::advance([] {});
-        while (turn < turns.count) {
-            const int next = turn + 1 < turns.count ? turn + 1 : turns.first(tile + 1);
+        while (turns.has_begun(turn, tile)) {
+            const bool through = !turns.has_begun(turn + 1, tile);
+            const int next = through ? turns.first(tile + 1) : turn + 1;
             attend<C>(p, block, queries, keys, turns.query(turn), tile,
-                      tile + 1 == turns.tiles(turn), place_of(turn), [&] {
+                      tile == turns.first_tile(turn), tile + 1 == turns.tiles(turn), place_of(turn),
+                      [&] {
                           if (next < turns.count) copy_queries(next);
                       });
-            const bool through = turn + 1 == turns.count;
             turn = next;
             if (through) break;
         }

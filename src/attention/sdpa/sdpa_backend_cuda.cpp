@@ -86,7 +86,10 @@ private:
             how = fmt::format("{} ({})", kOwnKernels, without_cudnn_);
             return false;
         }
-        Support support = cudnn_->prepare(shape, arguments);
+        Support support =
+            shape.window > 0 && shape.window < shape.key_length
+                ? Support{.supported = false, .reason = "its plans have no window of keys"}
+                : cudnn_->prepare(shape, arguments);
         if (support.supported) {
             const std::uint64_t needed = cudnn_->workspace_bytes(shape, arguments);
             const std::uint64_t there = workspace(device, arguments).size();

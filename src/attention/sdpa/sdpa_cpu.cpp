@@ -30,16 +30,23 @@ void forward_chunk(const Shape& shape, const ForwardArguments& arguments, std::i
     const HeadRows<T> o = head_rows<T>(arguments.o, batch, head);
     T* lse = arguments.lse.as<T>().data() + row_index(shape, batch, head, 0);
     const std::int64_t end = std::min(first_query + kQueryChunk, shape.query_length);
+    const auto first_block = [&](std::int64_t query) {
+        return key_start(shape, query) / kKeyBlock * kKeyBlock;
+    };
     // At least one block, so that queries without keys are written too.
-    for (std::int64_t key = 0; key == 0 || key < key_limit(shape, end - 1); key += kKeyBlock) {
+    const std::int64_t first = first_block(first_query);
+    for (std::int64_t key = first; key == first || key < key_limit(shape, end - 1);
+         key += kKeyBlock) {
         for (std::int64_t query = first_query; query < end; query += kQueryTile) {
             const std::int64_t visited =
                 cost::visited_keys(query, shape.query_length, shape.key_length, shape.causal);
-            if (key > 0 && key >= visited) continue;
+            const std::int64_t begins = first_block(query);
+            if (key < begins || (key > begins && key >= visited)) continue;
+            const std::int64_t start = std::max(key, key_start(shape, query));
             const std::int64_t saved = query - first_query;
             tile.start(q, query);
-            if (key > 0) tile.restore(o, maxima + saved, sums + saved);
-            tile.attend(k, v, key, std::min(visited - key, kKeyBlock));
+            if (key > begins) tile.restore(o, maxima + saved, sums + saved);
+            tile.attend(k, v, start, std::min(visited, key + kKeyBlock) - start);
             if (key + kKeyBlock < visited) {
                 tile.save(o, maxima + saved, sums + saved);
             } else {

@@ -38,6 +38,7 @@ struct Problem {
     int key_length = 0;
     bool causal = false;
     float scale = 1.0F;
+    int window = 0;  ///< below key_length; 0: none
 };
 
 template <class T>
@@ -77,17 +78,48 @@ SIMT_DEVICE int key_limit(const Problem& problem, int query) {
                    problem.key_length);
 }
 
-/// Key tiles that queries [first, first + count) see.
+/// First key that `query` sees; may be below 0.
+SIMT_DEVICE int key_start(const Problem& problem, int query) {
+    if (problem.window == 0) return 0;
+    return query + 1 + (problem.key_length - problem.query_length) - problem.window;
+}
+
+/// Key tiles up to the last one that queries [first, first + count) see; with a window they begin
+/// at first_key_tile.
 template <class Steps>
 SIMT_DEVICE int visible_key_tiles(const Problem& problem, int first, int count, int key_tile) {
     const int last = smaller(first + count, problem.query_length) - 1;
     return ceil_div(larger(key_limit<Steps>(problem, last), 0), key_tile);
 }
 
+/// First key tile that a tile of queries from `first` on sees. Computed where it is needed, as in
+/// needs_mask: kept over a loop, it would take a register.
+SIMT_DEVICE int first_key_tile(const Problem& problem, int first, int key_tile) {
+    if (problem.window == 0) return 0;
+    return larger(key_start(problem, simt::opaque(first)), 0) / key_tile;
+}
+
+/// Whether queries [first, first + count) do not all see the keys [key, key + keys): of the limits
+/// and the windows, those of the queries that see least count.
+template <class Steps>
+SIMT_DEVICE bool needs_mask(const Problem& problem, int first, int count, int key, int keys) {
+    return key + keys > smaller(key_limit<Steps>(problem, first), problem.key_length) ||
+           (problem.window != 0 && key < key_start(problem, simt::opaque(first) + count - 1));
+}
+
 /// First query tile that sees key `key`.
 SIMT_DEVICE int first_query_tile(const Problem& problem, int key, int query_tile) {
     if (!problem.causal) return 0;
     return larger(key - (problem.key_length - problem.query_length), 0) / query_tile;
+}
+
+/// End of the query tiles that see a key of the tile from `first_key` on.
+SIMT_DEVICE int end_query_tile(const Problem& problem, int first_key, int key_tile,
+                               int query_tile) {
+    if (problem.window == 0) return ceil_div(problem.query_length, query_tile);
+    const int before = smaller(first_key + key_tile, problem.key_length) - problem.key_length;
+    const int end = before - 1 + problem.query_length + problem.window;
+    return ceil_div(smaller(larger(end, 0), problem.query_length), query_tile);
 }
 
 /// Row of lse and row_sums, [batch, heads, query_length], at which a head begins.

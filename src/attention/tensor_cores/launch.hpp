@@ -26,6 +26,9 @@ inline void check_shape(const char* backend, const Shape& shape) {
     require(backend, shape.kv_heads >= 1 && shape.heads >= 1 && shape.heads % shape.kv_heads == 0,
             std::to_string(shape.heads) + " heads cannot share " + std::to_string(shape.kv_heads) +
                 " kv_heads");
+    require(backend, shape.window >= 0 && (shape.window == 0 || shape.causal),
+            "a window of " + std::to_string(shape.window) + " keys is negative or not causal");
+    require(backend, shape.soft_cap == 0, "no kernel has a soft cap of scores");
     const double scale = shape.scale;
     require(backend, scale > 0 && scale <= static_cast<double>(std::numeric_limits<float>::max()),
             "scale " + std::to_string(scale) + " is not positive and finite");
@@ -111,7 +114,8 @@ inline Problem problem_of(const Shape& shape) {
             .query_length = static_cast<int>(shape.query_length),
             .key_length = static_cast<int>(shape.key_length),
             .causal = shape.causal,
-            .scale = static_cast<float>(shape.scale)};
+            .scale = static_cast<float>(shape.scale),
+            .window = shape.window < shape.key_length ? static_cast<int>(shape.window) : 0};
 }
 
 template <class T>

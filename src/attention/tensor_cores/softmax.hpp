@@ -25,6 +25,24 @@ struct SoftmaxRows {
     }
 };
 
+/// `value` where a key lies before the window of a query.
+template <int m, int n>
+SIMT_DEVICE void fill_before_window(Accumulator<m, n>& scores, const Problem& problem,
+                                    int first_query, int first_key, float value) {
+    SIMT_UNROLL
+    for (int r = 0; r < m; ++r) {
+        SIMT_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            const int start =
+                key_start(problem, first_query + 16 * r + row_in_piece(i)) - first_key;
+            SIMT_UNROLL
+            for (int c = 0; c < n; ++c) {
+                if (8 * c + column_in_piece(i) < start) scores.at[r][c][i] = value;
+            }
+        }
+    }
+}
+
 /// -inf where a query must not see a key.
 template <class Steps, int m, int n>
 SIMT_DEVICE void mask_scores(Accumulator<m, n>& scores, const Problem& problem, int first_query,
@@ -41,6 +59,8 @@ SIMT_DEVICE void mask_scores(Accumulator<m, n>& scores, const Problem& problem, 
             }
         }
     }
+    if (problem.window != 0)
+        fill_before_window(scores, problem, first_query, first_key, -kInfinity);
 }
 
 /// Turns the scores of one row into probabilities times exp2(maximum). Returns by what earlier

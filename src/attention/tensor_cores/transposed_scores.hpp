@@ -72,6 +72,22 @@ SIMT_DEVICE void mask_transposed(Accumulator<m, n>& probabilities, const Problem
             }
         }
     }
+    if (problem.window == 0) return;
+    SIMT_UNROLL
+    for (int c = 0; c < n; ++c) {
+        SIMT_UNROLL
+        for (int side = 0; side < 2; ++side) {
+            const int query = simt::opaque(first_query) + 8 * c + column_in_piece(side);
+            const int start = key_start(problem, query) - simt::opaque(first_key);
+            SIMT_UNROLL
+            for (int r = 0; r < m; ++r) {
+                SIMT_UNROLL
+                for (int i = side; i < 4; i += 2) {
+                    if (16 * r + row_in_piece(i) < start) probabilities.at[r][c][i] = 0.0F;
+                }
+            }
+        }
+    }
 }
 
 /// Scores with keys as rows become probabilities. The mask comes last, as zeros that stand for keys

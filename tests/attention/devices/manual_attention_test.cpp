@@ -42,6 +42,42 @@ TEST_F(ManualAttentionOnDevice, MatchesTheReference) {
     }
 }
 
+TEST_F(ManualAttentionOnDevice, WindowsAndSoftCapsMatchTheReference) {
+    for (const DType dtype : storage_types()) {
+        for (const std::int64_t window : {0, 1, 16, 17}) {
+            for (const double cap : {0.0, 2.0}) {
+                for (const Shape& plain :
+                     {make_shape(17, 17, 7, true, 4, 2), make_shape(5, 40, 8, true, 2, 1)}) {
+                    Shape shape = with_window(plain, window);
+                    shape.soft_cap = cap;
+                    shape.scale = 0.5;
+                    expect_matches_reference(dtype, shape);
+                }
+            }
+        }
+        Shape full = make_shape(20, 33, 16, false, 3, 1);
+        full.soft_cap = 2;
+        expect_matches_reference(dtype, full);
+        expect_matches_reference(dtype, with_window(make_shape(3, 1500, 8, true, 1, 1), 700));
+    }
+}
+
+TEST_F(ManualAttentionOnDevice, ProbabilitiesOutsideTheWindowAreZero) {
+    Problem<double> problem(with_window(make_shape(40, 40, 8, true, 1, 1), 11));
+    DeviceProblem on_device(*device_, narrow(DType::bfloat16), problem);
+    on_device.run(context_, kManual);
+    const std::vector<double> p = on_device.probabilities.values();
+    const std::vector<double> d = on_device.d_scores.values();
+    for (std::int64_t query = 0; query < 40; ++query) {
+        for (std::int64_t key = 0; key < 40; ++key) {
+            const auto i = static_cast<std::size_t>(query * 40 + key);
+            const bool seen = key <= query && key > query - 11;
+            EXPECT_EQ(p[i] != 0, seen) << query << ", " << key;
+            EXPECT_TRUE(seen || d[i] == 0) << query << ", " << key;
+        }
+    }
+}
+
 TEST_F(ManualAttentionOnDevice, LengthsOfZeroGiveZeros) {
     for (const Shape& shape : {make_shape(3, 0, 8), make_shape(0, 3, 8), make_shape(0, 0, 8)}) {
         expect_matches_reference(narrow(DType::bfloat16), shape);
@@ -111,7 +147,9 @@ TEST_F(ManualAttentionOnDevice, LargeScoresSaturate) {
 TEST_F(ManualAttentionOnDevice, HasTheSameBitsInAllOrders) {
     for (const DType dtype : storage_types()) {
         expect_same_bits_in_all_orders([&] {
-            Problem<double> problem(make_shape(21, 21, 8, true, 4, 2));
+            Shape shape = with_window(make_shape(21, 21, 8, true, 4, 2), 9);
+            shape.soft_cap = 2;
+            Problem<double> problem(shape);
             DeviceProblem on_device(*device_, dtype, problem);
             on_device.run(context_, kManual);
             return on_device.result_bytes();

@@ -52,6 +52,20 @@ TEST_P(FlashAttn2HeadDim, AtomicGradientsMatchTheReference) {
                                  {.change = scores_near(-120, head_dim)});
 }
 
+TEST_P(FlashAttn2HeadDim, WindowsMatchTheReference) {
+    const std::int64_t head_dim = GetParam();
+    for (const std::int64_t window : {1, 64, 65}) {
+        check<Bfloat16>(with_window(make_shape(200, 200, head_dim, true, 2, 1), window));
+        check_with_atomics<Bfloat16>(
+            with_window(make_shape(200, 200, head_dim, true, 1, 1), window));
+    }
+    for (const std::int64_t length : {62, 63, 64}) {
+        const Shape shape = with_window(make_shape(length, length, head_dim, true, 2, 2), 63);
+        check<Float16>(shape);
+        check_with_atomics<Float16>(shape);
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, FlashAttn2HeadDim, testing::Values(32, 64, 96, 128, 256),
                          testing::PrintToStringParamName());
 
@@ -66,6 +80,35 @@ TEST(FlashAttn2, UnequalLengthsMatchTheReference) {
     }
     check<Float16>(make_shape(129, 200, 96, true, 1, 1));
     check<Float16>(make_shape(200, 63, 256, true, 1, 1));
+}
+
+TEST(FlashAttn2, WindowsOfUnequalLengthsMatchTheReference) {
+    const std::pair<std::int64_t, std::int64_t> lengths[] = {{1, 300}, {17, 290}, {200, 63}};
+    for (const auto& [queries, keys] : lengths) {
+        for (const std::int64_t window : {1, 63, 130}) {
+            const Shape shape = with_window(make_shape(queries, keys, 64, true, 1, 1), window);
+            check<Bfloat16>(shape);
+            check_with_atomics<Bfloat16>(shape);
+        }
+    }
+}
+
+TEST(FlashAttn2, AWindowOfAllKeysChangesNoBit) {
+    const Shape shape = make_shape(70, 130, 64, true, 2, 1);
+    HalfProblem<Bfloat16> without(shape);
+    without.run();
+    HalfProblem<Bfloat16> with(with_window(shape, 130));
+    with.run();
+    EXPECT_EQ(with.bits(), without.bits());
+}
+
+TEST(FlashAttn2, TheScaleIsFree) {
+    Shape shape = with_window(make_shape(70, 130, 64, true, 2, 1), 40);
+    for (const double scale : {0.03, 0.4}) {
+        shape.scale = scale;
+        check<Bfloat16>(shape);
+        check_with_atomics<Bfloat16>(shape);
+    }
 }
 
 TEST(FlashAttn2, GroupedQueriesMatchTheReference) {
@@ -155,6 +198,8 @@ TEST(FlashAttn2, EveryOrderGivesTheSameBits) {
                                make_shape(17, 33, 256, false, 1, 1)}) {
         expect_same_bits_in_every_order(kFlashAttn2, shape);
     }
+    expect_same_bits_in_every_order(kFlashAttn2,
+                                    with_window(make_shape(70, 140, 64, true, 2, 1), 33));
 }
 
 }  // namespace

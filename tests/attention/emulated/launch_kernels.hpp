@@ -31,7 +31,8 @@ inline kernels::Problem problem_of(const Shape& shape) {
             .query_length = static_cast<int>(shape.query_length),
             .key_length = static_cast<int>(shape.key_length),
             .causal = shape.causal,
-            .scale = static_cast<float>(shape.scale)};
+            .scale = static_cast<float>(shape.scale),
+            .window = static_cast<int>(shape.window)};
 }
 
 inline int tiles_of(std::int64_t length, int tile) {

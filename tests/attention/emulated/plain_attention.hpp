@@ -43,9 +43,10 @@ private:
         const Shape& s = problem_.shape;
         const std::int64_t kv = h / (s.heads / s.kv_heads);
         const std::int64_t keys = visible_keys(s, i);
+        const std::int64_t start = first_visible_key(s, i);
         std::vector<double> p;
         double largest = -std::numeric_limits<double>::infinity();
-        for (std::int64_t j = 0; j < keys; ++j) {
+        for (std::int64_t j = start; j < keys; ++j) {
             p.push_back(rounded(s.scale * dot(problem_.q, problem_.k, b, i, h, j, kv)));
             largest = std::max(largest, p.back());
         }
@@ -53,14 +54,15 @@ private:
         for (double& x : p) sum += x = std::exp(x - largest);
         for (double& x : p) x = rounded(x / sum);
         std::vector<double> d_p;
-        for (std::int64_t j = 0; j < keys; ++j) {
+        for (std::int64_t j = start; j < keys; ++j) {
             d_p.push_back(dot(problem_.d_o, problem_.v, b, i, h, j, kv));
         }
         double row_sum = 0;
         for (std::size_t j = 0; j < p.size(); ++j) row_sum += p[j] * d_p[j];
-        for (std::int64_t j = 0; j < keys; ++j) {
-            const double probability = p[static_cast<std::size_t>(j)];
-            const double d_s = rounded(probability * (d_p[static_cast<std::size_t>(j)] - row_sum));
+        for (std::int64_t j = start; j < keys; ++j) {
+            const auto place = static_cast<std::size_t>(j - start);
+            const double probability = p[place];
+            const double d_s = rounded(probability * (d_p[place] - row_sum));
             for (std::int64_t c = 0; c < s.head_dim; ++c) {
                 o.at(b, i, h, c) += probability * problem_.v.at(b, j, kv, c);
                 d_q.at(b, i, h, c) += s.scale * d_s * problem_.k.at(b, j, kv, c);

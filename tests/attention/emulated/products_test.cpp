@@ -22,11 +22,13 @@ struct ProductCase {
     bool causal;
     bool deterministic;
     cost::AttentionBackend backend = cost::AttentionBackend::flash_attn_2;
+    std::int64_t window = 0;
 };
 
 void PrintTo(const ProductCase& each, std::ostream* out) {
     *out << to_string(each.backend) << ", head_dim " << each.head_dim << ", length " << each.length
-         << (each.causal ? ", causal" : ", full") << (each.deterministic ? "" : ", with atomics");
+         << (each.causal ? ", causal" : ", full") << (each.deterministic ? "" : ", with atomics")
+         << ", window " << each.window;
 }
 
 class AttentionProducts : public ::testing::TestWithParam<ProductCase> {};
@@ -36,7 +38,7 @@ constexpr std::uint64_t kPerInstruction = 16 * 8 * 16;
 
 TEST_P(AttentionProducts, IssuedAreThePlanned) {
     constexpr std::int64_t kHeads = 2;
-    const auto& [head_dim, length, causal, deterministic, kind] = GetParam();
+    const auto& [head_dim, length, causal, deterministic, kind, window] = GetParam();
     EmulatedDevice device;
     device::ThreadPool pool(1);
     device::Context context(pool, device);
@@ -48,7 +50,8 @@ TEST_P(AttentionProducts, IssuedAreThePlanned) {
                                  .kv_heads = 1,
                                  .head_dim = head_dim,
                                  .causal = causal,
-                                 .scale = 0.1};
+                                 .scale = 0.1,
+                                 .window = window};
     std::vector<device::DeviceBuffer> memory;
     const auto heads = [&](std::int64_t count) {
         memory.emplace_back(device, static_cast<std::uint64_t>(length * count * head_dim * 2));
@@ -105,6 +108,23 @@ INSTANTIATE_TEST_SUITE_P(
                       ProductCase{96, 65, true, false}, ProductCase{128, 129, true, true},
                       ProductCase{128, 129, true, false}, ProductCase{256, 40, true, true},
                       ProductCase{256, 40, true, false}));
+
+std::vector<ProductCase> windowed_cases() {
+    std::vector<ProductCase> cases;
+    for (const std::int64_t window : {1, 63, 64, 65, 400}) {
+        for (const std::int64_t head_dim : {32, 128, 256}) {
+            const std::int64_t length = head_dim == 256 ? 150 : 300;
+            for (const auto kind :
+                 {cost::AttentionBackend::flash_attn_2, cost::AttentionBackend::sdpa})
+                cases.push_back({head_dim, length, true, true, kind, window});
+            cases.push_back(
+                {head_dim, length, true, false, cost::AttentionBackend::flash_attn_2, window});
+        }
+    }
+    return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Windows, AttentionProducts, ::testing::ValuesIn(windowed_cases()));
 
 }  // namespace
 }  // namespace isoflop::emulated

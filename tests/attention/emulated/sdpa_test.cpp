@@ -37,6 +37,16 @@ TEST_P(SdpaHeadDim, SaturatedSoftmaxMatchesTheReference) {
     check<Float16>(make_shape(97, 97, GetParam(), true, 1, 1), {.amplitude = 8});
 }
 
+TEST_P(SdpaHeadDim, WindowsMatchTheReference) {
+    const std::int64_t head_dim = GetParam();
+    for (const std::int64_t window : {1, 64, 65}) {
+        check<Bfloat16>(with_window(make_shape(300, 300, head_dim, true, 1, 1), window));
+    }
+    for (const std::int64_t length : {62, 63, 64}) {
+        check<Float16>(with_window(make_shape(length, length, head_dim, true, 4, 2), 63));
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, SdpaHeadDim, testing::Values(32, 64, 96, 128, 256),
                          testing::PrintToStringParamName());
 
@@ -49,6 +59,32 @@ TEST(Sdpa, UnequalLengthsMatchTheReference) {
         }
     }
     check<Float16>(make_shape(200, 63, 256, true, 1, 1));
+}
+
+TEST(Sdpa, WindowsOfUnequalLengthsMatchTheReference) {
+    const std::pair<std::int64_t, std::int64_t> lengths[] = {{1, 300}, {17, 290}, {200, 63}};
+    for (const auto& [queries, keys] : lengths) {
+        for (const std::int64_t window : {1, 63, 130}) {
+            check<Bfloat16>(with_window(make_shape(queries, keys, 64, true, 1, 1), window));
+        }
+    }
+    Shape scaled = with_window(make_shape(70, 130, 64, true, 2, 1), 40);
+    scaled.scale = 0.3;
+    check<Bfloat16>(scaled);
+}
+
+TEST(Sdpa, WindowsOfSeveralChunksMatchTheReference) {
+    check<Bfloat16>(with_window(make_shape(1100, 1100, 32, true, 1, 1), 65));
+    check<Float16>(with_window(make_shape(600, 600, 32, true, 1, 1), 300));
+}
+
+TEST(Sdpa, AWindowOfAllKeysChangesNoBit) {
+    const Shape shape = make_shape(70, 130, 64, true, 2, 1);
+    HalfProblem<Bfloat16> without(shape);
+    without.run(attention_of_sdpa());
+    HalfProblem<Bfloat16> with(with_window(shape, 130));
+    with.run(attention_of_sdpa());
+    EXPECT_EQ(with.bits(), without.bits());
 }
 
 TEST(Sdpa, SeveralChunksOfQueriesMatchTheReference) {
@@ -112,6 +148,8 @@ TEST(Sdpa, ABadNumberInAQueryReachesItsOwnRowOnly) {
 TEST(Sdpa, EveryOrderGivesTheSameBits) {
     expect_same_bits_in_every_order(attention_of_sdpa(), make_shape(40, 140, 64, true, 2, 1));
     expect_same_bits_in_every_order(attention_of_sdpa(), make_shape(17, 70, 256, false, 1, 1));
+    expect_same_bits_in_every_order(attention_of_sdpa(),
+                                    with_window(make_shape(30, 300, 64, true, 2, 1), 33));
 }
 
 TEST(Sdpa, ScratchMemoryMayBeSmall) {

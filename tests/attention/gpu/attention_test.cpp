@@ -109,6 +109,15 @@ TEST_P(GpuAttention, OfUnequalLengthsMatchesTheReference) {
     expect_all_right(DType::float16, make_shape(17, 129, head_dim, false, 2, 1));
 }
 
+TEST_P(GpuAttention, OfAWindowMatchesTheReference) {
+    const std::int64_t head_dim = GetParam();
+    for (const std::int64_t window : {1, 63, 64, 65}) {
+        expect_all_right(DType::bfloat16,
+                         with_window(make_shape(200, 200, head_dim, true, 2, 1), window));
+    }
+    expect_all_right(DType::float16, with_window(make_shape(17, 129, head_dim, true, 2, 1), 40));
+}
+
 INSTANTIATE_TEST_SUITE_P(HeadDims, GpuAttention, testing::ValuesIn(kHeadDims),
                          testing::PrintToStringParamName());
 
